@@ -1,0 +1,52 @@
+"""What users can get wrong. Every message says what was wrong, the value, what is allowed and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class UserError(Exception):
+    """The user's input is wrong: the command line prints the message alone and exits with status 2."""
+
+
+class UnknownName(UserError):
+    """A task, method, metric, attack, model or flag value that does not exist."""
+
+    def __init__(self, kind: str, *, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(f"unknown {kind} '{name}'{_suggestion(name, self.known)}")
+
+
+class BadData(UserError):
+    """Rows that cannot be used: a missing file, a truncated image, an empty answer. Names every row at fault."""
+
+    def __init__(self, source: str, *, faults: Sequence[str], limit: int = 20) -> None:
+        self.source, self.faults = source, tuple(faults)
+        shown = [f"  - {fault}" for fault in self.faults[:limit]]
+        if len(self.faults) > limit:
+            shown.append(f"  - and {len(self.faults) - limit} more")
+        noun = "fault" if len(self.faults) == 1 else "faults"
+        super().__init__("\n".join([f"{source}: {len(self.faults)} {noun}", *shown]))
+
+
+class PluginError(UserError):
+    """A plugin that cannot be imported or registered; the others keep working."""
+
+
+class MissingReference(UserError):
+    """A number was asked for that needs a retain model, a target model or reference log-probs that are not there."""
+
+
+class RunFailed(Exception):
+    """The run itself failed although the input was right: the command line exits with status 1."""
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(f"'{c}'" for c in close) + "?"
+    if not known:
+        return "; none is installed"
+    listed = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
+    return f"; known: {listed}"

@@ -1,0 +1,140 @@
+"""The records that the parts of mmforget hand to one another. No torch at run time, no behaviour beyond lookup.
+
+Shapes in comments: B requests, T answer tokens (padded), V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question about at most a few images: what loaders produce and everything else reads."""
+
+    id: str
+    subject: str
+    question: str
+    answer: str
+    images: tuple[Image, ...] = ()
+    choices: tuple[str, ...] = ()
+    question_rephrased: tuple[str, ...] = ()
+    answer_rephrased: tuple[str, ...] = ()
+    answer_perturbed: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A context and the answer that should follow it, as text and images, ready to be encoded.
+
+    `context` holds one literal `<image>` per image, in order; `answer` starts with its own delimiter (usually a blank).
+    """
+
+    id: str
+    subject: str
+    context: str
+    answer: str
+    images: tuple[Image, ...] = ()
+
+
+class Scored(NamedTuple):
+    """Scores of a batch of answers, padded on the right. Differentiable when gradients are on.
+
+    Attributes:
+        token_logprobs: float32 [B, T], log-prob of each answer token given all before it, in nats; 0 where padded.
+        mask: bool [B, T], True where a token counts.
+        is_greedy: bool [B], True where every answer token is the most likely one.
+        logits: float32 [B, T, V] at the positions that predict the answer tokens, or None unless asked for.
+    """
+
+    token_logprobs: Tensor
+    mask: Tensor
+    is_greedy: Tensor
+    logits: Tensor | None
+
+
+class TokenScores(tuple[float, bool]):
+    """A log-likelihood result as lm_eval expects it, `(sum of log-probs, is_greedy)`, that also carries every token's.
+
+    It unpacks, compares and pickles as a pair, so stock lm_eval code sees nothing new.
+    """
+
+    token_logprobs: tuple[float, ...]
+
+    def __new__(cls, token_logprobs: tuple[float, ...], is_greedy: bool) -> TokenScores:
+        self = super().__new__(cls, (float(sum(token_logprobs)), bool(is_greedy)))
+        self.token_logprobs = tuple(token_logprobs)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (TokenScores, (self.token_logprobs, self[1]))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answered question of one task: all that a metric may read. Stored as a line of `samples_<task>.jsonl`.
+
+    `response` is set for kind `gen`. `token_logprobs` is set for kinds `prob` and `mc`: a role to per-token log-probs,
+    with roles `answer`, `rephrased/<k>`, `perturbed/<k>` and `choice/<k>`. `control` is `blank_image` where every
+    image was replaced by plain grey.
+    """
+
+    task: str
+    set: str
+    kind: str
+    id: str
+    subject: str
+    question: str
+    answer: str
+    keywords: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    response: str | None = None
+    token_logprobs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    control: str | None = None
+
+    def with_role(self, prefix: str) -> list[tuple[float, ...]]:
+        """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order."""
+        return [v for k, v in self.token_logprobs.items() if k == prefix or k.startswith(prefix + "/")]
+
+
+class Score(NamedTuple):
+    """One sample's score. `value` None means it could not be scored, and `reason` says why; that is not zero."""
+
+    value: float | None
+    subject: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its uncertainty. Rates lie in [0, 1]; `low` and `high` bound the 95 % interval.
+
+    `higher_is_better` is None where nearness to the retain model is what counts. `constant` marks scores that are all
+    the same, so that nobody reads meaning into a rank among them.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    num_scored: int = 0
+    num_unscored: int = 0
+    higher_is_better: bool | None = None
+    range: tuple[float, float] = (0.0, 1.0)
+    constant: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+class LossParts(NamedTuple):
+    """A loss to minimise, a scalar tensor, and its named parts (plain floats, for the log)."""
+
+    total: Tensor
+    parts: Mapping[str, float]
