@@ -1,0 +1,193 @@
+"""What `metadata.unlearning` may say: the closed schema of a benchmark's document and of a task's label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmforget.benchmark.source import PROFILES
+from mmforget.errors import UnknownName, UserError
+
+KINDS = ("gen", "mc", "prob")
+MODALITIES = ("image", "text")
+DIRECTIONS = ("higher", "lower", "retain_model")
+SET_ROLES = ("forget", "retain", "utility", "rephrase", "holdout")
+RECIPE_PARTS = ("stage_one", "unlearn", "notes")
+
+
+@dataclass(frozen=True)
+class TaskLabel:
+    """`metadata.unlearning` of a task: which set of which benchmark it asks, how, and for which setting (None: any)."""
+
+    benchmark: str
+    set: str
+    kind: str
+    modality: str
+    setting: str | None = None
+
+
+@dataclass(frozen=True)
+class GroupLabel:
+    """`metadata.unlearning` of a further group: the same benchmark in another setting or modality."""
+
+    benchmark: str
+    setting: str
+    modality: str = "image"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The memorisation gate: scores count only where the target knew the set and the retain model did not.
+
+    The target must reach `minimum` on `metric` of `set`, and be at least `room` above the retain model.
+    """
+
+    metric: str
+    profile: str
+    set: str
+    minimum: float
+    room: float
+
+
+@dataclass(frozen=True)
+class MetricUse:
+    """A metric on a set. `direction` is `higher`, `lower` or `retain_model` (near it is good); no profiles: all."""
+
+    metric: str
+    set: str
+    direction: str
+    profiles: tuple[str, ...] | None = None
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        return None if self.direction == "retain_model" else self.direction == "higher"
+
+
+@dataclass(frozen=True)
+class Document:
+    """`metadata.unlearning` of a benchmark's main group: everything about it that is not a row."""
+
+    benchmark: str
+    title: str
+    paper: str
+    licence: str
+    setting: str
+    settings: tuple[str, ...]
+    modality: str
+    stage_one: Mapping[str, str]
+    sets: Mapping[str, str]
+    gate: Gate
+    metrics: tuple[MetricUse, ...]
+    recipes: Mapping[str, Mapping[str, Any]]
+    refusals: tuple[str, ...] = field(default=())
+
+
+class Faults:
+    """Collects what is wrong with a document, so that all of it is reported at once."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.found: list[str] = []
+
+    def keys(self, value: Any, *, at: str, needed: Sequence[str], optional: Sequence[str] = ()) -> bool:
+        """Whether `value` is a mapping with exactly the keys it should have; every deviation is noted."""
+        if not isinstance(value, Mapping):
+            self.found.append(f"{at} must be a mapping, not {type(value).__name__}")
+            return False
+        known = (*needed, *optional)
+        for name in value:
+            if name not in known:
+                self.found.append(f"{at}: {UnknownName('key', name=str(name), known=known)}")
+        missing = [name for name in needed if name not in value]
+        self.found += [f"{at}: key '{name}' is missing" for name in missing]
+        return not missing
+
+    def choice(self, value: Any, *, at: str, allowed: Sequence[str]) -> None:
+        if value not in allowed:
+            self.found.append(f"{at}: {UnknownName('value', name=str(value), known=allowed)}")
+
+    def number(self, value: Any, *, at: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            self.found.append(f"{at} is {value!r}; give a number from 0 to 1")
+
+    def raise_any(self) -> None:
+        if self.found:
+            raise UserError("\n".join(f"{self.source}: {fault}" for fault in self.found))
+
+
+def parse_task_label(value: Any, *, source: str) -> TaskLabel:
+    """The label of a task. Raises UserError with every fault, naming `source`."""
+    faults = Faults(source)
+    at = "metadata.unlearning"
+    if faults.keys(value, at=at, needed=("benchmark", "set", "kind", "modality"), optional=("setting",)):
+        faults.choice(value["kind"], at=f"{at}.kind", allowed=KINDS)
+        faults.choice(value["modality"], at=f"{at}.modality", allowed=MODALITIES)
+    faults.raise_any()
+    return TaskLabel(**value)
+
+
+def parse_group_label(value: Any, *, source: str) -> GroupLabel:
+    """The label of a further group. Raises UserError with every fault, naming `source`."""
+    faults = Faults(source)
+    if faults.keys(value, at="metadata.unlearning", needed=("benchmark", "setting"), optional=("modality",)):
+        faults.choice(value.get("modality", "image"), at="metadata.unlearning.modality", allowed=MODALITIES)
+    faults.raise_any()
+    return GroupLabel(**value)
+
+
+def is_document(value: Any) -> bool:
+    """Whether the label of a group is a whole document, not just a pointer to one."""
+    return isinstance(value, Mapping) and bool({"title", "metrics", "recipes", "stage_one"} & set(value))
+
+
+def parse_document(value: Any, *, source: str) -> Document:
+    """The document of a benchmark. Raises UserError with every fault, naming `source`."""
+    faults = Faults(source)
+    at = "metadata.unlearning"
+    needed = [name for name in Document.__dataclass_fields__ if name != "refusals"]
+    complete = faults.keys(value, at=at, needed=needed, optional=("refusals",))
+    if complete:
+        faults.choice(value["modality"], at=f"{at}.modality", allowed=MODALITIES)
+        faults.choice(value["setting"], at=f"{at}.setting", allowed=list(value["settings"]))
+        faults.keys(value["stage_one"], at=f"{at}.stage_one", needed=("target", "retain"))
+        faults.keys(value["sets"], at=f"{at}.sets", needed=("forget", "retain", "utility"), optional=SET_ROLES)
+        _check_gate(value["gate"], faults=faults, at=f"{at}.gate")
+        _check_metrics(value["metrics"], faults=faults, at=f"{at}.metrics")
+        _check_recipes(value["recipes"], faults=faults, at=f"{at}.recipes")
+    faults.raise_any()
+    lists = {name: tuple(value.get(name, ())) for name in ("settings", "refusals")}
+    metrics = tuple(_metric_use(use) for use in value["metrics"])
+    return Document(**{**value, **lists, "gate": Gate(**value["gate"]), "metrics": metrics})
+
+
+def _check_gate(value: Any, *, faults: Faults, at: str) -> None:
+    if faults.keys(value, at=at, needed=tuple(Gate.__dataclass_fields__)):
+        faults.choice(value["profile"], at=f"{at}.profile", allowed=PROFILES)
+        faults.number(value["minimum"], at=f"{at}.minimum")
+        faults.number(value["room"], at=f"{at}.room")
+
+
+def _check_metrics(value: Any, *, faults: Faults, at: str) -> None:
+    if not isinstance(value, list) or not value:
+        faults.found.append(f"{at} must be a list of at least one metric")
+        return
+    for index, use in enumerate(value):
+        here = f"{at}[{index}]"
+        if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=("profiles",)):
+            faults.choice(use["direction"], at=f"{here}.direction", allowed=DIRECTIONS)
+            for profile in use.get("profiles", ()):
+                faults.choice(profile, at=f"{here}.profiles", allowed=PROFILES)
+
+
+def _check_recipes(value: Any, *, faults: Faults, at: str) -> None:
+    if not isinstance(value, Mapping) or not value:
+        faults.found.append(f"{at} must be a mapping of recipe names")
+        return
+    for name, recipe in value.items():
+        faults.keys(recipe, at=f"{at}.{name}", needed=("stage_one", "unlearn"), optional=("notes",))
+
+
+def _metric_use(use: Mapping[str, Any]) -> MetricUse:
+    profiles = use.get("profiles")
+    return MetricUse(use["metric"], use["set"], use["direction"], None if profiles is None else tuple(profiles))

@@ -1,0 +1,298 @@
+"""Where task files are, and which benchmark a name, a glob or a comma list of them means."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmforget.benchmark.document import (
+    Document,
+    GroupLabel,
+    TaskLabel,
+    is_document,
+    parse_document,
+    parse_group_label,
+    parse_task_label,
+)
+from mmforget.benchmark.spec import Benchmark, TaskSpec
+from mmforget.benchmark.task_files import FunctionRef, TaskFileError, read_task_file
+from mmforget.errors import PluginError, UnknownName, UserError
+
+ENTRY_POINTS = "mmforget.benchmarks"
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class TaskFolder(NamedTuple):
+    """A folder of task files and who brought it: `mmforget`, a package, or the path given as --include_path."""
+
+    path: Path
+    origin: str
+
+
+@dataclass(frozen=True)
+class TaskFile:
+    """One task or group as its file says: name, `task` or `group`, the merged keys, and where it is from."""
+
+    name: str
+    kind: str
+    path: Path
+    origin: str
+    config: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def label(self) -> Any:
+        """`metadata.unlearning` as written, or None for a plain lm_eval task."""
+        found = self.config.get("metadata")
+        return found.get("unlearning") if isinstance(found, Mapping) else None
+
+
+class Index(NamedTuple):
+    """All tasks and groups by name, and what could not be read."""
+
+    tasks: Mapping[str, TaskFile]
+    groups: Mapping[str, TaskFile]
+    faults: tuple[str, ...]
+
+
+class CatalogueEntry(NamedTuple):
+    """What `mmforget ls tasks` says about a name."""
+
+    name: str
+    kind: str
+    benchmark: str
+    origin: str
+    summary: str
+
+
+class Catalogue(NamedTuple):
+    """Every known task and group, and the files that are broken (named, never left out silently)."""
+
+    entries: tuple[CatalogueEntry, ...]
+    faults: tuple[str, ...]
+
+
+def task_folders(include_paths: Iterable[str | Path] = ()) -> list[Path]:
+    """Folders that are searched: mmforget's own, those of installed packages, then `include_paths`, each once.
+
+    Raises UserError for an include path that is not a folder, PluginError for an entry point that is none.
+    """
+    return [folder.path for folder in _folders(include_paths)]
+
+
+def find(name: str, include_paths: Iterable[str | Path] = ()) -> Benchmark:
+    """The one benchmark that `name` (a group, a task, a glob or a comma list) means.
+
+    Raises UnknownName, and UserError where the name means more than one benchmark or setting.
+    """
+    found = find_all(name, include_paths)
+    if len(found) > 1:
+        means = ", ".join(benchmark.group for benchmark in found)
+        raise UserError(f"'{name}' means {len(found)} benchmarks or settings ({means}); name one of them")
+    return found[0]
+
+
+def find_all(names: str | Sequence[str], include_paths: Iterable[str | Path] = ()) -> list[Benchmark]:
+    """Every benchmark that the names mean, one for each setting and modality, with just the tasks that were named.
+
+    Raises UnknownName for a name that nothing matches, and UserError naming every task file that is broken.
+    """
+    index = read_index(include_paths)
+    if index.faults:
+        raise TaskFileError("\n".join(index.faults))
+    wanted: dict[tuple[str, str, str], list[TaskFile]] = {}
+    groups: dict[tuple[str, str, str], TaskFile] = {}
+    for name in _split(names):
+        for file in _matches(name, index=index):
+            key = _key_of(file, index=index)
+            if file.kind == "group":
+                groups.setdefault(key, file)
+            members = _members(file, index=index) if file.kind == "group" else [file]
+            known = wanted.setdefault(key, [])
+            known += [member for member in members if member not in known]
+    return [_benchmark(key, tasks=tasks, group=groups.get(key), index=index) for key, tasks in wanted.items()]
+
+
+def catalogue(include_paths: Iterable[str | Path] = ()) -> Catalogue:
+    """All names with one line each, and all faults. Reads files only: imports no loader and no lm_eval."""
+    index = read_index(include_paths)
+    files = [*index.groups.values(), *index.tasks.values()]
+    return Catalogue(tuple(_entry(file) for file in files), index.faults)
+
+
+def read_index(include_paths: Iterable[str | Path] = ()) -> Index:
+    """Every `*.yaml` below the task folders, read; two files that claim one name are a fault."""
+    tasks: dict[str, TaskFile] = {}
+    groups: dict[str, TaskFile] = {}
+    faults: list[str] = []
+    for folder in _folders(include_paths):
+        for path in sorted(folder.path.rglob("*.yaml")):
+            try:
+                file = _task_file(path, origin=folder.origin)
+            except UserError as error:
+                faults.append(str(error))
+                continue
+            other = tasks.get(file.name) or groups.get(file.name)
+            if other is not None:
+                faults.append(f"two task files are named '{file.name}': {other.path} and {path}; rename one")
+                continue
+            (groups if file.kind == "group" else tasks)[file.name] = file
+    return Index(tasks, groups, tuple(faults))
+
+
+def _folders(include_paths: Iterable[str | Path]) -> list[TaskFolder]:
+    # In a wheel the files lie inside the package; the folder beside it is a clone's.
+    inside = _PACKAGE / "_tasks"
+    found = [TaskFolder(inside if inside.is_dir() else _PACKAGE.parent / "tasks", "mmforget")]
+    found += [_plugin_folder(point) for point in metadata.entry_points(group=ENTRY_POINTS)]
+    for text in include_paths:
+        path = Path(text).expanduser()
+        if not path.is_dir():
+            raise UserError(f"--include_path {text}: no such folder; give a folder that holds task files (*.yaml)")
+        found.append(TaskFolder(path.resolve(), str(text)))
+    unique: dict[Path, TaskFolder] = {}
+    for folder in found:
+        if not any(parent in unique for parent in (folder.path, *folder.path.parents)):
+            unique[folder.path] = folder
+    return list(unique.values())
+
+
+def _plugin_folder(point: metadata.EntryPoint) -> TaskFolder:
+    """The folder an entry point gives: that of the package it names, or a path held by the attribute it names."""
+    origin = point.dist.name if point.dist else point.module
+    try:
+        if point.attr:
+            return TaskFolder(Path(point.load()).resolve(), origin)
+        spec = importlib.util.find_spec(point.module)
+    except Exception as error:
+        raise PluginError(f"benchmark '{point.name}' from {origin}: {type(error).__name__}: {error}") from error
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise PluginError(f"benchmark '{point.name}' from {origin}: {point.value} is not a package with task files")
+    return TaskFolder(Path(places[0]).resolve(), origin)
+
+
+def _task_file(path: Path, *, origin: str) -> TaskFile:
+    config = read_task_file(path)
+    kind = "group" if "group" in config else "task"
+    name = config.get(kind)
+    if not isinstance(name, str):
+        raise TaskFileError(f"{path}: has neither a 'task' nor a 'group' name")
+    return TaskFile(name=name, kind=kind, path=path, origin=origin, config=config)
+
+
+def _split(names: str | Sequence[str]) -> list[str]:
+    parts = [part.strip() for text in ([names] if isinstance(names, str) else names) for part in text.split(",")]
+    found = [part for part in parts if part]
+    if not found:
+        raise UserError("no task named; give --tasks with a group or task name, e.g. --tasks fiubench")
+    return found
+
+
+def _matches(name: str, *, index: Index) -> list[TaskFile]:
+    files = {**index.groups, **index.tasks}
+    ours = {file.name: file for file in files.values() if file.label is not None}
+    if name in files and name not in ours:
+        raise UserError(f"'{name}' is a plain lm_eval task, not part of an unlearning benchmark; use 'mmforget eval'")
+    matching = [ours[key] for key in ours if fnmatch.fnmatchcase(key, name)]
+    if not matching:
+        raise UnknownName("task", name=name, known=ours)
+    return matching
+
+
+def _document_file(benchmark: str, *, index: Index) -> TaskFile:
+    for file in index.groups.values():
+        if is_document(file.label) and file.label.get("benchmark") == benchmark:
+            return file
+    raise UserError(f"benchmark '{benchmark}' has no group whose metadata.unlearning holds its document")
+
+
+def _document(benchmark: str, *, index: Index) -> Document:
+    file = _document_file(benchmark, index=index)
+    return parse_document(file.label, source=str(file.path))
+
+
+def _key_of(file: TaskFile, *, index: Index) -> tuple[str, str, str]:
+    """Benchmark, setting and modality a file belongs to."""
+    label = _label(file)
+    return label.benchmark, label.setting or _document(label.benchmark, index=index).setting, label.modality
+
+
+def _label(file: TaskFile) -> TaskLabel | GroupLabel | Document:
+    if file.kind == "task":
+        return parse_task_label(file.label, source=str(file.path))
+    if is_document(file.label):
+        return parse_document(file.label, source=str(file.path))
+    return parse_group_label(file.label, source=str(file.path))
+
+
+def _members(group: TaskFile, *, index: Index) -> list[TaskFile]:
+    names = group.config.get("task") or []
+    members = []
+    for item in [names] if isinstance(names, str) else names:
+        name = item.get("task") if isinstance(item, Mapping) else item
+        if name not in index.tasks:
+            raise TaskFileError(f"{group.path}: {UnknownName('task', name=str(name), known=index.tasks)}")
+        members.append(index.tasks[name])
+    return members
+
+
+def _benchmark(
+    key: tuple[str, str, str], *, tasks: Sequence[TaskFile], group: TaskFile | None, index: Index
+) -> Benchmark:
+    name, setting, modality = key
+    document_file = _document_file(name, index=index)
+    document = parse_document(document_file.label, source=str(document_file.path))
+    if setting not in document.settings:
+        raise TaskFileError(f"{tasks[0].path}: {UnknownName('setting', name=setting, known=document.settings)}")
+    first = tasks[0]
+    loader = first.config.get("custom_dataset")
+    if not isinstance(loader, FunctionRef):
+        raise TaskFileError(f"{first.path}: a benchmark's task needs 'custom_dataset: !function rows.load'")
+    return Benchmark(
+        name=name,
+        group=group.name if group else _group_of(key, index=index) or first.name,
+        setting=setting,
+        modality=modality,
+        tasks=tuple(_spec(task) for task in tasks),
+        context_template=str(first.config.get("doc_to_text", "")),
+        target_delimiter=str(first.config.get("target_delimiter", " ")),
+        loader=loader,
+        document=document,
+        version=str(document_file.config["metadata"].get("version", "")),
+    )
+
+
+def _group_of(key: tuple[str, str, str], *, index: Index) -> str | None:
+    ours = (file for file in index.groups.values() if file.label is not None)
+    return next((file.name for file in ours if _key_of(file, index=index) == key), None)
+
+
+def _spec(file: TaskFile) -> TaskSpec:
+    label = parse_task_label(file.label, source=str(file.path))
+    return TaskSpec(file.name, label.set, label.kind, label.modality, file.path, label.setting)
+
+
+def _entry(file: TaskFile) -> CatalogueEntry:
+    benchmark = str(file.label.get("benchmark", "")) if isinstance(file.label, Mapping) else ""
+    return CatalogueEntry(file.name, file.kind, benchmark, file.origin, _summary(file))
+
+
+_KINDS = {"gen": "generate the answer", "mc": "choose an answer", "prob": "log-likelihood of answers"}
+
+
+def _summary(file: TaskFile) -> str:
+    label = file.label if isinstance(file.label, Mapping) else {}
+    if file.kind == "group":
+        setting = f" ({label['setting']}, {label.get('modality', 'image')})" if "setting" in label else ""
+        return str(label.get("title") or file.config.get("group_alias") or "a group of tasks") + setting
+    if not label:
+        return "a plain lm_eval task"
+    asks = _KINDS.get(str(label.get("kind")), str(label.get("kind")))
+    setting = f" of {label['setting']}" if label.get("setting") else ""
+    without = " without the image" if label.get("modality") == "text" else ""
+    return f"{label.get('set')} set{setting}: {asks}{without}"

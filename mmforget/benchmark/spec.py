@@ -1,0 +1,220 @@
+"""`Benchmark`: one protocol in one setting and modality, with its tasks, its rows and what a run needs to know."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmforget.benchmark.document import Document, Gate, MetricUse
+from mmforget.benchmark.rows import EmptySet, make_dataset
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.task_files import FunctionRef, load_function
+from mmforget.errors import PluginError, UserError
+from mmforget.types import Example
+
+if TYPE_CHECKING:
+    import datasets
+    from jinja2 import Template
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One lm_eval task of a benchmark. `setting` None: its rows are the same whichever setting is run."""
+
+    name: str
+    set: str
+    kind: str
+    modality: str
+    path: Path
+    setting: str | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark in one setting and one modality.
+
+    Attributes:
+        name: the protocol, e.g. `fiubench`; `group` is the lm_eval group it was asked for by.
+        tasks: those to evaluate, in file order of the group.
+        context_template: jinja of `doc_to_text`; one `<image>` per image.
+        target_delimiter: stands between context and answer.
+        loader: the `custom_dataset` function that all its tasks share.
+    """
+
+    name: str
+    group: str
+    setting: str
+    modality: str
+    tasks: tuple[TaskSpec, ...]
+    context_template: str
+    target_delimiter: str
+    loader: FunctionRef
+    document: Document = field(repr=False)
+    version: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.document.title
+
+    @property
+    def stage_one(self) -> Mapping[str, str]:
+        """The sets that the `target` and the `retain` model are trained on."""
+        return self.document.stage_one
+
+    @property
+    def forget_set(self) -> str:
+        return self.document.sets["forget"]
+
+    @property
+    def retain_set(self) -> str:
+        """The set that methods train on so as to keep it; `utility_set` is what is kept, as measured."""
+        return self.document.sets["retain"]
+
+    @property
+    def utility_set(self) -> str:
+        return self.document.sets["utility"]
+
+    @property
+    def rephrase_set(self) -> str | None:
+        return self.document.sets.get("rephrase")
+
+    @property
+    def holdout_set(self) -> str | None:
+        return self.document.sets.get("holdout")
+
+    @property
+    def gate(self) -> Gate:
+        return self.document.gate
+
+    @property
+    def metrics(self) -> tuple[MetricUse, ...]:
+        return self.document.metrics
+
+    @property
+    def recipes(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.document.recipes
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """The document's own refusals; `refusals_for` gives those that come with the data."""
+        return self.document.refusals
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """Every set that a run of this benchmark touches, each once."""
+        named = (*self.stage_one.values(), *self.document.sets.values(), *(task.set for task in self.tasks))
+        return tuple(dict.fromkeys(named))
+
+    def bind(self, data: DataSource) -> DataSource:
+        """`data` with this benchmark's setting in its metadata, so that lm_eval's task loaders see it too.
+
+        Raises UserError where the metadata already names another setting.
+        """
+        other = data.metadata.get("setting")
+        if other not in (None, self.setting):
+            raise UserError(f"--metadata setting is '{other}', but {self.group} is '{self.setting}'; leave one of them out")
+        return replace(data, metadata={**data.metadata, "setting": self.setting})
+
+    def rows(self, set_name: str, *, data: DataSource) -> datasets.Dataset:
+        """The rows of a set, columns as `row_features`, images decoded on access; no rows where the data has none.
+
+        Raises UserError for an unknown set, and BadData naming every broken row.
+        """
+        try:
+            loaded = load_function(self.loader)(**self._keywords(set_name, data=data))
+        except EmptySet:
+            return make_dataset([])
+        return loaded["test"]
+
+    def num_rows(self, set_name: str, *, data: DataSource) -> int:
+        """How many rows a set has; 0 says that the data cannot fill it, and its tasks have to be left out."""
+        return len(self.rows(set_name, data=data))
+
+    def examples(self, set_name: str, *, data: DataSource) -> list[Example]:
+        """Every row as the context a task shows and the answer it expects. Rows of one picture share one object."""
+        rows = self.rows(set_name, data=data)
+        template = _template(self.context_template)
+        pictures: dict[str | bytes, Image] = {}
+        values = _undecoded(rows)["images"] if self.modality == "image" else [()] * len(rows)
+        texts = rows.remove_columns("images")
+        return [
+            Example(
+                id=doc["id"],
+                subject=doc["subject"],
+                context=template.render(**doc),
+                answer=self.target_delimiter + doc["answer"],
+                images=tuple(_picture(value, known=pictures) for value in images),
+            )
+            for doc, images in zip(texts, values, strict=True)
+        ]
+
+    def refusals_for(self, data: DataSource) -> tuple[str, ...]:
+        """Refusals that come with the data (FIUBench's `prompt.json`), else the document's own."""
+        given = self._hook("refusals", data=data)
+        return tuple(given) if given else self.refusals
+
+    def notes(self, data: DataSource) -> list[str]:
+        """What the loader knows to be odd about the data: known defects, stand-ins, reconstructions."""
+        return list(self._hook("notes", data=data) or ())
+
+    def describe(self, data: DataSource | None = None) -> dict[str, Any]:
+        """What a run record says about the benchmark and, with `data`, about its rows. Plain JSON values."""
+        facts: dict[str, Any] = {
+            "benchmark": self.name,
+            "group": self.group,
+            "setting": self.setting,
+            "modality": self.modality,
+            "title": self.title,
+            "version": self.version,
+            "paper": self.document.paper,
+            "licence": self.document.licence,
+        }
+        if data is not None:
+            facts["data"] = {**data.describe(), **(self._hook("describe", data=data) or {})}
+        return facts
+
+    def _keywords(self, set_name: str, *, data: DataSource) -> dict[str, Any]:
+        label = {"benchmark": self.name, "set": set_name, "modality": self.modality, "setting": self.setting}
+        return {**self.bind(data).as_metadata(), "unlearning": label}
+
+    def _hook(self, name: str, *, data: DataSource) -> Any:
+        """What an optional function of the loader's module returns, or None where the module has no such function."""
+        module = self.loader.name.rpartition(".")[0]
+        try:
+            function = load_function(self.loader._replace(name=f"{module}.{name}"))
+        except PluginError as error:
+            if error.__cause__ is not None:
+                raise
+            return None
+        return function(**self._keywords(self.forget_set, data=data))
+
+
+@lru_cache(maxsize=64)
+def _template(text: str) -> Template:
+    # The settings of lm_eval's own environment, so that training shows the very text that evaluation asks.
+    import jinja2
+
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
+    return environment.from_string(text)
+
+
+def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
+    import datasets
+
+    return rows.cast_column("images", datasets.List(datasets.Image(decode=False)))
+
+
+def _picture(value: Mapping[str, Any], *, known: dict[str | bytes, Image]) -> Image:
+    from PIL import Image
+
+    key = value["bytes"] or value["path"]
+    if key not in known:
+        source = io.BytesIO(value["bytes"]) if value["bytes"] else value["path"]
+        with Image.open(source) as image:
+            known[key] = image.convert("RGB")
+    return known[key]

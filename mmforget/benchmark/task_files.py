@@ -1,0 +1,126 @@
+"""Task files as lm_eval reads them, without importing it: includes merged, `!function` kept as a reference."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from mmforget.errors import PluginError, UserError
+
+# The C parser is ten times faster where PyYAML was built with it, and `mmforget ls` reads every task file.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class TaskFileError(UserError):
+    """A task file that cannot be read or says something it may not. Names the file, and the line where known."""
+
+
+class FunctionRef(NamedTuple):
+    """A `!function module.name` tag: the folder of the file it stands in, and the dotted name."""
+
+    folder: Path
+    name: str
+
+
+def read_task_file(path: Path) -> dict[str, Any]:
+    """The mapping in a task file with its `include`d bases merged in (keys of the file itself win).
+
+    Raises TaskFileError for what cannot be read or parsed, an include that is not there, and a cycle of includes.
+    """
+    return _read(path, chain=())
+
+
+def load_function(reference: FunctionRef) -> Callable[..., Any]:
+    """The function a tag refers to: from a file beside the YAML first, then from an installed package.
+
+    Raises PluginError where it does not exist or its module cannot be imported.
+    """
+    module_name, _, name = reference.name.rpartition(".")
+    path = reference.folder / f"{module_name.replace('.', '/')}.py"
+    try:
+        module = _module_of(path.resolve()) if path.is_file() else importlib.import_module(module_name)
+    except Exception as error:
+        raise PluginError(f"!function {reference.name} ({reference.folder}): {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise PluginError(f"!function {reference.name} ({reference.folder}): {module_name} has no function '{name}'")
+    return function  # type: ignore[no-any-return]
+
+
+def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
+    if path in chain:
+        raise TaskFileError(f"{chain[-1]}: includes itself through {path}")
+    config = _parse(path)
+    includes = config.pop("include", [])
+    merged: dict[str, Any] = {}
+    for include in includes if isinstance(includes, list) else [includes]:
+        base = path.parent / str(include)
+        if not base.is_file():
+            raise TaskFileError(f"{path}: includes '{include}', which does not exist beside it")
+        merged.update(_read(base, chain=(*chain, path)))
+    return merged | config
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        loader = _loader_for(path.parent)(path.read_text(encoding="utf-8"))
+        try:
+            config = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskFileError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise TaskFileError(f"{path}{_position(error)}: {_problem(error)}") from error
+    if not isinstance(config, dict):
+        raise TaskFileError(f"{path}: a task file holds a mapping of keys, not {type(config).__name__}")
+    return config
+
+
+def _loader_for(folder: Path) -> Any:
+    class Loader(_SafeLoader):  # type: ignore[misc]
+        """Safe YAML that also knows lm_eval's `!function`, as an inert reference."""
+
+    def reference(loader: Any, node: Any) -> FunctionRef:
+        return FunctionRef(folder, str(loader.construct_scalar(node)))
+
+    Loader.add_constructor("!function", reference)
+    return Loader
+
+
+def _position(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    parts = (getattr(error, "context", None), getattr(error, "problem", None))
+    return "not valid YAML: " + (", ".join(part for part in parts if part) or str(error))
+
+
+def _module_of(path: Path) -> Any:
+    # The name and the modification time are those under which lm_eval keeps the same file, so that both share one
+    # module and what it has loaded is loaded once.
+    name, modified_ns = str(path.with_suffix("")), path.stat().st_mtime_ns
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__mtime__", None) == modified_ns:
+        return known
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    module.__mtime__ = modified_ns  # type: ignore[attr-defined]
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

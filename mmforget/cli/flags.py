@@ -1,0 +1,137 @@
+"""Flags that several verbs share, named as `lm_eval` names them, and how they become a RunConfig."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mmforget.errors import UnknownName, UserError
+
+if TYPE_CHECKING:
+    from mmforget.pipeline.config import RunConfig
+
+MODELS = ("micro", "hf")
+TRAINING_FLAGS = ("lora_r", "lora_alpha", "lr", "epochs", "max_steps", "train_batch_size", "save_steps", "report_to")
+
+
+def positive_int(text: str) -> int:
+    """An integer of at least 1, else argparse's own complaint with the value and what is allowed."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default="hf", metavar="KIND", help="micro (embedded) or hf (any Hugging Face model)")
+    group.add_argument("--model_args", default="", metavar="K=V,...", help="pretrained=, peft=, dtype=, load_in_4bit=")
+    group.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:0; default: a GPU where there is one")
+    group.add_argument("--batch_size", type=positive_int, default=16, metavar="N", help="questions scored at once")
+    group.add_argument("--apply_chat_template", action="store_true", help="wrap prompts in the model's chat template")
+    group.add_argument("--gen_kwargs", default="", metavar="K=V,...", help="override generation settings")
+
+
+def add_task_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("tasks and data")
+    group.add_argument("--tasks", required=True, metavar="NAMES", help="comma-separated tasks, groups or globs")
+    group.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
+    group.add_argument("--data", metavar="WHERE", help="hub, synthetic or a folder of official files")
+    group.add_argument("--metadata", default="", metavar="JSON", help='loader settings, e.g. \'{"num_subjects": 24}\'')
+    group.add_argument("--limit", type=positive_float, metavar="N", help="questions a task, for a quick look only")
+    group.add_argument("--num_fewshot", type=int, metavar="N", help="examples before each question (text tasks)")
+
+
+def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--output_path", required=required, metavar="DIR", help="folder for records; resumed if there")
+    group.add_argument("--use_cache", metavar="FILE", help="response cache, default: inside the output folder")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default 0)")
+    group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    group.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training (default: the benchmark's recipe)")
+    group.add_argument("--recipe", metavar="NAME", help="released or micro; default: micro for --model micro")
+    group.add_argument("--lora_r", type=positive_int, metavar="N")
+    group.add_argument("--lora_alpha", type=positive_int, metavar="N")
+    group.add_argument("--lr", type=positive_float, metavar="X")
+    group.add_argument("--epochs", type=positive_float, metavar="N")
+    group.add_argument("--max_steps", type=positive_int, metavar="N")
+    group.add_argument("--train_batch_size", type=positive_int, metavar="N", help="questions a training step")
+    group.add_argument("--save_steps", type=positive_int, metavar="N", help="steps between checkpoints")
+    group.add_argument("--report_to", metavar="TRACKER", help="a Hugging Face Trainer tracker, e.g. wandb")
+
+
+def add_method_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method_args", default="", metavar="K=V,...", help="e.g. beta=0.1,retain_weight=1.0")
+
+
+def add_target_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("target and retain model (default: both are trained from --model_args)")
+    group.add_argument("--target_model", metavar="MODEL", help="a model that has already memorised everything")
+    group.add_argument("--retain_model", metavar="MODEL", help="one trained the same way without the forget set")
+
+
+def parse_metadata(text: str) -> dict[str, Any]:
+    """The JSON object of --metadata. Raises UserError with the position of the fault."""
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--metadata is not valid JSON: {error}; write e.g. '{{\"num_subjects\": 24}}'") from error
+    if not isinstance(value, dict):
+        raise UserError(f"--metadata must be a JSON object, not {type(value).__name__}: {text}")
+    return value
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def config_from(args: argparse.Namespace) -> RunConfig:
+    """The resolved configuration of a verb's flags. Raises UserError where flags contradict one another."""
+    from mmforget.pipeline.config import RunConfig
+
+    given: Mapping[str, Any] = vars(args)
+    if given["model"] not in MODELS:
+        raise UnknownName("model", name=given["model"], known=MODELS)
+    if given["model"] == "hf" and "pretrained=" not in given["model_args"] and not given.get("target_model"):
+        raise UserError("--model hf needs --model_args pretrained=PATH_OR_HUB_ID; or try --model micro")
+    return RunConfig(
+        model=given["model"],
+        model_args=given["model_args"],
+        tasks=comma_list(given["tasks"]),
+        include_path=tuple(given["include_path"]),
+        data=given["data"],
+        metadata=parse_metadata(given["metadata"]),
+        methods=comma_list(given.get("methods") or given.get("method") or ""),
+        method_args=given.get("method_args", ""),
+        recipe=given.get("recipe") or ("micro" if given["model"] == "micro" else "released"),
+        training={k: given[k] for k in TRAINING_FLAGS if given.get(k) is not None},
+        target_model=given.get("target_model"),
+        retain_model=given.get("retain_model"),
+        device=given["device"],
+        batch_size=given["batch_size"],
+        apply_chat_template=given["apply_chat_template"],
+        gen_kwargs=given["gen_kwargs"],
+        num_fewshot=given["num_fewshot"],
+        limit=given["limit"],
+        seed=given["seed"],
+        output_path=given["output_path"],
+        use_cache=given["use_cache"],
+    )

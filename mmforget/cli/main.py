@@ -1,0 +1,88 @@
+"""`mmforget VERB ...`: parse, dispatch, and turn what the user got wrong into one clear message."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mmforget import __version__
+from mmforget.errors import RunFailed, UserError
+
+VERBS = ("run", "target", "unlearn", "eval", "rescore", "leaderboard", "ls", "validate")
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint about an unknown flag names the nearest known one."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split()
+        if message.startswith("unrecognized arguments: ") and unknown[0].startswith("-"):
+            flag = unknown[0].split("=")[0]
+            close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else f"; see '{self.prog} --help'"
+            message = f"unknown flag '{flag}'{hint}"
+        self.exit(WRONG_INPUT, f"{self.prog}: error: {message}\n")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Verb parsers report their own unknown flags, so that suggestions come from the right set."""
+        parsed, extra = super().parse_known_args(args, namespace)
+        if extra and "execute" in self._defaults:
+            self.error("unrecognized arguments: " + " ".join(extra))
+        return parsed, extra
+
+
+def build_parser() -> Parser:
+    """The parser with every verb. Imports the verb files, which import nothing heavy."""
+    parser = Parser(
+        prog="mmforget",
+        description="Make multimodal and text models forget, and measure whether they did.",
+        epilog="mmforget VERB --help shows a verb's flags and examples.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mmforget {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+    for name in VERBS:
+        module = importlib.import_module(f"mmforget.cli.{name}")
+        verb = verbs.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.SUMMARY,
+            epilog="examples:\n" + module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(verb)
+        verb.set_defaults(execute=module.execute)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 the run failed, 2 the input is wrong."""
+    try:
+        args = build_parser().parse_args(argv)
+        status = int(args.execute(args))
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"mmforget: error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except RunFailed as error:
+        print(f"mmforget: the run failed: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("\nmmforget: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone (`mmforget ls | head`); keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Records that can be compared with one another, in order: references first, then ranked rows, then refused ones."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmforget.leaderboard.eligibility import Eligibility, is_collapsed, judge
+from mmforget.results.schema import BenchmarkUse, GateResult, RunRecord
+from mmforget.results.store import StoredRun
+from mmforget.types import Estimate
+
+REFERENCE_ORDER = ("base", "target", "retain")
+NOTHING = Estimate(value=None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on a board."""
+
+    record: RunRecord
+    """The record."""
+    path: Path
+    """The results file it came from."""
+    eligibility: Eligibility
+    """Whether it is ranked, and why not."""
+    rank: int | None = None
+    """Place, 1 is best; equal values share a place; None for references and refused rows."""
+    tied: bool = False
+    """Whether another row shares that place."""
+    rank_range: tuple[int, int] | None = None
+    """Places that the 95 % intervals allow: rows whose intervals overlap may trade places."""
+
+    @property
+    def is_reference(self) -> bool:
+        return self.record.role != "unlearned"
+
+    @property
+    def collapsed(self) -> bool:
+        return is_collapsed(self.record)
+
+    def headline(self, name: str) -> Estimate:
+        """`overall`, `forget_score`, `utility` or `utility_ratio`; an empty estimate where there is none."""
+        return self.record.headline.get(name, NOTHING)
+
+
+@dataclass(frozen=True)
+class Board:
+    """All records of one benchmark, setting and profile that were asked the same forget questions."""
+
+    benchmark: BenchmarkUse
+    """What they were measured on."""
+    references: tuple[Row, ...]
+    """Base, target and retain models."""
+    ranked: tuple[Row, ...]
+    """Eligible rows from best to worst; collapsed ones last."""
+    refused: tuple[Row, ...]
+    """Rows that may not be ranked, each with its reasons."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (*self.references, *self.ranked, *self.refused)
+
+    @property
+    def gates(self) -> tuple[GateResult, ...]:
+        """The distinct gate results of the board's rows; one where all were judged against one target."""
+        return tuple(dict.fromkeys(row.record.gate for row in self.rows if row.record.gate is not None))
+
+    @property
+    def name(self) -> str:
+        """Short name for file names and anchors."""
+        parts = (self.benchmark.name, self.benchmark.setting, self.benchmark.profile)
+        return "_".join(part for part in parts if part)
+
+    def find(self, role: str) -> Row | None:
+        """The first reference of a role."""
+        return next((row for row in self.references if row.record.role == role), None)
+
+
+def boards(runs: Sequence[StoredRun]) -> list[Board]:
+    """One board for every benchmark, setting, profile and forget set among the runs, in the order they appear."""
+    groups: dict[tuple[str, ...], list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        use = run.record.benchmark
+        forget = run.record.sets.get("forget")
+        groups[(use.name, use.setting, use.profile, forget.rows_hash if forget else "")].append(run)
+    return [_board(group) for group in groups.values()]
+
+
+def _board(runs: Sequence[StoredRun]) -> Board:
+    rows = [Row(run.record, run.path, judge(run.record)) for run in runs]
+    references = [row for row in rows if row.is_reference]
+    candidates = [row for row in rows if not row.is_reference]
+    return Board(
+        benchmark=rows[0].record.benchmark,
+        references=tuple(sorted(references, key=lambda row: REFERENCE_ORDER.index(row.record.role))),
+        ranked=tuple(rank([row for row in candidates if row.eligibility.eligible])),
+        refused=tuple(sorted((row for row in candidates if not row.eligibility.eligible), key=_order)),
+    )
+
+
+def rank(rows: Sequence[Row]) -> list[Row]:
+    """Rows ordered by `overall`, collapsed ones last, equal values sharing the best place of their group.
+
+    `rank_range` counts the rows that are surely better (their interval lies wholly above) and surely worse.
+    """
+    ordered = sorted(rows, key=_order)
+    ranked = []
+    for row in ordered:
+        better = sum(_order(other)[:2] < _order(row)[:2] for other in ordered)
+        same = sum(_order(other)[:2] == _order(row)[:2] for other in ordered)
+        surely_better = sum(_surely_better(other, row) for other in ordered)
+        surely_worse = sum(_surely_better(row, other) for other in ordered)
+        ranked.append(
+            Row(
+                record=row.record,
+                path=row.path,
+                eligibility=row.eligibility,
+                rank=better + 1,
+                tied=same > 1,
+                rank_range=(surely_better + 1, len(ordered) - surely_worse),
+            )
+        )
+    return ranked
+
+
+def _order(row: Row) -> tuple[bool, float, str]:
+    value = row.headline("overall").value
+    return (row.collapsed, math.inf if value is None else -round(value, 9), row.record.name)
+
+
+def _surely_better(row: Row, other: Row) -> bool:
+    if row.collapsed != other.collapsed:
+        return other.collapsed
+    ours, theirs = row.headline("overall"), other.headline("overall")
+    low = ours.low if ours.low is not None else ours.value
+    high = theirs.high if theirs.high is not None else theirs.value
+    return low is not None and (high is None or low > high)

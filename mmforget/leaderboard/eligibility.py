@@ -1,0 +1,102 @@
+"""Which records may be ranked. Every refusal says why; nothing is dropped.
+
+Source: style of RobustBench and PEFT's method comparison (a row must be complete and reproducible), and the finding
+that several published unlearning tables were made on targets that never knew what they were to forget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mmforget.results.schema import RunRecord
+from mmforget.types import Estimate
+
+COVERAGE_FLOOR = 0.95
+HEADLINE = ("overall", "forget_score", "utility")
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    """Whether a record may be ranked, and what a reader should know about it."""
+
+    eligible: bool
+    """True where no rule refuses it."""
+    reasons: tuple[str, ...]
+    """Every rule that refuses it, in words."""
+    notes: tuple[str, ...]
+    """What does not refuse it but matters to a reader: uncommitted code, synthetic data."""
+
+
+def judge(record: RunRecord, *, coverage_floor: float = COVERAGE_FLOOR) -> Eligibility:
+    """Apply every rule to a record. Target, retain and base models are references and never refused or ranked."""
+    reasons: list[str] = []
+    for rule in (_incomplete, _refused_by_gate, _not_the_full_set, _no_retain_model, _no_verdict):
+        reasons += rule(record)
+    reasons += _low_coverage(record, floor=coverage_floor)
+    return Eligibility(not reasons, tuple(dict.fromkeys(reasons)), tuple(_notes(record)))
+
+
+def coverage(estimate: Estimate) -> float | None:
+    """Share of the questions that could be scored, in [0, 1]; None where none were asked."""
+    asked = estimate.num_scored + estimate.num_unscored
+    return estimate.num_scored / asked if asked else None
+
+
+def is_collapsed(record: RunRecord) -> bool:
+    return record.verdict is not None and record.verdict.collapsed
+
+
+def _incomplete(record: RunRecord) -> Iterator[str]:
+    if record.status != "complete":
+        yield f"the run is {record.status}; the same command continues it"
+
+
+def _refused_by_gate(record: RunRecord) -> Iterator[str]:
+    if record.gate is None:
+        yield "no memorisation gate: nobody knows whether the target had anything to forget"
+    elif not record.gate.passed:
+        yield "memorisation gate: " + (record.gate.reason or "the target model did not know the forget set")
+
+
+def _not_the_full_set(record: RunRecord) -> Iterator[str]:
+    if not record.sets:
+        yield "the record does not say how many questions of each set were asked"
+    for name, use in record.sets.items():
+        if use.num_questions < use.num_expected:
+            yield f"only {use.num_questions} of {use.num_expected} questions of the {name} set were asked"
+
+
+def _no_retain_model(record: RunRecord) -> Iterator[str]:
+    if not record.references.get("retain"):
+        yield "no retain model to compare with"
+
+
+def _no_verdict(record: RunRecord) -> Iterator[str]:
+    verdict = record.verdict
+    if verdict is None:
+        yield "no verdict"
+    elif not verdict.eligible and not verdict.collapsed:
+        yield from verdict.reasons or (f"verdict: {verdict.status}",)
+
+
+def _low_coverage(record: RunRecord, *, floor: float) -> Iterator[str]:
+    for name in HEADLINE:
+        estimate = record.headline.get(name)
+        if estimate is None or (estimate.value is None and not is_collapsed(record)):
+            why = "; ".join(estimate.reasons) if estimate is not None else ""
+            yield f"no {name.replace('_', ' ')}" + (f": {why}" if why else "")
+            continue
+        share = coverage(estimate)
+        if share is not None and share < floor:
+            total = estimate.num_scored + estimate.num_unscored
+            yield f"{name.replace('_', ' ')}: only {estimate.num_scored} of {total} answers could be scored"
+
+
+def _notes(record: RunRecord) -> Iterator[str]:
+    if record.provenance.dirty:
+        yield "made with uncommitted changes to the code"
+    if record.data.get("kind") == "synthetic":
+        yield "synthetic data"
+    if record.num_nonfinite:
+        yield f"{record.num_nonfinite} numbers were NaN or infinite"

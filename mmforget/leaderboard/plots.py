@@ -1,0 +1,227 @@
+"""The picture of a board: forget score against utility, with intervals. Up and to the right is better.
+
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; every model also has its own marker.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mmforget.leaderboard.board import Board, Row
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")
+MARKERS = ("o", "s", "D", "^", "v", "P", "h", "p")
+NUDGES = (
+    (9, 7),
+    (9, -7),
+    (-9, 7),
+    (-9, -7),
+    (0, 13),
+    (0, -13),
+    (16, 0),
+    (-16, 0),
+    (26, 14),
+    (26, -14),
+    (-26, 14),
+    (-26, -14),
+    (0, 27),
+    (0, -27),
+    (40, 24),
+    (40, -24),
+    (-40, 24),
+    (-40, -24),
+    (0, 42),
+    (0, -42),
+)
+
+
+class Theme(NamedTuple):
+    """Colours of one appearance.
+
+    Attributes:
+        paper: background.
+        ink: text and reference marks.
+        faint: grid and frame.
+        lift: blend of a series colour towards white, in [0, 1], so that it reads on the background.
+    """
+
+    paper: str
+    ink: str
+    faint: str
+    lift: float
+
+
+LIGHT = Theme("#ffffff", "#1c1e26", "#d9dce3", 0.0)
+DARK = Theme("#171a21", "#e7e9ee", "#3a3f4b", 0.3)
+
+
+class Mark(NamedTuple):
+    """One model in the picture.
+
+    Attributes:
+        row: the row it stands for.
+        x: utility, in [0, 1].
+        y: forget score, in [0, 1].
+        colour: of marker and interval.
+        marker: matplotlib marker; `X` for a collapsed model, a star and a ring for the references.
+    """
+
+    row: Row
+    x: float
+    y: float
+    colour: str
+    marker: str
+
+
+def forget_vs_utility(board: Board, *, theme: Theme = LIGHT, dpi: int = 160) -> bytes:
+    """The picture as PNG bytes. A board on which nothing was measured gives an empty frame that says so."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"font.family": "sans-serif", "font.size": 10}):
+        figure = Figure(figsize=(7.2, 5.4), dpi=dpi, facecolor=theme.paper)
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_axes((0.095, 0.115, 0.88, 0.78))
+        marks = _marks(board, theme)
+        _frame(axes, board, theme)
+        for mark in marks:
+            _draw(axes, mark, theme)
+        if not marks:
+            axes.text(0.5, 0.5, "nothing measured yet", ha="center", color=theme.ink)
+        _label(axes, marks, theme, renderer=canvas.get_renderer())
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", facecolor=theme.paper, metadata={"Software": "mmforget"})
+    return buffer.getvalue()
+
+
+def _marks(board: Board, theme: Theme) -> list[Mark]:
+    marks = []
+    methods = 0
+    for row in board.rows:
+        utility, forget = row.headline("utility").value, row.headline("forget_score").value
+        colour, marker = theme.ink, {"target": "o", "retain": "*"}.get(row.record.role, "d")
+        if not row.is_reference:
+            colour = _lifted(PALETTE[methods % len(PALETTE)], theme.lift)
+            marker = "X" if row.collapsed else MARKERS[methods % len(MARKERS)]
+            methods += 1
+        if utility is not None and forget is not None:
+            marks.append(Mark(row, utility, forget, colour, marker))
+    return marks
+
+
+def _frame(axes: Any, board: Board, theme: Theme) -> None:
+    axes.set_facecolor(theme.paper)
+    axes.set(xlim=(-0.04, 1.06), ylim=(-0.06, 1.08))
+    axes.set_xlabel("utility: how much of the rest it still knows", color=theme.ink, labelpad=8)
+    axes.set_ylabel("forget score: as if it had never seen them", color=theme.ink, labelpad=8)
+    title = f"{board.benchmark.title or board.benchmark.name}, {board.benchmark.setting}"
+    axes.set_title(title, color=theme.ink, loc="left", fontweight="bold", fontsize=12, pad=14)
+    axes.text(
+        1.0,
+        1.02,
+        "better ↗",
+        transform=axes.transAxes,
+        ha="right",
+        va="bottom",
+        color=theme.ink,
+        fontsize=9,
+        alpha=0.75,
+    )
+    axes.grid(color=theme.faint, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=theme.ink, length=0)
+    axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.faint)
+
+
+def _draw(axes: Any, mark: Mark, theme: Theme) -> None:
+    estimates = (mark.row.headline("utility"), mark.row.headline("forget_score"))
+    (left, right), (down, up) = (_arms(value.value, value.low, value.high) for value in estimates)
+    faded = 0.45 if mark.row.rank is None and not mark.row.is_reference else 1.0
+    axes.errorbar(
+        mark.x, mark.y, xerr=[[left], [right]], yerr=[[down], [up]], fmt="none", ecolor=mark.colour,
+        elinewidth=1.4, capsize=2.5, alpha=0.55 * faded, zorder=3,
+    )  # fmt: skip
+    hollow = mark.row.record.role in ("target", "base")
+    size = 230 if mark.marker == "*" else 105 if mark.marker == "X" else 75
+    axes.scatter(
+        [mark.x], [mark.y], s=size, marker=mark.marker, facecolors=theme.paper if hollow else mark.colour,
+        edgecolors=mark.colour if hollow else theme.paper, linewidths=1.8 if hollow else 1.0, alpha=faded, zorder=4,
+    )  # fmt: skip
+
+
+def _label(axes: Any, marks: Sequence[Mark], theme: Theme, *, renderer: Any) -> None:
+    """Write every name where it covers the fewest marks, intervals and names that are already there."""
+    frame = axes.get_window_extent(renderer)
+    taken = [box for mark in marks for box in _obstacles(axes, mark)]
+    for mark in marks:
+        best: tuple[float, Any, Any] | None = None
+        for order, nudge in enumerate(NUDGES):
+            text = _annotate(axes, mark, nudge, theme)
+            box = text.get_window_extent(renderer).padded(2)
+            outside = (
+                0 if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 else 1
+            )
+            cost = sum(_overlap(box, other) for other in taken) + 5000 * outside + 3 * order
+            text.remove()
+            if best is None or cost < best[0]:
+                best = (cost, nudge, box)
+        if best is not None:
+            _annotate(axes, mark, best[1], theme)
+            taken.append(best[2])
+
+
+def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> Any:
+    name = mark.row.record.name + (" (collapsed)" if mark.row.collapsed else "")
+    if mark.row.rank is None and not mark.row.is_reference:
+        name += " (not ranked)"
+    across = "left" if nudge[0] > 0 else "right" if nudge[0] < 0 else "center"
+    far = abs(nudge[0]) > 20 or abs(nudge[1]) > 20
+    return axes.annotate(
+        name, (mark.x, mark.y), xytext=nudge, textcoords="offset points", ha=across, va="center", fontsize=9.5,
+        color=mark.colour, fontweight="bold", zorder=6,
+        arrowprops={"arrowstyle": "-", "color": mark.colour, "linewidth": 0.7, "shrinkB": 5} if far else None,
+    )  # fmt: skip
+
+
+def _obstacles(axes: Any, mark: Mark) -> list[Any]:
+    """Boxes, in pixels, that a name should not cover: the marker and both arms of the interval."""
+    from matplotlib.transforms import Bbox
+
+    utility, forget = mark.row.headline("utility"), mark.row.headline("forget_score")
+    place = axes.transData.transform
+    x, y = place((mark.x, mark.y))
+    left, _ = place((mark.x if utility.low is None else utility.low, mark.y))
+    right, _ = place((mark.x if utility.high is None else utility.high, mark.y))
+    _, down = place((mark.x, mark.y if forget.low is None else forget.low))
+    _, up = place((mark.x, mark.y if forget.high is None else forget.high))
+    return [
+        Bbox.from_extents(x - 14, y - 14, x + 14, y + 14),
+        Bbox.from_extents(left, y - 3, right, y + 3),
+        Bbox.from_extents(x - 3, down, x + 3, up),
+    ]
+
+
+def _overlap(one: Any, other: Any) -> float:
+    """Area that two boxes share, in square pixels."""
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return float(max(0.0, width) * max(0.0, height))
+
+
+def _arms(value: float | None, low: float | None, high: float | None) -> tuple[float, float]:
+    """Lengths of an interval's arms, never negative: a bootstrap interval may lie beside its value."""
+    if value is None:
+        return (0.0, 0.0)
+    return (max(0.0, value - low) if low is not None else 0.0, max(0.0, high - value) if high is not None else 0.0)
+
+
+def _lifted(colour: str, lift: float) -> str:
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (255 - part) * lift):02x}" for part in parts)

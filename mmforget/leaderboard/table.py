@@ -1,0 +1,104 @@
+"""The console table: target and retain model with the room between them, then the methods by rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mmforget.leaderboard import words
+from mmforget.leaderboard.board import NOTHING, Board, Row
+from mmforget.types import Estimate
+
+HEADERS = ("#", "model", "overall", "forget score", "utility", "degenerate", "recall", "verdict")
+LEFT = ("model", "verdict")
+WRAPPED = ("forget score", "degenerate", "verdict")
+
+
+def render(board: Board) -> RenderableType:
+    """A board for `rich.console.Console.print`. Meaning is never in colour alone."""
+    table = Table(
+        title=title(board), title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD
+    )
+    for header in HEADERS:
+        table.add_column(header, justify="left" if header in LEFT else "right", no_wrap=header not in WRAPPED)
+    for row in board.references:
+        table.add_row(*_cells(row, board))
+    if room(board) is not None:
+        table.add_row("", Text("room between", style="italic"), "", "", "", "", Text(words.number(room(board))), "")
+    table.add_section()
+    for row in (*board.ranked, *board.refused):
+        table.add_row(*_cells(row, board), style="red" if row.collapsed else "dim" if row.rank is None else None)
+    return Group(table, *_below(board))
+
+
+def render_all(boards: Sequence[Board]) -> RenderableType:
+    """All boards, one below the other."""
+    return Group(*(render(board) for board in boards))
+
+
+def title(board: Board) -> str:
+    use = board.benchmark
+    return f"{use.title or use.name} · {use.setting} · profile {use.profile}"
+
+
+def recall(row: Row, board: Board) -> Estimate:
+    """How much of the forget set the model still gives back: the gate's own metric."""
+    if not board.gates:
+        return NOTHING
+    gate = board.gates[0]
+    return row.record.metric(gate.metric, set=gate.set, profile=gate.profile) or NOTHING
+
+
+def room(board: Board) -> float | None:
+    """How far the target lies above the retain model on the gate's metric: all that there is to forget."""
+    gate = board.gates[0] if board.gates else None
+    return None if gate is None or gate.target is None or gate.retain is None else gate.target - gate.retain
+
+
+def degenerate(row: Row) -> Estimate:
+    """Share of answers on the forget set that are empty, repeated or cut off."""
+    return row.record.metric("degenerate", set="forget") or NOTHING
+
+
+def _cells(row: Row, board: Board) -> list[Text]:
+    places = words.place(row) + (f" ({words.place_range(row)})" if words.place_range(row) else "")
+    estimates = [row.headline(name) for name in ("overall", "forget_score", "utility")]
+    estimates += [degenerate(row), recall(row, board)]
+    return [
+        Text("" if row.is_reference else places),
+        Text(row.record.name),
+        *(_stacked(estimate) for estimate in estimates),
+        Text(words.status(row)),
+    ]
+
+
+def _stacked(estimate: Estimate) -> Text:
+    """Value above its interval, so that eight columns fit an ordinary terminal."""
+    text = Text(words.number(estimate.value))
+    if words.interval(estimate):
+        text.append("\n" + words.interval(estimate, short=True), style="dim")
+    if estimate.constant:
+        text.append("\nconstant", style="italic")
+    return text
+
+
+def _below(board: Board) -> list[Text]:
+    lines = [Text(words.gate_sentence(gate), style="" if gate.passed else "bold red") for gate in board.gates]
+    lines += [Text(words.board_sentence(board), style="bold")]
+    lines += [Text(words.row_sentence(row), style="red") for row in board.ranked if row.collapsed]
+    lines += [Text(words.row_sentence(row), style="yellow") for row in board.refused]
+    notes = sorted({note for row in board.rows for note in row.eligibility.notes})
+    if notes:
+        lines.append(Text("Note: " + "; ".join(notes) + ".", style="dim"))
+    lines.append(
+        Text(
+            "Below each number: its 95 % interval, clustered by subject. In brackets: places the intervals allow. "
+            "recall: share of the forget set still given back (the gate's metric).",
+            style="dim",
+        )
+    )
+    return lines

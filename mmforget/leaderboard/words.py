@@ -1,0 +1,153 @@
+"""Numbers and verdicts in words: one place, so that console, page and Markdown say the same."""
+
+from __future__ import annotations
+
+import math
+
+from mmforget.leaderboard.board import Board, Row
+from mmforget.leaderboard.eligibility import coverage
+from mmforget.results.schema import GateResult, VerdictStatus
+from mmforget.types import Estimate
+
+STATUS: dict[VerdictStatus, str] = {
+    "reference": "reference",
+    "forgotten": "forgot",
+    "damaged": "forgot, but damaged",
+    "partly": "forgot in part",
+    "remembered": "still remembers",
+    "collapsed": "COLLAPSED",
+    "refused": "cannot be judged",
+}
+ROLE = {"base": "base model", "target": "target model", "retain": "retain model", "unlearned": "unlearned model"}
+DASH = "–"
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or a power of ten where they would hide a small p value; a dash for what was not measured."""
+    if value is None or math.isnan(value):
+        return DASH
+    if value != 0 and (abs(value) < 0.0005 or abs(value) >= 10000):
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def interval(estimate: Estimate, *, short: bool = False) -> str:
+    """The 95 % interval as `[low, high]`, or as `low-high` to two decimals; empty where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    if short:
+        return f"{estimate.low:.2f}{DASH}{estimate.high:.2f}"
+    return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def measured(estimate: Estimate) -> str:
+    """Value, interval and the word `constant` where every score is the same."""
+    parts = [number(estimate.value), interval(estimate), "constant" if estimate.constant else ""]
+    return " ".join(part for part in parts if part)
+
+
+def direction(estimate: Estimate) -> str:
+    if estimate.higher_is_better is None:
+        return "nearest to the retain model is best"
+    return "higher is better" if estimate.higher_is_better else "lower is better"
+
+
+def scored(estimate: Estimate) -> str:
+    """How many questions were scored, and how many could not be."""
+    text = f"n={estimate.num_scored}"
+    if estimate.num_unscored:
+        share = coverage(estimate)
+        text += f", {estimate.num_unscored} could not be scored" + (f" ({share:.0%} covered)" if share else "")
+    return text
+
+
+def place(row: Row) -> str:
+    """`2`, or `2=` where the place is shared; a dash for rows without one."""
+    if row.rank is None:
+        return DASH
+    return f"{row.rank}=" if row.tied else str(row.rank)
+
+
+def place_range(row: Row) -> str:
+    """`1-3`: the places that the intervals allow; empty where the place is sure."""
+    if row.rank_range is None or row.rank_range[0] == row.rank_range[1]:
+        return ""
+    return f"{row.rank_range[0]}{DASH}{row.rank_range[1]}"
+
+
+def status(row: Row) -> str:
+    """The verdict in a word or two. A collapsed model is called that whatever else is true of it."""
+    if row.is_reference:
+        return ROLE[row.record.role]
+    if row.collapsed:
+        return STATUS["collapsed"]
+    if not row.eligibility.eligible:
+        return "not ranked"
+    return STATUS[row.record.verdict.status] if row.record.verdict else DASH
+
+
+def gate_sentence(gate: GateResult) -> str:
+    """Whether the target knew what it is to forget, and the room between target and retain model."""
+    metric = f"{gate.metric.replace('_', ' ')} on the {gate.set} set"
+    knew = f"The target model reaches {number(gate.target)} ({metric}; at least {number(gate.minimum)} asked)"
+    if gate.target is not None and gate.retain is not None:
+        knew += (
+            f", the retain model {number(gate.retain)}: room to forget {number(gate.target - gate.retain)}"
+            f" (at least {number(gate.room)} asked)"
+        )
+    outcome = "Passed." if gate.passed else f"Not passed: {gate.reason or 'scores on this target do not count'}."
+    return f"{knew}. {outcome}"
+
+
+def row_sentence(row: Row) -> str:
+    """What a reader should take from one row."""
+    name, utility = row.record.name, row.headline("utility_ratio").value
+    kept = "" if utility is None else f"{min(utility, 9.99):.0%} of the target model's utility"
+    forget, worthless = number(row.headline("forget_score").value), _gibberish(row)
+    if row.collapsed:
+        return f"{name} collapsed{worthless}; its forget score of {forget} means nothing and it ranks last."
+    if not row.eligibility.eligible:
+        return f"{name} is not ranked: " + "; ".join(row.eligibility.reasons) + "."
+    verdict = row.record.verdict.status if row.record.verdict else "refused"
+    told = {
+        "forgotten": f"{name} forgot (forget score {forget}) and keeps {kept or 'its utility'}.",
+        "damaged": f"{name} forgot (forget score {forget}) but keeps only {kept or 'part of its utility'}.",
+        "partly": f"{name} forgot in part (forget score {forget}), keeping {kept or 'its utility'}.",
+        "remembered": f"{name} still remembers (forget score {forget}), keeping {kept or 'its utility'}.",
+    }
+    return told.get(verdict, f"{name}: {STATUS[verdict]}.")
+
+
+def board_sentence(board: Board) -> str:
+    """The outcome of a board in one or two sentences."""
+    working = [row for row in board.ranked if not row.collapsed]
+    if not board.ranked and not board.refused:
+        return "Only reference models so far: run a method to fill this board."
+    if any(not gate.passed for gate in board.gates) and not board.ranked:
+        return "Nothing can be judged here: the target model did not know what it was to forget."
+    if not board.ranked:
+        return "No row may be ranked; every row below says why."
+    if not working:
+        return "Every method destroyed the model."
+    best = working[0]
+    ratio = best.headline("utility_ratio").value
+    kept = "" if ratio is None else f" while keeping {min(ratio, 9.99):.0%} of the target model's utility"
+    text = (
+        f"{best.record.name} comes first: overall {number(best.headline('overall').value)}, "
+        f"forget score {number(best.headline('forget_score').value)}{kept}."
+    )
+    rivals = [row.record.name for row in working[1:] if row.rank_range and row.rank_range[0] == 1]
+    if rivals:
+        text += f" The intervals do not tell it apart from {_and(rivals)}."
+    return text
+
+
+def _gibberish(row: Row) -> str:
+    estimate = row.record.metric("degenerate", set="forget")
+    if estimate is None or estimate.value is None:
+        return ""
+    return f" ({estimate.value:.0%} of its answers on the forget set are degenerate)"
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,219 @@
+"""The model as lm_eval sees it: log-likelihoods conditioned on images, per-token log-probs, text and image mixed.
+
+Registered with lm_eval as `mmforget`. Every request is read on its own, so tasks with and without images run in one
+call; requests about one picture are computed together; an answer that was given before comes from the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lm_eval.api.model import TemplateLM
+from tqdm import tqdm
+
+from mmforget.errors import UserError
+from mmforget.lm.answering import Answerer, Tally
+from mmforget.lm.cache import ResponseCache
+from mmforget.lm.chat import render_chat, template_owner
+from mmforget.lm.engine import Engine
+from mmforget.lm.images import ImageReader
+from mmforget.lm.requests import Ask, read_generate_request, read_rolling_request, read_score_request
+from mmforget.model.encode import Encoded
+from mmforget.model.load import ModelSpec, load_model
+from mmforget.model.loaded import LoadedModel
+from mmforget.results.schema import Cost
+from mmforget.types import TokenScores
+
+DEFAULT_BATCH_SIZE = 8
+DEFAULT_MAX_GEN_TOKS = 256
+OWN_ARGUMENTS = ("max_gen_toks", "packed")
+"""Model arguments that are the adapter's, not the model's."""
+
+
+class MMForgetLM(TemplateLM):  # type: ignore[misc]
+    """An lm_eval model around a loaded one.
+
+    Args:
+        loaded: the model, with or without adapters, quantised or not.
+        batch_size: plain requests that fit in memory at once; packed batches hold more, in the same memory.
+        cache: answers of earlier runs, or None to compute everything.
+        max_gen_toks: tokens to generate where the task does not say.
+        packed: share the tokens that requests begin with; False computes each request on its own.
+        progress: show progress bars on stderr.
+    """
+
+    MULTIMODAL = True
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        batch_size: int | str = DEFAULT_BATCH_SIZE,
+        cache: ResponseCache | None = None,
+        max_gen_toks: int = DEFAULT_MAX_GEN_TOKS,
+        packed: bool = True,
+        progress: bool = True,
+    ) -> None:
+        super().__init__()
+        self.loaded = loaded
+        self.tokenizer = loaded.tokenizer
+        self.batch_size = _positive("batch_size", value=batch_size)
+        self.max_gen_toks = _positive("max_gen_toks", value=max_gen_toks)
+        self.cache = cache
+        self.progress = progress
+        self.engine = Engine(loaded, packed=packed)
+        self._reader = ImageReader()
+        self._blanked = False
+        self.tally = Tally()
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> MMForgetLM:
+        """For `lm_eval --model mmforget --model_args pretrained=...`; keys as in `ModelSpec`, plus `OWN_ARGUMENTS`."""
+        pairs = [part.partition("=") for part in arg_string.split(",") if part.strip()]
+        return cls.create_from_arg_obj({key.strip(): value for key, _, value in pairs}, additional_config)
+
+    @classmethod
+    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> MMForgetLM:
+        given = {key: value for key, value in (additional_config or {}).items() if value is not None}
+        own = {key: value for key, value in arg_dict.items() if key in OWN_ARGUMENTS}
+        spec_text = ",".join(f"{key}={value}" for key, value in arg_dict.items() if key not in OWN_ARGUMENTS)
+        return cls(
+            load_model(ModelSpec.parse(spec_text, device=given.get("device"))),
+            batch_size=given.get("batch_size", DEFAULT_BATCH_SIZE),
+            max_gen_toks=own.get("max_gen_toks", DEFAULT_MAX_GEN_TOKS),
+            packed=str(own.get("packed", True)).lower() not in ("false", "0", "no"),
+        )
+
+    # -- what lm_eval asks -------------------------------------------------------------------------------------------
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[TokenScores]:
+        """The log-likelihood of each continuation, as a pair that also carries every token's log-prob."""
+        asks = [read_score_request(request, reader=self._reader, blanked=self._blanked) for request in requests]
+        return self._answer(requests, asks=asks, method="loglikelihood", quiet=disable_tqdm)
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """The text that follows each context, without the string it stopped at."""
+        asks = [
+            read_generate_request(request, reader=self._reader, blanked=self._blanked, max_gen_toks=self.max_gen_toks)
+            for request in requests
+        ]
+        return self._answer(requests, asks=asks, method="generate_until", quiet=disable_tqdm)
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """The log-likelihood of each whole text, in windows where it is longer than the model takes."""
+        asks = [read_rolling_request(request) for request in requests]
+        scores = self._answer(requests, asks=asks, method="loglikelihood_rolling", quiet=disable_tqdm)
+        return [float(score[0]) for score in scores]
+
+    @contextmanager
+    def blank_images(self) -> Iterator[None]:
+        """Within it every image is plain grey of the same size: what the model answers without seeing anything."""
+        before, self._blanked = self._blanked, True
+        try:
+            yield
+        finally:
+            self._blanked = before
+
+    def cost(self) -> Cost:
+        """What the answers so far took; wall time and memory are the caller's to add."""
+        return Cost(
+            num_tokens=self.engine.num_tokens,
+            num_requests=self.tally.num_requests,
+            num_cached=self.tally.num_cached,
+            num_images_encoded=self.engine.features.num_encoded,
+            num_image_hits=self.engine.features.num_hits,
+        )
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm_eval writes into `config` of its results."""
+        model, spec = self.loaded.model, self.loaded.spec
+        return {
+            "model": "mmforget",
+            "model_args": spec.describe() if hasattr(spec, "describe") else str(spec.pretrained),
+            "model_num_parameters": sum(weight.numel() for weight in model.parameters()),
+            "model_dtype": str(model.dtype),
+            "model_revision": spec.revision or "main",
+            "model_sha": self.loaded.fingerprint,
+            "batch_size": self.batch_size,
+        }
+
+    # -- text ------------------------------------------------------------------------------------------------------
+
+    def apply_chat_template(self, chat_history: list[dict[str, Any]], add_generation_prompt: bool = True) -> str:
+        return render_chat(
+            chat_history,
+            tokenizer=self.tokenizer,
+            processor=self.loaded.processor,
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The source of the template in use; None where none is asked for or the model has none."""
+        owner, _ = template_owner(tokenizer=self.tokenizer, processor=self.loaded.processor)
+        if chat_template is False or chat_template is None or owner is None:
+            return None
+        source = owner.chat_template
+        if not isinstance(source, Mapping):
+            return str(source)
+        name = chat_template if isinstance(chat_template, str) else "default"
+        if name not in source:
+            raise UserError(f"the model has no chat template '{name}'; it has {', '.join(sorted(source))}")
+        return str(source[name])
+
+    @property
+    def tokenizer_name(self) -> str:
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    @property
+    def eot_token_id(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        bos = self.tokenizer.bos_token_id
+        return int(bos if bos is not None else self.tokenizer.eos_token_id)
+
+    @property
+    def max_length(self) -> int:
+        return self.loaded.max_length
+
+    @property
+    def device(self) -> Any:
+        return self.loaded.device
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        settings = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        return list(self.tokenizer.encode(string, **settings))
+
+    def tok_decode(self, tokens: Sequence[int], skip_special_tokens: bool = True) -> str:
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=skip_special_tokens))
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[Any, list[int], list[int]]], disable_tqdm: bool = False, **kwargs: Any
+    ) -> list[TokenScores]:
+        """Text that is encoded already, as `(anything, context ids, continuation ids)`; lm_eval's own hook."""
+        encoded = [Encoded([*context, *answer], len(context), (), ()) for _, context, answer in requests]
+        parts = range(0, len(encoded), self.batch_size)
+        return [score for part in parts for score in self.engine.score(encoded[part : part + self.batch_size])]
+
+    def _answer(self, requests: Sequence[Any], *, asks: Sequence[Ask], method: str, quiet: bool) -> list[Any]:
+        answerer = Answerer(self.engine, self.cache, self.batch_size, self.prefix_token_id, self.tally)
+        with tqdm(total=len(asks), desc=method, disable=quiet or not self.progress, leave=False) as bar:
+
+            def keep(found: Mapping[int, Any]) -> None:
+                for index, answer in found.items():
+                    # The key is the request's own arguments: lm_eval looks answers up by these.
+                    self.cache_hook.add_partial(method, requests[index].args, answer)
+                bar.update(len(found))
+
+            return answerer.answer(asks, keep=keep)
+
+
+def _positive(name: str, *, value: int | str) -> int:
+    """A whole number of at least 1. Raises UserError otherwise, e.g. for lm_eval's `auto`."""
+    text = str(value)
+    if not text.isdigit() or int(text) < 1:
+        raise UserError(f"{name} is '{value}'; give a whole number of at least 1")
+    return int(text)

@@ -1,0 +1,57 @@
+"""Chat templates: `<image>` stays where the question has it, whichever token the model's own template writes for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmforget.errors import UserError
+
+PLACEHOLDER = "<image>"
+
+
+def render_chat(
+    history: Sequence[Mapping[str, Any]], *, tokenizer: Any, processor: Any | None, add_generation_prompt: bool
+) -> str:
+    """A conversation as one prompt, with one `<image>` for each image of its messages, in order.
+
+    Args:
+        history: messages with `role` and `content`, the content a text that holds `<image>` for each image.
+        add_generation_prompt: end with the tag that opens the assistant's turn; False continues the last message.
+
+    Raises UserError where the model brings no chat template.
+    """
+    renderer, parted = template_owner(tokenizer=tokenizer, processor=processor)
+    if renderer is None:
+        raise UserError("the model has no chat template; leave out --apply_chat_template or name a chat model")
+    messages = [{**message, "content": _parts(message["content"]) if parted else message["content"]} for message in history]
+    prompt: str = renderer.apply_chat_template(
+        messages,
+        tokenize=False,
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=not add_generation_prompt,
+    )
+    own_token = getattr(processor, "image_token", None)
+    return prompt.replace(own_token, PLACEHOLDER) if own_token else prompt
+
+
+def template_owner(*, tokenizer: Any, processor: Any | None) -> tuple[Any | None, bool]:
+    """Whose template to use, and whether it takes messages as parts: a processor's wins, since it knows images."""
+    if getattr(processor, "chat_template", None):
+        return processor, True
+    if getattr(tokenizer, "chat_template", None):
+        return tokenizer, False
+    return None, False
+
+
+def _parts(content: Any) -> list[dict[str, str]]:
+    """`text <image> text` as the list of parts that processors' templates take."""
+    if not isinstance(content, str):
+        return list(content)
+    parts: list[dict[str, str]] = []
+    for index, text in enumerate(content.split(PLACEHOLDER)):
+        if index:
+            parts.append({"type": "image"})
+        if text:
+            parts.append({"type": "text", "text": text})
+    return parts

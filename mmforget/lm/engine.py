@@ -1,0 +1,135 @@
+"""The three computations behind every answer: score continuations, generate text, score whole documents."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from mmforget.errors import RunFailed, UserError
+from mmforget.lm.requests import Ask, Decoding
+from mmforget.model.encode import Encoded, encode, encode_prompt
+from mmforget.model.generation import generate
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.scoring import score
+from mmforget.model.vision import FeatureCache
+from mmforget.types import TokenScores
+
+logger = logging.getLogger(__name__)
+
+FEATURE_BUDGET_BYTES = 512 * 2**20
+
+T = TypeVar("T")
+
+
+class Engine:
+    """Runs the model on encoded requests, without gradients and in evaluation mode, and counts what it computed.
+
+    Attributes:
+        features: vision features by image, so that no image goes through the tower twice.
+        num_tokens: tokens handed to the language model, padding and sharing left aside.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, packed: bool = True, feature_budget_bytes: int = FEATURE_BUDGET_BYTES) -> None:
+        self.loaded = loaded
+        self.packed = packed
+        self.features = FeatureCache(feature_budget_bytes)
+        self.num_tokens = 0
+
+    def encode(self, ask: Ask) -> Encoded:
+        """The tokens of a request. Raises UserError naming the task where it does not fit the model."""
+        try:
+            if ask.continuation is None:
+                return encode_prompt(self.loaded, ask.context, images=ask.images)
+            return encode(self.loaded, ask.context, ask.continuation, images=ask.images)
+        except UserError as error:
+            raise UserError(f"task {ask.task or '(unnamed)'}: {error}") from error
+
+    def score(self, encoded: Sequence[Encoded]) -> list[TokenScores]:
+        """The log-prob of every answer token of each request, in order."""
+        self.num_tokens += sum(len(item.ids) for item in encoded)
+        return self._in_parts(encoded, compute=self._score)
+
+    def generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
+        """The text that follows each prompt, in order."""
+        self.num_tokens += sum(len(item.ids) for item in encoded)
+        return self._in_parts(encoded, compute=lambda part: self._generate(part, decoding=decoding))
+
+    def rolling(self, texts: Sequence[str], *, prefix_token: int, batch_size: int) -> list[TokenScores]:
+        """Scores of whole texts: every token predicted once, windows of the model's length where a text is longer."""
+        windows: list[tuple[int, Encoded]] = []
+        for index, text in enumerate(texts):
+            ids = list(self.loaded.tokenizer.encode(text, add_special_tokens=False))
+            windows += [(index, window) for window in _windows(ids, prefix_token=prefix_token, length=self.loaded.max_length)]
+        log_probs: list[list[float]] = [[] for _ in texts]
+        greedy = [True] * len(texts)
+        for start in range(0, len(windows), batch_size):
+            part = windows[start : start + batch_size]
+            for (index, _), scores in zip(part, self.score([window for _, window in part]), strict=True):
+                log_probs[index].extend(scores.token_logprobs)
+                greedy[index] = greedy[index] and scores[1]
+        return [TokenScores(tuple(values), flag) for values, flag in zip(log_probs, greedy, strict=True)]
+
+    def _score(self, encoded: Sequence[Encoded]) -> list[TokenScores]:
+        with self._inference():
+            scored = score(self.loaded, encoded, packed=self.packed, features=self.features)
+        values, masks, greedy = scored.token_logprobs.cpu(), scored.mask.cpu(), scored.is_greedy.tolist()
+        return [
+            TokenScores(tuple(row[mask].tolist()), flag) for row, mask, flag in zip(values, masks, greedy, strict=True)
+        ]
+
+    def _generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
+        with self._inference():
+            texts = generate(
+                self.loaded,
+                encoded,
+                max_new_tokens=decoding.max_new_tokens,
+                until=decoding.until,
+                do_sample=decoding.do_sample,
+                temperature=decoding.temperature,
+                features=self.features,
+            )
+        return [_cut(text, until=decoding.until) for text in texts]
+
+    def _in_parts(self, encoded: Sequence[Encoded], *, compute: Callable[[Sequence[Encoded]], list[T]]) -> list[T]:
+        """All at once, or in halves where the device's memory does not hold them."""
+        try:
+            return compute(encoded)
+        except torch.OutOfMemoryError as error:
+            if len(encoded) == 1:
+                raise RunFailed(
+                    f"one request of {len(encoded[0].ids)} tokens does not fit in the device's memory; "
+                    "use load_in_4bit=True or a larger device"
+                ) from error
+            logger.warning("out of memory with %d requests at once; halving, a smaller --batch_size avoids it", len(encoded))
+        torch.cuda.empty_cache()
+        half = len(encoded) // 2
+        return [*self._in_parts(encoded[:half], compute=compute), *self._in_parts(encoded[half:], compute=compute)]
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        model = self.loaded.model
+        was_training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            model.train(was_training)
+
+
+def _windows(ids: list[int], *, prefix_token: int, length: int) -> Iterator[Encoded]:
+    pairs = get_rolling_token_windows(token_list=ids, prefix_token=prefix_token, max_seq_len=length - 1, context_len=1)
+    for context, continuation in map(make_disjoint_window, pairs):
+        yield Encoded(ids=[*context, *continuation], num_context=len(context), images=(), image_keys=())
+
+
+def _cut(text: str, *, until: Sequence[str]) -> str:
+    for stop in until:
+        if stop:
+            text = text.split(stop)[0]
+    return text

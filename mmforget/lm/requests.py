@@ -1,0 +1,146 @@
+"""What lm_eval asks, read request by request: text or image, with or without settings, whatever its neighbours are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmforget.errors import UserError
+from mmforget.lm.images import ImageReader, as_list, blank
+from mmforget.results.fingerprint import hash_json
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CACHE_VERSION = 1
+"""Raised when the same request would be answered differently by new code, so that old answers are not found."""
+
+MAX_TOKEN_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+SAMPLING_ONLY = ("top_p", "top_k", "min_p", "typical_p")
+"""Settings without effect on greedy generation."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to generate: at most `max_new_tokens` tokens, cut before the first of the `until` strings."""
+
+    max_new_tokens: int
+    until: tuple[str, ...] = ()
+    do_sample: bool = False
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: a context, the images it holds, and either a continuation to score or how to generate one.
+
+    `kind` is `score`, `generate` or `rolling`; a rolling request has the whole document as its continuation.
+    """
+
+    kind: str
+    task: str
+    context: str
+    continuation: str | None
+    images: tuple[Image, ...]
+    image_keys: tuple[str, ...]
+    decoding: Decoding | None = None
+
+    def key(self, fingerprint: str) -> str:
+        """Names the answer of the model `fingerprint` to this request: equal only where the answer must be."""
+        return hash_json(
+            {
+                "version": CACHE_VERSION,
+                "model": fingerprint,
+                "kind": self.kind,
+                "task": self.task,
+                "context": self.context,
+                "continuation": self.continuation,
+                "images": list(self.image_keys),
+                "decoding": None if self.decoding is None else vars(self.decoding) | {"until": list(self.decoding.until)},
+            }
+        )
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether asking again must give the same answer: false for sampled text."""
+        return self.decoding is None or not self.decoding.do_sample
+
+
+def read_score_request(request: Any, *, reader: ImageReader, blanked: bool) -> Ask:
+    """A `loglikelihood` request: `(context, continuation)`, with `{"visual": ...}` behind it where there are images."""
+    context, continuation = request.args[:2]
+    images = _images(request, reader=reader, blanked=blanked)
+    if context == "":
+        # acc_mutual_info asks for the bare answer but hands the document's images over all the same.
+        images = ()
+    return Ask("score", _task(request), context, continuation, images, tuple(map(reader.key, images)))
+
+
+def read_generate_request(request: Any, *, reader: ImageReader, blanked: bool, max_gen_toks: int) -> Ask:
+    """A `generate_until` request: `(context, settings)`, with `{"visual": ...}` behind it where there are images."""
+    context, settings = request.args[:2]
+    images = _images(request, reader=reader, blanked=blanked)
+    decoding = read_decoding(settings, max_gen_toks=max_gen_toks, where=_where(request))
+    return Ask("generate", _task(request), context, None, images, tuple(map(reader.key, images)), decoding)
+
+
+def read_decoding(settings: Mapping[str, Any], *, max_gen_toks: int, where: str) -> Decoding:
+    """Generation settings under any of their usual names. Raises UserError on one that cannot be honoured."""
+    left = dict(settings)
+    limits = [left.pop(name) for name in MAX_TOKEN_NAMES if left.get(name) is not None]
+    until = left.pop("until", None) or ()
+    given = left.pop("do_sample", None)
+    temperature = float(left.pop("temperature", 1.0 if given else 0.0))
+    do_sample = temperature > 0 if given is None else bool(given)
+    if do_sample and not temperature > 0:
+        raise UserError(f"{where}: do_sample needs a temperature above 0, found {temperature}; set do_sample: false")
+    harmless = {"num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1.0, "use_cache": True}
+    unknown = {
+        name: value
+        for name, value in left.items()
+        if value is not None and harmless.get(name) != value and (do_sample or name not in SAMPLING_ONLY)
+        if name not in MAX_TOKEN_NAMES
+    }
+    if unknown:
+        raise UserError(
+            f"{where}: generation settings {unknown} are not supported; use until, max_gen_toks, do_sample and temperature"
+        )
+    return Decoding(
+        max_new_tokens=int(limits[0]) if limits else max_gen_toks,
+        until=(until,) if isinstance(until, str) else tuple(until),
+        do_sample=do_sample,
+        temperature=temperature if do_sample else 1.0,
+    )
+
+
+def read_rolling_request(request: Any) -> Ask:
+    """A `loglikelihood_rolling` request: `(text,)`. Raises UserError where it comes with an image."""
+    if _visual(request):
+        raise UserError(
+            f"{_where(request)}: the log-likelihood of a whole document with an image is not defined; "
+            "use output_type loglikelihood or multiple_choice"
+        )
+    return Ask("rolling", _task(request), "", request.args[0], (), ())
+
+
+def _images(request: Any, *, reader: ImageReader, blanked: bool) -> tuple[Image, ...]:
+    images = [reader.open(source, where=_where(request)) for source in _visual(request)]
+    return tuple(blank(image.size) if blanked else image for image in images)
+
+
+def _visual(request: Any) -> Sequence[Any]:
+    extra = request.args[-1]
+    if len(request.args) < 2 or not isinstance(extra, Mapping):
+        return ()
+    if extra.get("audio") is not None and as_list(extra["audio"]):
+        raise UserError(f"{_where(request)}: audio is not supported; name tasks of text and images only")
+    return as_list(extra.get("visual"))
+
+
+def _task(request: Any) -> str:
+    return request.task_name or ""
+
+
+def _where(request: Any) -> str:
+    return f"task {_task(request) or '(unnamed)'}, document {request.doc_id}"

@@ -1,0 +1,1 @@
+"""Unlearning methods: `losses.py` holds pure functions of tensors, every other file is one method."""

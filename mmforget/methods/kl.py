@@ -1,0 +1,49 @@
+"""Gradient ascent on the forget answers while the retain answers' distributions stay where they were.
+
+Source: Maini et al. 2024, TOFU, https://arxiv.org/abs/2401.06121, as KL minimisation; in FIUBench,
+https://arxiv.org/abs/2411.03554, as KL, whose code averages over every position, padding included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mmforget.methods.arguments import require_not_negative
+from mmforget.methods.base import Need, Step
+from mmforget.methods.losses import forward_kl_token_mean, token_mean_nll
+from mmforget.types import LossParts
+
+
+@dataclass(frozen=True)
+class KlMinimisation:
+    """Minimises -forget_weight NLL(forget) + retain_weight KL(before || now) on retain, averaged over positions.
+
+    `positions` says which: `answer` (clean) the positions that predict the answer; `all` (released) the image and the
+    question too.
+    """
+
+    forget_weight: float = 1.0
+    retain_weight: float = 1.0
+    positions: Literal["answer", "all"] = "answer"
+
+    def __post_init__(self) -> None:
+        require_not_negative(forget_weight=self.forget_weight, retain_weight=self.retain_weight)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        needs = {Need.FORGET, Need.RETAIN_LOGITS, Need.REFERENCE_RETAIN_LOGITS}
+        return frozenset(needs | {Need.ALL_POSITIONS} if self.positions == "all" else needs)
+
+    def loss(self, step: Step) -> LossParts:
+        """Scalar, in nats a token; parts: `forget` <= 0 and `retain_kl` >= 0."""
+        if step.retain.logits is None:
+            raise ValueError("kl reads retain.logits, and this step has none")
+        forget = -self.forget_weight * token_mean_nll(step.forget.token_logprobs, step.forget.mask)
+        divergence = self.retain_weight * forward_kl_token_mean(
+            step.retain.logits, reference_logits=step.retain_reference_logits, mask=step.retain.mask
+        )
+        return LossParts(forget + divergence, {"forget": forget.item(), "retain_kl": divergence.item()})
+
+
+METHOD = KlMinimisation

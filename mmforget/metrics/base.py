@@ -1,0 +1,138 @@
+"""What a metric is: three shapes, one registry.
+
+A *sample* metric scores every answered question and averages. A *reference* metric compares two groups of samples. A
+*composite* metric combines estimates of other metrics. Direction and range live on the metric; on a forget set the
+benchmark turns the direction round, because less recall is what was asked for there.
+
+Profiles: `released` is what the official code computes, `paper` what the paper states where that is known and differs,
+`clean` the formula as it should be. A metric declares those that exist; `profile_of` picks the one that stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmforget.errors import UnknownName
+from mmforget.registry import Registry
+from mmforget.types import Estimate, Sample, Score
+
+PROFILES = ("paper", "released", "clean")
+
+Kind = Literal["gen", "prob"]
+Other = Literal["retain_model", "holdout"]
+Role = Literal["forget", "utility", "rephrase"]
+
+
+class Declared(Protocol):
+    """What every metric says about itself.
+
+    Attributes:
+        name: the registered name, which is the file name.
+        profiles: the variants of the formula that exist, a subset of `PROFILES`.
+        range: smallest and largest value an estimate can take.
+        higher_is_better: direction on a set that should be kept; None where nearness to the retain model counts.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def profiles(self) -> tuple[str, ...]: ...
+    @property
+    def range(self) -> tuple[float, float]: ...
+    @property
+    def higher_is_better(self) -> bool | None: ...
+
+
+@runtime_checkable
+class SampleMetric(Declared, Protocol):
+    """Scores one sample at a time, then averages. `kind` is the kind of sample it reads."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    def score(self, sample: Sample, *, profile: str = "clean") -> Score:
+        """The sample's score, or one whose value is None with the reason. Never raises on what a model produced."""
+
+    def aggregate(self, scores: Sequence[Score]) -> Estimate:
+        """Mean over the scored samples with its 95 % interval, resampled by subject."""
+
+
+@runtime_checkable
+class ReferenceMetric(Declared, Protocol):
+    """Compares samples with others: of the retain model on the same questions, or of the same model on a holdout."""
+
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def other(self) -> Other: ...
+
+    def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
+        """The comparison as one estimate. Raises UserError where the two groups cannot be compared by design."""
+
+
+class Component(NamedTuple):
+    """One ingredient of a composite.
+
+    Attributes:
+        key: its name in the mapping that `combine` takes.
+        metric: registered name of the metric; a name that is not registered can only be supplied from outside.
+        role: which set of the benchmark it is measured on.
+        required: without it there is no value; the others are left out and named in the reasons.
+    """
+
+    key: str
+    metric: str
+    role: Role
+    required: bool = True
+
+
+@runtime_checkable
+class CompositeMetric(Declared, Protocol):
+    """Combines estimates of other metrics into one number."""
+
+    @property
+    def components(self) -> tuple[Component, ...]: ...
+
+    def combine(
+        self,
+        parts: Mapping[str, Estimate],
+        *,
+        profile: str = "clean",
+        draws: Mapping[str, NDArray[np.float64]] | None = None,
+    ) -> Estimate:
+        """The combined estimate. `parts` maps component keys to estimates; a component never measured is left out.
+
+        `draws` maps the same keys to bootstrap draws [R] (`bootstrap.mean_draws`, one seed for all); with draws for
+        every component used, the estimate gets a 95 % interval.
+        """
+
+
+Metric = SampleMetric | ReferenceMetric | CompositeMetric
+
+METRICS: Registry[Metric] = Registry("metric", package="mmforget.metrics", attribute="METRIC")
+
+_STAND_INS = {
+    "paper": ("paper", "released", "clean"),
+    "released": ("released", "paper", "clean"),
+    "clean": ("clean", "paper", "released"),
+}
+
+
+def profile_of(metric: Declared, wanted: str) -> str:
+    """The profile of `metric` that stands for `wanted`: itself where declared, else the nearest that exists.
+
+    Raises UnknownName for a profile that no metric has.
+    """
+    if wanted not in _STAND_INS:
+        raise UnknownName("profile", name=wanted, known=PROFILES)
+    return next(profile for profile in _STAND_INS[wanted] if profile in metric.profiles)
+
+
+def check_profile(metric: Declared, profile: str) -> None:
+    """Raises UnknownName where `metric` does not declare `profile`."""
+    if profile not in metric.profiles:
+        raise UnknownName(f"profile of metric '{metric.name}'", name=profile, known=metric.profiles)

@@ -1,0 +1,55 @@
+"""Whole-answer recall: 1 where the generated answer is the reference, word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.estimate import mean_estimate
+from mmforget.metrics.responses import answer_part, normalised
+from mmforget.types import Estimate, Sample, Score
+
+_CLOSING = " .!?"
+
+
+@dataclass(frozen=True)
+class ExactMatch:
+    """1 where the answer part of the response equals the reference, else 0; the rate of answers recalled exactly.
+
+    Source: the harness's own; it is what the memorisation gate reads. Not FIUBench's "Exact Match", which is
+    `keyword_em`.
+
+    Profiles:
+        clean: equality after Unicode compatibility form, case folding, single blanks and without closing punctuation;
+            the response is its first line up to as many full stops as the reference holds. Mends the comparison of
+            keywords, which an answer about something else can pass.
+    """
+
+    name: str = "exact_match"
+    kind: Kind = "gen"
+    profiles: tuple[str, ...] = ("clean",)
+    range: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool | None = True
+
+    def score(self, sample: Sample, *, profile: str = "clean") -> Score:
+        """1.0 or 0.0 for one response."""
+        check_profile(self, profile)
+        if sample.response is None:
+            return Score(None, sample.subject, "no response")
+        wanted = _bare(sample.answer)
+        if not wanted:
+            return Score(None, sample.subject, "the reference answer is empty")
+        said = _bare(answer_part(sample.response, reference=sample.answer))
+        return Score(float(said == wanted), sample.subject)
+
+    def aggregate(self, scores: Sequence[Score]) -> Estimate:
+        """Rate of exact answers with its 95 % interval by subject."""
+        return mean_estimate(self, scores)
+
+
+def _bare(text: str) -> str:
+    return normalised(text).rstrip(_CLOSING)
+
+
+METRIC = ExactMatch()

@@ -1,0 +1,43 @@
+"""Distance between the truth ratios of the unlearned and of the retain model: the KS statistic, with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmforget.metrics.base import Kind, Other, check_profile
+from mmforget.metrics.ks_forget_quality import ks_estimate
+from mmforget.metrics.two_sample import ks_distance_draws
+from mmforget.types import Estimate, Sample
+
+
+@dataclass(frozen=True)
+class KSDistance:
+    """D = largest gap between the two empirical distributions of r on the forget set, in [0, 1]; 0 = as retain model.
+
+    Unlike the p-value it does not shrink with the number of questions. The interval resamples subjects, the same ones
+    for both models, and is moved so that its median is D, because resampling alone drives two samples apart.
+
+    Source: FIUBench (arXiv 2411.03554), whose code prints D beside p; `scipy.stats.ks_2samp`.
+
+    Profiles:
+        released: r from losses divided by T + 1.
+        clean: r from losses divided by T, NaN left out and counted. Mends the denominator and the crash.
+    """
+
+    name: str = "ks_distance"
+    kind: Kind = "prob"
+    other: Other = "retain_model"
+    profiles: tuple[str, ...] = ("released", "clean")
+    range: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool | None = False
+
+    def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
+        """D against the retain model with its 95 % interval by subject."""
+        check_profile(self, profile)
+        return ks_estimate(
+            self, samples, other, profile=profile, value=lambda found: found.distance, draws=ks_distance_draws
+        )
+
+
+METRIC = KSDistance()

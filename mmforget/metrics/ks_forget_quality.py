@@ -1,0 +1,113 @@
+"""Forget quality: p-value that truth ratios of the unlearned and of the retain model come from one distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mmforget.errors import UserError
+from mmforget.metrics.base import Declared, Kind, Other, check_profile
+from mmforget.metrics.bootstrap import ONE_SUBJECT, Floats, percentile_interval
+from mmforget.metrics.estimate import no_estimate, unscored_reasons
+from mmforget.metrics.logprobs import log_truth_ratio
+from mmforget.metrics.rank import is_constant
+from mmforget.metrics.two_sample import Group, KSResult, group_of, ks_test
+from mmforget.types import Estimate, Sample, Score
+
+
+@dataclass(frozen=True)
+class KSForgetQuality:
+    """p of the two-sample Kolmogorov-Smirnov test between {r} of two models on the forget set, in [0, 1].
+
+    r = exp(mean perturbed loss - rephrased-answer loss), one per question. 1 = like the retain model. `ks_distance` is
+    the statistic D with an interval, `ks_log10_p` what tables print. The test takes questions as independent although
+    they come in subjects, so p is too small; compare it with p between two retain models, and read D.
+
+    Source: FIUBench (arXiv 2411.03554) after TOFU (arXiv 2401.06121); `scipy.stats.ks_2samp`.
+
+    Profiles:
+        released: r from losses divided by T + 1.
+        clean: r from losses divided by T; questions of which either ratio is NaN are left out and counted. Mends the
+            denominator and the crash.
+    """
+
+    name: str = "ks_forget_quality"
+    kind: Kind = "prob"
+    other: Other = "retain_model"
+    profiles: tuple[str, ...] = ("released", "clean")
+    range: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool | None = True
+
+    def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
+        """p-value against the retain model. It has no interval: it is itself a statement of uncertainty."""
+        check_profile(self, profile)
+        return ks_estimate(self, samples, other, profile=profile, value=lambda found: found.p)
+
+
+class Ratios(NamedTuple):
+    """log r of both models, and how many samples of either have none, with the reasons."""
+
+    first: Group
+    second: Group
+    num_unscored: int
+    reasons: tuple[str, ...]
+
+
+def ks_estimate(
+    metric: Declared,
+    samples: Sequence[Sample],
+    other: Sequence[Sample],
+    *,
+    profile: str,
+    value: Callable[[KSResult], float],
+    draws: Callable[[Group, Group], Floats] | None = None,
+) -> Estimate:
+    """One number of the KS test between two models' truth ratios, with an interval where `draws` are given."""
+    found = ratios(samples, other, profile=profile)
+    if not found.first.values or not found.second.values:
+        reason = "no truth ratios of the retain model" if found.first.values else "no truth ratios of this model"
+        return no_estimate(metric, reasons=(*found.reasons, reason), num_unscored=found.num_unscored)
+    interval = percentile_interval(draws(found.first, found.second)) if draws else None
+    return Estimate(
+        value=value(ks_test(found.first.values, found.second.values)),
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        num_scored=len(found.first.values),
+        num_unscored=found.num_unscored,
+        higher_is_better=metric.higher_is_better,
+        range=metric.range,
+        constant=is_constant(found.first.values),
+        reasons=(*found.reasons, ONE_SUBJECT) if interval and interval.low is None else found.reasons,
+    )
+
+
+def ratios(samples: Sequence[Sample], other: Sequence[Sample], *, profile: str) -> Ratios:
+    """log r of both models; its KS test equals that of r or 1/r, and it cannot overflow.
+
+    Raises UserError where the two groups are of different sets or questions.
+    """
+    _check_same_questions(samples, other)
+    scores = [_score(sample, profile=profile) for sample in samples]
+    others = [_score(sample, profile=profile) for sample in other]
+    reasons = unscored_reasons(scores) + tuple(f"retain model: {reason}" for reason in unscored_reasons(others))
+    num_unscored = sum(score.value is None for score in [*scores, *others])
+    return Ratios(group_of(scores), group_of(others), num_unscored, reasons)
+
+
+def _score(sample: Sample, *, profile: str) -> Score:
+    ratio = log_truth_ratio(sample, profile=profile)
+    return Score(ratio.value, sample.subject, ratio.reason)
+
+
+def _check_same_questions(samples: Sequence[Sample], other: Sequence[Sample]) -> None:
+    mine, theirs = {sample.id for sample in samples}, {sample.id for sample in other}
+    if mine and theirs and mine != theirs:
+        only = sorted(mine ^ theirs)
+        raise UserError(
+            f"the retain model was asked other questions: {len(only)} of {len(mine | theirs)} are in one of the two "
+            f"only, such as '{only[0]}'; evaluate both models on the same set with the same --limit"
+        )
+
+
+METRIC = KSForgetQuality()

@@ -1,0 +1,40 @@
+"""Base-10 logarithm of the forget-quality p-value, as tables print it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmforget.metrics.base import Kind, Other, check_profile
+from mmforget.metrics.ks_forget_quality import ks_estimate
+from mmforget.metrics.two_sample import LOG10_FLOOR
+from mmforget.types import Estimate, Sample
+
+
+@dataclass(frozen=True)
+class KSLog10P:
+    """log10 p of `ks_forget_quality`, in [-400, 0], cut off at -400; 0 = like the retain model.
+
+    Two models fully apart reach a floor that depends on the number of questions alone (-239 at 400).
+
+    Source: FIUBench (arXiv 2411.03554), column "KS". It does not state the base; base 10 fits D at n = 400.
+
+    Profiles:
+        released: r from losses divided by T + 1.
+        clean: r from losses divided by T, NaN left out and counted. Mends the denominator and the crash.
+    """
+
+    name: str = "ks_log10_p"
+    kind: Kind = "prob"
+    other: Other = "retain_model"
+    profiles: tuple[str, ...] = ("released", "clean")
+    range: tuple[float, float] = (LOG10_FLOOR, 0.0)
+    higher_is_better: bool | None = True
+
+    def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
+        """log10 p against the retain model, without an interval."""
+        check_profile(self, profile)
+        return ks_estimate(self, samples, other, profile=profile, value=lambda found: found.log10_p)
+
+
+METRIC = KSLog10P()

@@ -1,0 +1,68 @@
+"""Losses and probabilities of answers from their token log-probs. T tokens an answer, natural logarithms.
+
+The released FIUBench code sums T losses and divides by T + 1, because the mask it counts with covers one prompt token
+that the shifted sum does not (`released`). Everyone else divides by T (`clean`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mmforget.types import Sample
+
+NOT_FINITE = "a log-probability is not a number"
+
+
+class Nats(NamedTuple):
+    """A number in nats, possibly infinite, or None with the reason."""
+
+    value: float | None
+    reason: str = ""
+
+
+def mean_loss(token_logprobs: Sequence[float], *, profile: str) -> Nats:
+    """Mean negative log-prob, at least 0: over T + 1 for `released`, else over T. None for no tokens or one that is NaN."""
+    if not token_logprobs:
+        return Nats(None, "no answer tokens")
+    if any(math.isnan(value) or value == math.inf for value in token_logprobs):
+        return Nats(None, NOT_FINITE)
+    denominator = len(token_logprobs) + (1 if profile == "released" else 0)
+    # Rounding can leave a log-prob a hair above zero, and a probability above one would break every range below.
+    return Nats(max(0.0, -math.fsum(token_logprobs) / denominator))
+
+
+def role_loss(sample: Sample, role: str, *, profile: str) -> Nats:
+    """Mean over all candidates of a role of their `mean_loss`: the loss of their geometric-mean probability."""
+    candidates = sample.with_role(role)
+    if not candidates:
+        return Nats(None, f"no log-probs for '{role}'")
+    losses = [mean_loss(candidate, profile=profile) for candidate in candidates]
+    values = [loss.value for loss in losses if loss.value is not None]
+    if len(values) < len(losses):
+        return Nats(None, next(loss.reason for loss in losses if loss.value is None))
+    return Nats(math.fsum(values) / len(values))
+
+
+def probabilities(sample: Sample, role: str, *, profile: str) -> list[float] | str:
+    """exp(-mean loss) of every candidate of a role, each in [0, 1], or the reason why not."""
+    losses = [mean_loss(candidate, profile=profile) for candidate in sample.with_role(role)]
+    if not losses:
+        return f"no log-probs for '{role}'"
+    faults = [loss.reason for loss in losses if loss.value is None]
+    return faults[0] if faults else [math.exp(-loss.value) for loss in losses if loss.value is not None]
+
+
+def log_truth_ratio(sample: Sample, *, profile: str) -> Nats:
+    """log r = mean over perturbed of their loss - loss of the rephrased answer; above 0 means truth is preferred.
+
+    Any real number, infinite where one side is impossible to the model, None with the reason where both are.
+    """
+    truth = role_loss(sample, "rephrased", profile=profile)
+    false = role_loss(sample, "perturbed", profile=profile)
+    if truth.value is None or false.value is None:
+        return Nats(None, truth.reason or false.reason)
+    if math.isinf(truth.value) and math.isinf(false.value):
+        return Nats(None, "true and perturbed answers are both impossible")
+    return Nats(false.value - truth.value)

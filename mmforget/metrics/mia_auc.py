@@ -1,0 +1,86 @@
+"""Membership inference by loss: can forgotten people be told from people never seen?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mmforget.errors import UserError
+from mmforget.metrics.base import Declared, Kind, Other, check_profile
+from mmforget.metrics.bootstrap import percentile_interval
+from mmforget.metrics.estimate import no_estimate, unscored_reasons, with_reason
+from mmforget.metrics.logprobs import mean_loss
+from mmforget.metrics.rank import is_constant
+from mmforget.metrics.two_sample import auc, auc_draws, group_of
+from mmforget.types import Estimate, Sample, Score
+
+
+@dataclass(frozen=True)
+class MiaAuc:
+    """AUC of mean token log-prob of the true answer, members = forget set, non-members = holdout, in [0, 1].
+
+    The chance that a member's answer is likelier than a non-member's, ties counting half. .5 = cannot tell, 1 = still
+    known, under .5 = avoided more than people never seen, which gives them away as well. So neither end is better:
+    read it against the retain model.
+
+    Source: the LOSS attack, Yeom et al., arXiv 1709.01604; AUC on forget and holdout as in open-unlearning.
+
+    Profiles:
+        clean: as above. Mends the published "MIA" of FIUBench (`min_k`), which has no non-members.
+    """
+
+    name: str = "mia_auc"
+    kind: Kind = "prob"
+    other: Other = "holdout"
+    profiles: tuple[str, ...] = ("clean",)
+    range: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool | None = None
+
+    def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
+        """AUC with its 95 % interval, subjects of both groups resampled."""
+        check_profile(self, profile)
+        return auc_estimate(self, samples, other, score=_mean_logprob)
+
+
+def auc_estimate(
+    metric: Declared, members: Sequence[Sample], others: Sequence[Sample], *, score: Callable[[Sample], Score]
+) -> Estimate:
+    """AUC of `score` between members and non-members. Raises UserError where a subject is in both groups."""
+    _check_apart(members, others)
+    inside, outside = [score(sample) for sample in members], [score(sample) for sample in others]
+    reasons = unscored_reasons(inside) + tuple(f"holdout: {reason}" for reason in unscored_reasons(outside))
+    num_unscored = sum(found.value is None for found in [*inside, *outside])
+    positive, negative = group_of(inside), group_of(outside)
+    if not positive.values or not negative.values:
+        reason = "no scored non-members" if positive.values else "no scored members"
+        return no_estimate(metric, reasons=(*reasons, reason), num_unscored=num_unscored)
+    interval = percentile_interval(auc_draws(positive, negative))
+    return Estimate(
+        value=auc(positive.values, negative.values),
+        low=interval.low,
+        high=interval.high,
+        num_scored=len(positive.values) + len(negative.values),
+        num_unscored=num_unscored,
+        higher_is_better=metric.higher_is_better,
+        range=metric.range,
+        constant=is_constant([*positive.values, *negative.values]),
+        reasons=with_reason(reasons, interval),
+    )
+
+
+def _mean_logprob(sample: Sample) -> Score:
+    answers = sample.with_role("answer")
+    loss = mean_loss(answers[0] if answers else (), profile="clean")
+    return Score(None if loss.value is None else -loss.value, sample.subject, loss.reason)
+
+
+def _check_apart(members: Sequence[Sample], others: Sequence[Sample]) -> None:
+    shared = {sample.subject for sample in members} & {sample.subject for sample in others}
+    if shared:
+        raise UserError(
+            f"{len(shared)} subjects, such as '{min(shared)}', are members and non-members at once; "
+            "the holdout set must hold subjects that were never trained on"
+        )
+
+
+METRIC = MiaAuc()

@@ -1,0 +1,85 @@
+"""Text-only causal language models: Llama and every other that `AutoModelForCausalLM` loads.
+
+Families in `CHECKED` have been compared with their plain forward: hidden states times head, and packed rows, are exact.
+All others run their own forward, one sequence a row, since they may scale logits or window their attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from mmforget.model.families.base import Tokens
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NAME = "text"
+LANGUAGE_TARGETS = r".*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+KEEP_PRECISE = (".*lm_head", "lm_head")
+CHECKED = frozenset({"llama", "mistral", "qwen2", "gpt_neox", "phi"})
+PACKED_ATTENTION = frozenset({"sdpa", "eager"})
+SHIFTING_ROPE = frozenset({"dynamic", "longrope"})
+"""Rotary embeddings whose frequencies depend on the longest position of a batch."""
+
+
+def image_token(config: Any) -> int | None:
+    return None
+
+
+def num_image_tokens(config: Any, *, size: tuple[int, int]) -> int:
+    return 0
+
+
+def preprocess(processor: Any, images: Sequence[Image]) -> Tensor:
+    raise TypeError("a text-only model has no image processor")
+
+
+def tower(model: Any) -> nn.Module | None:
+    return None
+
+
+def projector(model: Any) -> nn.Module | None:
+    return None
+
+
+def language_parts(model: Any) -> list[nn.Module]:
+    return [model]
+
+
+def tower_features(model: Any, pixels: Tensor) -> Tensor:
+    raise TypeError("a text-only model has no vision tower")
+
+
+def packs(config: Any) -> bool:
+    rope = getattr(config, "rope_parameters", None) or {}
+    windowed = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
+    return (
+        config.model_type in CHECKED
+        and config._attn_implementation in PACKED_ATTENTION
+        and rope.get("rope_type") not in SHIFTING_ROPE
+        and not windowed
+    )
+
+
+def embed(model: Any, tokens: Tokens) -> Tensor | None:
+    return None
+
+
+def hidden(model: Any, tokens: Tokens) -> Tensor:
+    inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention, "use_cache": False}
+    if model.config.model_type in CHECKED:
+        states: Tensor = model.base_model(**inputs, position_ids=tokens.positions).last_hidden_state
+        return states
+    # Rows are padded on the right, so that every causal model counts positions from 0 by itself.
+    logits: Tensor = model(**inputs).logits
+    return logits
+
+
+def head(model: Any, hidden: Tensor) -> Tensor:
+    if model.config.model_type not in CHECKED:
+        return hidden
+    logits: Tensor = model.get_output_embeddings()(hidden)
+    return logits

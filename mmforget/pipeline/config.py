@@ -1,0 +1,48 @@
+"""What a run was asked to do: the flags, resolved, as one frozen record that is stored in run.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmforget.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the numbers of a run, and where they go."""
+
+    model: str
+    tasks: tuple[str, ...]
+    model_args: str = ""
+    include_path: tuple[str, ...] = ()
+    data: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    methods: tuple[str, ...] = ()
+    method_args: str = ""
+    recipe: str = "released"
+    training: Mapping[str, Any] = field(default_factory=dict)
+    target_model: str | None = None
+    retain_model: str | None = None
+    device: str | None = None
+    batch_size: int = 16
+    apply_chat_template: bool = False
+    gen_kwargs: str = ""
+    num_fewshot: int | None = None
+    limit: float | None = None
+    seed: int = 0
+    output_path: str | None = None
+    use_cache: str | None = None
+
+    @property
+    def output(self) -> Path:
+        """The output folder. Raises UserError where none was given."""
+        if self.output_path is None:
+            raise UserError("no output folder; give --output_path DIR")
+        return Path(self.output_path)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and dicts, for YAML and for comparing an interrupted run with the one that continues it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

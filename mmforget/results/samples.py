@@ -1,0 +1,149 @@
+"""Answered questions on disk: `samples_<task>.jsonl` holds the text, `token_logprobs.parquet` every token's log-prob.
+
+A sample line names its roles and their token counts, so that a Parquet file that does not belong to it is noticed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmforget.errors import UserError
+from mmforget.results.codec import from_json
+from mmforget.results.files import read_text, write_bytes, write_text
+from mmforget.results.fingerprint import hash_file
+from mmforget.types import Sample
+
+TOKENS_FILE = "token_logprobs.parquet"
+
+Key = tuple[str, str, str | None]
+Tokens = dict[Key, dict[str, list[float]]]
+
+
+def samples_file(task: str) -> str:
+    """File name of a task's samples, with what file systems refuse replaced as lm_eval does."""
+    return "samples_" + re.sub(r'["<>:/|?*\\\[\]]+', "__", task) + ".jsonl"
+
+
+def write_samples(folder: Path, samples: Sequence[Sample], *, model: str) -> dict[str, str]:
+    """Write the samples of one model, one file a task, and their token log-probs.
+
+    Returns the sha256 of every file written, by name. Raises UserError where they cannot be written, ValueError where
+    two samples share task, id and control.
+    """
+    by_file: dict[str, list[Sample]] = defaultdict(list)
+    seen: set[Key] = set()
+    for sample in samples:
+        if _key(sample) in seen:
+            raise ValueError(f"two samples of task {sample.task} share the id {sample.id} (control {sample.control})")
+        seen.add(_key(sample))
+        by_file[samples_file(sample.task)].append(sample)
+    files = [write_text(folder / name, _lines(group)) for name, group in by_file.items()]
+    if any(sample.token_logprobs for sample in samples):
+        files.append(write_bytes(folder / TOKENS_FILE, _parquet(samples, model=model)))
+    return {path.name: hash_file(path) for path in files}
+
+
+def read_samples(folder: Path, *, files: Mapping[str, str]) -> list[Sample]:
+    """The samples as they were written, task by task in the order of `files` (name to sha256).
+
+    Raises UserError where a file is missing, was changed, or does not fit the others.
+    """
+    for name, expected in files.items():
+        path = folder / name
+        if path.name != name:
+            raise UserError(f"{folder}: the record names a sample file outside its folder ('{name}'); do not trust it")
+        if not path.is_file():
+            raise UserError(f"{path}: missing, so the record cannot be scored again; restore it or run again")
+        if hash_file(path) != expected:
+            raise UserError(f"{path}: not the file this record was computed from (sha256 differs); run again")
+    tokens = _read_parquet(folder / TOKENS_FILE) if TOKENS_FILE in files else {}
+    samples: list[Sample] = []
+    for name in files:
+        if name != TOKENS_FILE:
+            samples += _read_lines(folder / name, tokens=tokens)
+    return samples
+
+
+def _key(sample: Sample) -> Key:
+    return (sample.task, sample.id, sample.control)
+
+
+def _lines(samples: Sequence[Sample]) -> str:
+    return "".join(json.dumps(_line(sample), ensure_ascii=False, allow_nan=False) + "\n" for sample in samples)
+
+
+def _line(sample: Sample) -> dict[str, Any]:
+    line = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
+    line["token_logprobs"] = {role: len(values) for role, values in sample.token_logprobs.items()}
+    return line
+
+
+def _read_lines(path: Path, *, tokens: Tokens) -> list[Sample]:
+    samples = []
+    # Not splitlines(): an answer may hold a line separator of Unicode, which JSON leaves as it is.
+    for number, text in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: line {number} is not valid JSON ({error.msg}); run again") from error
+        counts = line.get("token_logprobs") if isinstance(line, dict) else None
+        if not isinstance(counts, dict):
+            raise UserError(f"{path}: line {number} is not a sample; run again")
+        sample = from_json(Sample, {**line, "token_logprobs": {}}, source=f"{path} line {number}")
+        samples.append(dataclasses.replace(sample, token_logprobs=_join(sample, counts, tokens=tokens, path=path)))
+    return samples
+
+
+def _join(sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Path) -> dict[str, tuple[float, ...]]:
+    found = tokens.get(_key(sample), {})
+    joined = {role: tuple(found.get(role, ())) for role in counts}
+    for role, count in counts.items():
+        if len(joined[role]) != count:
+            raise UserError(
+                f"{path}: sample {sample.id} has {count} log-probs of '{role}', {TOKENS_FILE} holds "
+                f"{len(joined[role])}; the files are of different runs, run again"
+            )
+    return joined
+
+
+def _parquet(samples: Sequence[Sample], *, model: str) -> bytes:
+    """One line a token: model, task, set, id, control, role, position, logprob (float64, so that nothing is lost)."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    names = ("task", "set", "id", "control", "role", "position", "logprob")
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for sample in samples:
+        for role, values in sample.token_logprobs.items():
+            for position, value in enumerate(values):
+                row = (sample.task, sample.set, sample.id, sample.control, role, position, value)
+                for name, item in zip(names, row, strict=True):
+                    columns[name].append(item)
+    kinds = {"position": pa.int32(), "logprob": pa.float64()}
+    arrays = {name: pa.array(column, type=kinds.get(name, pa.string())) for name, column in columns.items()}
+    table = pa.table({"model": pa.array([model] * len(columns["id"]), type=pa.string()), **arrays})
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _read_parquet(path: Path) -> Tokens:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path, columns=["task", "id", "control", "role", "logprob"])
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error}); restore it or run again") from error
+    tokens: Tokens = defaultdict(lambda: defaultdict(list))
+    columns = (table.column(name).to_pylist() for name in ("task", "id", "control", "role", "logprob"))
+    for task, sample_id, control, role, value in zip(*columns, strict=True):
+        tokens[(task, sample_id, control)][role].append(value)
+    return tokens

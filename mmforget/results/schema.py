@@ -1,0 +1,301 @@
+"""The run record: who a model is, where it came from, what was measured on it and how far that can be trusted.
+
+One record describes one model (target, retain, unlearned or base) on one benchmark setting. It is the value of the key
+`unlearning` in `results_<time>.json`, next to lm_eval's own keys. Rates lie in [0, 1], `*_s` are seconds, `*_bytes`
+bytes. `RunRecord.to_json` and `RunRecord.from_json` are strict inverses up to NaN, which is written as null.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mmforget.errors import UserError
+from mmforget.results.codec import from_json, to_jsonable
+from mmforget.types import Estimate
+
+SCHEMA_VERSION = 1
+
+Role = Literal["target", "retain", "unlearned", "base"]
+Status = Literal["complete", "partial", "failed"]
+VerdictStatus = Literal["reference", "forgotten", "damaged", "partly", "remembered", "collapsed", "refused"]
+
+
+@dataclass(frozen=True)
+class BenchmarkUse:
+    """Which benchmark, and how it was used."""
+
+    name: str
+    """Name of the benchmark, e.g. `fiubench`."""
+    setting: str
+    """Which forget set, e.g. `forget5`."""
+    profile: str
+    """Profile the data and prompts were made with: `paper`, `released` or `clean`."""
+    group: str = ""
+    """lm_eval group that was run."""
+    title: str = ""
+    """Full name for people, e.g. of the paper."""
+    modality: str = "image"
+    """`image` or `text`."""
+
+
+@dataclass(frozen=True)
+class MethodUse:
+    """Which method made the model, with everything that decides its outcome."""
+
+    name: str
+    """Registered name, e.g. `npo`."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the method and of its training, resolved."""
+    seed: int = 0
+    """Seed of the training order and of the adapter's start."""
+    recipe: str = ""
+    """Recipe the arguments started from: `released`, `micro`, or empty."""
+
+
+@dataclass(frozen=True)
+class SetUse:
+    """How much of one set of the benchmark was really asked."""
+
+    num_questions: int
+    """Questions asked."""
+    num_expected: int
+    """Questions the full set holds; more than `num_questions` where --limit cut it."""
+    num_subjects: int = 0
+    """Distinct subjects among the questions asked."""
+    rows_hash: str = ""
+    """sha256 over the rows, stable between runs and machines (image pixels included)."""
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """One metric on one set in one profile."""
+
+    name: str
+    """Registered metric name, e.g. `rouge_l`."""
+    set: str
+    """Set the questions came from: `forget`, `retain`, ..."""
+    profile: str
+    """Variant of the formula: `paper`, `released` or `clean`."""
+    estimate: Estimate
+    """Value, 95 % interval, counts and direction."""
+    task: str = ""
+    """lm_eval task whose samples were scored; empty for composites."""
+    kind: str = ""
+    """`gen`, `prob` or `mc`; empty for composites."""
+    control: str | None = None
+    """`blank_image` where every image was replaced by grey, else None."""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Memorisation gate: did the target model know what it is to forget, and is there room to forget it?"""
+
+    metric: str
+    """Metric that is gated."""
+    profile: str
+    """Profile of that metric."""
+    set: str
+    """Set it is computed on."""
+    minimum: float
+    """The target model must reach at least this."""
+    room: float
+    """And lie at least this far above the retain model."""
+    target: float | None
+    """What the target model reached."""
+    retain: float | None
+    """What the retain model reached; None where there is no retain model."""
+    passed: bool
+    """Whether scores on this target count."""
+    reason: str = ""
+    """Why it did not pass, in words."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the numbers say about the model, in one word, and whether it may be ranked."""
+
+    status: VerdictStatus
+    """One of the words below.
+
+    `reference`: the target, retain or base model. `forgotten`: as close to the retain model as asked, utility kept.
+    `damaged`: forgotten, but too much utility lost. `partly`: closer to the retain model, not there. `remembered`: no
+    closer than the target. `collapsed`: answers nothing any more. `refused`: cannot be judged (gate, no retain model).
+    """
+    collapsed: bool
+    """True where the model no longer answers anything: ranked last whatever its forget score."""
+    eligible: bool
+    """Whether the record may stand on a leaderboard, as far as the record alone can tell."""
+    reasons: tuple[str, ...] = ()
+    """Why, in words; every refusal is named."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the evaluation consumed."""
+
+    wall_s: float = 0.0
+    """Wall time of the evaluation."""
+    peak_memory_bytes: int = 0
+    """Largest memory held: of the device where there is one, else of the process."""
+    num_tokens: int = 0
+    """Tokens the language model computed."""
+    num_requests: int = 0
+    """Requests answered, cached ones included."""
+    num_cached: int = 0
+    """Requests answered from the response cache."""
+    num_images_encoded: int = 0
+    """Images the vision tower computed."""
+    num_image_hits: int = 0
+    """Images whose features were already there."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a record came from: enough to say whether two numbers may differ for other reasons than the model."""
+
+    version: str
+    """Version of mmforget."""
+    commit: str | None
+    """Git commit of the clone it ran from; None for an installed package."""
+    dirty: bool | None
+    """Whether that clone had uncommitted changes; None where unknown."""
+    packages: Mapping[str, str]
+    """Versions of the packages that decide numbers."""
+    python: str
+    """Python version."""
+    platform: str
+    """Operating system and machine type."""
+    device: str
+    """Device the model ran on, with its name."""
+    num_threads: int
+    """Threads torch used."""
+    seeds: Mapping[str, int]
+    """Seeds by what they decide."""
+    command: tuple[str, ...]
+    """Command line, ready to be typed again."""
+    started: str
+    """Start time, ISO 8601 in UTC."""
+    wall_s: float
+    """Seconds from the start to the writing of the record."""
+    peak_memory_bytes: int
+    """Largest resident memory of the process."""
+
+
+@dataclass(frozen=True)
+class AnswerExample:
+    """One question of one subject with what the models answer, shown on the page."""
+
+    subject: str
+    """Subject the question is about."""
+    set: str
+    """`forget` or `retain`."""
+    question: str
+    """The question, without the image placeholder."""
+    answer: str
+    """The true answer."""
+    response: str
+    """What this record's model answers."""
+    target: str = ""
+    """What the target model answers."""
+    retain: str = ""
+    """What the retain model answers."""
+    image: str | None = None
+    """Portrait as a small `data:` URI, or None."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything known about one model on one benchmark setting."""
+
+    role: Role
+    """`target`, `retain`, `unlearned` or `base`."""
+    name: str
+    """Short name for tables, e.g. `npo`, `target`, `retain`."""
+    benchmark: BenchmarkUse
+    """What it was measured on."""
+    method: MethodUse | None
+    """What made it; None for target, retain and base."""
+    model_info: Mapping[str, Any]
+    """`pretrained`, `fingerprint`, `dtype`, `quantisation`, `adapter_fingerprint`, `base_fingerprint`, ..."""
+    data: Mapping[str, Any]
+    """Where the rows came from, as `DataSource.describe()` says: synthetic, stand-in, subset, revision."""
+    provenance: Provenance
+    """Code, packages, device, seeds, command, time."""
+    status: Status = "complete"
+    """`complete`, or why it is not."""
+    sets: Mapping[str, SetUse] = field(default_factory=dict)
+    """How much of every set was asked."""
+    metrics: tuple[MetricResult, ...] = ()
+    """All metrics, all profiles."""
+    gate: GateResult | None = None
+    """Memorisation gate of the target model this record was judged against."""
+    verdict: Verdict | None = None
+    """What it comes to."""
+    headline: Mapping[str, Estimate] = field(default_factory=dict)
+    """`forget_score`, `utility`, `utility_ratio`, `overall`; what the table ranks by is `overall`."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """`wall_s`, `peak_memory_bytes`, `num_steps`, `num_trainable`, ... of the training that made the model."""
+    cost: Cost = field(default_factory=Cost)
+    """What the evaluation consumed."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprints of the `target` and `retain` models it was judged against."""
+    examples: tuple[AnswerExample, ...] = ()
+    """A few answers for the page."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of the sample files it was computed from, by file name; filled in when it is stored."""
+    num_nonfinite: int = 0
+    """Numbers that were NaN or infinite and are null in the file."""
+    schema_version: int = SCHEMA_VERSION
+    """Version of this schema."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values. NaN and infinity become null and are counted in `num_nonfinite`.
+
+        An infinite end of an estimate's range is no fault: it is written as null and read back as infinite.
+        """
+        plain, nonfinite = to_jsonable(self)
+        faults = [path for path in nonfinite if ".range." not in path]
+        document: dict[str, Any] = {**plain, "num_nonfinite": self.num_nonfinite + len(faults)}
+        return document
+
+    @classmethod
+    def from_json(cls, document: Any, *, source: str) -> RunRecord:
+        """A record from what `to_json` wrote. Raises UserError naming `source` on any key that does not fit."""
+        if not isinstance(document, dict):
+            raise UserError(f"{source}: a run record is an object, found {type(document).__name__}")
+        version = document.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"{source}: schema_version is {version!r}, this mmforget reads {SCHEMA_VERSION}; "
+                "rescore the run with this version, or read it with the version that wrote it"
+            )
+        return from_json(cls, _open_ranges(document), source=source)
+
+    def metric(self, name: str, *, set: str, profile: str | None = None, control: str | None = None) -> Estimate | None:
+        """The estimate of a metric on a set, in `profile` or the first profile that has it; None where not measured."""
+        for result in self.metrics:
+            if (result.name, result.set, result.control) == (name, set, control) and profile in (None, result.profile):
+                return result.estimate
+        return None
+
+    def replace(self, **changes: Any) -> RunRecord:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def _open_ranges(value: Any) -> Any:
+    """Null ends of every estimate's `range` back to the infinities they stand for."""
+    if isinstance(value, list):
+        return [_open_ranges(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    opened = {key: _open_ranges(item) for key, item in value.items()}
+    limits = opened.get("range")
+    if "num_unscored" in opened and isinstance(limits, list) and len(limits) == 2:
+        low, high = limits
+        opened["range"] = [-math.inf if low is None else low, math.inf if high is None else high]
+    return opened

@@ -1,0 +1,150 @@
+"""A run record's folder: `run.yaml`, `results_<time>.json`, samples, token log-probs. Written whole or not at all.
+
+The results file is written last and names the sha256 of the sample files, so a folder is either a complete record or
+none. It is lm_eval's own results file with one key more, `unlearning`; other readers see nothing new.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmforget.errors import BadData, UserError
+from mmforget.results.codec import to_jsonable
+from mmforget.results.files import read_json, write_json, write_text
+from mmforget.results.samples import read_samples, write_samples
+from mmforget.results.schema import RunRecord
+from mmforget.types import Sample
+
+KEY = "unlearning"
+PATTERN = "results_*.json"
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A record as it was found on disk."""
+
+    record: RunRecord
+    """The record."""
+    path: Path
+    """The `results_<time>.json` it was read from."""
+    lm_eval: Mapping[str, Any]
+    """lm_eval's own keys of that file."""
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def samples(self) -> list[Sample]:
+        """The stored samples. Raises UserError where they are missing or not those of this record."""
+        if not self.record.files:
+            raise UserError(f"{self.path}: no samples were stored with this record; run it again with mmforget")
+        return read_samples(self.folder, files=self.record.files)
+
+
+def timestamp() -> str:
+    """UTC time for file names, in lm_eval's form; sorts by time."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
+
+
+def write_run(
+    folder: Path,
+    record: RunRecord,
+    *,
+    samples: Sequence[Sample] = (),
+    lm_eval: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Path:
+    """Store a record with its samples, lm_eval's results and the resolved configuration; returns the results file.
+
+    Raises UserError where the folder cannot be written; what stood there before is then still whole.
+    """
+    if config is not None:
+        write_config(folder, config)
+    files = write_samples(folder, samples, model=record.name) if samples else {}
+    return write_results(folder, record.replace(files=files), lm_eval=lm_eval)
+
+
+def write_results(folder: Path, record: RunRecord, *, lm_eval: Mapping[str, Any] | None = None) -> Path:
+    """Write `results_<time>.json` beside those already there, for samples that are already stored."""
+    document = to_jsonable(dict(lm_eval or {}), strict=False).value
+    return write_json(folder / f"results_{timestamp()}.json", {**document, KEY: record.to_json()})
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Write `run.yaml`: everything that was resolved before the run began."""
+    plain = to_jsonable(config).value
+    return write_text(folder / "run.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def read_record(path: Path) -> RunRecord:
+    """The newest record of a folder, or that of a results file. Raises UserError naming what does not fit."""
+    return read_run(path).record
+
+
+def read_run(path: Path) -> StoredRun:
+    """The newest record of a folder (or that of a results file) with lm_eval's keys beside it."""
+    candidates = [path] if path.is_file() else sorted(path.glob(PATTERN), reverse=True) if path.is_dir() else []
+    for candidate in candidates:
+        found = _read(candidate)
+        if found is not None:
+            return found
+    what = "is not a run record" if path.exists() else "does not exist"
+    raise UserError(
+        f"{path}: {what}; give a folder that 'mmforget run' or 'mmforget eval' wrote (it holds results_<time>.json)"
+    )
+
+
+def find_records(paths: Iterable[Path]) -> list[StoredRun]:
+    """The newest record of every folder at or below `paths`, sorted by place. Files of other programs are ignored.
+
+    Raises BadData naming every record that is damaged, UserError for a path that does not exist or holds no record.
+    """
+    found: dict[Path, StoredRun] = {}
+    faults: list[str] = []
+    for path in paths:
+        runs, damaged = _find_below(path)
+        faults += [fault for fault in damaged if fault not in faults]
+        if not runs and not damaged:
+            read_run(path)
+        found.update({run.path.resolve(): run for run in runs})
+    if faults:
+        raise BadData("run records", faults=faults)
+    return [found[key] for key in sorted(found)]
+
+
+def _find_below(path: Path) -> tuple[list[StoredRun], list[str]]:
+    files = [path] if path.is_file() else sorted(path.rglob(PATTERN), reverse=True)
+    runs: dict[Path, StoredRun] = {}
+    faults = []
+    for file in files:
+        if file.parent in runs:
+            continue
+        try:
+            run = _read(file)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        if run is not None:
+            runs[file.parent] = run
+    return list(runs.values()), faults
+
+
+def _read(path: Path) -> StoredRun | None:
+    """The record in a results file, or None where the file is not ours."""
+    document = read_json(path)
+    if not isinstance(document, dict) or KEY not in document:
+        return None
+    record = RunRecord.from_json(document[KEY], source=str(path))
+    return StoredRun(record, path, {key: value for key, value in document.items() if key != KEY})
+
+
+def safe_name(text: str) -> str:
+    """`text` as a file or folder name: letters, digits, dot, dash and underscore; the rest becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "run"

@@ -1,0 +1,1 @@
+"""Procedural twins of the benchmarks: people, faces and facts that exist nowhere, drawn and written from a seed."""

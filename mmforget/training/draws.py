@@ -1,0 +1,59 @@
+"""Everything random in a training, as a pure function of (seed, epoch or update, position).
+
+So a run that is killed and resumed draws what the undisturbed one draws, with no state to save.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mmforget.training.settings import Order
+
+# Each purpose has its own stream, so that asking for retain partners does not change the order of the questions.
+ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP = range(5)
+
+
+def generator(seed: int, *path: int) -> np.random.Generator:
+    """A generator that depends on nothing but the seed and the path of whole numbers >= 0."""
+    return np.random.default_rng([seed, *path])
+
+
+def seed_update(seed: int, *, update: int, micro_batch: int, process: int = 0) -> None:
+    """Seeds Python, numpy and torch (all devices) for one forward and backward pass, dropout included."""
+    state = int(generator(seed, STEP, update, micro_batch, process).integers(2**32))
+    random.seed(state)
+    np.random.seed(state)
+    torch.manual_seed(state)
+
+
+def row_order(subjects: Sequence[str], *, order: Order, seed: int, epoch: int, stream: int = ORDER) -> list[int]:
+    """Positions 0..n-1 in the order of one epoch.
+
+    Args:
+        subjects: the subject of every row, in file order.
+        order: see TrainSettings.order.
+    """
+    if order == "file":
+        return list(range(len(subjects)))
+    rng = generator(seed, stream, epoch)
+    if order == "rows":
+        return [int(i) for i in rng.permutation(len(subjects))]
+    groups: dict[str, list[int]] = {}
+    for position, subject in enumerate(subjects):
+        groups.setdefault(subject, []).append(position)
+    members = list(groups.values())
+    return [position for group in rng.permutation(len(members)) for position in members[group]]
+
+
+def retain_offsets(num_rows: int, *, num_retain: int, seed: int, epoch: int) -> list[int]:
+    """For each forget row one uniform draw from 0..num_retain-1, independent of the others."""
+    return [int(i) for i in generator(seed, RETAIN_OFFSET, epoch).integers(num_retain, size=num_rows)]
+
+
+def refusal_choices(num_rows: int, *, num_refusals: int, seed: int, epoch: int) -> list[int]:
+    """For each forget row one uniform draw from 0..num_refusals-1, anew every epoch."""
+    return [int(i) for i in generator(seed, REFUSAL, epoch).integers(num_refusals, size=num_rows)]

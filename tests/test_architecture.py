@@ -1,0 +1,122 @@
+"""The shape of the code: imports point up, files and functions stay small, documents match what they describe."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "mmforget"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = (
+    ("errors", "types", "registry"),
+    ("benchmark", "results"),
+    ("synthetic",),
+    ("model",),
+    ("lm", "methods"),
+    ("training",),
+    ("metrics",),
+    ("attacks",),
+    ("evaluate",),
+    ("leaderboard",),
+    ("pipeline",),
+    ("cli",),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+NEVER = {
+    "methods": {"model", "training", "benchmark", "lm"},
+    "metrics": {"model", "methods", "training", "lm"},
+    "training": {"lm"},
+    "leaderboard": {"benchmark", "synthetic", "model", "lm", "methods", "training", "metrics", "attacks", "evaluate"},
+}
+NO_TORCH = ("errors", "types", "registry", "benchmark", "results", "metrics", "leaderboard", "cli")
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_up(path: Path) -> None:
+    part = part_of(path)
+    if part.startswith("__"):
+        return
+    for name in imports(ast.parse(path.read_text())):
+        if not name.startswith("mmforget."):
+            continue
+        other = name.split(".")[1]
+        if other == part or other == "__version__":
+            continue
+        assert RANK[other] <= RANK[part], f"{path.name} imports {name}, which lies below it"
+        assert RANK[other] < RANK[part] or RANK[part] == 0, f"{path.name} imports its neighbour {name}"
+        assert other not in NEVER.get(part, set()), f"{part} must not import {other}"
+
+
+def _top_level_imports(tree: ast.Module) -> list[str]:
+    nodes = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return imports(ast.Module(body=list(nodes), type_ignores=[]))
+
+
+HEAVY = {"torch", "transformers", "peft", "lm_eval", "datasets", "bitsandbytes", "accelerate", "matplotlib", "scipy"}
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if part_of(p) in NO_TORCH], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_light_parts_import_nothing_heavy(path: Path) -> None:
+    if part_of(path) == "metrics":
+        heavy = {"torch", "transformers", "peft", "lm_eval", "bitsandbytes", "accelerate"}
+    else:
+        heavy = HEAVY
+    found = {name.split(".")[0] for name in _top_level_imports(ast.parse(path.read_text()))} & heavy
+    assert not found, f"{path.relative_to(ROOT)} imports {sorted(found)} at the top"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 400, f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= 60, f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {length} lines"
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [str(p.relative_to(ROOT)) for p in MODULES if not ast.get_docstring(ast.parse(p.read_text()))]
+    assert silent == []
+
+
+def test_there_is_one_data_card_a_benchmark() -> None:
+    benchmarks = {p.name for p in (ROOT / "tasks").iterdir() if p.is_dir() and not p.name.startswith(("_", "."))}
+    cards = {p.stem for p in (ROOT / "data_cards").glob("*.md")} - {"TEMPLATE"}
+    assert cards == benchmarks
+
+
+def test_the_readme_tree_names_every_package() -> None:
+    readme = (ROOT / "README.md").read_text()
+    packages = {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    missing = {name for name in packages if f"  {name}/" not in readme}
+    assert missing == set()
+
+
+def test_the_constraints_pin_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    names = {re.split(r"[<>=\[ ]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+    assert names - pinned == set()
