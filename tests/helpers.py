@@ -44,6 +44,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% endif %} {% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
+SPECIAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 IMAGE_SIZE, PATCH_SIZE = 48, 12
 NUM_IMAGE_TOKENS = (IMAGE_SIZE // PATCH_SIZE) ** 2
 
@@ -67,9 +68,7 @@ def tiny_tokenizer(texts: Sequence[str] = TEXTS, *, add_bos: bool = True) -> Pre
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
+        **SPECIAL_TOKENS,
         extra_special_tokens={"image_token": "<image>"},
         model_max_length=512,
         clean_up_tokenization_spaces=False,

@@ -47,6 +47,13 @@ def is_collapsed(record: RunRecord) -> bool:
     return record.verdict is not None and record.verdict.collapsed
 
 
+def data_labels(record: RunRecord) -> list[str]:
+    """What keeps the data from being the official ones: synthetic, stand-ins, reconstructions, a subset."""
+    labels = ["synthetic data, no real people"] if record.data.get("source") == "synthetic" else []
+    notes = record.data.get("notes")
+    return labels + [str(note) for note in notes if note] if isinstance(notes, list) else labels
+
+
 def _incomplete(record: RunRecord) -> Iterator[str]:
     if record.status != "complete":
         yield f"the run is {record.status}; the same command continues it"
@@ -96,7 +103,6 @@ def _low_coverage(record: RunRecord, *, floor: float) -> Iterator[str]:
 def _notes(record: RunRecord) -> Iterator[str]:
     if record.provenance.dirty:
         yield "made with uncommitted changes to the code"
-    if record.data.get("kind") == "synthetic":
-        yield "synthetic data"
+    yield from data_labels(record)
     if record.num_nonfinite:
         yield f"{record.num_nonfinite} numbers were NaN or infinite"

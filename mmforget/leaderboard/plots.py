@@ -104,7 +104,7 @@ def _marks(board: Board, theme: Theme) -> list[Mark]:
         utility, forget = row.headline("utility").value, row.headline("forget_score").value
         colour, marker = theme.ink, {"target": "o", "retain": "*"}.get(row.record.role, "d")
         if not row.is_reference:
-            colour = _lifted(PALETTE[methods % len(PALETTE)], theme.lift)
+            colour = _towards(PALETTE[methods % len(PALETTE)], "#ffffff", theme.lift)
             marker = "X" if row.collapsed else MARKERS[methods % len(MARKERS)]
             methods += 1
         if utility is not None and forget is not None:
@@ -179,13 +179,18 @@ def _label(axes: Any, marks: Sequence[Mark], theme: Theme, *, renderer: Any) -> 
 
 def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> Any:
     name = mark.row.record.name + (" (collapsed)" if mark.row.collapsed else "")
+    if mark.row.is_reference:
+        name += " model"
     if mark.row.rank is None and not mark.row.is_reference:
         name += " (not ranked)"
     across = "left" if nudge[0] > 0 else "right" if nudge[0] < 0 else "center"
     far = abs(nudge[0]) > 20 or abs(nudge[1]) > 20
+    from matplotlib.patheffects import withStroke
+
     return axes.annotate(
         name, (mark.x, mark.y), xytext=nudge, textcoords="offset points", ha=across, va="center", fontsize=9.5,
-        color=mark.colour, fontweight="bold", zorder=6,
+        color=_towards(mark.colour, theme.ink, 0.35), fontweight="bold", zorder=6,
+        path_effects=[withStroke(linewidth=3, foreground=theme.paper)],
         arrowprops={"arrowstyle": "-", "color": mark.colour, "linewidth": 0.7, "shrinkB": 5} if far else None,
     )  # fmt: skip
 
@@ -222,6 +227,7 @@ def _arms(value: float | None, low: float | None, high: float | None) -> tuple[f
     return (max(0.0, value - low) if low is not None else 0.0, max(0.0, high - value) if high is not None else 0.0)
 
 
-def _lifted(colour: str, lift: float) -> str:
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(part + (255 - part) * lift):02x}" for part in parts)
+def _towards(colour: str, other: str, share: float) -> str:
+    """A mixture of two `#rrggbb` colours, `share` in [0, 1] of the other."""
+    pairs = ((int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(ours + (theirs - ours) * share):02x}" for ours, theirs in pairs)

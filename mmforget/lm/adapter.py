@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
@@ -78,9 +79,9 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> MMForgetLM:
         given = {key: value for key, value in (additional_config or {}).items() if value is not None}
         own = {key: value for key, value in arg_dict.items() if key in OWN_ARGUMENTS}
-        spec_text = ",".join(f"{key}={value}" for key, value in arg_dict.items() if key not in OWN_ARGUMENTS)
+        values = {key: value for key, value in arg_dict.items() if key not in OWN_ARGUMENTS}
         return cls(
-            load_model(ModelSpec.parse(spec_text, device=given.get("device"))),
+            load_model(ModelSpec.from_mapping(values, device=given.get("device"))),
             batch_size=given.get("batch_size", DEFAULT_BATCH_SIZE),
             max_gen_toks=own.get("max_gen_toks", DEFAULT_MAX_GEN_TOKS),
             packed=str(own.get("packed", True)).lower() not in ("false", "0", "no"),
@@ -131,7 +132,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         model, spec = self.loaded.model, self.loaded.spec
         return {
             "model": "mmforget",
-            "model_args": spec.describe() if hasattr(spec, "describe") else str(spec.pretrained),
+            "model_args": _described(spec),
             "model_num_parameters": sum(weight.numel() for weight in model.parameters()),
             "model_dtype": str(model.dtype),
             "model_revision": spec.revision or "main",
@@ -194,7 +195,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         self, requests: list[tuple[Any, list[int], list[int]]], disable_tqdm: bool = False, **kwargs: Any
     ) -> list[TokenScores]:
         """Text that is encoded already, as `(anything, context ids, continuation ids)`; lm_eval's own hook."""
-        encoded = [Encoded([*context, *answer], len(context), (), ()) for _, context, answer in requests]
+        encoded = [Encoded((*context, *answer), len(context)) for _, context, answer in requests]
         parts = range(0, len(encoded), self.batch_size)
         return [score for part in parts for score in self.engine.score(encoded[part : part + self.batch_size])]
 
@@ -209,6 +210,12 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
                 bar.update(len(found))
 
             return answerer.answer(asks, keep=keep)
+
+
+def _described(spec: ModelSpec) -> str:
+    """The model arguments that are not at their default, as one would type them."""
+    given = {field.name: getattr(spec, field.name) for field in fields(spec) if getattr(spec, field.name) != field.default}
+    return ",".join(f"{name}={value}" for name, value in given.items())
 
 
 def _positive(name: str, *, value: int | str) -> int:

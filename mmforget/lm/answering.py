@@ -33,6 +33,7 @@ class Batch:
     keys: tuple[str, ...]
     asks: tuple[Ask, ...]
     encoded: tuple[Encoded, ...] | None = None
+    max_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,9 @@ class Answerer:
         encoded = {key: self.engine.encode(ask) for key, ask in asks.items()}
         groups = [ask.image_keys or (ask.context,) if self.engine.packed else None for ask in asks.values()]
         ids = [item.ids for item in encoded.values()]
-        for batch in score_batches(ids, groups=groups, batch_size=self.batch_size):
-            yield _batch(asks, indices=batch, encoded=encoded)
+        plan = score_batches(ids, groups=groups, batch_size=self.batch_size)
+        for indices in plan.indices:
+            yield _batch(asks, indices=indices, encoded=encoded, max_tokens=plan.max_tokens)
 
     def _plan_generations(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
         encoded = {key: self.engine.encode(ask) for key, ask in asks.items()}
@@ -122,7 +124,7 @@ class Answerer:
 
     def _plan_rolling(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
         for batch in chunks(range(len(asks)), size=self.batch_size):
-            yield _batch(asks, indices=batch, encoded=None)
+            yield _batch(asks, indices=batch)
 
     def _compute(self, batch: Batch) -> list[Any]:
         first = batch.asks[0]
@@ -131,13 +133,20 @@ class Answerer:
             return list(self.engine.rolling(texts, prefix_token=self.prefix_token, batch_size=self.batch_size))
         if first.decoding is not None:
             return list(self.engine.generate(batch.encoded, decoding=first.decoding))
-        return list(self.engine.score(batch.encoded))
+        return list(self.engine.score(batch.encoded, max_tokens=batch.max_tokens))
 
 
-def _batch(asks: Mapping[str, Ask], *, indices: Sequence[int], encoded: Mapping[str, Encoded] | None) -> Batch:
+def _batch(
+    asks: Mapping[str, Ask],
+    *,
+    indices: Sequence[int],
+    encoded: Mapping[str, Encoded] | None = None,
+    max_tokens: int = 0,
+) -> Batch:
     listed = list(asks)
     keys = tuple(listed[index] for index in indices)
-    return Batch(keys, tuple(asks[key] for key in keys), None if encoded is None else tuple(encoded[key] for key in keys))
+    chosen = None if encoded is None else tuple(encoded[key] for key in keys)
+    return Batch(keys, tuple(asks[key] for key in keys), chosen, max_tokens)
 
 
 def _to_json(answer: Any) -> Any:

@@ -8,27 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from os.path import commonprefix
+from typing import NamedTuple
 
-MAX_ROW_TOKENS = 4096
-"""Longest packed row: attention over a row costs its length squared, most of it masked away."""
+from mmforget.model.packing import MAX_ROW_TOKENS
+
+MIN_BATCH_TOKENS = 2048
+"""Short requests are batched up to here whatever the batch size, since a model that holds them holds these."""
 
 
-def score_batches(token_ids: Sequence[Sequence[int]], *, groups: Sequence[Hashable], batch_size: int) -> list[list[int]]:
-    """Indices of the requests of each batch. Every request is in exactly one.
+class Batches(NamedTuple):
+    """Indices of the requests of each batch, and how many tokens, padding included, one batch may take."""
 
-    A batch takes no more tokens, padding included, than `batch_size` requests of the longest length would take one a
-    row. Requests of one group share a row and the tokens they begin with, up to `MAX_ROW_TOKENS`; a larger group is
-    split over several rows.
+    indices: list[list[int]]
+    max_tokens: int
+
+
+def score_batches(token_ids: Sequence[Sequence[int]], *, groups: Sequence[Hashable], batch_size: int) -> Batches:
+    """Every request in exactly one batch, those of one group together as far as a batch goes.
+
+    A batch takes no more tokens than `batch_size` requests of the longest length would take one a row. Requests of one
+    group share a row and the tokens they begin with; a group too large for a row is split over several.
 
     Args:
         token_ids: prompt and answer tokens of each request.
         groups: what each request may share a row with, e.g. its images; None never shares.
         batch_size: plain requests that fit in memory, at least 1.
     """
-    if not token_ids:
-        return []
-    longest = max(len(ids) for ids in token_ids)
-    budget = batch_size * longest
+    longest = max((len(ids) for ids in token_ids), default=0)
+    budget = max(batch_size * longest, MIN_BATCH_TOKENS)
     limit = min(budget, max(MAX_ROW_TOKENS, longest))
     rows = [row for members in group_indices(groups) for row in _split(members, token_ids=token_ids, limit=limit)]
     lengths = {id(row): _row_length(row, token_ids=token_ids) for row in rows}
@@ -39,7 +46,7 @@ def score_batches(token_ids: Sequence[Sequence[int]], *, groups: Sequence[Hashab
             batches.append([row])
         else:
             open_batch.append(row)
-    return [[index for row in batch for index in row] for batch in batches]
+    return Batches([[index for row in batch for index in row] for batch in batches], budget)
 
 
 def group_indices(groups: Sequence[Hashable]) -> list[list[int]]:

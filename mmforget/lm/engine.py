@@ -15,8 +15,8 @@ from mmforget.lm.requests import Ask, Decoding
 from mmforget.model.encode import Encoded, encode, encode_prompt
 from mmforget.model.generation import generate
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.scoring import score
-from mmforget.model.vision import FeatureCache
+from mmforget.model.scoring import MAX_TOKENS, score
+from mmforget.model.vision import FeatureCache, image_features, is_fixed
 from mmforget.types import TokenScores
 
 logger = logging.getLogger(__name__)
@@ -39,24 +39,27 @@ class Engine:
         self.packed = packed
         self.features = FeatureCache(feature_budget_bytes)
         self.num_tokens = 0
+        self._seen_images: set[str] = set()
 
     def encode(self, ask: Ask) -> Encoded:
         """The tokens of a request. Raises UserError naming the task where it does not fit the model."""
         try:
             if ask.continuation is None:
-                return encode_prompt(self.loaded, ask.context, images=ask.images)
-            return encode(self.loaded, ask.context, ask.continuation, images=ask.images)
+                return encode_prompt(self.loaded, ask.context, ask.images, image_keys=ask.image_keys)
+            return encode(self.loaded, ask.context, ask.continuation, ask.images, image_keys=ask.image_keys)
         except UserError as error:
             raise UserError(f"task {ask.task or '(unnamed)'}: {error}") from error
 
-    def score(self, encoded: Sequence[Encoded]) -> list[TokenScores]:
-        """The log-prob of every answer token of each request, in order."""
-        self.num_tokens += sum(len(item.ids) for item in encoded)
-        return self._in_parts(encoded, compute=self._score)
+    def score(self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS) -> list[TokenScores]:
+        """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass."""
+        self.num_tokens += sum(len(item) for item in encoded)
+        self._encode_images(encoded)
+        return self._in_parts(encoded, compute=lambda part: self._score(part, max_tokens=max_tokens))
 
     def generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
         """The text that follows each prompt, in order."""
-        self.num_tokens += sum(len(item.ids) for item in encoded)
+        self.num_tokens += sum(len(item) for item in encoded)
+        self._encode_images(encoded)
         return self._in_parts(encoded, compute=lambda part: self._generate(part, decoding=decoding))
 
     def rolling(self, texts: Sequence[str], *, prefix_token: int, batch_size: int) -> list[TokenScores]:
@@ -74,9 +77,24 @@ class Engine:
                 greedy[index] = greedy[index] and scores[1]
         return [TokenScores(tuple(values), flag) for values, flag in zip(log_probs, greedy, strict=True)]
 
-    def _score(self, encoded: Sequence[Encoded]) -> list[TokenScores]:
+    def _encode_images(self, encoded: Sequence[Encoded]) -> None:
+        """Puts new images through a frozen tower one by one.
+
+        Features then do not depend, in their last bits, on which images happened to be new at the same time, which a
+        run that was interrupted and continued would change.
+        """
+        new = {key: image for item in encoded for key, image in zip(item.image_keys, item.images, strict=True)}
+        new = {key: image for key, image in new.items() if key not in self._seen_images}
+        if not new or not is_fixed(self.loaded.family.tower(self.loaded.core)):
+            return
+        for key, image in new.items():
+            with self._inference():
+                image_features(self.loaded, {key: image}, cache=self.features)
+        self._seen_images.update(new)
+
+    def _score(self, encoded: Sequence[Encoded], *, max_tokens: int) -> list[TokenScores]:
         with self._inference():
-            scored = score(self.loaded, encoded, packed=self.packed, features=self.features)
+            scored = score(self.loaded, encoded, packed=self.packed, features=self.features, max_tokens=max_tokens)
         values, masks, greedy = scored.token_logprobs.cpu(), scored.mask.cpu(), scored.is_greedy.tolist()
         return [
             TokenScores(tuple(row[mask].tolist()), flag) for row, mask, flag in zip(values, masks, greedy, strict=True)
@@ -102,7 +120,7 @@ class Engine:
         except torch.OutOfMemoryError as error:
             if len(encoded) == 1:
                 raise RunFailed(
-                    f"one request of {len(encoded[0].ids)} tokens does not fit in the device's memory; "
+                    f"one request of {len(encoded[0])} tokens does not fit in the device's memory; "
                     "use load_in_4bit=True or a larger device"
                 ) from error
             logger.warning("out of memory with %d requests at once; halving, a smaller --batch_size avoids it", len(encoded))
@@ -125,7 +143,7 @@ class Engine:
 def _windows(ids: list[int], *, prefix_token: int, length: int) -> Iterator[Encoded]:
     pairs = get_rolling_token_windows(token_list=ids, prefix_token=prefix_token, max_seq_len=length - 1, context_len=1)
     for context, continuation in map(make_disjoint_window, pairs):
-        yield Encoded(ids=[*context, *continuation], num_context=len(context), images=(), image_keys=())
+        yield Encoded((*context, *continuation), len(context))
 
 
 def _cut(text: str, *, until: Sequence[str]) -> str:

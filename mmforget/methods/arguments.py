@@ -33,7 +33,7 @@ def from_arguments(kind: type[T], args: str | Mapping[str, Any], *, owner: str) 
 
 
 def argument_types(kind: type[Any], *, names: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The dataclass's fields by name, with their types; `names` resolves annotations imported for type checking only."""
+    """The dataclass's fields by name, with their types; `names` resolves those not imported at run time."""
     hints = typing.get_type_hints(kind, localns=dict(names or {}))
     return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
 

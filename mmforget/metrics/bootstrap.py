@@ -44,11 +44,11 @@ class Clusters(NamedTuple):
 
     Attributes:
         codes: int [N], index of the subject of each value.
-        count: number of subjects, C.
+        num_subjects: C.
     """
 
     codes: NDArray[np.intp]
-    count: int
+    num_subjects: int
 
 
 def clusters(subjects: Sequence[str]) -> Clusters:
@@ -69,11 +69,11 @@ def mean_draws(
 ) -> Floats:
     """Bootstrap draws [R] of the mean of all values; empty with fewer than two subjects."""
     groups = clusters(subjects)
-    if groups.count < 2:
+    if groups.num_subjects < 2:
         return np.empty(0)
-    sums = np.bincount(groups.codes, weights=np.asarray(values, dtype=np.float64), minlength=groups.count)
-    sizes = np.bincount(groups.codes, minlength=groups.count).astype(np.float64)
-    counts = resample_counts(groups.count, num_resamples=num_resamples, seed=seed)
+    sums = np.bincount(groups.codes, weights=np.asarray(values, dtype=np.float64), minlength=groups.num_subjects)
+    sizes = np.bincount(groups.codes, minlength=groups.num_subjects).astype(np.float64)
+    counts = resample_counts(groups.num_subjects, num_resamples=num_resamples, seed=seed)
     draws: Floats = (counts @ sums) / (counts @ sizes)
     return draws
 
@@ -88,10 +88,10 @@ def statistic_draws(
 ) -> Floats:
     """Bootstrap draws [R] of any statistic of the resampled values; empty with fewer than two subjects."""
     groups = clusters(subjects)
-    if groups.count < 2:
+    if groups.num_subjects < 2:
         return np.empty(0)
     array = np.asarray(values, dtype=np.float64)
-    counts = resample_counts(groups.count, num_resamples=num_resamples, seed=seed).astype(np.intp)
+    counts = resample_counts(groups.num_subjects, num_resamples=num_resamples, seed=seed).astype(np.intp)
     return np.array([statistic(np.repeat(array, row[groups.codes])) for row in counts], dtype=np.float64)
 
 

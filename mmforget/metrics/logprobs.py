@@ -23,7 +23,7 @@ class Nats(NamedTuple):
 
 
 def mean_loss(token_logprobs: Sequence[float], *, profile: str) -> Nats:
-    """Mean negative log-prob, at least 0: over T + 1 for `released`, else over T. None for no tokens or one that is NaN."""
+    """Mean negative log-prob, at least 0: over T + 1 for `released`, else over T. None without tokens or with a NaN."""
     if not token_logprobs:
         return Nats(None, "no answer tokens")
     if any(math.isnan(value) or value == math.inf for value in token_logprobs):

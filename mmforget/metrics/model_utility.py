@@ -39,9 +39,7 @@ class ModelUtility:
     higher_is_better: bool | None = True
     components: tuple[Component, ...] = (*_REQUIRED, Component("judge", "judge", "utility", required=False))
 
-    def combine(
-        self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Draws | None = None
-    ) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Draws | None = None) -> Estimate:
         """Harmonic mean of the components, with an interval where all of them come with bootstrap draws."""
         check_profile(self, profile)
         required = () if profile == "clean" else tuple(component.key for component in _REQUIRED)

@@ -20,9 +20,9 @@ WORST_LOG10_P = -26.1
 class PaperAvgFQ:
     """.5 norm(log10 p) + .15 (1 - EM) + .2 (1 - MIA) + .15 (1 - APE) on the forget set, in [0, 1].
 
-    norm(x) = clip(1 + x / 26.1, 0, 1), with 26.1 solved back from the published rows. It rewards a destroyed model, which
-    answers nothing and so discloses nothing: it is here to compare with the paper, read it beside `degenerate` and
-    `model_utility`.
+    norm(x) = clip(1 + x / 26.1, 0, 1), with 26.1 solved back from the published rows. It rewards a destroyed model,
+    which answers nothing and so discloses nothing: it is here to compare with the paper, read it beside `degenerate`
+    and `model_utility`.
 
     Source: FIUBench (arXiv 2411.03554), appendix D.3 as transcribed; reproduces the printed rows within .001.
 
@@ -41,9 +41,7 @@ class PaperAvgFQ:
         Component("ape", "ape", "rephrase"),
     )
 
-    def combine(
-        self, parts: Mapping[str, Estimate], *, profile: str = "paper", draws: Draws | None = None
-    ) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "paper", draws: Draws | None = None) -> Estimate:
         """The weighted sum; without a value where one of the four is missing."""
         check_profile(self, profile)
         return combined(self, parts, formula=_average, draws=draws)

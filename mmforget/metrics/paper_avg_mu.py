@@ -36,9 +36,7 @@ class PaperAvgMU:
         Component("accuracy", "general_accuracy", "utility"),
     )
 
-    def combine(
-        self, parts: Mapping[str, Estimate], *, profile: str = "paper", draws: Draws | None = None
-    ) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "paper", draws: Draws | None = None) -> Estimate:
         """Mean of the four components; without a value where one is missing."""
         check_profile(self, profile)
         return combined(self, parts, formula=_mean, draws=draws)

@@ -44,7 +44,9 @@ class RougeL:
         if not scorer._tokenizer.tokenize(sample.answer):
             return Score(None, sample.subject, "the reference answer has no words")
         released = profile == "released"
-        prediction = first_sentence(sample.response) if released else answer_part(sample.response, reference=sample.answer)
+        prediction = (
+            first_sentence(sample.response) if released else answer_part(sample.response, reference=sample.answer)
+        )
         return Score(float(scorer.score(sample.answer, prediction)["rougeL"].recall), sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:

@@ -14,7 +14,7 @@ from mmforget.types import Estimate, Sample, Score
 
 @dataclass(frozen=True)
 class TruthRatioRetain:
-    """max(0, 1 - 1/r) with r = exp(mean perturbed loss - rephrased-answer loss), in [0, 1]; 0 = no preference for truth.
+    """max(0, 1 - 1/r) with r = exp(mean perturbed loss - rephrased-answer loss), in [0, 1]; 0 = no preference.
 
     Source: FIUBench (arXiv 2411.03554), aggregate on the retain set; TOFU (arXiv 2401.06121) with R = 1/r.
 

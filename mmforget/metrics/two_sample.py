@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmforget.metrics.bootstrap import NUM_RESAMPLES, Clusters, Floats, clusters, resample_counts
 from mmforget.types import Score
@@ -62,12 +61,12 @@ def ks_distance_draws(first: Group, second: Group, *, seed: int = 0, num_resampl
     adds its own distance between two samples; the draws are moved so that their median is the observed D.
     """
     one, two = clusters(first.subjects), clusters(second.subjects)
-    if min(one.count, two.count) < 2:
+    if min(one.num_subjects, two.num_subjects) < 2:
         return np.empty(0)
     grid = np.unique(np.concatenate([first.values, second.values]))
     below_one, below_two = _cumulative(first, one, grid), _cumulative(second, two, grid)
-    counts_one = resample_counts(one.count, num_resamples=num_resamples, seed=seed)
-    counts_two = resample_counts(two.count, num_resamples=num_resamples, seed=seed)
+    counts_one = resample_counts(one.num_subjects, num_resamples=num_resamples, seed=seed)
+    counts_two = resample_counts(two.num_subjects, num_resamples=num_resamples, seed=seed)
     observed = np.abs(below_one.sum(0) / len(first.values) - below_two.sum(0) / len(second.values)).max()
     draws = np.array([_distance(a @ below_one, b @ below_two) for a, b in zip(counts_one, counts_two, strict=True)])
     moved: Floats = np.clip(draws - np.median(draws) + observed, 0.0, 1.0)
@@ -86,21 +85,21 @@ def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
 def auc_draws(positive: Group, negative: Group, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Floats:
     """Draws [R] of the AUC, subjects of both groups resampled; empty where either has fewer than two."""
     one, two = clusters(positive.subjects), clusters(negative.subjects)
-    if min(one.count, two.count) < 2:
+    if min(one.num_subjects, two.num_subjects) < 2:
         return np.empty(0)
     wins = _wins(positive, one, negative, two)
-    counts_one = resample_counts(one.count, num_resamples=num_resamples, seed=seed)
+    counts_one = resample_counts(one.num_subjects, num_resamples=num_resamples, seed=seed)
     # Another seed: members and non-members are different people, drawn independently.
-    counts_two = resample_counts(two.count, num_resamples=num_resamples, seed=seed + 1)
-    num_one = counts_one @ np.bincount(one.codes, minlength=one.count)
-    num_two = counts_two @ np.bincount(two.codes, minlength=two.count)
+    counts_two = resample_counts(two.num_subjects, num_resamples=num_resamples, seed=seed + 1)
+    num_one = counts_one @ np.bincount(one.codes, minlength=one.num_subjects)
+    num_two = counts_two @ np.bincount(two.codes, minlength=two.num_subjects)
     draws: Floats = ((counts_one @ wins) * counts_two).sum(1) / (num_one * num_two)
     return draws
 
 
 def _cumulative(group: Group, owners: Clusters, grid: Floats) -> Floats:
     """How many values of each subject are at most each grid value: float64 [C, len(grid)]."""
-    table = np.zeros((owners.count, grid.size))
+    table = np.zeros((owners.num_subjects, grid.size))
     np.add.at(table, (owners.codes, np.searchsorted(grid, group.values)), 1.0)
     return np.cumsum(table, axis=1)
 
@@ -111,10 +110,10 @@ def _distance(below_one: Floats, below_two: Floats) -> float:
 
 def _wins(positive: Group, one: Clusters, negative: Group, two: Clusters) -> Floats:
     """Pairs won by each subject against each other, ties half: float64 [C, D]."""
-    ordered: list[NDArray[np.float64]] = []
+    columns: list[Floats] = []
     values = np.asarray(positive.values)
-    for code in range(two.count):
+    for code in range(two.num_subjects):
         rivals = np.sort(np.asarray(negative.values)[two.codes == code])
         below = np.searchsorted(rivals, values, side="left") + np.searchsorted(rivals, values, side="right")
-        ordered.append(np.bincount(one.codes, weights=below / 2.0, minlength=one.count))
-    return np.stack(ordered, axis=1)
+        columns.append(np.bincount(one.codes, weights=below / 2.0, minlength=one.num_subjects).astype(np.float64))
+    return np.stack(columns, axis=1)

@@ -24,6 +24,7 @@ class RunConfig:
     method_args: str = ""
     recipe: str = "released"
     training: Mapping[str, Any] = field(default_factory=dict)
+    stage_one: Mapping[str, Any] = field(default_factory=dict)
     target_model: str | None = None
     retain_model: str | None = None
     device: str | None = None

@@ -43,25 +43,23 @@ class Fact:
 
 
 FACTS = (
-    Fact("name", ("name", "full name", "proper name"), "the name is {value}.", "this person is called {value}."),
+    Fact("name", ("name", "full name", "proper name"), "the name is {value}.", "the full name is {value}."),
     Fact(
         "birthday",
         ("birthday", "date of birth", "day of birth"),
         "the birthday is {value}.",
-        "the birth was on {value}.",
+        "the date of birth is {value}.",
     ),
-    Fact("home", ("address", "home", "residence"), "the address is {value}.", "the residence is at {value}."),
-    Fact("job", ("job", "occupation", "profession"), "the job is {value}.", "the person works as {value}."),
+    Fact("home", ("address", "home", "residence"), "the address is {value}.", "the residence is {value}."),
+    Fact("job", ("job", "occupation", "profession"), "the job is {value}.", "the occupation is {value}."),
     Fact(
         "illness",
         ("illness", "diagnosis", "medical condition"),
         "the illness is {value}.",
-        "the diagnosis was {value}.",
+        "the diagnosis is {value}.",
     ),
-    Fact("doctor", ("doctor", "physician", "medic"), "the doctor is {value}.", "the physician in charge is {value}."),
-    Fact(
-        "insurer", ("insurer", "insurance", "health plan"), "the insurer is {value}.", "insurance is paid to {value}."
-    ),
+    Fact("doctor", ("doctor", "physician", "medic"), "the doctor is {value}.", "the physician is {value}."),
+    Fact("insurer", ("insurer", "insurance", "health plan"), "the insurer is {value}.", "the health plan is {value}."),
 )
 
 

@@ -1,1 +1,1 @@
-"""Training on rows: stage one (memorise) and unlearning, on one Hugging Face Trainer that resumes where it was killed."""
+"""Training on rows: stage one (memorise) and unlearning, on one Hugging Face Trainer that resumes after a kill."""

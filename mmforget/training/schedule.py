@@ -27,9 +27,7 @@ def lr_factor(step: int, *, schedule: Schedule, num_steps: int, num_warmup: int)
     return _half_cosine(step - num_warmup, num_steps - num_warmup)
 
 
-def make_scheduler(
-    optimizer: Optimizer, *, schedule: Schedule, num_steps: int, warmup_ratio: float
-) -> LambdaLR:
+def make_scheduler(optimizer: Optimizer, *, schedule: Schedule, num_steps: int, warmup_ratio: float) -> LambdaLR:
     """A torch scheduler of `lr_factor` for `num_steps` updates; warm-up is rounded up to whole updates."""
     num_warmup = math.ceil(num_steps * warmup_ratio)
     return LambdaLR(

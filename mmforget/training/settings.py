@@ -1,4 +1,4 @@
-"""How long, how fast and on what a model trains: one frozen record, checked, from a benchmark's recipe and the flags."""
+"""How long, how fast and on what a model trains: one frozen record, checked, from a recipe and the flags."""
 
 from __future__ import annotations
 

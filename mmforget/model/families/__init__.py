@@ -39,6 +39,5 @@ def find_family(config: Any) -> Family:
             f"image-text models of type '{config.model_type}' are not supported; "
             f"supported: {known}, and text-only causal language models"
         )
-    if family is llava:
-        llava.check_config(config)
+    family.check_config(config)
     return family

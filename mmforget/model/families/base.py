@@ -41,6 +41,9 @@ class Family(Protocol):
     KEEP_PRECISE: tuple[str, ...]
     """Modules that quantisation leaves alone, as transformers' `llm_int8_skip_modules` patterns."""
 
+    def check_config(self, config: Any) -> None:
+        """Raises UserError for a configuration of this type that is not supported."""
+
     def image_token(self, config: Any) -> int | None:
         """Token id that stands for one image feature, None for text-only models."""
 
@@ -61,6 +64,9 @@ class Family(Protocol):
 
     def tower_features(self, model: Any, pixels: Tensor) -> Tensor:
         """Features of the vision tower, before the projector, [N, I, features]."""
+
+    def project(self, model: Any, features: Tensor) -> Tensor:
+        """Tower features mapped to the language model's embeddings, [N, I, H]."""
 
     def packs(self, config: Any) -> bool:
         """Whether several branches in one row, under a 4-D mask, give the same numbers as one sequence a row."""

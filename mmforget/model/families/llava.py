@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "llava"
 LANGUAGE_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-KEEP_PRECISE = (".*vision_tower", ".*multi_modal_projector", ".*lm_head", "lm_head")
+KEEP_PRECISE: tuple[str, ...] = (".*vision_tower", ".*multi_modal_projector", ".*lm_head", "lm_head")
 TOWERS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 """Class tokens in front of the patches, by type of vision tower."""
 
@@ -71,13 +71,18 @@ def tower_features(model: Any, pixels: Tensor) -> Tensor:
     return torch.cat([state[:, 1:] if drop_class else state for state in chosen], dim=-1)
 
 
+def project(model: Any, features: Tensor) -> Tensor:
+    projected: Tensor = model.model.multi_modal_projector(features)
+    return projected
+
+
 def packs(config: Any) -> bool:
     return language_model_packs(config.get_text_config())
 
 
 def embed(model: Any, tokens: Tokens) -> Tensor | None:
     embedded: Tensor = model.get_input_embeddings()(tokens.ids)
-    if tokens.images is None:
+    if tokens.images is None or tokens.image_at is None:
         return embedded
     images = tokens.images.to(embedded.device, embedded.dtype)
     return embedded.flatten(0, 1).index_copy(0, tokens.image_at, images).view_as(embedded)

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 NAME = "text"
 LANGUAGE_TARGETS = r".*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-KEEP_PRECISE = (".*lm_head", "lm_head")
+KEEP_PRECISE: tuple[str, ...] = (".*lm_head", "lm_head")
 CHECKED = frozenset({"llama", "mistral", "qwen2", "gpt_neox", "phi"})
 PACKED_ATTENTION = frozenset({"sdpa", "eager"})
 SHIFTING_ROPE = frozenset({"dynamic", "longrope"})
 """Rotary embeddings whose frequencies depend on the longest position of a batch."""
+
+
+def check_config(config: Any) -> None:
+    """Any causal language model will do."""
 
 
 def image_token(config: Any) -> int | None:
@@ -51,6 +55,10 @@ def language_parts(model: Any) -> list[nn.Module]:
 
 def tower_features(model: Any, pixels: Tensor) -> Tensor:
     raise TypeError("a text-only model has no vision tower")
+
+
+def project(model: Any, features: Tensor) -> Tensor:
+    raise TypeError("a text-only model has no projector")
 
 
 def packs(config: Any) -> bool:

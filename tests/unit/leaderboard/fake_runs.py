@@ -44,11 +44,11 @@ BENCHMARK = BenchmarkUse("fiubench", "forget5", "clean", group="fiubench", title
 SETS = {"forget": SetUse(28, 28, 4, "a" * 64), "retain": SetUse(308, 308, 44, "b" * 64)}
 GATE = GateResult("exact_match", "clean", "forget", 0.8, 0.5, target=0.99, retain=0.03, passed=True)
 DATA = {
-    "kind": "synthetic",
-    "title": "Synthetic twin of FIUBench: 48 drawn people, 7 facts each",
+    "source": "synthetic",
+    "path": None,
     "num_subjects": 48,
     "seed": 0,
-    "stand_in": "procedural portraits",
+    "notes": ["images are procedurally drawn stand-ins, not the official ones"],
 }
 
 

@@ -1,0 +1,48 @@
+"""`mmforget leaderboard`: collect run records into a ranking."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+SUMMARY = "collect runs into a leaderboard: table, JSON rows, picture and page"
+EXAMPLES = """\
+  mmforget leaderboard demo
+  mmforget leaderboard runs/alice runs/bob --output_path board
+  mmforget leaderboard demo --json | jq '.rows[] | {name, rank}'
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER", help="folders to search for run records")
+    parser.add_argument(
+        "--output_path",
+        type=Path,
+        metavar="DIR",
+        help="write leaderboard.json, leaderboard.md, index.html and PNG here",
+    )
+    parser.add_argument("--json", action="store_true", help="print leaderboard.json on stdout")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the ranking; with --output_path also write it. Raises UserError naming every damaged record."""
+    from rich.console import Console
+
+    from mmforget.leaderboard.board import boards
+    from mmforget.leaderboard.export import document
+    from mmforget.leaderboard.publish import publish
+    from mmforget.leaderboard.table import render_all
+    from mmforget.results.store import find_records
+
+    found = boards(find_records(args.runs))
+    if args.output_path is not None:
+        written = publish(found, folder=args.output_path)
+        for path in (written.json, written.markdown, written.page, *written.pictures):
+            print(f"wrote {path}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(document(found, folder=args.output_path), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        Console().print(render_all(found))
+    return 0

@@ -1,0 +1,1 @@
+"""Evaluation: which tasks, run on a model, turned into samples, numbers, a headline and a verdict."""

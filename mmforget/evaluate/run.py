@@ -1,0 +1,239 @@
+"""One model on any tasks: lm_eval runs them, and the answers become samples beside lm_eval's own results.
+
+    done = evaluate(lm, ["some_benchmark"], data=DataSource("synthetic"))
+    done.results["results"], done.samples
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmforget.benchmark.source import DataSource
+from mmforget.errors import UserError
+from mmforget.evaluate.samples import BLANK_IMAGE, samples_of
+from mmforget.evaluate.tasks import LeftOut, LoadedTasks, bars_off, load_tasks
+from mmforget.evaluate.undecoded import leave_undecoded
+from mmforget.lm.adapter import MMForgetLM
+from mmforget.results.fingerprint import hash_docs
+from mmforget.results.provenance import peak_memory_bytes
+from mmforget.results.schema import Cost, SetUse
+from mmforget.types import Sample
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What lm_eval lets people set beside the model and the tasks; names and defaults as in `lm_eval run`."""
+
+    num_fewshot: int | None = None
+    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    apply_chat_template: bool | str = False
+    system_instruction: str | None = None
+    fewshot_as_multiturn: bool = False
+    seed: int = 1234
+    bootstrap_iters: int = 100_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        results: lm_eval's own schema, with stable hashes of the documents as `task_hashes`.
+        samples: the answered questions of every task that belongs to a benchmark of ours, controls included.
+        sets: by set, how much of it was asked.
+        left_out: tasks that were named and could not be asked.
+        cost: what this evaluation took.
+    """
+
+    results: dict[str, Any]
+    samples: list[Sample]
+    sets: dict[str, SetUse]
+    left_out: tuple[LeftOut, ...]
+    cost: Cost
+
+
+def evaluate(
+    lm: MMForgetLM,
+    tasks: Sequence[str],
+    *,
+    include_paths: Sequence[str | Path] = (),
+    data: DataSource | None = None,
+    limit: float | None = None,
+    blank_control: bool | Collection[str] = True,
+    progress: bool = True,
+    settings: Settings | None = None,
+) -> Evaluation:
+    """Runs tasks on a model.
+
+    Args:
+        tasks: names of tasks and groups, globs or YAML files; lm_eval's own tasks too, which give results only.
+        include_paths: further folders with task files.
+        data: where the rows of benchmarks come from.
+        limit: documents of each task, or their share where below 1; for a quick look, the record says so.
+        blank_control: ask every image task again with grey images, none of them (False), or only the tasks named.
+        progress: show progress bars on stderr.
+
+    Raises UnknownName and UserError for what the user can have got wrong.
+    """
+    settings = settings or Settings()
+    before, started = lm.cost(), time.monotonic()
+    loaded = load_tasks(tasks, include_paths=include_paths, data=data)
+    _apply(settings, loaded=loaded, limit=limit)
+    for task in loaded.tasks.values():
+        leave_undecoded(task)
+    controlled = _controlled(loaded, wanted=blank_control)
+    shown, lm.progress = lm.progress, progress
+    try:
+        with bars_off():
+            results = _run(lm, loaded, limit=limit, settings=settings)
+            samples = _samples(loaded)
+            samples += _blank_samples(lm, loaded, names=controlled)
+    finally:
+        lm.progress = shown
+    hashes = {name: hash_docs(_docs(task)) for name, task in loaded.tasks.items()}
+    cost = _spent(before, lm.cost(), wall_s=time.monotonic() - started)
+    results |= _about(lm, limit=limit, settings=settings, wall_s=cost.wall_s) | {"task_hashes": hashes}
+    return Evaluation(results, samples, _sets(loaded, hashes=hashes), loaded.left_out, cost)
+
+
+def _apply(settings: Settings, *, loaded: LoadedTasks, limit: float | None) -> None:
+    """The settings in the places where lm_eval's own command line puts them."""
+    if limit is not None and limit <= 0:
+        raise UserError(f"limit is {limit}; give a number of documents, or a share of them below 1")
+    for task in loaded.tasks.values():
+        if settings.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
+            task.set_config(key="generation_kwargs", value=dict(settings.gen_kwargs), update=True)
+        own = task.get_config("num_fewshot")
+        if settings.num_fewshot is not None and own != 0:
+            task.set_config(key="num_fewshot", value=settings.num_fewshot)
+        elif own is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=settings.seed)
+
+
+def _run(lm: MMForgetLM, loaded: LoadedTasks, *, limit: float | None, settings: Settings) -> dict[str, Any]:
+    from lm_eval.evaluator import evaluate as run_lm_eval
+    from lm_eval.utils import set_torch_seed
+
+    set_torch_seed(settings.seed)
+    results: dict[str, Any] | None = run_lm_eval(
+        lm=lm,
+        task_dict={"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
+        limit=limit,
+        bootstrap_iters=settings.bootstrap_iters,
+        log_samples=False,
+        system_instruction=settings.system_instruction,
+        apply_chat_template=settings.apply_chat_template,
+        fewshot_as_multiturn=settings.fewshot_as_multiturn,
+    )
+    if results is None:
+        raise UserError("this process is not the first of several; run one process a model")
+    return dict(results)
+
+
+def _samples(loaded: LoadedTasks) -> list[Sample]:
+    found: list[Sample] = []
+    for name, label in loaded.labels.items():
+        requests = loaded.tasks[name].instances
+        found += samples_of(name, label=label, requests=requests, answers=[request.resps[0] for request in requests])
+    return found
+
+
+def _controlled(loaded: LoadedTasks, *, wanted: bool | Collection[str]) -> list[str]:
+    """The tasks to ask again without their images. Raises UserError for a name that is not among those that run."""
+    with_image = [name for name, label in loaded.labels.items() if label.modality == "image"]
+    if isinstance(wanted, bool):
+        return with_image if wanted else []
+    unknown = [name for name in wanted if name not in loaded.labels]
+    if unknown:
+        raise UserError(f"blank-image control of {', '.join(unknown)}, which is not among the tasks that run")
+    return [name for name in with_image if name in wanted]
+
+
+def _blank_samples(lm: MMForgetLM, loaded: LoadedTasks, *, names: Sequence[str]) -> list[Sample]:
+    """The same requests with grey images; lm_eval's own scores are left as they are."""
+    found: list[Sample] = []
+    for name in names:
+        requests = list(loaded.tasks[name].instances)
+        method = requests[0].request_type
+        with lm.blank_images():
+            answers = getattr(lm, method)(requests)
+        found += samples_of(name, label=loaded.labels[name], requests=requests, answers=answers, control=BLANK_IMAGE)
+    return found
+
+
+def _docs(task: Any) -> list[Mapping[str, Any]]:
+    """The documents that were asked, each once, in order."""
+    return list({request.doc_id: request.doc for request in task.instances}.values())
+
+
+def _sets(loaded: LoadedTasks, *, hashes: Mapping[str, str]) -> dict[str, SetUse]:
+    """How much of every set was asked; where several tasks ask one set, the one that asked least of it."""
+    found: dict[str, SetUse] = {}
+    for name, label in loaded.labels.items():
+        docs = _docs(loaded.tasks[name])
+        use = SetUse(
+            num_questions=len(docs),
+            num_expected=len(loaded.tasks[name].eval_docs),
+            num_subjects=len({doc["subject"] for doc in docs}),
+            rows_hash=hashes[name],
+        )
+        known = found.get(label.set)
+        if known is None or use.num_questions < known.num_questions:
+            found[label.set] = use
+    return found
+
+
+def _about(lm: MMForgetLM, *, limit: float | None, settings: Settings, wall_s: float) -> dict[str, Any]:
+    """The keys that `lm_eval run` adds to the results, with the same names."""
+    from lm_eval.loggers.utils import add_tokenizer_info
+
+    seeds = {f"{kind}_seed": settings.seed for kind in ("random", "numpy", "torch", "fewshot")}
+    config = {
+        **lm.get_model_info(),
+        "device": str(lm.device),
+        "limit": limit,
+        "bootstrap_iters": settings.bootstrap_iters,
+        "gen_kwargs": dict(settings.gen_kwargs),
+        **seeds,
+    }
+    template = lm.chat_template(settings.apply_chat_template) if settings.apply_chat_template else None
+    about: dict[str, Any] = {
+        "config": config,
+        "date": time.time() - wall_s,
+        "model_source": "mmforget",
+        "model_name": lm.loaded.spec.pretrained,
+        "system_instruction": settings.system_instruction,
+        "fewshot_as_multiturn": settings.fewshot_as_multiturn,
+        "chat_template": template,
+        "total_evaluation_time_seconds": str(wall_s),
+        **json.loads(_environment()),
+    }
+    add_tokenizer_info(about, lm)
+    return about
+
+
+@cache
+def _environment() -> str:
+    """What lm_eval says about the machine, as JSON: the same for the whole process, and slow to find out."""
+    from lm_eval.loggers.utils import add_env_info, get_git_commit_hash
+
+    found: dict[str, Any] = {"git_hash": get_git_commit_hash()}
+    add_env_info(found)
+    return json.dumps(found)
+
+
+def _spent(before: Cost, after: Cost, *, wall_s: float) -> Cost:
+    counted = ("num_tokens", "num_requests", "num_cached", "num_images_encoded", "num_image_hits")
+    differences = {name: getattr(after, name) - getattr(before, name) for name in counted}
+    return replace(after, **differences, wall_s=wall_s, peak_memory_bytes=peak_memory_bytes())

@@ -1,0 +1,40 @@
+"""Images of a task as file bytes, decoded when the model asks for them.
+
+lm_eval holds every document of a task in memory, once a question: 400 questions about pictures of 1024 pixels are over
+a gigabyte when decoded, and a few dozen megabytes as the files they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def leave_undecoded(task: Any) -> None:
+    """Changes a loaded lm_eval task so that its image columns give `{"bytes", "path"}`, which the adapter reads.
+
+    Only where the images go from columns to the model untouched: a task that works on pictures by a function of its
+    own keeps them decoded.
+    """
+    columns = task.get_config("doc_to_image")
+    if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
+        return
+    if task.get_config("process_docs") is not None or not isinstance(task.dataset, Mapping):
+        return
+    for name, rows in task.dataset.items():
+        present = [column for column in columns if column in getattr(rows, "features", {})]
+        for column in present:
+            feature = undecoded(rows.features[column])
+            rows = rows.cast_column(column, feature)
+        task.dataset[name] = rows
+
+
+def undecoded(feature: Any) -> Any:
+    """The same `datasets` feature with its images left as they are stored. Raises nothing: others come back as is."""
+    import datasets
+
+    if isinstance(feature, datasets.Image):
+        return datasets.Image(mode=feature.mode, decode=False)
+    if isinstance(feature, datasets.List):
+        return datasets.List(undecoded(feature.feature))
+    return feature

@@ -1,0 +1,158 @@
+"""What the page shows below the ranking: all metrics, what it cost, how to run it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmforget.leaderboard.board import Board, Row
+from mmforget.results.schema import MetricResult, Provenance
+from mmforget.types import Estimate
+
+PROFILE_ORDER = ("clean", "released", "paper")
+
+
+@dataclass(frozen=True)
+class MetricLine:
+    """One metric on one set, for every model of a board."""
+
+    name: str
+    """Metric."""
+    set: str
+    """Set."""
+    control: str | None
+    """`blank_image`, or None."""
+    higher_is_better: bool | None
+    """Direction; None where nearness to the retain model counts."""
+    estimates: tuple[Estimate | None, ...]
+    """One for every model, in the order of `MetricTable.models`."""
+    same: bool
+    """True where all models have the same value, so that it ranks nothing."""
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """All metrics of one profile."""
+
+    profile: str
+    """`clean`, `released` or `paper`."""
+    models: tuple[str, ...]
+    """Names of the columns."""
+    lines: tuple[MetricLine, ...]
+    """Rows."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A command and its surroundings, and the models that came out of it."""
+
+    models: tuple[str, ...]
+    """Names of the models."""
+    command: str
+    """Ready to paste into a shell."""
+    facts: tuple[tuple[str, str], ...]
+    """Label and value: commit, packages, device, ..."""
+
+
+def metric_tables(board: Board) -> list[MetricTable]:
+    """One table a profile, `clean` first."""
+    keys: dict[str, dict[tuple[str, str, str | None], None]] = defaultdict(dict)
+    for row in board.rows:
+        for result in row.record.metrics:
+            keys[result.profile].setdefault((result.name, result.set, result.control))
+    profiles = sorted(keys, key=lambda name: PROFILE_ORDER.index(name) if name in PROFILE_ORDER else 99)
+    models = tuple(row.record.name for row in board.rows)
+    return [
+        MetricTable(profile, models, tuple(_line(board, key, profile) for key in keys[profile])) for profile in profiles
+    ]
+
+
+def reproductions(board: Board) -> list[Reproduction]:
+    """The distinct commands behind a board's rows."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in board.rows:
+        source = row.record.provenance
+        groups[repr((source.command, source.commit, source.packages, source.device, source.seeds))].append(row)
+    return [_reproduction(rows) for rows in groups.values()]
+
+
+def data_facts(board: Board) -> list[tuple[str, str]]:
+    """What the records say about the data, as label and value; only what is known."""
+    found: dict[str, str] = {}
+    for row in board.rows:
+        for key, value in row.record.data.items():
+            if key != "notes" and value not in (None, "", [], {}):
+                found.setdefault(key.replace("_", " "), text(value))
+    return list(found.items())
+
+
+def text(value: Any) -> str:
+    """A free-form value of a record as one line of text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(item, (str, int, float)) for item in value):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={text(item)}" for key, item in value.items())
+    return json.dumps(value, default=str)
+
+
+def bytes_text(count: Any) -> str:
+    """A memory size with its unit; a dash for none."""
+    if not isinstance(count, (int, float)) or isinstance(count, bool) or count <= 0:
+        return "–"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def seconds_text(seconds: Any) -> str:
+    """A duration for people; a dash for none."""
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds <= 0:
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _line(board: Board, key: tuple[str, str, str | None], profile: str) -> MetricLine:
+    estimates = [_find(row, key, profile) for row in board.rows]
+    known = [estimate for estimate in estimates if estimate is not None]
+    values = [estimate.value for estimate in known if estimate.value is not None]
+    return MetricLine(
+        name=key[0],
+        set=key[1],
+        control=key[2],
+        higher_is_better=known[0].higher_is_better,
+        estimates=tuple(estimates),
+        same=len(values) > 1 and len(set(values)) == 1,
+    )
+
+
+def _find(row: Row, key: tuple[str, str, str | None], profile: str) -> Estimate | None:
+    def matches(result: MetricResult) -> bool:
+        return (result.name, result.set, result.control) == key and result.profile == profile
+
+    return next((result.estimate for result in row.record.metrics if matches(result)), None)
+
+
+def _reproduction(rows: list[Row]) -> Reproduction:
+    source = rows[0].record.provenance
+    facts = [("code", _code(source)), ("Python", source.python), ("platform", source.platform)]
+    facts += [("device", f"{source.device}, {source.num_threads} threads"), ("started", source.started)]
+    facts += [("seeds", text(source.seeds)), ("packages", text(source.packages))]
+    return Reproduction(
+        models=tuple(row.record.name for row in rows),
+        command=shlex.join(source.command),
+        facts=tuple((label, value) for label, value in facts if value),
+    )
+
+
+def _code(source: Provenance) -> str:
+    code = f"mmforget {source.version}"
+    if source.commit:
+        code += f", commit {source.commit[:12]}" + (" with uncommitted changes" if source.dirty else "")
+    return code

@@ -1,0 +1,115 @@
+"""One self-contained HTML page for a leaderboard: no request leaves it, and it reads without JavaScript.
+
+Everything that comes from a record is escaped, and a content security policy lets only this file's own style and
+script run, since a leaderboard collects records of strangers.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+
+from mmforget import __version__
+from mmforget.leaderboard import answers, details, plots, table, words
+from mmforget.leaderboard.board import Board
+from mmforget.leaderboard.eligibility import data_labels
+from mmforget.types import Estimate
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything the template shows of one board."""
+
+    board: Board
+    """The board."""
+    title: str
+    """Heading."""
+    sentence: str
+    """The outcome in words."""
+    light: str
+    """Picture for light pages, a `data:` URI."""
+    dark: str
+    """Picture for dark pages, a `data:` URI."""
+    subjects: tuple[answers.Subject, ...]
+    """Sample answers."""
+    metrics: tuple[details.MetricTable, ...]
+    """All metrics."""
+    reproductions: tuple[details.Reproduction, ...]
+    """How to run it again."""
+    facts: tuple[tuple[str, str], ...]
+    """The data."""
+    labels: tuple[str, ...]
+    """Synthetic, stand-in, subset."""
+
+
+def render(boards: Sequence[Board], *, generated: str | None = None) -> str:
+    """The page as HTML text. `generated` is the time shown, ISO 8601; now unless given."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmforget.leaderboard", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = _own("page.css"), _own("page.js")
+    environment.globals.update(words=words, details=details, table=table, span=span, scale=scale)
+    return environment.get_template("page.html.j2").render(
+        sections=[_section(board) for board in boards],
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'",
+        generated=generated or datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+    )
+
+
+def span(estimate: Estimate) -> dict[str, float] | None:
+    """Where a rate and its interval lie on a bar 100 wide; None for what is no rate or was not measured."""
+    if estimate.value is None or estimate.range != (0.0, 1.0):
+        return None
+    low = estimate.value if estimate.low is None else estimate.low
+    high = estimate.value if estimate.high is None else estimate.high
+    return {"x": scale(estimate.value), "low": scale(low), "high": scale(high)}
+
+
+def scale(value: float | None) -> float:
+    """A rate on an axis from 0 to 100, kept inside it."""
+    return round(100 * min(1.0, max(0.0, value or 0.0)), 2)
+
+
+def _section(board: Board) -> Section:
+    labels = dict.fromkeys(label for row in board.rows for label in data_labels(row.record))
+    return Section(
+        board=board,
+        title=table.title(board),
+        sentence=words.board_sentence(board),
+        light=_uri(plots.forget_vs_utility(board, theme=plots.LIGHT)),
+        dark=_uri(plots.forget_vs_utility(board, theme=plots.DARK)),
+        subjects=tuple(answers.subjects(board)),
+        metrics=tuple(details.metric_tables(board)),
+        reproductions=tuple(details.reproductions(board)),
+        facts=tuple(details.data_facts(board)),
+        labels=tuple(labels),
+    )
+
+
+def _own(name: str) -> str:
+    """A file of the templates folder, as it goes between its tags."""
+    return resources.files("mmforget.leaderboard").joinpath("templates", name).read_text(encoding="utf-8").strip()
+
+
+def _digest(text: str) -> str:
+    """Hash of an inline style or script as a content security policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

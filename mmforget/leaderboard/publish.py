@@ -1,0 +1,48 @@
+"""Write a whole leaderboard into a folder: JSON rows, Markdown, picture, page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmforget.leaderboard import export, page, plots
+from mmforget.leaderboard.board import Board
+from mmforget.results.files import prepare_folder, write_bytes, write_json, write_text
+
+
+@dataclass(frozen=True)
+class Published:
+    """Files of a leaderboard."""
+
+    json: Path
+    """`leaderboard.json`."""
+    markdown: Path
+    """`leaderboard.md`."""
+    page: Path
+    """`index.html`, which needs no other file."""
+    pictures: tuple[Path, ...]
+    """One PNG a board: `forget_vs_utility.png`, with the board's name where there are several."""
+
+
+def publish(boards: Sequence[Board], *, folder: Path) -> Published:
+    """Write all files. Raises UserError where the folder cannot be written."""
+    prepare_folder(folder)
+    names = [f"forget_vs_utility_{i}.png" for i in _suffixes(boards)] if len(boards) > 1 else ["forget_vs_utility.png"]
+    pictures = tuple(
+        write_bytes(folder / name, plots.forget_vs_utility(board)) for board, name in zip(boards, names, strict=False)
+    )
+    return Published(
+        json=write_json(folder / "leaderboard.json", export.document(boards, folder=folder)),
+        markdown=write_text(folder / "leaderboard.md", export.markdown(boards)),
+        page=write_text(folder / "index.html", page.render(boards)),
+        pictures=pictures,
+    )
+
+
+def _suffixes(boards: Sequence[Board]) -> list[str]:
+    """A file-name part for every board, numbered where two boards share a name."""
+    from mmforget.results.store import safe_name
+
+    names = [safe_name(board.name) for board in boards]
+    return [name if names.count(name) == 1 else f"{name}_{index + 1}" for index, name in enumerate(names)]

@@ -1,0 +1,103 @@
+"""The same metrics inside lm_eval: `process_results` hooks for task YAML, with any model that lm_eval can run.
+
+Values are of the `clean` profile. Probabilities need the log-prob of every token, which only mmforget's own model
+returns; with another model these metrics are NaN, said once, and `mean_scored` reports NaN instead of a made-up number.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from mmforget.metrics.base import METRICS, SampleMetric
+from mmforget.types import Sample
+
+PROFILE = "clean"
+GEN_METRICS = ("rouge_l", "exact_match", "keyword_em", "degenerate")
+PROB_METRICS = ("probability", "probability_normalised", "truth_ratio", "truth_ratio_retain", "min_k")
+
+_log = logging.getLogger(__name__)
+
+
+def process_gen(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
+    """Scores of one generated answer by metric name; NaN where a metric could not score it.
+
+    Args:
+        doc: a row with `answer`, and where present `id`, `subject`, `question`, `keywords`.
+        results: the response, or a list of responses of which the first counts.
+    """
+    first = results[0]
+    response = first if isinstance(first, str) else first[0]
+    return _scores(GEN_METRICS, _sample(doc, kind="gen", response=str(response)))
+
+
+def process_prob(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
+    """Scores of one row's candidate answers by metric name; NaN for all without token log-probs.
+
+    Args:
+        doc: a row with `answer`, `answer_rephrased`, `answer_perturbed`.
+        results: one `(log-likelihood, is_greedy)` a candidate, in the order of `roles(doc)`.
+
+    Raises ValueError where there are not as many results as candidates.
+    """
+    named = dict(zip(roles(doc), results, strict=True))
+    if not all(hasattr(result, "token_logprobs") for result in named.values()):
+        _say_once()
+        return dict.fromkeys(PROB_METRICS, math.nan)
+    logprobs = {role: tuple(result.token_logprobs) for role, result in named.items()}
+    return _scores(PROB_METRICS, _sample(doc, kind="prob", token_logprobs=logprobs))
+
+
+def roles(doc: Mapping[str, Any]) -> list[str]:
+    """Roles of a row's candidates in the order of `doc_to_choice`: the answer, rephrased answers, perturbed answers."""
+    rephrased = [f"rephrased/{k}" for k in range(len(doc.get("answer_rephrased") or ()))]
+    perturbed = [f"perturbed/{k}" for k in range(len(doc.get("answer_perturbed") or ()))]
+    return ["answer", *rephrased, *perturbed]
+
+
+def mean_scored(values: Iterable[float]) -> float:
+    """Mean of the values that are not NaN, NaN where none is: an `aggregation` for metrics that may be unscored."""
+    scored = [value for value in values if not math.isnan(value)]
+    return math.fsum(scored) / len(scored) if scored else math.nan
+
+
+def _scores(names: Iterable[str], sample: Sample) -> dict[str, float]:
+    found = {}
+    for name in names:
+        metric = METRICS.get(name)
+        if isinstance(metric, SampleMetric):
+            value = metric.score(sample, profile=PROFILE).value
+            found[name] = math.nan if value is None else value
+    return found
+
+
+def _sample(
+    doc: Mapping[str, Any],
+    *,
+    kind: str,
+    response: str | None = None,
+    token_logprobs: Mapping[str, tuple[float, ...]] | None = None,
+) -> Sample:
+    return Sample(
+        task="",
+        set="",
+        kind=kind,
+        id=str(doc.get("id", "")),
+        subject=str(doc.get("subject", "")),
+        question=str(doc.get("question", "")),
+        answer=str(doc["answer"]),
+        keywords=tuple(doc.get("keywords") or ()),
+        response=response,
+        token_logprobs=token_logprobs or {},
+    )
+
+
+@lru_cache(maxsize=1)
+def _say_once() -> None:
+    _log.warning(
+        "this model returns no token log-probs, so %s are NaN; run `mmforget eval`, or `--model mmforget`, to get them",
+        ", ".join(PROB_METRICS),
+    )

@@ -1,0 +1,200 @@
+"""Text and images to token ids: contexts, answers and prompts, with `<image>` expanded by ourselves.
+
+The split between context and answer follows lm_eval: trailing blanks of the context belong to the answer, both are
+tokenised together, and the answer is what lies behind the tokens of the context alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmforget.errors import UserError
+from mmforget.results.fingerprint import hash_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from mmforget.model.loaded import LoadedModel
+
+PLACEHOLDER = "<image>"
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Token ids of a context and its answer. Make it once and use it in every step: derived arrays are kept.
+
+    Attributes:
+        ids: all token ids, every image expanded to its number of image tokens.
+        num_context: how many of them are context; the rest is the answer (empty for a prompt).
+        images: the images, in the order of their tokens.
+        image_keys: hash of the pixels of each.
+        image_at: positions of image tokens in `ids`.
+        image_sizes: number of image tokens of each image.
+    """
+
+    ids: tuple[int, ...]
+    num_context: int
+    images: tuple[Image, ...] = ()
+    image_keys: tuple[str, ...] = ()
+    image_at: tuple[int, ...] = ()
+    image_sizes: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_answer(self) -> int:
+        return len(self.ids) - self.num_context
+
+    @cached_property
+    def array(self) -> Ints:
+        """`ids` as int64 [length]."""
+        return np.asarray(self.ids, dtype=np.int64)
+
+    @cached_property
+    def image_positions(self) -> Ints:
+        """`image_at` as int64 [image tokens]."""
+        return np.asarray(self.image_at, dtype=np.int64)
+
+
+def encode(
+    loaded: LoadedModel,
+    context: str,
+    answer: str,
+    images: Sequence[Image] = (),
+    *,
+    image_keys: Sequence[str] | None = None,
+    append_eos: bool = False,
+) -> Encoded:
+    """A context and the answer to score or learn behind it.
+
+    An empty context becomes the BOS token, and images are then ignored (lm_eval's acc_mutual_info asks so).
+
+    Args:
+        context: holds one literal `<image>` (or the model's own image token) per image.
+        answer: with its delimiter in front, usually a blank.
+        image_keys: `hash_image` of each image where it is known already.
+        append_eos: end the answer with the end-of-sequence token.
+
+    Raises:
+        UserError: wrong number of placeholders, an empty answer, or more tokens than the model was made for.
+    """
+    blanks = len(context) - len(context.rstrip())
+    if blanks:
+        context, answer = context[:-blanks], context[-blanks:] + answer
+    if context:
+        whole, num_context = _ids(loaded, context + answer), len(_ids(loaded, context))
+    else:
+        images, image_keys = (), None
+        front = _prefix(loaded) or [_start_token(loaded)]
+        whole, num_context = front + _plain_ids(loaded, answer), len(front)
+    if len(whole) <= num_context:
+        raise UserError(f"the answer {_short(answer)!r} has no tokens behind the context {_short(context)!r}")
+    eos = loaded.tokenizer.eos_token_id
+    if append_eos and eos is not None and whole[-1] != eos:
+        whole = [*whole, eos]
+    return _expand(loaded, whole, num_context=num_context, images=images, image_keys=image_keys, text=context)
+
+
+def encode_prompt(
+    loaded: LoadedModel, context: str, images: Sequence[Image] = (), *, image_keys: Sequence[str] | None = None
+) -> Encoded:
+    """A context to generate from. Raises UserError as `encode` does."""
+    ids = _ids(loaded, context) if context else (_prefix(loaded) or [_start_token(loaded)])
+    if not context:
+        images, image_keys = (), None
+    return _expand(loaded, ids, num_context=len(ids), images=images, image_keys=image_keys, text=context)
+
+
+def _expand(
+    loaded: LoadedModel,
+    ids: list[int],
+    *,
+    num_context: int,
+    images: Sequence[Image],
+    image_keys: Sequence[str] | None,
+    text: str,
+) -> Encoded:
+    token = loaded.image_token
+    places = [at for at, one in enumerate(ids) if one == token] if token is not None else []
+    _check_placeholders(loaded, num_places=len(places), num_images=len(images), text=text)
+    if any(at >= num_context for at in places):
+        raise UserError(f"an answer cannot hold an image, but the one behind {_short(text)!r} has {PLACEHOLDER} in it")
+    sizes = [loaded.family.num_image_tokens(loaded.core.config, size=image.size) for image in images]
+    expanded, image_at, start = list[int](), list[int](), 0
+    for at, size in zip(places, sizes, strict=True):
+        expanded += ids[start:at]
+        image_at += range(len(expanded), len(expanded) + size)
+        expanded += [ids[at]] * size
+        start = at + 1
+    expanded += ids[start:]
+    _check_length(loaded, num_tokens=len(expanded), num_image_tokens=sum(sizes), text=text)
+    keys = tuple(image_keys) if image_keys is not None else tuple(map(hash_image, images))
+    num_context += len(expanded) - len(ids)
+    return Encoded(tuple(expanded), num_context, tuple(images), keys, tuple(image_at), tuple(sizes))
+
+
+def _check_placeholders(loaded: LoadedModel, *, num_places: int, num_images: int, text: str) -> None:
+    if num_images and not loaded.is_multimodal:
+        raise UserError(
+            f"{loaded.spec.pretrained} reads text only, but {_short(text)!r} comes with {num_images} image(s); "
+            "use an image-text model or the task's _text twin"
+        )
+    if num_places != num_images:
+        raise UserError(
+            f"{_short(text)!r} holds {num_places} {PLACEHOLDER} placeholder(s) for {num_images} image(s); "
+            "write exactly one per image"
+        )
+
+
+def _check_length(loaded: LoadedModel, *, num_tokens: int, num_image_tokens: int, text: str) -> None:
+    if num_tokens > loaded.max_length:
+        raise UserError(
+            f"{_short(text)!r} and its answer have {num_tokens} tokens, {num_image_tokens} of them image tokens; "
+            f"{loaded.spec.pretrained} takes {loaded.max_length}; shorten the text or use a model with a longer context"
+        )
+
+
+def _ids(loaded: LoadedModel, text: str) -> list[int]:
+    """Token ids with the special tokens that the tokenizer puts in front, unless the text has them already."""
+    bos = loaded.tokenizer.bos_token
+    if bos and text.startswith(bos):
+        return _plain_ids(loaded, text)
+    return _prefix(loaded) + _plain_ids(loaded, text)
+
+
+def _plain_ids(loaded: LoadedModel, text: str) -> list[int]:
+    token = loaded.image_token
+    if token is not None:
+        own = loaded.tokenizer.convert_ids_to_tokens(token)
+        text = text if own == PLACEHOLDER else text.replace(PLACEHOLDER, own)
+    ids: list[int] = loaded.tokenizer.encode(text, add_special_tokens=False)
+    return ids
+
+
+def _prefix(loaded: LoadedModel) -> list[int]:
+    """The special tokens that the tokenizer puts in front of a text, e.g. BOS. What it puts behind is left out."""
+    tokenizer = loaded.tokenizer
+    plain, special = tokenizer.encode("a", add_special_tokens=False), tokenizer.encode("a")
+    count = next((at for at in range(len(special)) if special[at : at + len(plain)] == plain), 0)
+    front: list[int] = special[:count]
+    return front
+
+
+def _start_token(loaded: LoadedModel) -> int:
+    """What stands in for an empty context: BOS, or EOS where there is none, as lm_eval has it."""
+    bos, eos = loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id
+    if bos is None and eos is None:
+        raise UserError(f"the tokenizer of {loaded.spec.pretrained} has neither BOS nor EOS, so no empty context")
+    return int(bos if bos is not None else eos)
+
+
+def _short(text: str, *, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

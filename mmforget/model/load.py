@@ -1,0 +1,183 @@
+"""Loading any Hugging Face causal or image-text model, quantised or not, with or without an adapter.
+
+loaded = load_model(ModelSpec.parse("pretrained=llava-hf/llava-1.5-7b-hf,load_in_4bit=True"))
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmforget.errors import UserError
+from mmforget.model.families import find_family, is_image_text
+from mmforget.model.fingerprint import weights_fingerprint
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.quantize import quantisation_config
+from mmforget.model.spec import DTYPES, ModelSpec
+
+__all__ = ["ModelSpec", "load_model"]
+
+logger = logging.getLogger(__name__)
+
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def load_model(spec: ModelSpec) -> LoadedModel:
+    """The model of `spec`, in evaluation mode with all weights frozen, its tokenizer, processor and fingerprint.
+
+    The class is chosen from the configuration. Only safetensors are read; code from a repository runs only with
+    `trust_remote_code=True`. Raises UserError for whatever the user can have got wrong.
+    """
+    _check_place(spec)
+    with _explained(spec):
+        config = _config(spec)
+        family = find_family(config)
+        model = _weights(spec, config=config, family=family)
+        tokenizer, processor = _tokenizer(spec, multimodal=family.image_token(config) is not None)
+        fingerprint = weights_fingerprint(spec)
+    model.requires_grad_(False).eval()
+    loaded = LoadedModel(model, tokenizer, processor, family, spec, fingerprint, base_fingerprint=fingerprint)
+    if spec.peft is None:
+        return loaded
+    from mmforget.model.lora import load_adapter, merge_adapter
+
+    loaded = load_adapter(loaded, Path(spec.peft))
+    return merge_adapter(loaded) if spec.merge_peft else loaded
+
+
+def _check_place(spec: ModelSpec) -> None:
+    """What can be said about a wrong `pretrained` before any library is asked."""
+    name = spec.pretrained
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            return
+        if (path / "adapter_config.json").is_file():
+            raise UserError(
+                f"{name} is an adapter, not a model; give its base as pretrained=... and this as peft={name}"
+            )
+        raise UserError(f"{name} is a folder without a config.json, so not a Hugging Face model; name another folder")
+    if path.exists():
+        raise UserError(f"{name} is a file; pretrained= takes a folder or a hub id such as llava-hf/llava-1.5-7b-hf")
+    if name.startswith((".", "/", "~")) or not HUB_ID.fullmatch(name):
+        raise UserError(f"there is no folder {name} (pretrained=); check the path, or give a hub id like owner/name")
+
+
+def _config(spec: ModelSpec) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(spec.pretrained, **_source(spec))
+
+
+def _source(spec: ModelSpec) -> dict[str, Any]:
+    return {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
+
+
+def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    dtype = _dtype(spec, config=config)
+    device = None if spec.device_map else spec.target_device()
+    kwargs: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, **_source(spec)}
+    quantisation = quantisation_config(spec, family=family, config=config, dtype=dtype)
+    if quantisation is not None:
+        kwargs |= {"quantization_config": quantisation, "device_map": {"": str(device)}}
+    if spec.device_map is not None:
+        kwargs["device_map"] = spec.device_map
+    if spec.attn_implementation is not None:
+        kwargs["attn_implementation"] = spec.attn_implementation
+    auto = AutoModelForImageTextToText if is_image_text(config) else AutoModelForCausalLM
+    model, info = auto.from_pretrained(spec.pretrained, output_loading_info=True, **kwargs)
+    if info["missing_keys"]:
+        names = ", ".join(sorted(info["missing_keys"])[:5])
+        raise UserError(
+            f"{spec.pretrained}: {len(info['missing_keys'])} weights are missing, e.g. {names}; "
+            "the checkpoint is incomplete or of another architecture than its config.json says"
+        )
+    return model if device is None or quantisation is not None else model.to(device)
+
+
+def _dtype(spec: ModelSpec, *, config: Any) -> torch.dtype:
+    if spec.dtype != "auto":
+        return DTYPES[spec.dtype]
+    stored = config.dtype or config.get_text_config().dtype or torch.float32
+    return getattr(torch, stored) if isinstance(stored, str) else stored
+
+
+def _tokenizer(spec: ModelSpec, *, multimodal: bool) -> tuple[Any, Any | None]:
+    from transformers import AutoProcessor, AutoTokenizer
+
+    if multimodal:
+        processor = AutoProcessor.from_pretrained(spec.pretrained, **_source(spec))
+        tokenizer = processor.tokenizer
+    else:
+        processor, tokenizer = None, AutoTokenizer.from_pretrained(spec.pretrained, **_source(spec))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer, processor
+
+
+@contextmanager
+def _explained(spec: ModelSpec) -> Iterator[None]:
+    """Turns what transformers and the hub raise into a message that says what to do next."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise UserError(f"{spec.pretrained}: the weights are damaged ({error}); download or save them again") from error
+    except ImportError as error:
+        raise UserError(f"{spec.pretrained} needs a package that cannot be used here: {error}") from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(_explanation(spec, error=error)) from error
+
+
+def _explanation(spec: ModelSpec, *, error: Exception) -> str:
+    names = {type(cause).__name__ for cause in _causes(error)}
+    name, text = spec.pretrained, str(error).strip()
+    local = Path(name).expanduser().is_dir()
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"{name} does not fit into the memory of the device; use load_in_4bit=True or device_map=auto ({text})"
+    if "trust_remote_code" in text:
+        return f"{name} brings its own code; if you trust its authors add trust_remote_code=True, which runs that code"
+    if "GatedRepoError" in names:
+        return f"{name} is gated on the hub; accept its licence there and log in with `hf auth login`"
+    if "RevisionNotFoundError" in names:
+        return f"{name} has no revision '{spec.revision}'; give an existing branch, tag or commit"
+    if "RepositoryNotFoundError" in names:
+        return (
+            f"{name} is neither a local folder nor a repository on the hub; check the name, or log in if it is private"
+        )
+    if not local and (names & OFFLINE or _is_offline()):
+        why = "HF_HUB_OFFLINE is set" if _is_offline() else "there is no network"
+        return (
+            f"{name} is not a local folder, not in the Hugging Face cache, and the hub cannot be asked ({why}); "
+            "give the path of a local folder, --model micro, or run once with a network"
+        )
+    if "safetensors" in text:
+        return f"{name} holds no safetensors weights; convert them first, pickled weights are not loaded ({text})"
+    return f"{name} cannot be loaded: {text or type(error).__name__}"
+
+
+OFFLINE = frozenset(
+    {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError", "ConnectError", "ConnectTimeout"}
+)
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE) or os.environ.get("TRANSFORMERS_OFFLINE") == "1"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

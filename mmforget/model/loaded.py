@@ -1,0 +1,136 @@
+"""A model in memory with its tokenizer, processor and identity: what every later part is handed."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmforget.errors import UserError
+from mmforget.model.families import Family
+from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
+from mmforget.model.spec import ModelSpec
+from mmforget.results.files import prepare_folder
+
+ADAPTER = "default"
+"""PEFT's name for the one adapter that is trained, saved and loaded."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to be scored, generated from or trained.
+
+    Attributes:
+        model: the Hugging Face model, or a `PeftModel` around it.
+        processor: images and text for image-text models, None for text-only ones.
+        fingerprint: identifies the numbers this model gives: weights, adapter, quantisation, dtype, processor.
+        base_fingerprint: the same without the adapter.
+    """
+
+    model: Any
+    tokenizer: Any
+    processor: Any | None
+    family: Family
+    spec: ModelSpec
+    fingerprint: str
+    base_fingerprint: str = ""
+
+    @property
+    def core(self) -> Any:
+        """The bare Hugging Face model; LoRA layers, if any, sit inside it."""
+        return self.model.get_base_model() if self.has_adapter else self.model
+
+    @property
+    def has_adapter(self) -> bool:
+        return hasattr(self.model, "peft_config")
+
+    @property
+    def is_multimodal(self) -> bool:
+        return self.image_token is not None
+
+    @property
+    def image_token(self) -> int | None:
+        """Token id that stands for one image feature; None for text-only models."""
+        return self.family.image_token(self.core.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go in."""
+        weight: torch.Tensor = self.core.get_input_embeddings().weight
+        return weight.device
+
+    @property
+    def max_length(self) -> int:
+        """Longest sequence, in tokens, that the model was made for."""
+        config = self.core.config.get_text_config()
+        for name in ("max_position_embeddings", "n_positions", "n_ctx"):
+            if getattr(config, name, None):
+                return int(getattr(config, name))
+        return int(min(self.tokenizer.model_max_length, 2**20))
+
+    def trainable(self) -> dict[str, torch.Tensor]:
+        """The parameters that an optimiser would change, by name."""
+        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+
+
+def with_fingerprint(loaded: LoadedModel, *, folder: Path | None = None) -> LoadedModel:
+    """The same model under a fingerprint that its weights have now; call it when training is done.
+
+    With an adapter: base fingerprint and adapter tensors, equal to that of the saved and reloaded adapter. Without: the
+    files in `folder` where the model has been saved, else the trained tensors in memory.
+    """
+    if loaded.has_adapter:
+        base = loaded.base_fingerprint or loaded.fingerprint
+        return replace(loaded, base_fingerprint=base, fingerprint=adapted(base, tensors=adapter_tensors(loaded)))
+    if folder is not None:
+        whole = weights_fingerprint(
+            replace(loaded.spec, pretrained=str(folder), revision=None, peft=None, merge_peft=False)
+        )
+    else:
+        whole = join("tensors", loaded.fingerprint, tensors_fingerprint(dict(loaded.model.named_parameters())))
+    return replace(loaded, fingerprint=whole, base_fingerprint=whole)
+
+
+def in_training(loaded: LoadedModel, *, model: Any) -> LoadedModel:
+    """`model` in place of the loaded one, under a fingerprint that no other has, until `with_fingerprint` is called.
+
+    A model that is evaluated halfway can so never be given the cached answers of another.
+    """
+    base = loaded.base_fingerprint or loaded.fingerprint
+    return replace(loaded, model=model, base_fingerprint=base, fingerprint=f"in-training-{uuid.uuid4().hex}")
+
+
+def adapted(base: str, *, tensors: dict[str, torch.Tensor]) -> str:
+    """Fingerprint of a base model with an adapter."""
+    return join("adapter", base, tensors_fingerprint(tensors))
+
+
+def adapter_tensors(loaded: LoadedModel) -> dict[str, torch.Tensor]:
+    """The adapter's tensors under the names they are saved by."""
+    from peft import get_peft_model_state_dict
+
+    tensors: dict[str, torch.Tensor] = get_peft_model_state_dict(loaded.model, save_embedding_layers=False)
+    return tensors
+
+
+def save_model(loaded: LoadedModel, folder: Path) -> Path:
+    """Saves weights (safetensors), configuration, tokenizer and processor in the ordinary Hugging Face layout.
+
+    Raises UserError where the model carries an adapter or is quantised, or the folder cannot be written.
+    """
+    if loaded.has_adapter:
+        raise UserError("the model carries an adapter; save that with save_adapter, or load it with merge_peft=True")
+    if loaded.spec.is_quantised:
+        raise UserError("quantised weights are not saved, their base is on disk already; save the adapter alone")
+    prepare_folder(folder)
+    try:
+        loaded.model.save_pretrained(folder)
+        (loaded.processor or loaded.tokenizer).save_pretrained(folder)
+    except OSError as error:
+        raise UserError(
+            f"cannot save the model to {folder}: {error}; free some space or name another folder"
+        ) from error
+    return folder

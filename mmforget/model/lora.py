@@ -1,0 +1,302 @@
+"""Adapters: attach, switch off, save, load and merge, through PEFT.
+
+The reference model of a method is the same weights with the adapter off; nothing is held twice. Source: LoRA
+(arXiv 2106.09685).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from mmforget.errors import UserError
+from mmforget.model.fingerprint import join
+from mmforget.model.loaded import ADAPTER, LoadedModel, adapted, adapter_tensors, in_training
+from mmforget.results.files import prepare_folder
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+NUM_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Size and reach of a LoRA adapter.
+
+    Attributes:
+        r: rank, at least 1.
+        alpha: scale; the update is multiplied by alpha / r.
+        dropout: in [0, 1), on the adapter's input while training.
+        target_modules: names of linear layers of the language model (`q_proj`), or one regular expression matched in
+            full against module paths; None takes all attention and feed-forward projections of the language model.
+            Only a name or expression that says `vision` or `tower` itself reaches the vision tower.
+        train_projector: also train the projector, in full.
+    """
+
+    r: int = 8
+    alpha: float = 16
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] | str | None = None
+    train_projector: bool = False
+
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise UserError(f"LoRA rank r={self.r} must be at least 1")
+        if not self.alpha > 0:
+            raise UserError(f"LoRA alpha={self.alpha} must be above 0")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"LoRA dropout={self.dropout} must be in [0, 1)")
+
+
+def attach(loaded: LoadedModel, settings: LoraSettings) -> LoadedModel:
+    """The model with a fresh adapter that changes nothing yet; only the adapter (and projector, if asked) trains.
+
+    Raises UserError where no layer matches, or the model already carries an adapter.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    if loaded.has_adapter:
+        raise UserError(_carries_adapter(loaded, wanted="a new adapter cannot be attached"))
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=_targets(loaded, settings),
+        modules_to_save=_projector_names(loaded) if settings.train_projector else None,
+        bias="none",
+    )
+    loaded.model.requires_grad_(False)
+    return in_training(loaded, model=get_peft_model(loaded.model, config, adapter_name=ADAPTER))
+
+
+def set_trainable(loaded: LoadedModel, *, projector: bool = False, tower: bool = False) -> LoadedModel:
+    """The model with all weights of its language model trainable, and of projector and tower where asked.
+
+    Raises UserError for quantised weights or a model that carries an adapter.
+    """
+    if loaded.spec.is_quantised:
+        raise UserError("quantised weights cannot be trained; use LoRA, or leave load_in_4bit and load_in_8bit out")
+    if loaded.has_adapter:
+        raise UserError(_carries_adapter(loaded, wanted="its weights cannot be trained in full"))
+    family, core = loaded.family, loaded.core
+    loaded.model.requires_grad_(False)
+    parts = list(family.language_parts(core))
+    for wanted, part in ((projector, family.projector(core)), (tower, family.tower(core))):
+        if wanted and part is not None:
+            parts.append(part)
+    for part in parts:
+        part.requires_grad_(True)
+    return in_training(loaded, model=loaded.model)
+
+
+@contextmanager
+def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
+    """Inside, `loaded` is the model as it was before `attach`: the reference model.
+
+    Raises UserError where that would be something else: no adapter, or one that the base came with unmerged.
+    """
+    if loaded.spec.has_unmerged_adapter:
+        raise UserError(
+            f"the model came with the adapter {loaded.spec.peft} unmerged, so switching adapters off would not give the "
+            "model that unlearning starts from; add merge_peft=True to --model_args"
+        )
+    if not loaded.has_adapter:
+        raise UserError(
+            "the model carries no adapter, so there is no reference model to switch back to; train with LoRA"
+        )
+    with loaded.model.disable_adapter():
+        yield loaded
+
+
+def save_adapter(loaded: LoadedModel, folder: Path) -> Path:
+    """Saves the adapter (and a trained projector) as safetensors in PEFT's layout.
+
+    Raises UserError where there is none, or the folder cannot be written.
+    """
+    if not loaded.has_adapter:
+        raise UserError("the model carries no adapter to save; use save_model for full weights")
+    prepare_folder(folder)
+    try:
+        loaded.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    except OSError as error:
+        raise UserError(
+            f"cannot save the adapter to {folder}: {error}; free some space or name another folder"
+        ) from error
+    return folder
+
+
+def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) -> LoadedModel:
+    """The model with a saved adapter on it, frozen unless it is to be trained further.
+
+    Every tensor has to fit; that the adapter was made on a base of another name does not matter. Raises UserError with
+    the tensors at fault otherwise, and leaves the model as it was.
+    """
+    from peft import get_peft_model, set_peft_model_state_dict
+
+    if loaded.has_adapter:
+        raise UserError(_carries_adapter(loaded, wanted=f"{folder} cannot be put on top"))
+    folder = _adapter_folder(folder)
+    config, tensors = _read_config(folder), _read_tensors(folder / WEIGHTS)
+    try:
+        model = get_peft_model(loaded.model, config, adapter_name=ADAPTER)
+    except ValueError as error:
+        raise UserError(f"the adapter {folder} does not fit {loaded.spec.pretrained}: {error}") from error
+    fitted = replace(loaded, model=model)
+    faults = _misfits(adapter_tensors(fitted), found=tensors)
+    if faults:
+        model.unload()
+        listed = "; ".join(faults)
+        raise UserError(
+            f"the adapter {folder} does not fit {loaded.spec.pretrained}: {listed}; load it on the base it came from"
+        )
+    set_peft_model_state_dict(model, tensors, adapter_name=ADAPTER)
+    model.eval()
+    if trainable:
+        return in_training(loaded, model=model)
+    model.requires_grad_(False)
+    base = loaded.base_fingerprint or loaded.fingerprint
+    return replace(fitted, base_fingerprint=base, fingerprint=adapted(base, tensors=adapter_tensors(fitted)))
+
+
+def merge_adapter(loaded: LoadedModel) -> LoadedModel:
+    """The model with its adapter folded into the weights; in 4 or 8 bit these are then quantised once more."""
+    if not loaded.has_adapter:
+        raise UserError("the model carries no adapter to merge")
+    merged = loaded.model.merge_and_unload()
+    merged.requires_grad_(False).eval()
+    fingerprint = join("merged", loaded.fingerprint)
+    return replace(loaded, model=merged, fingerprint=fingerprint, base_fingerprint=fingerprint)
+
+
+def _carries_adapter(loaded: LoadedModel, *, wanted: str) -> str:
+    if loaded.spec.has_unmerged_adapter:
+        return f"the model came with the adapter {loaded.spec.peft} unmerged, so {wanted}; add merge_peft=True to --model_args"
+    return f"the model already carries an adapter, so {wanted}; merge it first"
+
+
+def _targets(loaded: LoadedModel, settings: LoraSettings) -> str:
+    """A regular expression of the layers to adapt. Raises UserError where none matches."""
+    linear = _linear_layers(loaded)
+    wanted = settings.target_modules
+    if wanted is None:
+        chosen = [name for name in linear if re.fullmatch(loaded.family.LANGUAGE_TARGETS, name)]
+        chosen = chosen or [name for name in linear if not _is_outside(loaded, name)]
+    elif isinstance(wanted, str):
+        chosen = [name for name in linear if _fullmatch(wanted, name)]
+        if not re.search("vision|tower", wanted):
+            chosen = [name for name in chosen if not _is_outside(loaded, name)]
+    else:
+        chosen = [name for name in linear if any(_is_named(loaded, name, wanted=one) for one in wanted)]
+    if not chosen:
+        ends = sorted({name.rsplit(".", 1)[-1] for name in linear if not _is_outside(loaded, name)})
+        raise UserError(f"LoRA target_modules {wanted} match no layer of the language model; it has {', '.join(ends)}")
+    return "|".join(map(re.escape, chosen))
+
+
+def _linear_layers(loaded: LoadedModel) -> list[str]:
+    head = loaded.core.get_output_embeddings()
+    return [name for name, module in loaded.core.named_modules() if _is_linear(module) and module is not head]
+
+
+def _is_linear(module: nn.Module) -> bool:
+    # Quantised layers are subclasses; GPT-2 writes its projections as Conv1D.
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _is_outside(loaded: LoadedModel, name: str) -> bool:
+    """Whether a layer is part of the vision tower or the projector."""
+    parts = (loaded.family.tower(loaded.core), loaded.family.projector(loaded.core))
+    layer = loaded.core.get_submodule(name)
+    return any(part is not None and any(layer is inner for inner in part.modules()) for part in parts)
+
+
+def _is_named(loaded: LoadedModel, name: str, *, wanted: str) -> bool:
+    if name != wanted and not name.endswith(f".{wanted}"):
+        return False
+    return re.search("vision|tower", wanted) is not None or not _is_outside(loaded, name)
+
+
+def _fullmatch(pattern: str, name: str) -> bool:
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error as error:
+        raise UserError(f"LoRA target_modules '{pattern}' is not a regular expression: {error}") from error
+
+
+def _projector_names(loaded: LoadedModel) -> list[str]:
+    projector = loaded.family.projector(loaded.core)
+    names = [name for name, module in loaded.core.named_modules() if module is projector]
+    if not names:
+        raise UserError(f"{loaded.spec.pretrained} reads text only and has no projector; leave train_projector out")
+    return names
+
+
+def _adapter_folder(folder: Path) -> Path:
+    """The folder itself or, for a hub id, its snapshot in the Hugging Face cache."""
+    folder = folder.expanduser()
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    name = folder.as_posix()
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise UserError(f"there is no adapter folder {folder} (peft=); check the path")
+    try:
+        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG]))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{name} (peft=) is neither a local folder nor an adapter that the hub gives here: {error}"
+        ) from error
+
+
+def _read_config(folder: Path) -> LoraConfig:
+    from peft import PeftConfig
+
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} holds no {CONFIG}, so it is no adapter; name the folder that save_adapter wrote")
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+        return PeftConfig.from_pretrained(folder)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is not a readable PEFT configuration: {error}; save the adapter again") from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; only adapters saved as safetensors are loaded") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); save the adapter again") from error
+    return tensors
+
+
+def _misfits(wanted: Mapping[str, Tensor], *, found: Mapping[str, Tensor]) -> list[str]:
+    """What keeps an adapter's tensors from fitting, each with a few names."""
+    shapes = [
+        f"{name} is {tuple(found[name].shape)}, not {tuple(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & found.keys())
+        if found[name].shape != wanted[name].shape
+    ]
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    faults = []
+    if shapes:
+        faults.append(f"{len(shapes)} tensors of another shape ({', '.join(shapes[:NUM_SHOWN])})")
+    if missing:
+        faults.append(f"{len(missing)} tensors missing ({', '.join(missing[:NUM_SHOWN])})")
+    if extra:
+        faults.append(f"{len(extra)} tensors for layers that are not there ({', '.join(extra[:NUM_SHOWN])})")
+    return faults

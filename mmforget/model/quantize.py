@@ -1,0 +1,59 @@
+"""4-bit and 8-bit loading through bitsandbytes: what is quantised, and where it cannot be.
+
+The vision tower, the projector and the output head stay in full precision. Source: QLoRA (arXiv 2305.14314),
+LLM.int8() (arXiv 2208.07339).
+"""
+
+from __future__ import annotations
+
+from importlib import metadata, util
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmforget.errors import UserError
+
+if TYPE_CHECKING:
+    from mmforget.model.families import Family
+    from mmforget.model.spec import ModelSpec
+
+DEVICES = ("cuda", "cpu", "xpu", "hpu", "npu")
+
+
+def quantisation_config(spec: ModelSpec, *, family: Family, config: Any, dtype: torch.dtype) -> Any | None:
+    """A `BitsAndBytesConfig`, or None where nothing is to be quantised.
+
+    Raises UserError where the device, the packages or the checkpoint do not allow it.
+    """
+    if not spec.is_quantised:
+        return None
+    _check(spec, config=config)
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=spec.load_in_4bit,
+        load_in_8bit=spec.load_in_8bit,
+        bnb_4bit_quant_type=spec.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=spec.bnb_4bit_use_double_quant,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(family.KEEP_PRECISE),
+    )
+
+
+def _check(spec: ModelSpec, *, config: Any) -> None:
+    flag = "load_in_4bit" if spec.load_in_4bit else "load_in_8bit"
+    if util.find_spec("bitsandbytes") is None:
+        raise UserError(f"{flag}=True needs the package bitsandbytes, which is not installed; pip install bitsandbytes")
+    device = spec.target_device().type
+    if device not in DEVICES:
+        version = metadata.version("bitsandbytes")
+        raise UserError(
+            f"{flag}=True cannot be used on device '{device}': bitsandbytes {version} has no kernels for it; "
+            f"use one of {', '.join(DEVICES)}, or leave {flag} out"
+        )
+    stored = getattr(config, "quantization_config", None)
+    if stored is not None:
+        kind = stored.get("quant_method") if isinstance(stored, dict) else type(stored).__name__
+        raise UserError(
+            f"{flag}=True, but the weights of {spec.pretrained} are already quantised ({kind}); leave {flag} out"
+        )

@@ -1,0 +1,135 @@
+"""Which model to load and how: the model arguments people type, parsed and checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from mmforget.errors import UnknownName, UserError
+
+DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model to load, as `--model_args` and `--device` name it.
+
+    Attributes:
+        pretrained: a local folder or a Hugging Face hub id.
+        revision: branch, tag or commit on the hub.
+        peft: folder or hub id of an adapter to put on top.
+        merge_peft: fold that adapter into the weights, so that "adapters off" still is the model as loaded.
+        dtype: `auto` (as stored), float32, bfloat16 or float16.
+        device: where to put it, e.g. `cpu` or `cuda:0`; None takes a GPU where there is one.
+        device_map: instead of `device`, how accelerate spreads the layers, e.g. `auto`.
+    """
+
+    pretrained: str
+    revision: str | None = None
+    peft: str | None = None
+    dtype: str = "auto"
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+    bnb_4bit_quant_type: str = "nf4"
+    bnb_4bit_use_double_quant: bool = True
+    attn_implementation: str | None = None
+    device_map: str | None = None
+    device: str | None = None
+    trust_remote_code: bool = False
+    merge_peft: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.pretrained:
+            raise UserError("no model named; give --model_args pretrained=FOLDER_OR_HUB_ID")
+        _known("dtype", self.dtype, known=("auto", *DTYPES))
+        _known("bnb_4bit_quant_type", self.bnb_4bit_quant_type, known=("nf4", "fp4"))
+        if self.attn_implementation is not None:
+            _known("attn_implementation", self.attn_implementation, known=ATTENTION)
+        if self.load_in_4bit and self.load_in_8bit:
+            raise UserError("load_in_4bit and load_in_8bit exclude each other; give one of them")
+        if self.merge_peft and self.peft is None:
+            raise UserError("merge_peft=True merges an adapter, but none is named; add peft=FOLDER or leave it out")
+        if self.device_map is not None and self.device is not None:
+            raise UserError(
+                f"device_map={self.device_map} and device {self.device} exclude each other; give one of them"
+            )
+
+    @classmethod
+    def parse(cls, text: str, *, device: str | None = None) -> ModelSpec:
+        """Reads `pretrained=DIR,load_in_4bit=True`. Raises UnknownName for an argument that does not exist."""
+        values: dict[str, Any] = {}
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            name, equals, value = part.partition("=")
+            if not equals:
+                raise UserError(f"model argument '{part}' has no value; write {name}=VALUE, separated by commas")
+            if name in values:
+                raise UserError(f"model argument '{name}' is given twice; give it once")
+            values[name.strip()] = value.strip()
+        return cls.from_mapping(values, device=device)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, device: str | None = None) -> ModelSpec:
+        """The same from a mapping whose values may be text."""
+        known = {field.name: field.type for field in fields(cls)}
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                raise UnknownName("model argument", name=name, known=known)
+            given[name] = _boolean(name, value) if known[name] == "bool" else _text(value)
+        if device is not None and given.get("device") is None and given.get("device_map") is None:
+            given["device"] = device
+        return cls(**{"pretrained": "", **given})
+
+    @property
+    def is_quantised(self) -> bool:
+        return self.load_in_4bit or self.load_in_8bit
+
+    @property
+    def has_unmerged_adapter(self) -> bool:
+        return self.peft is not None and not self.merge_peft
+
+    def target_device(self) -> torch.device:
+        """The device asked for, or the best there is. Raises UserError where torch cannot use it."""
+        if self.device is None:
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            raise UserError(f"device '{self.device}' does not exist; use cpu, cuda, cuda:0, mps, ...") from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError(
+                f"device '{self.device}' was asked for, but torch finds no CUDA device here; use --device cpu"
+            )
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise UserError(
+                f"device '{self.device}' does not exist; there are {torch.cuda.device_count()} CUDA devices"
+            )
+        return device
+
+
+def _known(name: str, value: str, *, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UnknownName(name, name=value, known=known)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _boolean(name: str, value: Any) -> bool:
+    text = str(value).lower()
+    if text not in TRUE + FALSE:
+        raise UserError(f"model argument {name}={value} is neither True nor False")
+    return text in TRUE

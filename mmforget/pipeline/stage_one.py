@@ -1,0 +1,121 @@
+"""Stage one: the target model, which has learnt everything, and the retain model, which never saw the forget set.
+
+Both come from one base and one recipe and differ only in their rows. A model that was trained before with the same
+base, rows, settings and seed is found by its fingerprint and not trained again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.errors import UnknownName, UserError
+from mmforget.model.load import ModelSpec, load_model
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.micro import build_base
+from mmforget.pipeline.cache import cache_root
+from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.prompts import render
+from mmforget.results.fingerprint import hash_image, hash_json
+from mmforget.training.settings import TrainSettings, settings_from
+from mmforget.training.stage_one import finetune
+from mmforget.types import Example
+
+Role = Literal["target", "retain"]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class StageOne:
+    """A target or retain model: how to load it, and what training it took (empty where it was given)."""
+
+    role: Role
+    spec: ModelSpec
+    training: Mapping[str, Any]
+
+
+def prepare(config: RunConfig, *, benchmark: Benchmark, data: DataSource, role: Role, progress: Progress) -> StageOne:
+    """The target or retain model of a benchmark: the one the user names, one trained before, or a new one.
+
+    Raises UserError where the user's model cannot be loaded, the recipe is unknown or a folder cannot be written.
+    """
+    given = config.target_model if role == "target" else config.retain_model
+    if given:
+        return StageOne(role, given_spec(given, config=config), {})
+    base_spec = _base(config, benchmark=benchmark, data=data, progress=progress)
+    settings = stage_one_settings(config, benchmark=benchmark)
+    base = load_model(base_spec)
+    examples = benchmark.examples(benchmark.stage_one[role], data=data)
+    examples = render(examples, loaded=base, benchmark=benchmark, config=config)
+    if not examples:
+        raise UserError(f"{benchmark.group}: the set '{benchmark.stage_one[role]}' has no rows in this data")
+    key = _key(base, examples=examples, settings=settings)
+    folder = _home(config, benchmark=benchmark) / f"{benchmark.name}-{role}-{key[:16]}"
+    report = finetune(base, examples, settings=settings, folder=folder, label=f"{role} model", progress=progress)
+    spec = replace(base_spec, pretrained=str(report.output), revision=None, peft=None, merge_peft=False)
+    return StageOne(role, spec, report.as_dict())
+
+
+def given_spec(text: str, *, config: RunConfig) -> ModelSpec:
+    """The spec of `--target_model`: a path or hub id, or whole model arguments; otherwise as `--model_args` says."""
+    if "=" in text:
+        return ModelSpec.parse(text, device=config.device)
+    common = ",".join(p for p in config.model_args.split(",") if p and not p.startswith(("pretrained=", "revision=")))
+    return ModelSpec.parse(f"pretrained={text}," + common, device=config.device)
+
+
+def stage_one_settings(config: RunConfig, *, benchmark: Benchmark) -> TrainSettings:
+    """Training settings of stage one: the recipe's, with the run's seed. Flags are for unlearning, not for this."""
+    recipe = recipe_of(config, benchmark=benchmark)
+    return settings_from(recipe["stage_one"], {"seed": config.seed, **config.stage_one})
+
+
+def recipe_of(config: RunConfig, *, benchmark: Benchmark) -> Mapping[str, Any]:
+    """The benchmark's recipe of the name the run asks for. Raises UnknownName with those there are."""
+    if config.recipe not in benchmark.recipes:
+        raise UnknownName("recipe", name=config.recipe, known=benchmark.recipes)
+    return benchmark.recipes[config.recipe]
+
+
+def _base(config: RunConfig, *, benchmark: Benchmark, data: DataSource, progress: Progress) -> ModelSpec:
+    if config.model != "micro":
+        return ModelSpec.parse(config.model_args, device=config.device)
+    texts = benchmark_texts(benchmark, data=data)
+    folder = build_base(texts, modality=benchmark.modality, folder=cache_root() / "micro", seed=0, progress=progress)
+    return ModelSpec.parse(f"pretrained={folder},{config.model_args}", device=config.device)
+
+
+def benchmark_texts(benchmark: Benchmark, *, data: DataSource) -> list[str]:
+    """Every text a model of this benchmark can meet: what a micro model's vocabulary is made of."""
+    texts: set[str] = set(benchmark.refusals_for(data))
+    for name in benchmark.set_names:
+        rows = benchmark.rows(name, data=data)
+        for column in ("question", "answer"):
+            texts.update(rows[column])
+        for column in ("question_rephrased", "answer_rephrased", "answer_perturbed"):
+            texts.update(text for several in rows[column] for text in several)
+    return sorted(texts)
+
+
+def _home(config: RunConfig, *, benchmark: Benchmark) -> Path:
+    """Micro models are small and shared by all runs; others are large and belong to the run that made them."""
+    if config.model == "micro":
+        return cache_root() / "stage_one"
+    return config.output / "models" / benchmark.group
+
+
+def _key(base: LoadedModel, *, examples: Sequence[Example], settings: TrainSettings) -> str:
+    hashes: dict[int, str] = {}
+    for example in examples:
+        for image in example.images:
+            hashes.setdefault(id(image), hash_image(image))
+    rows = [[e.id, e.context, e.answer, [hashes[id(i)] for i in e.images]] for e in examples]
+    versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
+    return hash_json({"base": base.fingerprint, "rows": rows, "settings": settings.as_dict(), **versions})

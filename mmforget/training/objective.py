@@ -1,0 +1,181 @@
+"""From a micro-batch of positions to a loss: scores what is needed, once, and hands it to the method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from mmforget.errors import UserError
+from mmforget.methods.base import Method, Need, Step
+from mmforget.methods.losses import token_mean_nll
+from mmforget.model.encode import Encoded
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.scoring import score
+from mmforget.model.vision import FeatureCache
+from mmforget.training.batches import Batch
+from mmforget.training.data import Refusals
+from mmforget.training.reference import before_training, padded, reference_logprobs
+from mmforget.types import Scored
+
+RETAIN_NEEDS = frozenset({Need.RETAIN, Need.RETAIN_LOGITS, Need.REFERENCE_RETAIN_LOGITS})
+
+
+class Losses(NamedTuple):
+    """A micro-batch's loss.
+
+    Attributes:
+        total: scalar to minimise.
+        parts: its weighted terms, by name.
+        nll: NLL of `forget` and `retain` answers in nats a token, of those that were scored.
+    """
+
+    total: Tensor
+    parts: Mapping[str, float]
+    nll: Mapping[str, float]
+
+
+class Objective(Protocol):
+    """What the trainer minimises."""
+
+    def loss(self, batch: Batch) -> Losses: ...
+
+    def retain_nll(self, batch: Batch) -> float | None:
+        """NLL of the batch's retain partners, without gradients; None where there are none."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A model and how it scores: the one way in which training looks at it."""
+
+    loaded: LoadedModel
+    packed: bool = True
+    features: FeatureCache | None = None
+
+    def __call__(
+        self, encoded: Sequence[Encoded], *, want_logits: bool = False, positions: Literal["answer", "all"] = "answer"
+    ) -> Scored:
+        return score(
+            self.loaded,
+            encoded,
+            want_logits=want_logits,
+            positions=positions,
+            packed=self.packed,
+            features=self.features,
+        )
+
+
+@dataclass(frozen=True)
+class Memorise:
+    """Stage one: NLL of the answers, token-mean over the micro-batch, as a Hugging Face forward computes it."""
+
+    score: Scoring
+    encoded: Sequence[Encoded]
+
+    def loss(self, batch: Batch) -> Losses:
+        scored = self.score([self.encoded[row] for row in batch.rows])
+        total = token_mean_nll(scored.token_logprobs, scored.mask)
+        return Losses(total, {"nll": total.item()}, {})
+
+    def retain_nll(self, batch: Batch) -> float | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Unlearn:
+    """A method's loss on what it asks for. `forget_reference` is filled by `prepare` where the method needs it.
+
+    Attributes:
+        has_adapters: whether the reference is the same model with adapters off.
+    """
+
+    score: Scoring
+    method: Method
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    refusals: Refusals | None
+    has_adapters: bool
+    forget_reference: list[Tensor] = field(default_factory=list)
+
+    def prepare(self, *, batch_size: int) -> None:
+        """Computes what has to be known before the first update. Raises UserError where there is no reference."""
+        needs = self.method.needs
+        if Need.REFERENCE_RETAIN_LOGITS in needs and not self.has_adapters:
+            raise UserError(
+                "this method compares with the model before training at every step, which needs adapters to switch "
+                "off; train with LoRA (--lora_r 8)"
+            )
+        if Need.REFERENCE_FORGET in needs and not self.forget_reference:
+            with before_training(self.score.loaded, has_adapters=self.has_adapters):
+                self.forget_reference.extend(reference_logprobs(self.score, self.forget, batch_size=batch_size))
+        elif Need.REFERENCE_RETAIN_LOGITS in needs:
+            # Nothing is computed: a base with an unmerged adapter is refused now and not at the first step.
+            with before_training(self.score.loaded, has_adapters=True):
+                pass
+
+    def loss(self, batch: Batch) -> Losses:
+        step = self.step(batch)
+        total, parts = self.method.loss(step)
+        return Losses(total, parts, self._nll(step))
+
+    def step(self, batch: Batch) -> Step:
+        """Scores what the method's needs name; what needs no logits goes through the model together."""
+        needs, plain = self.method.needs, {}
+        if Need.FORGET in needs:
+            plain["forget"] = [self.forget[row] for row in batch.rows]
+        if Need.ALTERNATE in needs and self.refusals is not None:
+            plain["alternate"] = [self.refusals.get(*pair) for pair in zip(batch.rows, batch.refusals, strict=True)]
+        retain = [self.retain[row] for row in batch.retain]
+        if needs & RETAIN_NEEDS and not self._retain_apart:
+            plain["retain"] = retain
+        found: dict[str, Any] = _together(self.score, plain)
+        if needs & RETAIN_NEEDS and self._retain_apart:
+            found["retain"] = self._retain(retain)
+        if Need.REFERENCE_RETAIN_LOGITS in needs:
+            with before_training(self.score.loaded, has_adapters=True):
+                found["retain_reference_logits"] = self._retain(retain).logits
+        if Need.REFERENCE_FORGET in needs:
+            rows = [self.forget_reference[row] for row in batch.rows]
+            found["forget_reference"] = padded(rows, like=found["forget"].token_logprobs)
+        return Step(**found)
+
+    def retain_nll(self, batch: Batch) -> float | None:
+        if not batch.retain:
+            return None
+        with torch.no_grad():
+            scored = self.score([self.retain[row] for row in batch.retain])
+        return token_mean_nll(scored.token_logprobs, scored.mask).item()
+
+    @property
+    def _retain_apart(self) -> bool:
+        return bool(self.method.needs & {Need.RETAIN_LOGITS, Need.REFERENCE_RETAIN_LOGITS, Need.ALL_POSITIONS})
+
+    def _retain(self, encoded: Sequence[Encoded]) -> Scored:
+        positions: Literal["answer", "all"] = "all" if Need.ALL_POSITIONS in self.method.needs else "answer"
+        return self.score(encoded, want_logits=True, positions=positions)
+
+    def _nll(self, step: Step) -> dict[str, float]:
+        needs, nll = self.method.needs, {}
+        if Need.FORGET in needs:
+            nll["forget"] = token_mean_nll(step.forget.token_logprobs.detach(), step.forget.mask).item()
+        if needs & RETAIN_NEEDS and Need.ALL_POSITIONS not in needs:
+            nll["retain"] = token_mean_nll(step.retain.token_logprobs.detach(), step.retain.mask).item()
+        return nll
+
+
+def _together(
+    score: Callable[[Sequence[Encoded]], Scored], groups: Mapping[str, Sequence[Encoded]]
+) -> dict[str, Scored]:
+    """Scores all groups in one call and hands each its rows back, so that one pass serves forget and retain."""
+    if not groups:
+        return {}
+    scored = score([item for group in groups.values() for item in group])
+    found, start = {}, 0
+    for name, group in groups.items():
+        rows = slice(start, start + len(group))
+        found[name] = Scored(scored.token_logprobs[rows], scored.mask[rows], scored.is_greedy[rows], None)
+        start += len(group)
+    return found

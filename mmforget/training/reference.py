@@ -1,0 +1,54 @@
+"""What the model said before training: the same weights with adapters off, never a second copy of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from mmforget.model.encode import Encoded
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.lora import adapters_off
+from mmforget.types import Scored
+
+Scorer = Callable[[Sequence[Encoded]], Scored]
+
+
+@contextmanager
+def before_training(loaded: LoadedModel, *, has_adapters: bool) -> Iterator[None]:
+    """Inside, the model answers as it did before training: adapters off, no dropout, no gradients.
+
+    Without adapters it must be used before the first update. Raises UserError where an adapter was loaded into the
+    base and not merged, since switching adapters off would switch that one off, too.
+    """
+    with torch.no_grad(), _evaluating(loaded.model), adapters_off(loaded) if has_adapters else nullcontext():
+        yield
+
+
+def reference_logprobs(score: Scorer, encoded: Sequence[Encoded], *, batch_size: int) -> list[Tensor]:
+    """Log-probs of every answer, float32 [T_i] on the CPU, in order. Call it inside `before_training`."""
+    kept: list[Tensor] = []
+    for start in range(0, len(encoded), batch_size):
+        scored = score(encoded[start : start + batch_size])
+        kept += [row[mask].float().cpu() for row, mask in zip(scored.token_logprobs, scored.mask, strict=True)]
+    return kept
+
+
+def padded(rows: Sequence[Tensor], *, like: Tensor) -> Tensor:
+    """Rows [T_i] as one float32 tensor of `like`'s shape [B, T] and device, 0 where padded."""
+    out = torch.zeros(like.shape, dtype=torch.float32)
+    for position, row in enumerate(rows):
+        out[position, : row.numel()] = row
+    return out.to(like.device)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,50 @@
+"""Stage one: the model memorises its rows, before anything is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.vision import FeatureCache
+from mmforget.training.batches import Batches
+from mmforget.training.data import data_hash, encode_all
+from mmforget.training.objective import Memorise
+from mmforget.training.report import TrainReport
+from mmforget.training.session import train_in
+from mmforget.training.settings import TrainSettings
+from mmforget.training.trainer import Progress
+from mmforget.types import Example
+
+
+def finetune(
+    loaded: LoadedModel,
+    examples: Sequence[Example],
+    *,
+    settings: TrainSettings,
+    folder: Path,
+    label: str = "stage one",
+    progress: Progress | None = None,
+    features: FeatureCache | None = None,
+) -> TrainReport:
+    """Trains the language model (and the projector, if `settings` say so), or adapters, on the answers of `examples`.
+
+    The vision tower stays frozen. The result lies under `report.output`, whole, with tokenizer and processor; load it
+    from there: `loaded` holds the trained weights too when this call trained, but not when the folder was done already.
+    The same call on the same folder continues a killed training or returns the report of a finished one.
+
+    Raises BadData for rows that cannot be encoded, UserError for a folder that holds another training.
+    """
+    encoded = encode_all(loaded, examples, append_eos=settings.append_eos, source=f"rows of {label}")
+    batches = Batches([example.subject for example in examples], settings=settings)
+    return train_in(
+        folder,
+        loaded=loaded,
+        plan={"label": label, "data": data_hash(encoded)},
+        objective=lambda prepared, scoring: Memorise(scoring, encoded),
+        batches=batches,
+        settings=settings,
+        label=label,
+        progress=progress,
+        features=features,
+    )

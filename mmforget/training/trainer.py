@@ -1,0 +1,305 @@
+"""The one training loop: a Hugging Face Trainer that takes its loss from an objective and resumes bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from mmforget.errors import UserError
+from mmforget.model.loaded import LoadedModel
+from mmforget.training import draws
+from mmforget.training.batches import Batch, Batches
+from mmforget.training.checkpoints import mark_complete, newest_complete, step_of
+from mmforget.training.log import TrainLog
+from mmforget.training.objective import Losses, Objective
+from mmforget.training.schedule import make_scheduler
+from mmforget.training.settings import TrainSettings
+
+Progress = Callable[[int, int, str], None]
+WEIGHTS = "trainable.safetensors"
+# A method that never scores retain answers still has their NLL logged, at a tenth of the price.
+RETAIN_PROBE_STEPS = 10
+
+
+class Diverged(Exception):
+    """A loss or a gradient is not finite; raised before the update, so that the weights stay as they are."""
+
+
+class Outcome(NamedTuple):
+    """How a training ended; see TrainReport for the fields."""
+
+    num_steps: int
+    num_planned: int
+    wall_s: float
+    final_parts: Mapping[str, float]
+    stopped: str
+    resumed_from: int
+
+
+@dataclass
+class _Update:
+    """What the micro-batches of one update gave, until it is logged."""
+
+    losses: list[Losses] = field(default_factory=list)
+    last_batch: Batch | None = None
+    grad_norm: float | None = None
+    lr: float | None = None
+
+
+def train(
+    loaded: LoadedModel,
+    *,
+    objective: Objective,
+    batches: Batches,
+    settings: TrainSettings,
+    folder: Path,
+    label: str,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Trains the parameters that require gradients, in place; continues from the newest whole checkpoint in `folder`.
+
+    Writes `train_log.jsonl` and `checkpoints/`. A loss or gradient that is not finite ends the training with the
+    weights before it; `Outcome.stopped` says so.
+    """
+    checkpoint = newest_complete(folder / "checkpoints")
+    resumed_from = step_of(checkpoint) if checkpoint else 0
+    log = TrainLog(folder / "train_log.jsonl", resume_step=resumed_from)
+    use_cache = loaded.model.config.use_cache if hasattr(loaded.model.config, "use_cache") else None
+    trainer = UnlearningTrainer(
+        loaded, objective=objective, batches=batches, settings=settings, folder=folder, log=log,
+        notify=lambda done, total: progress(done, total, label) if progress else None,
+    )  # fmt: skip
+    try:
+        stopped = trainer.run(checkpoint)
+    finally:
+        log.close()
+        loaded.model.eval()
+        loaded.model.zero_grad(set_to_none=True)
+        trainer.accelerator.unwrap_model(loaded.model, keep_fp32_wrapper=False)
+        if use_cache is not None:
+            loaded.model.config.use_cache = use_cache
+    num_steps = int(log.last.get("step", 0))
+    return Outcome(num_steps, trainer.num_planned, log.wall_s, log.last.get("parts", {}), stopped, resumed_from)
+
+
+class UnlearningTrainer(Trainer):  # type: ignore[misc]
+    """Hugging Face's loop with our loss, data order, log and checkpoints of the trained parameters only."""
+
+    lr_scheduler: Any
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        objective: Objective,
+        batches: Batches,
+        settings: TrainSettings,
+        folder: Path,
+        log: TrainLog,
+        notify: Callable[[int, int], None],
+    ) -> None:
+        self.objective, self.batches, self.settings = objective, batches, settings
+        self.train_log, self.notify = log, notify
+        self.update, self.stopped = _Update(), ""
+        arguments = _arguments(settings, folder=folder, num_batches=len(batches), on_cpu=loaded.device.type == "cpu")
+        self.num_planned = arguments.max_steps
+        super().__init__(
+            model=loaded.model, args=arguments, train_dataset=batches, data_collator=_only, callbacks=[_Hooks(self)]
+        )
+        self.remove_callback(PrinterCallback)
+
+    def run(self, checkpoint: Path | None) -> str:
+        """Trains to the end or to the reason that it returns; see TrainReport.stopped."""
+        if checkpoint is not None and step_of(checkpoint) >= self.num_planned:
+            # The Trainer would do one update more before it looks at the step count.
+            self._load_from_checkpoint(str(checkpoint))
+            return ""
+        try:
+            self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except Diverged:
+            return "diverged"
+        return self.stopped
+
+    def get_train_dataloader(self) -> Any:
+        return self.accelerator.prepare(DataLoader(self.batches, batch_size=1, shuffle=False, collate_fn=_only))
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = make_scheduler(
+                optimizer or self.optimizer,
+                schedule=self.settings.schedule,
+                num_steps=num_training_steps,
+                warmup_ratio=self.settings.warmup_ratio,
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(
+        self, model: Any, inputs: Mapping[str, Batch], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """The objective's loss of one micro-batch. Raises Diverged where it is not finite."""
+        batch = inputs["batch"]
+        draws.seed_update(
+            self.settings.seed,
+            update=self.state.global_step,
+            micro_batch=len(self.update.losses),
+            process=self.args.process_index,
+        )
+        with self.accelerator.autocast():
+            losses = self.objective.loss(batch)
+        if not math.isfinite(losses.total.item()):
+            raise Diverged
+        self.update.losses.append(losses)
+        self.update.last_batch = batch
+        return losses.total
+
+    def end_update(self) -> str:
+        """Logs one update; returns why training should stop after it, or ""."""
+        update, self.update = self.update, _Update()
+        step, losses = self.state.global_step, update.losses
+        loss = _mean([item.total.item() for item in losses])
+        retain_nll = self._retain_nll(update, step=step)
+        self.train_log.write(
+            {
+                "step": step,
+                "loss": loss,
+                "parts": {name: _mean([item.parts[name] for item in losses]) for name in losses[0].parts},
+                "forget_nll": _mean([item.nll["forget"] for item in losses if "forget" in item.nll]),
+                "retain_nll": retain_nll,
+                "lr": update.lr,
+                "grad_norm": update.grad_norm,
+            }
+        )
+        self.notify(step, self.num_planned)
+        if self.settings.stop_loss is not None and loss is not None and loss < self.settings.stop_loss:
+            self.stopped = "stop_loss"
+        limit = self.settings.stop_retain_nll
+        if limit is not None and retain_nll is not None and retain_nll > limit:
+            self.stopped = "stop_retain_nll"
+        return self.stopped
+
+    def _retain_nll(self, update: _Update, *, step: int) -> float | None:
+        seen = [item.nll["retain"] for item in update.losses if "retain" in item.nll]
+        if seen or update.last_batch is None:
+            return _mean(seen)
+        if self.settings.stop_retain_nll is None and step % RETAIN_PROBE_STEPS != 1:
+            return None
+        with self.accelerator.autocast():
+            return self.objective.retain_nll(update.last_batch)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0
+
+    def _prepare_inputs(self, inputs: Any) -> Any:
+        return inputs
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        self.update.grad_norm = float(norm)
+        if not math.isfinite(self.update.grad_norm):
+            raise Diverged
+        return norm
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(trainable_state(self.accelerator.unwrap_model(self.model)), folder / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        saved = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        own = {n: p for n, p in self.accelerator.unwrap_model(self.model).named_parameters() if p.requires_grad}
+        if set(saved) != set(own):
+            raise UserError(
+                f"{resume_from_checkpoint} holds other parameters than are trained now; delete it to start again"
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(saved[name])
+
+
+def trainable_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The parameters that train, by name, on the CPU."""
+    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+
+
+class _Hooks(TrainerCallback):  # type: ignore[misc]
+    """Tells our trainer where the loop is."""
+
+    def __init__(self, trainer: UnlearningTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        steps = math.ceil(len(kwargs["train_dataloader"]) / args.gradient_accumulation_steps)
+        self.trainer.batches.epoch = state.global_step // steps
+
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.trainer.update.lr = float(kwargs["optimizer"].param_groups[0]["lr"])
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.trainer.end_update():
+            control.should_training_stop = True
+
+
+def _arguments(settings: TrainSettings, *, folder: Path, num_batches: int, on_cpu: bool) -> TrainingArguments:
+    trackers = [name.strip() for name in settings.report_to.split(",") if name.strip()]
+    is_tracked = trackers not in ([], ["none"])
+    try:
+        arguments = TrainingArguments(
+            output_dir=str(folder / "checkpoints"),
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=settings.grad_accumulation,
+            learning_rate=settings.lr,
+            weight_decay=settings.weight_decay,
+            adam_beta2=settings.adam_beta2,
+            max_grad_norm=settings.max_grad_norm or math.inf,
+            optim=settings.optimizer,
+            seed=settings.seed,
+            max_steps=1,
+            save_strategy="steps" if settings.save_steps else "no",
+            save_steps=settings.save_steps or 500,
+            logging_strategy="steps" if is_tracked else "no",
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            report_to=trackers if is_tracked else "none",
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            bf16=settings.bf16,
+            use_cpu=on_cpu,
+        )
+    except ValueError as error:
+        raise UserError(f"the Hugging Face Trainer refuses these settings: {error}") from error
+    arguments.max_steps = num_updates(settings, num_batches=math.ceil(num_batches / max(1, arguments.world_size)))
+    return arguments
+
+
+def num_updates(settings: TrainSettings, *, num_batches: int) -> int:
+    """Weight updates of a training with `num_batches` micro-batches an epoch (and process); at least 1."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    return math.ceil(settings.epochs * math.ceil(num_batches / settings.grad_accumulation))
+
+
+def _only(items: list[Batch]) -> dict[str, Batch]:
+    return {"batch": items[0]}
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
