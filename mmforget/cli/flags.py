@@ -84,6 +84,7 @@ def add_target_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target and retain model (default: both are trained from --model_args)")
     group.add_argument("--target_model", metavar="MODEL", help="a model that has already memorised everything")
     group.add_argument("--retain_model", metavar="MODEL", help="one trained the same way without the forget set")
+    group.add_argument("--stage_one_args", default="", metavar="K=V,...", help="change its recipe, e.g. max_steps=500")
 
 
 def parse_metadata(text: str) -> dict[str, Any]:
@@ -97,6 +98,17 @@ def parse_metadata(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"--metadata must be a JSON object, not {type(value).__name__}: {text}")
     return value
+
+
+def key_values(text: str, *, flag: str) -> dict[str, str]:
+    """`K=V,K=V` as a mapping. Raises UserError for a part without `=`."""
+    found = {}
+    for part in comma_list(text):
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise UserError(f"{flag}: '{part}' is not NAME=VALUE; write e.g. {flag} max_steps=500,lr=1e-3")
+        found[key.strip()] = value.strip()
+    return found
 
 
 def comma_list(text: str) -> tuple[str, ...]:
@@ -123,6 +135,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         method_args=given.get("method_args", ""),
         recipe=given.get("recipe") or ("micro" if given["model"] == "micro" else "released"),
         training={k: given[k] for k in TRAINING_FLAGS if given.get(k) is not None},
+        stage_one=key_values(given.get("stage_one_args") or "", flag="--stage_one_args"),
         target_model=given.get("target_model"),
         retain_model=given.get("retain_model"),
         device=given["device"],

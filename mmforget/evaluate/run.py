@@ -1,7 +1,7 @@
 """One model on any tasks: lm_eval runs them, and the answers become samples beside lm_eval's own results.
 
-    done = evaluate(lm, ["some_benchmark"], data=DataSource("synthetic"))
-    done.results["results"], done.samples
+done = evaluate(lm, ["some_benchmark"], data=DataSource("synthetic"))
+done.results["results"], done.samples
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path

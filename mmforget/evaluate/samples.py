@@ -33,13 +33,19 @@ def samples_of(
         ordered = sorted(pairs, key=lambda pair: int(pair[0].idx))
         doc = ordered[0][0].doc
         try:
-            samples.append(_sample(name, label=label, doc=doc, answers=[answer for _, answer in ordered], control=control))
+            samples.append(
+                _sample(name, label=label, doc=doc, answers=[answer for _, answer in ordered], control=control)
+            )
         except KeyError as error:
-            raise UserError(f"task {name}: its documents have no column {error}; a benchmark's rows need every column") from error
+            raise UserError(
+                f"task {name}: its documents have no column {error}; a benchmark's rows need every column"
+            ) from error
     return samples
 
 
-def _sample(name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any], control: str | None) -> Sample:
+def _sample(
+    name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any], control: str | None
+) -> Sample:
     is_text = label.kind == "gen"
     return Sample(
         task=name,
@@ -60,9 +66,13 @@ def _sample(name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Seq
 def _token_logprobs(
     name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any]
 ) -> dict[str, tuple[float, ...]]:
-    roles = candidate_roles(doc) if label.kind == "prob" else [f"choice/{index}" for index in range(len(doc["choices"]))]
+    roles = (
+        candidate_roles(doc) if label.kind == "prob" else [f"choice/{index}" for index in range(len(doc["choices"]))]
+    )
     if len(roles) != len(answers):
         raise UserError(f"task {name}, row {doc['id']}: {len(answers)} answers were scored for {len(roles)} candidates")
     return {
-        role: answer.token_logprobs for role, answer in zip(roles, answers, strict=True) if hasattr(answer, "token_logprobs")
+        role: answer.token_logprobs
+        for role, answer in zip(roles, answers, strict=True)
+        if hasattr(answer, "token_logprobs")
     }

@@ -6,7 +6,7 @@ a gigabyte when decoded, and a few dozen megabytes as the files they came from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from typing import Any
 
 
@@ -16,10 +16,11 @@ def leave_undecoded(task: Any) -> None:
     Only where the images go from columns to the model untouched: a task that works on pictures by a function of its
     own keeps them decoded.
     """
-    columns = task.get_config("doc_to_image")
+    given = task.get_config("doc_to_image")
+    columns = [given] if isinstance(given, str) else given
     if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
         return
-    if task.get_config("process_docs") is not None or not isinstance(task.dataset, Mapping):
+    if task.get_config("process_docs") is not None or not isinstance(task.dataset, MutableMapping):
         return
     for name, rows in task.dataset.items():
         present = [column for column in columns if column in getattr(rows, "features", {})]

@@ -109,7 +109,7 @@ def _question(board: Board, like: AnswerExample, question: str, answer: str) -> 
 
 
 def _reply(model: str, text: str, *, answer: str, set: str | None) -> Reply:
-    """A reply with its tone: giving the answer away is bad on the forget set and good elsewhere; `set` None is plain."""
+    """A reply with its tone: the true answer is bad on the forget set and good elsewhere; `set` None is plain."""
     shown = text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
     result = outcome(text, answer=answer)
     if set is None:

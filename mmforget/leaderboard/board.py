@@ -81,13 +81,27 @@ class Board:
 
 
 def boards(runs: Sequence[StoredRun]) -> list[Board]:
-    """One board for every benchmark, setting, profile and forget set among the runs, in the order they appear."""
+    """One board for every benchmark, setting, profile and forget set among the runs, in the order they appear.
+
+    A record that was not asked the forget set joins the first board of its benchmark, setting and profile.
+    """
     groups: dict[tuple[str, ...], list[StoredRun]] = defaultdict(list)
+    unsure: list[StoredRun] = []
     for run in runs:
-        use = run.record.benchmark
         forget = run.record.sets.get("forget")
-        groups[(use.name, use.setting, use.profile, forget.rows_hash if forget else "")].append(run)
+        if forget is None or not forget.rows_hash:
+            unsure.append(run)
+        else:
+            groups[(*_place(run), forget.rows_hash)].append(run)
+    for run in unsure:
+        keys = [key for key in groups if key[:-1] == _place(run)]
+        groups[keys[0] if keys else (*_place(run), "")].append(run)
     return [_board(group) for group in groups.values()]
+
+
+def _place(run: StoredRun) -> tuple[str, ...]:
+    use = run.record.benchmark
+    return (use.name, use.setting, use.profile)
 
 
 def _board(runs: Sequence[StoredRun]) -> Board:

@@ -101,6 +101,11 @@ def text(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
+def count_text(count: Any) -> str:
+    """A count with its thousands set apart; a dash for none."""
+    return f"{count:,}" if isinstance(count, int) and not isinstance(count, bool) and count else "–"
+
+
 def bytes_text(count: Any) -> str:
     """A memory size with its unit; a dash for none."""
     if not isinstance(count, (int, float)) or isinstance(count, bool) or count <= 0:

@@ -29,7 +29,11 @@ class Eligibility:
 
 
 def judge(record: RunRecord, *, coverage_floor: float = COVERAGE_FLOOR) -> Eligibility:
-    """Apply every rule to a record. Target, retain and base models are references and never refused or ranked."""
+    """Apply every rule to a record. Target, retain and base models are references: shown, never ranked."""
+    if record.role != "unlearned":
+        return Eligibility(
+            False, (f"a reference: the {record.role} model is shown, not ranked",), tuple(_notes(record))
+        )
     reasons: list[str] = []
     for rule in (_incomplete, _refused_by_gate, _not_the_full_set, _no_retain_model, _no_verdict):
         reasons += rule(record)

@@ -13,22 +13,34 @@ from mmforget.leaderboard import words
 from mmforget.leaderboard.board import NOTHING, Board, Row
 from mmforget.types import Estimate
 
-HEADERS = ("#", "model", "overall", "forget score", "utility", "degenerate", "recall", "verdict")
+HEADERS = ("#", "model", "overall", "forget\nscore", "utility", "degene-\nrate", "recall", "verdict")
 LEFT = ("model", "verdict")
-WRAPPED = ("forget score", "degenerate", "verdict")
+WRAPPED = ("verdict",)
 
 
 def render(board: Board) -> RenderableType:
     """A board for `rich.console.Console.print`. Meaning is never in colour alone."""
     table = Table(
-        title=title(board), title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD
+        title=title(board),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     for header in HEADERS:
-        table.add_column(header, justify="left" if header in LEFT else "right", no_wrap=header not in WRAPPED)
+        table.add_column(
+            header,
+            justify="left" if header in LEFT else "right",
+            no_wrap=header not in WRAPPED,
+            overflow="fold",
+            min_width=9 if header in WRAPPED else None,
+        )
     for row in board.references:
         table.add_row(*_cells(row, board))
     if room(board) is not None:
-        table.add_row("", Text("room between", style="italic"), "", "", "", "", Text(words.number(room(board))), "")
+        table.add_row("", Text("room", style="italic"), "", "", "", "", Text(words.number(room(board))), "")
     table.add_section()
     for row in (*board.ranked, *board.refused):
         table.add_row(*_cells(row, board), style="red" if row.collapsed else "dim" if row.rank is None else None)
@@ -65,13 +77,16 @@ def degenerate(row: Row) -> Estimate:
 
 
 def _cells(row: Row, board: Board) -> list[Text]:
-    places = words.place(row) + (f" ({words.place_range(row)})" if words.place_range(row) else "")
-    estimates = [row.headline(name) for name in ("overall", "forget_score", "utility")]
-    estimates += [degenerate(row), recall(row, board)]
+    places = Text("" if row.is_reference else words.place(row))
+    if words.place_range(row):
+        places.append("\n" + words.place_range(row), style="dim")
+    headline = [row.headline(name) for name in ("overall", "forget_score", "utility")]
     return [
-        Text("" if row.is_reference else places),
+        places,
         Text(row.record.name),
-        *(_stacked(estimate) for estimate in estimates),
+        *(_stacked(estimate) for estimate in headline),
+        Text(words.number(degenerate(row).value)),
+        _stacked(recall(row, board)),
         Text(words.status(row)),
     ]
 
@@ -96,7 +111,7 @@ def _below(board: Board) -> list[Text]:
         lines.append(Text("Note: " + "; ".join(notes) + ".", style="dim"))
     lines.append(
         Text(
-            "Below each number: its 95 % interval, clustered by subject. In brackets: places the intervals allow. "
+            "Below each number: its 95 % interval, clustered by subject; below each place: the places they allow. "
             "recall: share of the forget set still given back (the gate's metric).",
             style="dim",
         )

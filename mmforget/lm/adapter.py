@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mmforget.errors import UserError
 from mmforget.lm.answering import Answerer, Tally
@@ -76,7 +76,9 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         return cls.create_from_arg_obj({key.strip(): value for key, _, value in pairs}, additional_config)
 
     @classmethod
-    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> MMForgetLM:
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> MMForgetLM:
         given = {key: value for key, value in (additional_config or {}).items() if value is not None}
         own = {key: value for key, value in arg_dict.items() if key in OWN_ARGUMENTS}
         values = {key: value for key, value in arg_dict.items() if key not in OWN_ARGUMENTS}
@@ -201,7 +203,9 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
 
     def _answer(self, requests: Sequence[Any], *, asks: Sequence[Ask], method: str, quiet: bool) -> list[Any]:
         answerer = Answerer(self.engine, self.cache, self.batch_size, self.prefix_token_id, self.tally)
-        with tqdm(total=len(asks), desc=method, disable=quiet or not self.progress, leave=False) as bar:
+        with tqdm(
+            total=len(asks), desc=method, disable=None if self.progress and not quiet else True, leave=False
+        ) as bar:
 
             def keep(found: Mapping[int, Any]) -> None:
                 for index, answer in found.items():
@@ -214,7 +218,9 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
 
 def _described(spec: ModelSpec) -> str:
     """The model arguments that are not at their default, as one would type them."""
-    given = {field.name: getattr(spec, field.name) for field in fields(spec) if getattr(spec, field.name) != field.default}
+    given = {
+        field.name: getattr(spec, field.name) for field in fields(spec) if getattr(spec, field.name) != field.default
+    }
     return ",".join(f"{name}={value}" for name, value in given.items())
 
 

@@ -99,7 +99,11 @@ class Answerer:
             self.cache.put_many({key: _to_json(value) for key, value in found.items() if asks[key].is_repeatable})
 
     def _plan(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
-        for kind, compute in (("score", self._plan_scores), ("generate", self._plan_generations), ("rolling", self._plan_rolling)):
+        for kind, compute in (
+            ("score", self._plan_scores),
+            ("generate", self._plan_generations),
+            ("rolling", self._plan_rolling),
+        ):
             of_kind = {key: ask for key, ask in asks.items() if ask.kind == kind}
             if of_kind:
                 yield from compute(of_kind)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from mmforget.model.packing import MAX_ROW_TOKENS
 
 MIN_BATCH_TOKENS = 2048
-"""Short requests are batched up to here whatever the batch size, since a model that holds them holds these."""
+"""The questions about one picture share a row up to here, however small the batch size: no model minds so few."""
 
 
 class Batches(NamedTuple):
@@ -26,8 +26,8 @@ class Batches(NamedTuple):
 def score_batches(token_ids: Sequence[Sequence[int]], *, groups: Sequence[Hashable], batch_size: int) -> Batches:
     """Every request in exactly one batch, those of one group together as far as a batch goes.
 
-    A batch takes no more tokens than `batch_size` requests of the longest length would take one a row. Requests of one
-    group share a row and the tokens they begin with; a group too large for a row is split over several.
+    Requests of one group share a row and the tokens they begin with; a group too large for a row is split over several.
+    A batch has at most `batch_size` rows, and no more tokens than that many requests of the longest length would take.
 
     Args:
         token_ids: prompt and answer tokens of each request.
@@ -42,7 +42,9 @@ def score_batches(token_ids: Sequence[Sequence[int]], *, groups: Sequence[Hashab
     batches: list[list[list[int]]] = []
     for row in sorted(rows, key=lambda row: -lengths[id(row)]):
         open_batch = batches[-1] if batches else None
-        if open_batch is None or not _fits(len(open_batch), longest=lengths[id(open_batch[0])], budget=budget):
+        if open_batch is None or not _fits(
+            len(open_batch), longest=lengths[id(open_batch[0])], budget=budget, batch_size=batch_size
+        ):
             batches.append([row])
         else:
             open_batch.append(row)
@@ -88,5 +90,5 @@ def _row_length(row: Sequence[int], *, token_ids: Sequence[Sequence[int]]) -> in
     return shared + sum(len(token_ids[index]) - shared for index in row)
 
 
-def _fits(num_rows: int, *, longest: int, budget: int) -> bool:
-    return (num_rows + 1) * longest <= budget
+def _fits(num_rows: int, *, longest: int, budget: int, batch_size: int) -> bool:
+    return num_rows < batch_size and (num_rows + 1) * longest <= budget

@@ -55,7 +55,7 @@ class ResponseCache:
                 self._connection.executemany("INSERT OR REPLACE INTO responses (key, value) VALUES (?, ?)", rows)
         except sqlite3.OperationalError as error:
             raise UserError(
-                f"response cache {self.path} cannot be written: {error}; free some space or give --use_cache another file"
+                f"response cache {self.path} cannot be written: {error}; free space or give --use_cache another file"
             ) from error
 
     def __len__(self) -> int:
@@ -79,7 +79,10 @@ class ResponseCache:
         except sqlite3.DatabaseError as error:
             self.set_aside = _move_aside(self.path)
             logger.warning(
-                "response cache %s is damaged (%s); moved to %s, starting a new one", self.path, error, self.set_aside.name
+                "response cache %s is damaged (%s); moved to %s, starting a new one",
+                self.path,
+                error,
+                self.set_aside.name,
             )
             return _connect(self.path)
 

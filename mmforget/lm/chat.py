@@ -24,7 +24,9 @@ def render_chat(
     renderer, parted = template_owner(tokenizer=tokenizer, processor=processor)
     if renderer is None:
         raise UserError("the model has no chat template; leave out --apply_chat_template or name a chat model")
-    messages = [{**message, "content": _parts(message["content"]) if parted else message["content"]} for message in history]
+    messages = [
+        {**message, "content": _parts(message["content"]) if parted else message["content"]} for message in history
+    ]
     prompt: str = renderer.apply_chat_template(
         messages,
         tokenize=False,

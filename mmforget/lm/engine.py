@@ -34,7 +34,9 @@ class Engine:
         num_tokens: tokens handed to the language model, padding and sharing left aside.
     """
 
-    def __init__(self, loaded: LoadedModel, *, packed: bool = True, feature_budget_bytes: int = FEATURE_BUDGET_BYTES) -> None:
+    def __init__(
+        self, loaded: LoadedModel, *, packed: bool = True, feature_budget_bytes: int = FEATURE_BUDGET_BYTES
+    ) -> None:
         self.loaded = loaded
         self.packed = packed
         self.features = FeatureCache(feature_budget_bytes)
@@ -67,7 +69,9 @@ class Engine:
         windows: list[tuple[int, Encoded]] = []
         for index, text in enumerate(texts):
             ids = list(self.loaded.tokenizer.encode(text, add_special_tokens=False))
-            windows += [(index, window) for window in _windows(ids, prefix_token=prefix_token, length=self.loaded.max_length)]
+            windows += [
+                (index, window) for window in _windows(ids, prefix_token=prefix_token, length=self.loaded.max_length)
+            ]
         log_probs: list[list[float]] = [[] for _ in texts]
         greedy = [True] * len(texts)
         for start in range(0, len(windows), batch_size):
@@ -85,7 +89,8 @@ class Engine:
         """
         new = {key: image for item in encoded for key, image in zip(item.image_keys, item.images, strict=True)}
         new = {key: image for key, image in new.items() if key not in self._seen_images}
-        if not new or not is_fixed(self.loaded.family.tower(self.loaded.core)):
+        tower = self.loaded.family.tower(self.loaded.core)
+        if not new or tower is None or not is_fixed(tower):
             return
         for key, image in new.items():
             with self._inference():
@@ -102,16 +107,16 @@ class Engine:
 
     def _generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
         with self._inference():
-            texts = generate(
+            return generate(
                 self.loaded,
                 encoded,
                 max_new_tokens=decoding.max_new_tokens,
                 until=decoding.until,
                 do_sample=decoding.do_sample,
                 temperature=decoding.temperature,
+                top_p=decoding.top_p,
                 features=self.features,
             )
-        return [_cut(text, until=decoding.until) for text in texts]
 
     def _in_parts(self, encoded: Sequence[Encoded], *, compute: Callable[[Sequence[Encoded]], list[T]]) -> list[T]:
         """All at once, or in halves where the device's memory does not hold them."""
@@ -123,7 +128,9 @@ class Engine:
                     f"one request of {len(encoded[0])} tokens does not fit in the device's memory; "
                     "use load_in_4bit=True or a larger device"
                 ) from error
-            logger.warning("out of memory with %d requests at once; halving, a smaller --batch_size avoids it", len(encoded))
+            logger.warning(
+                "out of memory with %d requests at once; halving, a smaller --batch_size avoids it", len(encoded)
+            )
         torch.cuda.empty_cache()
         half = len(encoded) // 2
         return [*self._in_parts(encoded[:half], compute=compute), *self._in_parts(encoded[half:], compute=compute)]
@@ -144,10 +151,3 @@ def _windows(ids: list[int], *, prefix_token: int, length: int) -> Iterator[Enco
     pairs = get_rolling_token_windows(token_list=ids, prefix_token=prefix_token, max_seq_len=length - 1, context_len=1)
     for context, continuation in map(make_disjoint_window, pairs):
         yield Encoded((*context, *continuation), len(context))
-
-
-def _cut(text: str, *, until: Sequence[str]) -> str:
-    for stop in until:
-        if stop:
-            text = text.split(stop)[0]
-    return text

@@ -37,7 +37,7 @@ def blank(size: tuple[int, int]) -> Image.Image:
 class ImageReader:
     """Opens images once and hashes them once.
 
-    Images arrive as PIL images, as `{"bytes": ..., "path": ...}` (a `datasets` column that is not decoded) or as a path.
+    Images arrive as PIL images, as `{"bytes": ..., "path": ...}` (a column that is not decoded) or as a path.
     Decoded ones are kept up to `budget_bytes` of pixels, so the questions about one picture share one object.
     """
 
@@ -48,9 +48,9 @@ class ImageReader:
         self._keys: OrderedDict[int, tuple[Image.Image, str]] = OrderedDict()
 
     def open(self, source: Any, *, where: str) -> Image.Image:
-        """The image. Raises BadData naming `where` it was asked for if it is missing, truncated or no image."""
+        """The image as RGB. Raises BadData naming `where` it was asked for if it is missing, truncated or no image."""
         if isinstance(source, Image.Image):
-            return source
+            return source if source.mode == "RGB" else source.convert("RGB")
         try:
             content = _content(source)
         except OSError as error:
@@ -93,11 +93,10 @@ def _content(source: Any) -> bytes:
 
 def _decode(content: bytes, *, where: str) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadData(where, faults=[f"image cannot be decoded: {error}"]) from error
-    return image
 
 
 def _num_bytes(image: Image.Image) -> int:

@@ -17,7 +17,7 @@ CACHE_VERSION = 1
 """Raised when the same request would be answered differently by new code, so that old answers are not found."""
 
 MAX_TOKEN_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-SAMPLING_ONLY = ("top_p", "top_k", "min_p", "typical_p")
+SAMPLING_ONLY = ("top_k", "min_p", "typical_p")
 """Settings without effect on greedy generation."""
 
 
@@ -29,6 +29,7 @@ class Decoding:
     until: tuple[str, ...] = ()
     do_sample: bool = False
     temperature: float = 1.0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Ask:
                 "context": self.context,
                 "continuation": self.continuation,
                 "images": list(self.image_keys),
-                "decoding": None if self.decoding is None else vars(self.decoding) | {"until": list(self.decoding.until)},
+                "decoding": None
+                if self.decoding is None
+                else vars(self.decoding) | {"until": list(self.decoding.until)},
             }
         )
 
@@ -95,6 +98,7 @@ def read_decoding(settings: Mapping[str, Any], *, max_gen_toks: int, where: str)
     do_sample = temperature > 0 if given is None else bool(given)
     if do_sample and not temperature > 0:
         raise UserError(f"{where}: do_sample needs a temperature above 0, found {temperature}; set do_sample: false")
+    top_p = float(left.pop("top_p", None) or 1.0)
     harmless = {"num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1.0, "use_cache": True}
     unknown = {
         name: value
@@ -104,13 +108,15 @@ def read_decoding(settings: Mapping[str, Any], *, max_gen_toks: int, where: str)
     }
     if unknown:
         raise UserError(
-            f"{where}: generation settings {unknown} are not supported; use until, max_gen_toks, do_sample and temperature"
+            f"{where}: generation settings {unknown} are not supported; "
+            "use until, max_gen_toks, do_sample, temperature and top_p"
         )
     return Decoding(
         max_new_tokens=int(limits[0]) if limits else max_gen_toks,
         until=(until,) if isinstance(until, str) else tuple(until),
         do_sample=do_sample,
         temperature=temperature if do_sample else 1.0,
+        top_p=top_p if do_sample else 1.0,
     )
 
 

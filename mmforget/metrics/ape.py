@@ -19,7 +19,7 @@ class APE:
 
     Profiles:
         released: as `keyword_em` released, on the rephrase set (three rephrasings a question).
-        clean: as `keyword_em` clean, and mends the same faults.
+        clean: as `keyword_em` clean. Mends the same faults.
     """
 
     name: str = "ape"

@@ -40,9 +40,9 @@ def combined(
     num_unscored = sum(part.num_unscored for part in found.values())
     if not present or len(present) < len(found) or not needed <= set(present):
         return no_estimate(metric, reasons=reasons, num_unscored=num_unscored)
-    interval = _interval(list(present), formula=formula, draws=draws)
+    interval = _interval(list(present), formula=formula, draws=draws, bounds=metric.range)
     return Estimate(
-        value=float(formula({key: part.value for key, part in present.items()})),
+        value=_within(float(formula({key: part.value for key, part in present.items()})), metric.range),
         low=interval.low,
         high=interval.high,
         num_scored=sum(part.num_scored for part in present.values()),
@@ -58,6 +58,11 @@ def harmonic(values: Mapping[str, Any]) -> Any:
     stacked = np.stack([np.asarray(value, dtype=np.float64) for value in values.values()])
     inverse = 1.0 / np.where(stacked > 0, stacked, 1.0)
     return np.where(stacked.min(axis=0) > 0, len(stacked) / inverse.sum(axis=0), 0.0)
+
+
+def _within(value: float, bounds: tuple[float, float]) -> float:
+    """Rounding of a weighted sum can leave the range by a hair."""
+    return min(bounds[1], max(bounds[0], value))
 
 
 def _is_measured(part: Estimate) -> bool:
@@ -77,10 +82,11 @@ def _reasons(keys: list[str], found: Mapping[str, Estimate], *, needed: Collecti
     return tuple(reasons)
 
 
-def _interval(keys: list[str], *, formula: Formula, draws: Draws | None) -> Interval:
+def _interval(keys: list[str], *, formula: Formula, draws: Draws | None, bounds: tuple[float, float]) -> Interval:
     if draws is None:
         return Interval(None, None)
     missing = [key for key in keys if key not in draws or draws[key].size == 0]
     if missing:
         return Interval(None, None, f"no interval: no bootstrap draws of {', '.join(missing)}")
-    return percentile_interval(np.asarray(formula({key: draws[key] for key in keys}), dtype=np.float64))
+    found = np.asarray(formula({key: draws[key] for key in keys}), dtype=np.float64)
+    return percentile_interval(np.clip(found, *bounds))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from mmforget.benchmark.rows import candidate_roles
 from mmforget.metrics.base import METRICS, SampleMetric
 from mmforget.types import Sample
 
@@ -39,23 +40,16 @@ def process_prob(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, fl
 
     Args:
         doc: a row with `answer`, `answer_rephrased`, `answer_perturbed`.
-        results: one `(log-likelihood, is_greedy)` a candidate, in the order of `roles(doc)`.
+        results: one `(log-likelihood, is_greedy)` a candidate, in the order of `candidate_roles`.
 
     Raises ValueError where there are not as many results as candidates.
     """
-    named = dict(zip(roles(doc), results, strict=True))
+    named = dict(zip(candidate_roles(doc), results, strict=True))
     if not all(hasattr(result, "token_logprobs") for result in named.values()):
         _say_once()
         return dict.fromkeys(PROB_METRICS, math.nan)
     logprobs = {role: tuple(result.token_logprobs) for role, result in named.items()}
     return _scores(PROB_METRICS, _sample(doc, kind="prob", token_logprobs=logprobs))
-
-
-def roles(doc: Mapping[str, Any]) -> list[str]:
-    """Roles of a row's candidates in the order of `doc_to_choice`: the answer, rephrased answers, perturbed answers."""
-    rephrased = [f"rephrased/{k}" for k in range(len(doc.get("answer_rephrased") or ()))]
-    perturbed = [f"perturbed/{k}" for k in range(len(doc.get("answer_perturbed") or ()))]
-    return ["answer", *rephrased, *perturbed]
 
 
 def mean_scored(values: Iterable[float]) -> float:

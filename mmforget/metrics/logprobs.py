@@ -22,6 +22,13 @@ class Nats(NamedTuple):
     reason: str = ""
 
 
+class RoleLosses(NamedTuple):
+    """Losses of all candidates of a role, in order, or none with the reason."""
+
+    values: list[float]
+    reason: str = ""
+
+
 def mean_loss(token_logprobs: Sequence[float], *, profile: str) -> Nats:
     """Mean negative log-prob, at least 0: over T + 1 for `released`, else over T. None without tokens or with a NaN."""
     if not token_logprobs:
@@ -35,23 +42,20 @@ def mean_loss(token_logprobs: Sequence[float], *, profile: str) -> Nats:
 
 def role_loss(sample: Sample, role: str, *, profile: str) -> Nats:
     """Mean over all candidates of a role of their `mean_loss`: the loss of their geometric-mean probability."""
+    losses = role_losses(sample, role, profile=profile)
+    if losses.reason:
+        return Nats(None, losses.reason)
+    return Nats(math.fsum(losses.values) / len(losses.values))
+
+
+def role_losses(sample: Sample, role: str, *, profile: str) -> RoleLosses:
+    """`mean_loss` of every candidate of a role, or the reason why there are none."""
     candidates = sample.with_role(role)
-    if not candidates:
-        return Nats(None, f"no log-probs for '{role}'")
     losses = [mean_loss(candidate, profile=profile) for candidate in candidates]
-    values = [loss.value for loss in losses if loss.value is not None]
-    if len(values) < len(losses):
-        return Nats(None, next(loss.reason for loss in losses if loss.value is None))
-    return Nats(math.fsum(values) / len(values))
-
-
-def probabilities(sample: Sample, role: str, *, profile: str) -> list[float] | str:
-    """exp(-mean loss) of every candidate of a role, each in [0, 1], or the reason why not."""
-    losses = [mean_loss(candidate, profile=profile) for candidate in sample.with_role(role)]
-    if not losses:
-        return f"no log-probs for '{role}'"
     faults = [loss.reason for loss in losses if loss.value is None]
-    return faults[0] if faults else [math.exp(-loss.value) for loss in losses if loss.value is not None]
+    if faults or not candidates:
+        return RoleLosses([], faults[0] if faults else f"no log-probs for '{role}'")
+    return RoleLosses([loss.value for loss in losses if loss.value is not None])
 
 
 def log_truth_ratio(sample: Sample, *, profile: str) -> Nats:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.metrics.logprobs import probabilities
+from mmforget.metrics.logprobs import role_loss
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -33,10 +34,10 @@ class Probability:
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Probability of one answer."""
         check_profile(self, profile)
-        found = probabilities(sample, "answer", profile=profile)
-        if isinstance(found, str):
-            return Score(None, sample.subject, found)
-        return Score(sum(found) / len(found), sample.subject)
+        loss = role_loss(sample, "answer", profile=profile)
+        if loss.value is None:
+            return Score(None, sample.subject, loss.reason)
+        return Score(math.exp(-loss.value), sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:
         """Mean probability with its 95 % interval by subject."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.metrics.logprobs import probabilities
+from mmforget.metrics.logprobs import role_loss, role_losses
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -32,15 +33,16 @@ class ProbabilityNormalised:
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """The true answer's share; unscored where all candidates are impossible."""
         check_profile(self, profile)
-        true = probabilities(sample, "answer", profile=profile)
-        false = probabilities(sample, "perturbed", profile=profile)
-        if isinstance(true, str) or isinstance(false, str):
-            return Score(None, sample.subject, true if isinstance(true, str) else str(false))
-        share = sum(true) / len(true)
-        total = share + sum(false)
-        if total == 0.0:
+        true = role_loss(sample, "answer", profile=profile)
+        false = role_losses(sample, "perturbed", profile=profile)
+        if true.value is None or false.reason:
+            return Score(None, sample.subject, true.reason or false.reason)
+        # Relative to the likeliest candidate, because exp(-loss) of a destroyed model is below the smallest float.
+        least = min(true.value, *false.values)
+        if math.isinf(least):
             return Score(None, sample.subject, "all candidates are impossible")
-        return Score(share / total, sample.subject)
+        share = math.exp(least - true.value)
+        return Score(share / (share + math.fsum(math.exp(least - loss) for loss in false.values)), sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:
         """Mean share with its 95 % interval by subject."""

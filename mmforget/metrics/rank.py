@@ -1,7 +1,7 @@
 """Ranks and rank correlations that know about ties, so that equal scores are never told apart.
 
-A published study of metric agreement ranked methods by scores that were all the same; the order it found was the order
-of the file. Here equal values share their average rank, and a constant list has no correlation with anything.
+Broken by list order, ties make up agreement between metrics that say nothing: constant scores "agree" perfectly. Here
+equal values share their average rank, and a constant or very short list has no correlation with anything.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 TOLERANCE = 1e-12
+MIN_PAIRS = 3
 
 
 class Correlation(NamedTuple):
@@ -39,12 +40,12 @@ def ranks(values: Mapping[str, float | None], *, higher_is_better: bool) -> dict
 
 
 def rank_correlation(first: Sequence[float | None], second: Sequence[float | None]) -> Correlation:
-    """Kendall's tau-b of two aligned lists, corrected for ties (Kendall 1945). None where either list is constant."""
+    """Kendall's tau-b of two aligned lists, corrected for ties (Kendall 1945). None where either is constant."""
     from scipy.stats import kendalltau
 
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
-    if len(pairs) < 2:
-        return Correlation(None, len(pairs), "fewer than two values")
+    if len(pairs) < MIN_PAIRS:
+        return Correlation(None, len(pairs), f"fewer than {MIN_PAIRS} pairs of values")
     left, right = [a for a, _ in pairs], [b for _, b in pairs]
     if is_constant(left) or is_constant(right):
         return Correlation(None, len(pairs), "all values are the same")

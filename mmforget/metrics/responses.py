@@ -6,6 +6,8 @@ import re
 import unicodedata
 
 _BLANKS = re.compile(r"\s+")
+# With the quotes and brackets that close there: `it was "assault."`
+_STOP = re.compile(r"""\.["'”’»)\]]*""")
 
 
 def first_sentence(response: str) -> str:
@@ -25,7 +27,7 @@ def answer_part(response: str, *, reference: str) -> str:
     """
     line = response.strip().split("\n", 1)[0]
     num_stops = max(1, reference.count("."))
-    ends = [match.end() for match in re.finditer(r"\.", line)]
+    ends = [match.end() for match in _STOP.finditer(line)]
     return line[: ends[num_stops - 1]] if len(ends) >= num_stops else line
 
 

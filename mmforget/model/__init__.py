@@ -1,1 +1,1 @@
-"""Models: loading, quantising, LoRA, families, scoring on shared prefixes, generation, and the embedded micro models."""
+"""Models: loading, quantising, LoRA, families, scoring on shared prefixes, generation, micro models."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ import torch
 from mmforget.errors import UserError
 from mmforget.model.families import find_family, is_image_text
 from mmforget.model.fingerprint import weights_fingerprint
-from mmforget.model.loaded import LoadedModel
-from mmforget.model.quantize import quantisation_config
+from mmforget.model.loaded import LoadedModel, save_model
+from mmforget.model.quantize import prepare_quantised, quantisation_config
 from mmforget.model.spec import DTYPES, ModelSpec
 
 __all__ = ["ModelSpec", "load_model"]
@@ -35,6 +37,18 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     The class is chosen from the configuration. Only safetensors are read; code from a repository runs only with
     `trust_remote_code=True`. Raises UserError for whatever the user can have got wrong.
     """
+    if spec.is_quantised and spec.merge_peft:
+        return _merged_then_quantised(spec)
+    loaded = _base_model(spec)
+    if spec.peft is None:
+        return loaded
+    from mmforget.model.lora import load_adapter, merge_adapter
+
+    loaded = load_adapter(loaded, Path(spec.peft))
+    return merge_adapter(loaded) if spec.merge_peft else loaded
+
+
+def _base_model(spec: ModelSpec) -> LoadedModel:
     _check_place(spec)
     with _explained(spec):
         config = _config(spec)
@@ -43,13 +57,16 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         tokenizer, processor = _tokenizer(spec, multimodal=family.image_token(config) is not None)
         fingerprint = weights_fingerprint(spec)
     model.requires_grad_(False).eval()
-    loaded = LoadedModel(model, tokenizer, processor, family, spec, fingerprint, base_fingerprint=fingerprint)
-    if spec.peft is None:
-        return loaded
-    from mmforget.model.lora import load_adapter, merge_adapter
+    return LoadedModel(model, tokenizer, processor, family, spec, fingerprint, base_fingerprint=fingerprint)
 
-    loaded = load_adapter(loaded, Path(spec.peft))
-    return merge_adapter(loaded) if spec.merge_peft else loaded
+
+def _merged_then_quantised(spec: ModelSpec) -> LoadedModel:
+    """Merges in full precision, by way of a temporary folder, so that base plus adapter is rounded once, not twice."""
+    whole = load_model(replace(spec, load_in_4bit=False, load_in_8bit=False, device="cpu", device_map=None))
+    with tempfile.TemporaryDirectory(prefix="mmforget-merged-") as folder:
+        save_model(whole, Path(folder))
+        quantised = _base_model(replace(spec, pretrained=folder, revision=None, peft=None, merge_peft=False))
+    return replace(quantised, spec=spec)
 
 
 def _check_place(spec: ModelSpec) -> None:
@@ -101,6 +118,8 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
             f"{spec.pretrained}: {len(info['missing_keys'])} weights are missing, e.g. {names}; "
             "the checkpoint is incomplete or of another architecture than its config.json says"
         )
+    if quantisation is not None:
+        prepare_quantised(model)
     return model if device is None or quantisation is not None else model.to(device)
 
 

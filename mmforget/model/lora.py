@@ -106,15 +106,42 @@ def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
     """
     if loaded.spec.has_unmerged_adapter:
         raise UserError(
-            f"the model came with the adapter {loaded.spec.peft} unmerged, so switching adapters off would not give the "
-            "model that unlearning starts from; add merge_peft=True to --model_args"
+            f"the model came with the adapter {loaded.spec.peft} unmerged, so switching adapters off would not give "
+            "the model that unlearning starts from; add merge_peft=True to --model_args"
         )
     if not loaded.has_adapter:
         raise UserError(
             "the model carries no adapter, so there is no reference model to switch back to; train with LoRA"
         )
-    with loaded.model.disable_adapter():
-        yield loaded
+    # PEFT makes every adapter weight trainable when it switches adapters on again.
+    trainable = {weight: weight.requires_grad for weight in loaded.model.parameters()}
+    try:
+        with loaded.model.disable_adapter():
+            yield loaded
+    finally:
+        for weight, flag in trainable.items():
+            weight.requires_grad_(flag)
+
+
+def detach(loaded: LoadedModel) -> LoadedModel:
+    """The model as it was before `attach` or `load_adapter`, frozen; the adapter and a trained projector are dropped."""
+    if not loaded.has_adapter:
+        return loaded
+    base = _without_adapter(loaded.model).requires_grad_(False).eval()
+    spec = replace(loaded.spec, peft=None, merge_peft=False) if loaded.spec.has_unmerged_adapter else loaded.spec
+    return replace(loaded, model=base, spec=spec, fingerprint=loaded.base_fingerprint)
+
+
+def _without_adapter(model: Any) -> Any:
+    from peft.utils.other import ModulesToSaveWrapper
+
+    # PEFT's own unload leaves the trained copy of a module saved in full.
+    modules = model.get_base_model().named_modules()
+    originals = {name: module.original_module for name, module in modules if isinstance(module, ModulesToSaveWrapper)}
+    base = model.unload()
+    for name, original in originals.items():
+        base.set_submodule(name, original)
+    return base
 
 
 def save_adapter(loaded: LoadedModel, folder: Path) -> Path:
@@ -153,7 +180,7 @@ def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) 
     fitted = replace(loaded, model=model)
     faults = _misfits(adapter_tensors(fitted), found=tensors)
     if faults:
-        model.unload()
+        _without_adapter(model)
         listed = "; ".join(faults)
         raise UserError(
             f"the adapter {folder} does not fit {loaded.spec.pretrained}: {listed}; load it on the base it came from"
@@ -168,9 +195,14 @@ def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) 
 
 
 def merge_adapter(loaded: LoadedModel) -> LoadedModel:
-    """The model with its adapter folded into the weights; in 4 or 8 bit these are then quantised once more."""
+    """The model with its adapter folded into the weights. Raises UserError for quantised weights, or no adapter.
+
+    `load_model` merges before it quantises, so that the sum is rounded once.
+    """
     if not loaded.has_adapter:
         raise UserError("the model carries no adapter to merge")
+    if loaded.spec.is_quantised:
+        raise UserError("an adapter cannot be merged into quantised weights; load the model again with merge_peft=True")
     merged = loaded.model.merge_and_unload()
     merged.requires_grad_(False).eval()
     fingerprint = join("merged", loaded.fingerprint)
@@ -179,17 +211,19 @@ def merge_adapter(loaded: LoadedModel) -> LoadedModel:
 
 def _carries_adapter(loaded: LoadedModel, *, wanted: str) -> str:
     if loaded.spec.has_unmerged_adapter:
-        return f"the model came with the adapter {loaded.spec.peft} unmerged, so {wanted}; add merge_peft=True to --model_args"
+        where = f"the model came with the adapter {loaded.spec.peft} unmerged"
+        return f"{where}, so {wanted}; add merge_peft=True to --model_args"
     return f"the model already carries an adapter, so {wanted}; merge it first"
 
 
-def _targets(loaded: LoadedModel, settings: LoraSettings) -> str:
-    """A regular expression of the layers to adapt. Raises UserError where none matches."""
+def _targets(loaded: LoadedModel, settings: LoraSettings) -> str | list[str]:
+    """The layers to adapt, as the family's expression or one by one. Raises UserError where none matches."""
     linear = _linear_layers(loaded)
     wanted = settings.target_modules
     if wanted is None:
-        chosen = [name for name in linear if re.fullmatch(loaded.family.LANGUAGE_TARGETS, name)]
-        chosen = chosen or [name for name in linear if not _is_outside(loaded, name)]
+        if any(re.fullmatch(loaded.family.LANGUAGE_TARGETS, name) for name in linear):
+            return loaded.family.LANGUAGE_TARGETS
+        chosen = [name for name in linear if not _is_outside(loaded, name)]
     elif isinstance(wanted, str):
         chosen = [name for name in linear if _fullmatch(wanted, name)]
         if not re.search("vision|tower", wanted):
@@ -199,7 +233,7 @@ def _targets(loaded: LoadedModel, settings: LoraSettings) -> str:
     if not chosen:
         ends = sorted({name.rsplit(".", 1)[-1] for name in linear if not _is_outside(loaded, name)})
         raise UserError(f"LoRA target_modules {wanted} match no layer of the language model; it has {', '.join(ends)}")
-    return "|".join(map(re.escape, chosen))
+    return chosen
 
 
 def _linear_layers(loaded: LoadedModel) -> list[str]:

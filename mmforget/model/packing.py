@@ -226,8 +226,9 @@ def _num_shared(arrays: Sequence[Ints]) -> int:
 def _runs(starts: Ints, counts: Ints) -> Ints:
     """`start, start + 1, ...` for `count` numbers, for each pair in turn."""
     ends = np.cumsum(counts)
-    steps: Ints = np.arange(ends[-1] if ends.size else 0, dtype=np.int64)
-    return steps + np.repeat(starts - (ends - counts), counts)
+    numbers: Ints = np.arange(ends[-1] if ends.size else 0, dtype=np.int64)
+    numbers += np.repeat(starts - (ends - counts), counts)
+    return numbers
 
 
 def _cumulative(sizes: Sequence[int]) -> list[int]:

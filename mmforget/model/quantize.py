@@ -6,10 +6,12 @@ LLM.int8() (arXiv 2208.07339).
 
 from __future__ import annotations
 
+import logging
 from importlib import metadata, util
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from mmforget.errors import UserError
 
@@ -38,6 +40,34 @@ def quantisation_config(spec: ModelSpec, *, family: Family, config: Any, dtype: 
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=list(family.KEEP_PRECISE),
     )
+
+
+def prepare_quantised(model: nn.Module) -> None:
+    """Makes a freshly loaded bitsandbytes model give the same numbers in evaluation and training.
+
+    On some CPUs bitsandbytes repacks a 4-bit weight for good the first time it is used without gradients; trained after
+    that, the layers before it silently get no gradient. So that is switched off.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    logger = logging.getLogger("bitsandbytes.autograd._functions")
+    if not any(isinstance(one, _Once) for one in logger.filters):
+        logger.addFilter(_Once())
+
+
+class _Once(logging.Filter):
+    """Lets every message through one time: bitsandbytes repeats the same one for every layer and step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in self.seen
+        self.seen.add(message)
+        return is_new
 
 
 def _check(spec: ModelSpec, *, config: Any) -> None:

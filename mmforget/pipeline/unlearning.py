@@ -50,7 +50,7 @@ def forget_with(
         method=plan.method,
         forget=_examples(benchmark.forget_set, loaded=loaded, config=config, benchmark=benchmark, data=data),
         retain=_examples(benchmark.retain_set, loaded=loaded, config=config, benchmark=benchmark, data=data),
-        refusals=_refusals(config, benchmark=benchmark, data=data),
+        refusals=benchmark.refusals_for(data),
         settings=plan.settings,
         folder=folder,
         label=plan.name,
@@ -70,9 +70,3 @@ def _examples(
     if not examples:
         raise UserError(f"{benchmark.group}: the set '{name}' has no rows in this data; choose other data or settings")
     return render(examples, loaded=loaded, benchmark=benchmark, config=config)
-
-
-def _refusals(config: RunConfig, *, benchmark: Benchmark, data: DataSource) -> list[str]:
-    """Refusals as answers, with the delimiter that answers have."""
-    delimiter = "" if config.apply_chat_template else benchmark.target_delimiter
-    return [delimiter + text for text in benchmark.refusals_for(data)]

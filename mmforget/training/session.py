@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmforget.errors import RunFailed, UserError
-from mmforget.model.loaded import LoadedModel, in_training, save_model
-from mmforget.model.lora import attach, detach, save_adapter
+from mmforget.errors import RunFailed
+from mmforget.model.loaded import LoadedModel, save_model
+from mmforget.model.lora import save_adapter
 from mmforget.model.vision import FeatureCache
-from mmforget.training import draws, report
+from mmforget.training import report
+from mmforget.training.adapters import trainable
 from mmforget.training.batches import Batches
 from mmforget.training.objective import Objective, Scoring
 from mmforget.training.report import TrainReport
@@ -49,7 +48,11 @@ def train_in(
     report.begin(folder, plan=whole_plan)
     with trainable(loaded, settings=settings) as prepared:
         report.reset_peak_memory(prepared.device)
-        scoring = Scoring(prepared, packed=settings.packed, features=features or FeatureCache(FEATURE_BUDGET_BYTES))
+        scoring = Scoring(
+            prepared,
+            packed=settings.packed,
+            features=FeatureCache(FEATURE_BUDGET_BYTES) if features is None else features,
+        )
         outcome = train(
             prepared,
             objective=objective(prepared, scoring),
@@ -65,35 +68,6 @@ def train_in(
     finished = report.finish(folder, made)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return finished
-
-
-@contextmanager
-def trainable(loaded: LoadedModel, *, settings: TrainSettings) -> Iterator[LoadedModel]:
-    """The model with just the parameters of `settings` trainable; adapters are taken off again at the end.
-
-    Raises UserError for full fine-tuning of a quantised model or of one that carries an adapter.
-    """
-    draws.seed_update(settings.seed, update=0, micro_batch=0)
-    if settings.lora is not None:
-        prepared = attach(loaded, replace(settings.lora, train_projector=settings.train_projector))
-        try:
-            yield prepared
-        finally:
-            detach(prepared)
-        return
-    if loaded.spec.is_quantised or loaded.has_adapter:
-        state = "quantised" if loaded.spec.is_quantised else "carrying an adapter"
-        raise UserError(f"a model {state} cannot be trained as a whole; train adapters (--lora_r 8) or load it plainly")
-    core = loaded.core
-    parts = loaded.family.language_parts(core)
-    projector = loaded.family.projector(core)
-    parts += [projector] if projector is not None and settings.train_projector else []
-    for part in parts:
-        part.requires_grad_(True)
-    try:
-        yield in_training(loaded, model=loaded.model)
-    finally:
-        loaded.model.requires_grad_(False)
 
 
 def _require_finite(prepared: LoadedModel, *, folder: Path) -> None:

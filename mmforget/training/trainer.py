@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,7 @@ def train(
     Writes `train_log.jsonl` and `checkpoints/`. A loss or gradient that is not finite ends the training with the
     weights before it; `Outcome.stopped` says so.
     """
+    _check_device(loaded)
     checkpoint = newest_complete(folder / "checkpoints")
     resumed_from = step_of(checkpoint) if checkpoint else 0
     log = TrainLog(folder / "train_log.jsonl", resume_step=resumed_from)
@@ -80,12 +82,17 @@ def train(
         notify=lambda done, total: progress(done, total, label) if progress else None,
     )  # fmt: skip
     try:
+        if settings.gradient_checkpointing:
+            # The reentrant kind gives a loss inside a block no gradient, and says nothing.
+            loaded.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         stopped = trainer.run(checkpoint)
     finally:
         log.close()
         loaded.model.eval()
         loaded.model.zero_grad(set_to_none=True)
         trainer.accelerator.unwrap_model(loaded.model, keep_fp32_wrapper=False)
+        if settings.gradient_checkpointing:
+            loaded.core.gradient_checkpointing_disable()
         if use_cache is not None:
             loaded.model.config.use_cache = use_cache
     num_steps = int(log.last.get("step", 0))
@@ -234,6 +241,18 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
                 parameter.copy_(saved[name])
 
 
+def _check_device(loaded: LoadedModel) -> None:
+    """Raises UserError for a GPU other than the one that the Hugging Face Trainer computes on."""
+    if loaded.device.type != "cuda" or getattr(loaded.model, "hf_device_map", None):
+        return
+    wanted = int(os.environ.get("LOCAL_RANK", "0"))
+    if (loaded.device.index or 0) != wanted:
+        raise UserError(
+            f"the model is on {loaded.device}, but training runs on cuda:{wanted}; choose the GPU with "
+            f"CUDA_VISIBLE_DEVICES={loaded.device.index} and --device cuda"
+        )
+
+
 def trainable_state(model: torch.nn.Module) -> dict[str, Tensor]:
     """The parameters that train, by name, on the CPU."""
     return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
@@ -286,6 +305,10 @@ def _arguments(settings: TrainSettings, *, folder: Path, num_batches: int, on_cp
         )
     except ValueError as error:
         raise UserError(f"the Hugging Face Trainer refuses these settings: {error}") from error
+    if arguments.n_gpu > 1:
+        # Otherwise the Trainer wraps the model in DataParallel, which our scoring does not go through; several GPUs
+        # are used with `accelerate launch`.
+        arguments._n_gpu = 1
     arguments.max_steps = num_updates(settings, num_batches=math.ceil(num_batches / max(1, arguments.world_size)))
     return arguments
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -63,8 +62,7 @@ class Corpus(NamedTuple):
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """Which rows are asked for: hashable, so that each is made once a process."""
 
     set: str
@@ -102,8 +100,8 @@ def notes(*, unlearning: Mapping[str, Any], **keywords: Any) -> list[str]:
     """Known defects with counts, missing fields, and what was made up for them."""
     request = _request(unlearning, options_from(keywords))
     corpus = _corpus(request)
-    people = _people(replace(request, set="full"), corpus)
-    found = known_defects(people, parts={request.setting: _people(replace(request, set="forget"), corpus)})
+    people = _people(request._replace(set="full"), corpus)
+    found = known_defects(people, parts={request.setting: _people(request._replace(set="forget"), corpus)})
     found += missing_fields(people)
     if request.perturbed:
         count = sum(question.borrowed for person in people for question in person.questions)
@@ -117,7 +115,7 @@ def describe(*, unlearning: Mapping[str, Any], **keywords: Any) -> dict[str, Any
     """Counts of people, the resolved commit, file hashes and the protocol, for the run record."""
     request = _request(unlearning, options_from(keywords))
     corpus = _corpus(request)
-    sizes = {name: len(_people(replace(request, set=name), corpus)) for name in ("full", "forget", "retain", "holdout")}
+    sizes = {name: len(_people(request._replace(set=name), corpus)) for name in ("full", "forget", "retain", "holdout")}
     protocol = "official"
     if request.num_subjects:
         protocol = (
@@ -159,8 +157,7 @@ def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
 @lru_cache(maxsize=64)
 def _dataset(request: Request, stamp: tuple[Any, ...]) -> datasets.Dataset:
     corpus = _corpus(request)
-    writer = Writer(request, corpus)
-    docs = [doc for person in _people(request, corpus) for doc in writer.docs(person)]
+    docs = list(Writer(request, corpus).docs(_people(request, corpus)))
     if not docs:
         raise EmptySet(f"fiubench set '{request.set}' is empty with --data {request.data}: {_why_empty(request)}")
     check_rows(docs, source=f"fiubench {request.set} ({request.data})")
@@ -212,8 +209,7 @@ def _subset(request: Request, corpus: Corpus, *, forget: set[str]) -> tuple[list
     return everyone, outside
 
 
-@dataclass(frozen=True)
-class Writer:
+class Writer(NamedTuple):
     """Turns people into the docs of one request."""
 
     request: Request
@@ -223,28 +219,31 @@ class Writer:
     def is_synthetic(self) -> bool:
         return self.request.data == "synthetic"
 
-    def docs(self, person: Person) -> Iterator[dict[str, Any]]:
-        """The rows of one person. Stage-one sets go wording by wording, so that those of one view stand together."""
+    def docs(self, people: Sequence[Person]) -> Iterator[dict[str, Any]]:
+        """The rows of a set. Stage one goes wording by wording, a person's facts together, which share one image."""
         if self.request.set in ("full", "full_retain"):
-            yield from self._stage_one(person)
+            yield from self._stage_one(people)
             return
-        for fact, question in enumerate(person.questions):
-            if self.request.set != "rephrase":
-                yield self._doc(person, fact, question.question, suffix="", view=0)
-                continue
-            for number, text in enumerate(question.rephrased):
-                # Only the twin has several photographs of a person; rephrased questions come with one held out.
-                view = HELD_OUT_VIEW if self.is_synthetic else 0
-                yield self._doc(person, fact, text, suffix=f"/r{number}", view=view)
+        for person in people:
+            for fact, question in enumerate(person.questions):
+                if self.request.set != "rephrase":
+                    yield self._doc(person, fact, question.question, suffix="", view=0)
+                    continue
+                for number, text in enumerate(question.rephrased):
+                    # Only the twin has several photographs; rephrased questions come with one that was held out.
+                    view = HELD_OUT_VIEW if self.is_synthetic else 0
+                    yield self._doc(person, fact, text, suffix=f"/r{number}", view=view)
 
-    def _stage_one(self, person: Person) -> Iterator[dict[str, Any]]:
-        asked = [question.wordings or (question.question,) for question in person.questions]
-        for wording in range(max(len(texts) for texts in asked)):
+    def _stage_one(self, people: Sequence[Person]) -> Iterator[dict[str, Any]]:
+        most = max((len(q.wordings) for person in people for q in person.questions), default=0)
+        for wording in range(max(1, most)):
             view = TRAIN_VIEWS[wording % len(TRAIN_VIEWS)] if self.is_synthetic else 0
-            for fact, texts in enumerate(asked):
-                if wording < len(texts):
-                    suffix = f"/w{wording}" if person.questions[fact].wordings else ""
-                    yield self._doc(person, fact, texts[wording], suffix=suffix, view=view)
+            for person in people:
+                for fact, question in enumerate(person.questions):
+                    asked = question.wordings or (question.question,)
+                    if wording < len(asked):
+                        suffix = f"/w{wording}" if question.wordings else ""
+                        yield self._doc(person, fact, asked[wording], suffix=suffix, view=view)
 
     def _doc(self, person: Person, fact: int, text: str, *, suffix: str, view: int) -> dict[str, Any]:
         question = person.questions[fact]

@@ -1,0 +1,116 @@
+"""Open a benchmark for real: task files, data, every set, every template; all faults at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmforget.benchmark.find import find_all, read_index
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.task_files import read_task_file
+from mmforget.errors import BadData, UserError
+
+
+@dataclass
+class Report:
+    """What a validation found: faults have to be mended, notes are worth knowing, counts are rows a set."""
+
+    name: str
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def merge(self, other: Report) -> None:
+        """Add what another report found, each fault and note once."""
+        self.faults += [fault for fault in other.faults if fault not in self.faults]
+        self.notes += [note for note in other.notes if note not in self.notes]
+        self.counts.update(other.counts)
+
+
+def validate(
+    name_or_path: str | Path, data: DataSource | None = None, *, include_paths: Iterable[str | Path] = ()
+) -> Report:
+    """Everything that is wrong with a benchmark, a task or a task file, and with the data it is given.
+
+    Opens every set, decodes every image and renders every row. Never raises for what is wrong with them: it is all in
+    the report. `data` None: the synthetic twin.
+    """
+    report = Report(str(name_or_path))
+    source = data or DataSource("synthetic")
+    try:
+        benchmarks = _benchmarks(name_or_path, include_paths=list(include_paths), report=report)
+    except UserError as error:
+        report.faults += faults_of(error)
+        return report
+    for benchmark in benchmarks:
+        report.merge(check_benchmark(benchmark, data=source))
+    return report
+
+
+def check_benchmark(benchmark: Benchmark, *, data: DataSource) -> Report:
+    """Faults, notes and row counts of every set of one benchmark."""
+    report = Report(benchmark.group)
+    _check_tasks(benchmark, report=report)
+    for name in benchmark.set_names:
+        try:
+            examples = benchmark.examples(name, data=data)
+        except UserError as error:
+            report.faults += [fault for fault in faults_of(error) if fault not in report.faults]
+            continue
+        report.counts[name] = len(examples)
+        if not examples:
+            left_out = [task.name for task in benchmark.tasks if task.set == name]
+            without = f"; left out: {', '.join(left_out)}" if left_out else ""
+            report.notes.append(f"the set '{name}' is empty with this data{without}")
+        if examples and benchmark.modality == "image":
+            _check_placeholders(examples[0].context, num_images=len(examples[0].images), at=name, report=report)
+    try:
+        report.notes += benchmark.notes(data)
+    except UserError as error:
+        report.faults += [fault for fault in faults_of(error) if fault not in report.faults]
+    return report
+
+
+def faults_of(error: UserError) -> list[str]:
+    """The single faults in an error that collects several."""
+    if isinstance(error, BadData):
+        return [f"{error.source}: {fault}" for fault in error.faults]
+    return str(error).splitlines()
+
+
+def _benchmarks(name_or_path: str | Path, *, include_paths: list[str | Path], report: Report) -> list[Benchmark]:
+    """The benchmarks a name means; for a file or folder, those of its own names."""
+    path = Path(name_or_path)
+    if not path.exists():
+        return find_all(str(name_or_path), include_paths)
+    folder = path if path.is_dir() else path.parent
+    index = read_index([*include_paths, folder])
+    report.faults += [fault for fault in index.faults if str(folder.resolve()) in fault]
+    inside = [file for file in (*index.groups.values(), *index.tasks.values()) if file.path.is_relative_to(folder.resolve())]
+    if path.is_file():
+        read_task_file(path)
+        inside = [file for file in inside if file.path == path.resolve()]
+    names = [file.name for file in inside if file.label is not None]
+    if not names and not report.faults:
+        raise UserError(f"{path}: holds no task of an unlearning benchmark (a *.yaml with metadata.unlearning)")
+    return find_all(names, [*include_paths, folder]) if names and not report.faults else []
+
+
+def _check_tasks(benchmark: Benchmark, *, report: Report) -> None:
+    known: Mapping[str, str] = {}
+    for task in benchmark.tasks:
+        template = str(read_task_file(task.path).get("doc_to_text", ""))
+        known = {**known, task.name: template}
+    if len(set(known.values())) > 1:
+        report.faults.append(f"{benchmark.group}: its tasks differ in doc_to_text, but training shows one: {known}")
+    sets = {use.set for use in (*benchmark.metrics, benchmark.gate)}
+    unknown = sets - set(benchmark.document.sets.values())
+    report.faults += [f"{benchmark.group}: metrics name the set '{name}', which 'sets' does not list" for name in sorted(unknown)]
+
+
+def _check_placeholders(context: str, *, num_images: int, at: str, report: Report) -> None:
+    found = context.count("<image>")
+    if found != num_images:
+        report.faults.append(f"set '{at}': the context holds <image> {found} times for {num_images} images: {context!r}")

@@ -1,0 +1,104 @@
+"""`mmforget ls`: what there is to name on the command line, who brought it, and one line each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mmforget.errors import PluginError
+
+SUMMARY = "list tasks, methods, metrics, attacks and models, with origin and one line each"
+EXAMPLES = """  mmforget ls
+  mmforget ls tasks
+  mmforget ls tasks --include_path my_tasks
+  mmforget ls methods --json
+"""
+KINDS = ("tasks", "methods", "metrics", "attacks", "models")
+MODELS = {
+    "micro": "embedded: a LLaVA (or Llama) of one to two million parameters, trained on the spot",
+    "hf": "any Hugging Face causal or image-text model, by path or hub id",
+}
+
+
+class Item(NamedTuple):
+    """A line of the list."""
+
+    name: str
+    origin: str
+    summary: str
+
+
+class Listing(NamedTuple):
+    """The lines of each kind, and the task files and plugins that are broken."""
+
+    items: dict[str, list[Item]]
+    faults: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}; default all")
+    parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0, or 2 where a task file or a plugin is broken: it is named on stderr, and the rest is listed all the same."""
+    listing = collect([args.kind] if args.kind else KINDS, include_paths=args.include_path)
+    if args.json:
+        document = {kind: [item._asdict() for item in items] for kind, items in listing.items.items()}
+        print(json.dumps({**document, "faults": listing.faults}, indent=2))
+    else:
+        print("\n\n".join(_table(kind, items) for kind, items in listing.items.items()))
+    for fault in listing.faults:
+        print(f"mmforget: error: {fault}", file=sys.stderr)
+    return 2 if listing.faults else 0
+
+
+def collect(kinds: Sequence[str], *, include_paths: Sequence[str] = ()) -> Listing:
+    """Everything of the given kinds. Imports no plugin, no torch and no lm_eval."""
+    listing = Listing({}, [])
+    for kind in kinds:
+        if kind == "tasks":
+            listing.items[kind] = _tasks(include_paths, faults=listing.faults)
+        elif kind == "models":
+            listing.items[kind] = [Item(name, "mmforget", summary) for name, summary in MODELS.items()]
+        else:
+            listing.items[kind] = _plugins(kind, faults=listing.faults)
+    return listing
+
+
+def _tasks(include_paths: Sequence[str], *, faults: list[str]) -> list[Item]:
+    from mmforget.benchmark.find import catalogue
+
+    try:
+        found = catalogue(include_paths)
+    except PluginError as error:
+        faults.append(str(error))
+        return []
+    faults.extend(found.faults)
+    return [Item(entry.name, entry.origin, f"{entry.kind}: {entry.summary}") for entry in found.entries]
+
+
+def _plugins(kind: str, *, faults: list[str]) -> list[Item]:
+    from mmforget.registry import Registry
+
+    name = kind.removesuffix("s")
+    registry: Registry[object] = Registry(name, package=f"mmforget.{kind}", attribute=name.upper())
+    try:
+        entries = registry.entries.values()
+    except PluginError as error:
+        faults.append(str(error))
+        return []
+    return [Item(entry.name, entry.origin, entry.summary or f"from {entry.module}") for entry in entries]
+
+
+def _table(kind: str, items: Sequence[Item]) -> str:
+    if not items:
+        return f"{kind}\n  none installed"
+    name_width = max(len(item.name) for item in items)
+    origin_width = max(len(item.origin) for item in items)
+    lines = [f"  {item.name:<{name_width}}  {item.origin:<{origin_width}}  {item.summary}" for item in items]
+    return "\n".join([kind, *lines])

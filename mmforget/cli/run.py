@@ -1,0 +1,50 @@
+"""`mmforget run`: target and retain model, every method, evaluation, table, JSON and page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmforget.cli import flags
+from mmforget.cli.plan import print_plan
+from mmforget.cli.progress import progress_bars
+from mmforget.errors import UserError
+
+SUMMARY = "make models forget with each method, measure whether they did, and rank them"
+EXAMPLES = """\
+  mmforget run --model micro --tasks fiubench --methods ga,grad_diff,kl,po,npo --output_path demo
+  mmforget run --model hf --model_args pretrained=FOLDER,load_in_4bit=True --target_model TARGET \\
+      --retain_model RETAIN --tasks fiubench --data FOLDER --methods npo --output_path out
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--methods", required=True, metavar="NAMES", help="comma-separated; 'mmforget ls methods'")
+    flags.add_method_flags(parser)
+    flags.add_task_flags(parser)
+    flags.add_model_flags(parser)
+    flags.add_target_flags(parser)
+    flags.add_training_flags(parser)
+    flags.add_output_flags(parser, required=True)
+    parser.add_argument(
+        "--allow_weak_target", action="store_true", help="go on where the target fails the memorisation gate"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    config = flags.config_from(args)
+    if not config.methods:
+        raise UserError("--methods names none; give e.g. --methods grad_diff,npo")
+    if args.dry_run:
+        return print_plan(config, as_json=args.json)
+    from mmforget.cli import leaderboard
+    from mmforget.pipeline.run import run
+
+    with progress_bars(quiet=args.quiet) as progress:
+        run(
+            config,
+            progress=progress,
+            say=lambda line: print(line, file=sys.stderr),
+            allow_weak_target=args.allow_weak_target,
+        )
+    return leaderboard.execute(argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json))

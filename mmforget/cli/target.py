@@ -1,0 +1,45 @@
+"""`mmforget target`: stage one only, make or load the target and the retain model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from mmforget.cli import flags
+from mmforget.cli.progress import progress_bars
+
+SUMMARY = "stage one only: make or load the target and the retain model"
+EXAMPLES = """\
+  mmforget target --model micro --tasks fiubench
+  mmforget target --model hf --model_args pretrained=FOLDER --tasks fiubench --data FOLDER --output_path out
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    flags.add_task_flags(parser)
+    flags.add_model_flags(parser)
+    flags.add_target_flags(parser)
+    flags.add_training_flags(parser)
+    flags.add_output_flags(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    config = flags.config_from(args)
+    from mmforget.pipeline.run import make_models, resolve
+
+    found = []
+    with progress_bars(quiet=args.quiet) as progress:
+        for use in resolve(config):
+            if args.dry_run:
+                found.append({"group": use.benchmark.group, "models": ["target", "retain"]})
+                continue
+            models = make_models(config, use=use, progress=progress)
+            found.append({"group": use.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
+    if args.json:
+        json.dump(found, sys.stdout, indent=2)
+        print()
+    else:
+        for entry in found:
+            print("\n".join(f"{key:7} {value}" for key, value in entry.items()))
+    return 0

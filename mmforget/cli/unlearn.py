@@ -1,0 +1,46 @@
+"""`mmforget unlearn`: one method on one model; saves the adapter or the weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from mmforget.cli import flags
+from mmforget.cli.plan import print_plan
+from mmforget.cli.progress import progress_bars
+
+SUMMARY = "make one model forget with one method; saves an adapter (or weights) to evaluate later"
+EXAMPLES = """\
+  mmforget unlearn --model micro --tasks fiubench --method npo --method_args beta=0.1 --output_path out
+  mmforget unlearn --model hf --model_args pretrained=TARGET,load_in_4bit=True --tasks fiubench_forget1 \\
+      --data FOLDER --method grad_diff --lora_r 16 --output_path out
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", required=True, metavar="NAME", help="one method; 'mmforget ls methods'")
+    flags.add_method_flags(parser)
+    flags.add_task_flags(parser)
+    flags.add_model_flags(parser)
+    flags.add_training_flags(parser)
+    flags.add_output_flags(parser, required=True)
+
+
+def execute(args: argparse.Namespace) -> int:
+    config = flags.config_from(args)
+    if args.dry_run:
+        return print_plan(config, as_json=args.json)
+    from mmforget.pipeline.run import unlearn_only
+
+    with progress_bars(quiet=args.quiet) as progress:
+        report = unlearn_only(config, progress=progress)
+    if args.json:
+        json.dump(report, sys.stdout, indent=2)
+        print()
+        return 0
+    print(f"{report['label']}: {report['num_steps']} steps, {report['wall_s']:.1f} s, saved to {report['folder']}")
+    if report["stopped"]:
+        print(f"stopped early: {report['stopped']}", file=sys.stderr)
+    print(f"evaluate it: mmforget eval --model hf --model_args {report['model_args']} --tasks {args.tasks}")
+    return 0

@@ -1,0 +1,146 @@
+"""The whole run of a benchmark: target and retain model, memorisation gate, every method, records, leaderboard.
+
+Every stage leaves its result in the output folder and is skipped when found there, so the same command continues
+after Ctrl-C or a kill and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmforget.benchmark.find import find_all
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.errors import UserError
+from mmforget.model.load import load_model
+from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.measuring import Measured, Subject, measure
+from mmforget.pipeline.recipes import MethodPlan, method_plan, shared_arguments
+from mmforget.pipeline.stage_one import StageOne, prepare
+from mmforget.pipeline.unlearning import forget_with
+from mmforget.results.files import prepare_folder
+from mmforget.results.schema import GateResult, MethodUse
+from mmforget.results.store import safe_name, write_config
+
+Progress = Callable[[int, int, str], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Use:
+    """A benchmark with the data it is run on."""
+
+    benchmark: Benchmark
+    data: DataSource
+
+
+def resolve(config: RunConfig) -> list[Use]:
+    """The benchmarks that `--tasks` names, with their data. Raises UserError and UnknownName before any work starts."""
+    data = DataSource.parse(config.data, config.model, metadata=config.metadata)
+    found = find_all(config.tasks, config.include_path)
+    return [Use(benchmark, benchmark.bind(data)) for benchmark in found]
+
+
+def make_models(config: RunConfig, *, use: Use, progress: Progress) -> tuple[StageOne, StageOne]:
+    """The target and the retain model, in this order."""
+    target = prepare(config, benchmark=use.benchmark, data=use.data, role="target", progress=progress)
+    retain = prepare(config, benchmark=use.benchmark, data=use.data, role="retain", progress=progress)
+    return target, retain
+
+
+def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: bool = False) -> list[Path]:
+    """Run everything and return the folders of all records.
+
+    Raises UserError for input that cannot be used. A target that fails the memorisation gate ends its benchmark after
+    the two reference records unless `allow_weak_target`.
+    """
+    uses = resolve(config)
+    plans = {u.benchmark.group: check(config, use=u) for u in uses}
+    prepare_folder(config.output)
+    write_config(config.output, config.as_dict())
+    folders: list[Path] = []
+    for use in uses:
+        home = config.output / safe_name(use.benchmark.group)
+        folders += _run_one(
+            config, use=use, plans=plans[use.benchmark.group], home=home, progress=progress, say=say,
+            allow_weak_target=allow_weak_target,
+        )  # fmt: skip
+    return folders
+
+
+def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
+    """The plans of all methods: every name and argument is looked at before the first second of work."""
+    if config.method_args:
+        shared_arguments(config)
+    return [method_plan(name, config=config, benchmark=use.benchmark) for name in config.methods]
+
+
+def _run_one(
+    config: RunConfig,
+    *,
+    use: Use,
+    plans: list[MethodPlan],
+    home: Path,
+    progress: Progress,
+    say: Say,
+    allow_weak_target: bool,
+) -> list[Path]:
+    target_model, retain_model = make_models(config, use=use, progress=progress)
+    references = _references(config, use=use, models=(target_model, retain_model), home=home, progress=progress)
+    target, retain = references
+    folders = [target.folder, retain.folder]
+    gate = target.record.gate
+    say(gate_text(gate, group=use.benchmark.group))
+    if gate is not None and not gate.passed and plans and not allow_weak_target:
+        raise UserError(
+            f"{use.benchmark.group}: the target model cannot serve as a basis for scores: {gate.reason}; train it longer "
+            "(--stage_one_args max_steps=...), name another with --target_model, or go on with --allow_weak_target: "
+            "its rows will not be eligible"
+        )
+    for plan in plans:
+        folder = home / safe_name(plan.name)
+        done = forget_with(
+            plan, target=target_model.spec, config=config, benchmark=use.benchmark, data=use.data,
+            folder=folder / "training", progress=progress,
+        )  # fmt: skip
+        method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), config.seed, config.recipe)
+        subject = Subject("unlearned", plan.name, method=method, training=done.training)
+        measured = measure(
+            done.loaded, subject=subject, config=config, benchmark=use.benchmark, data=use.data, folder=folder,
+            target=target, retain=retain, progress=progress,
+        )  # fmt: skip
+        folders.append(measured.folder)
+    return folders
+
+
+def _references(
+    config: RunConfig, *, use: Use, models: tuple[StageOne, StageOne], home: Path, progress: Progress
+) -> tuple[Measured, Measured]:
+    """Retain and target record. The retain model is measured first, because the target's gate needs it."""
+    target_model, retain_model = models
+    retain = measure(
+        load_model(retain_model.spec), subject=Subject("retain", "retain", training=retain_model.training),
+        config=config, benchmark=use.benchmark, data=use.data, folder=home / "retain", progress=progress,
+    )  # fmt: skip
+    target = measure(
+        load_model(target_model.spec), subject=Subject("target", "target", training=target_model.training),
+        config=config, benchmark=use.benchmark, data=use.data, folder=home / "target", retain=retain,
+        progress=progress,
+    )  # fmt: skip
+    return target, retain
+
+
+def gate_text(gate: GateResult | None, *, group: str) -> str:
+    """One line: what the target and the retain model recall, and whether that is enough to go on."""
+    if gate is None:
+        return f"{group}: no memorisation gate"
+    target, retain = (f"{v:.1%}" if v is not None else "unknown" for v in (gate.target, gate.retain))
+    verdict = "passed" if gate.passed else f"NOT passed: {gate.reason}"
+    return f"{group}: {gate.metric} on {gate.set}: target {target}, retain model {retain}; memorisation gate {verdict}"
+
+
+def _flat(plan: MethodPlan) -> Mapping[str, Any]:
+    return {f"training.{key}": value for key, value in plan.settings.as_dict().items()}

@@ -1,0 +1,143 @@
+"""Every registered method, ours and plug-ins': what `training` relies on, whoever wrote it."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from dataclasses import fields, is_dataclass
+
+import pytest
+import torch
+
+from mmforget.errors import PluginError, UnknownName
+from mmforget.methods.base import METHODS, Method, Need, Step, build
+from mmforget.types import Scored
+
+NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
+MASK = torch.tensor([[True] * 4, [True, True, True, False], [True, True, False, False]])
+IS_NEEDED = {
+    Need.FORGET: "forget",
+    Need.RETAIN: "retain",
+    Need.ALTERNATE: "alternate",
+    Need.REFERENCE_FORGET: "forget_reference",
+    Need.RETAIN_LOGITS: "retain",
+    Need.REFERENCE_RETAIN_LOGITS: "retain_reference_logits",
+}
+
+
+class Leaves:
+    """Logits that a method's gradient can reach, one tensor a set, and the step made from them."""
+
+    def __init__(self, needs: frozenset[Need], *, seed: int = 0) -> None:
+        rng = torch.Generator().manual_seed(seed)
+        self.targets = torch.randint(VOCABULARY, (NUM_ROWS, NUM_TOKENS), generator=rng)
+        shape = (NUM_ROWS, NUM_TOKENS, VOCABULARY)
+        self.logits = {
+            name: torch.randn(shape, generator=rng).requires_grad_() for name in ("forget", "retain", "alternate")
+        }
+        offered = {name: self.scored(name, with_logits=Need.RETAIN_LOGITS in needs) for name in self.logits}
+        reference = torch.randn(shape, generator=rng)
+        others = {
+            "forget_reference": self.logprobs("forget").detach() - 0.3,
+            "retain_reference_logits": self.logits["retain"].detach() + 0.1 * reference,
+        }
+        wanted = {IS_NEEDED[need] for need in needs if need in IS_NEEDED}
+        self.step = Step(**{name: value for name, value in {**offered, **others}.items() if name in wanted})
+
+    def logprobs(self, name: str) -> torch.Tensor:
+        found = self.logits[name].log_softmax(-1).gather(-1, self.targets[..., None])[..., 0]
+        return torch.where(MASK, found, torch.zeros(()))
+
+    def scored(self, name: str, *, with_logits: bool) -> Scored:
+        logits = self.logits[name] if with_logits and name == "retain" else None
+        return Scored(self.logprobs(name), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool), logits)
+
+
+@pytest.fixture(params=METHODS.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def method(name: str) -> Method:
+    return build(name)
+
+
+def test_is_a_frozen_dataclass_whose_arguments_all_have_defaults(name: str) -> None:
+    kind = METHODS.get(name)
+    assert is_dataclass(kind)
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert build(name) == kind()
+    assert all(field.init for field in fields(kind))
+
+
+def test_refuses_an_argument_that_it_does_not_have(name: str) -> None:
+    with pytest.raises(UnknownName, match=f"argument of method '{name}'"):
+        build(name, "no_such_argument=1")
+
+
+def test_says_what_it_does_and_where_it_comes_from(name: str) -> None:
+    document = importlib.import_module(METHODS.entries[name].module).__doc__ or ""
+    assert 20 <= len(METHODS.entries[name].summary) <= 120
+    assert METHODS.entries[name].summary.endswith(".")
+    assert re.search(r"https://\S+|arXiv \d{4}\.\d{4,5}", document), "no link to the paper"
+    assert METHODS.get(name).__doc__
+
+
+def test_needs_are_known_and_have_something_to_train_on(method: Method) -> None:
+    assert method.needs <= frozenset(Need)
+    assert method.needs & {Need.FORGET, Need.ALTERNATE}
+
+
+def test_loss_is_finite_and_differentiable_with_just_what_it_needs(method: Method) -> None:
+    leaves = Leaves(method.needs)
+    total, _ = method.loss(leaves.step)
+    assert total.shape == ()
+    assert math.isfinite(total.item())
+    total.backward()
+    trained = "forget" if Need.FORGET in method.needs else "alternate"
+    gradient = leaves.logits[trained].grad
+    assert gradient is not None
+    assert bool(gradient.isfinite().all())
+    assert bool((gradient[MASK].abs().sum(-1) > 0).all()), "some masked token gets no gradient"
+    assert bool((gradient[~MASK] == 0).all()), "padding gets a gradient"
+
+
+def test_parts_add_up_to_the_total(method: Method) -> None:
+    total, parts = method.loss(Leaves(method.needs).step)
+    assert parts
+    assert all(isinstance(value, float) for value in parts.values())
+    assert sum(parts.values()) == pytest.approx(total.item(), rel=1e-5, abs=1e-6)
+
+
+def test_a_small_step_forgets_and_keeps_or_refuses(method: Method) -> None:
+    """Along the negative gradient: log-probs to forget fall, those of refusals and of retain answers rise, unless the
+    method only holds retain distributions where they were, and then the divergence falls.
+    """
+    leaves = Leaves(method.needs)
+    before, _ = method.loss(leaves.step)
+    before.backward()
+    for set_name, sign in (("forget", -1), ("alternate", 1), ("retain", 1)):
+        gradient = leaves.logits[set_name].grad
+        if gradient is None or (set_name == "retain" and Need.RETAIN not in method.needs):
+            continue
+        old = leaves.logprobs(set_name).sum()
+        with torch.no_grad():
+            leaves.logits[set_name] -= 1e-2 * gradient
+        assert sign * (leaves.logprobs(set_name).sum() - old).item() > 0, f"{set_name} moves the wrong way"
+
+
+@pytest.mark.parametrize("missing", list(IS_NEEDED), ids=lambda need: need.name)
+def test_what_is_needed_is_what_is_read(method: Method, missing: Need) -> None:
+    """Leaving out a need makes the loss say so; so needs are neither too few (above) nor too many (here)."""
+    if missing not in method.needs:
+        return
+    fewer = method.needs - {missing}
+    with pytest.raises((PluginError, ValueError)):
+        method.loss(Leaves(fewer).step)
+
+
+def test_the_same_step_gives_the_same_loss(method: Method) -> None:
+    first, second = (method.loss(Leaves(method.needs).step).total.item() for _ in range(2))
+    assert first == second

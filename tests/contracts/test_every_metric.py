@@ -1,0 +1,263 @@
+"""What every registered metric keeps to, built in or brought by another package."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from mmforget.metrics.base import METRICS, PROFILES, CompositeMetric, Metric, ReferenceMetric, SampleMetric, profile_of
+from mmforget.types import Estimate, Sample, Score
+
+NAMES = METRICS.names()
+CASES = [(name, profile) for name in NAMES for profile in METRICS.get(name).profiles]
+ANSWER = "she lives at apt. 4, oslo."
+
+
+def sample(
+    number: int,
+    *,
+    kind: str,
+    subject: str,
+    response: str | None = ANSWER,
+    logprobs: Sequence[float] = (-0.5, -1.0),
+    keywords: tuple[str, ...] = ("oslo",),
+) -> Sample:
+    answer, other = tuple(logprobs), tuple(value - 0.1 * number for value in logprobs)
+    roles = {"answer": answer, "rephrased/0": answer, "perturbed/0": other, "perturbed/1": answer}
+    return Sample(
+        task="toy",
+        set="forget",
+        kind=kind,
+        id=f"{subject}/{number}",
+        subject=subject,
+        question="where does she live?",
+        answer=ANSWER,
+        keywords=keywords,
+        response=response if kind == "gen" else None,
+        token_logprobs=roles if kind == "prob" else {},
+    )
+
+
+def measure(metric: Metric, make: Callable[[int, str, str], Sample], *, num_subjects: int, profile: str) -> Estimate:
+    """The metric on ten made-up samples, whatever its shape."""
+    if isinstance(metric, CompositeMetric):
+        raise TypeError("composites take estimates")
+    samples = [make(i, metric.kind, f"p{i % num_subjects}") for i in range(10)]
+    if isinstance(metric, SampleMetric):
+        return metric.aggregate([metric.score(one, profile=profile) for one in samples])
+    other = samples
+    if metric.other == "holdout":
+        other = [make(i, metric.kind, f"q{i % num_subjects}") for i in range(10)]
+    return metric.compare(samples, other, profile=profile)
+
+
+def check(metric: Metric, found: Estimate) -> None:
+    low, high = metric.range
+    for value in (found.value, found.low, found.high):
+        assert value is None or (math.isfinite(value) and low <= value <= high)
+    assert found.range == metric.range
+    assert found.higher_is_better == metric.higher_is_better
+    assert found.value is not None or found.reasons
+
+
+def simple(name: str) -> bool:
+    return not isinstance(METRICS.get(name), CompositeMetric)
+
+
+SIMPLE = [case for case in CASES if simple(case[0])]
+COMPOSITE = [case for case in CASES if not simple(case[0])]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declares_its_name_range_and_profiles(name: str) -> None:
+    metric = METRICS.get(name)
+    assert metric.name == name == METRICS.entries[name].module.rsplit(".", 1)[-1]
+    low, high = metric.range
+    assert math.isfinite(low)
+    assert math.isfinite(high)
+    assert low < high
+    assert metric.profiles
+    assert set(metric.profiles) <= set(PROFILES)
+    assert metric.higher_is_better in (True, False, None)
+    assert sum(isinstance(metric, shape) for shape in (SampleMetric, ReferenceMetric, CompositeMetric)) == 1
+    assert dataclasses.is_dataclass(metric)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        metric.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstring_names_source_and_every_formula(name: str) -> None:
+    metric = METRICS.get(name)
+    text = inspect.getdoc(type(metric)) or ""
+    assert "Source:" in text
+    described = text.split("Profiles:", 1)[1]
+    assert set(re.findall(r"^\s+(paper|released|clean):", described, flags=re.M)) == set(metric.profiles)
+    if "clean" in metric.profiles:
+        assert "Mends" in described
+    assert METRICS.entries[name].summary
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_profile_has_a_stand_in(name: str) -> None:
+    metric = METRICS.get(name)
+    for wanted in PROFILES:
+        chosen = profile_of(metric, wanted)
+        assert chosen in metric.profiles
+        assert wanted not in metric.profiles or chosen == wanted
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+def test_empty_input_has_no_value_and_a_reason(name: str, profile: str) -> None:
+    metric = METRICS.get(name)
+    if isinstance(metric, SampleMetric):
+        found = metric.aggregate([])
+    elif isinstance(metric, ReferenceMetric):
+        found = metric.compare([], [], profile=profile)
+    assert found.value is None
+    assert found.num_scored == 0
+    check(metric, found)
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+def test_ordinary_samples_are_scored_in_range(name: str, profile: str) -> None:
+    metric = METRICS.get(name)
+    found = measure(metric, lambda i, kind, who: sample(i, kind=kind, subject=who), num_subjects=4, profile=profile)
+    assert found.value is not None
+    assert found.num_unscored == 0
+    check(metric, found)
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_log_probs_that_are_no_numbers_do_not_crash(name: str, profile: str, bad: float) -> None:
+    metric = METRICS.get(name)
+
+    def make(i: int, kind: str, who: str) -> Sample:
+        return sample(i, kind=kind, subject=who, logprobs=(-0.5, bad), response=None)
+
+    found = measure(metric, make, num_subjects=4, profile=profile)
+    if math.isnan(bad) or bad > 0:
+        assert found.value is None
+        assert found.num_unscored >= 10
+    check(metric, found)
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+def test_unscored_samples_are_counted_beside_scored_ones(name: str, profile: str) -> None:
+    metric = METRICS.get(name)
+
+    def make(i: int, kind: str, who: str) -> Sample:
+        if i < 3:
+            return sample(i, kind=kind, subject=who, logprobs=(math.nan,), response=None)
+        return sample(i, kind=kind, subject=who)
+
+    found = measure(metric, make, num_subjects=4, profile=profile)
+    assert found.value is not None
+    assert found.num_unscored in (3, 6)
+    assert found.num_scored >= 7
+    assert any("3 of 10 unscored" in reason for reason in found.reasons)
+    check(metric, found)
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+def test_constant_scores_are_called_constant(name: str, profile: str) -> None:
+    metric = METRICS.get(name)
+
+    def make(i: int, kind: str, who: str) -> Sample:
+        return dataclasses.replace(sample(0, kind=kind, subject=who), id=f"{who}/{i}")
+
+    found = measure(metric, make, num_subjects=4, profile=profile)
+    assert found.constant
+    check(metric, found)
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+def test_one_subject_has_a_value_and_no_interval(name: str, profile: str) -> None:
+    metric = METRICS.get(name)
+    found = measure(metric, lambda i, kind, who: sample(i, kind=kind, subject=who), num_subjects=1, profile=profile)
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
+    check(metric, found)
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+@pytest.mark.parametrize("response", ["", "\x00", "the " * 500, ".", "💥", "a" * 2000])
+def test_gibberish_is_scored_in_range(name: str, profile: str, response: str) -> None:
+    metric = METRICS.get(name)
+
+    def make(i: int, kind: str, who: str) -> Sample:
+        return sample(i, kind=kind, subject=who, response=response, logprobs=(-1e4,) * 30)
+
+    found = measure(metric, make, num_subjects=4, profile=profile)
+    assert found.value is not None
+    check(metric, found)
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+def test_random_log_probs_stay_in_range(name: str, profile: str) -> None:
+    metric = METRICS.get(name)
+    generator = np.random.default_rng(0)
+
+    def make(i: int, kind: str, who: str) -> Sample:
+        logprobs = (-generator.gamma(0.3, 20.0, size=generator.integers(2, 60))).tolist()
+        return sample(i, kind=kind, subject=who, logprobs=logprobs)
+
+    for _ in range(5):
+        check(metric, measure(metric, make, num_subjects=3, profile=profile))
+
+
+@pytest.mark.parametrize("name, profile", COMPOSITE)
+def test_composites_take_anything_from_nothing_to_all(name: str, profile: str) -> None:
+    metric = METRICS.get(name)
+    assert isinstance(metric, CompositeMetric)
+    keys = [component.key for component in metric.components]
+    assert len(set(keys)) == len(keys)
+    check(metric, metric.combine({}, profile=profile))
+    for value in (0.0, 0.3, 1.0):
+        found = metric.combine({key: Estimate(value, num_scored=9) for key in keys}, profile=profile)
+        assert found.value is not None
+        check(metric, found)
+    for key in keys:
+        parts = {one: Estimate(0.5, num_scored=9) for one in keys} | {key: Estimate(None, num_unscored=9)}
+        found = metric.combine(parts, profile=profile)
+        assert found.value is None
+        assert any(reason.startswith(f"{key}: no value") for reason in found.reasons)
+        check(metric, found)
+
+
+@pytest.mark.parametrize("name, profile", SIMPLE)
+def test_the_same_input_gives_the_same_estimate(name: str, profile: str) -> None:
+    metric = METRICS.get(name)
+
+    def once() -> Estimate:
+        return measure(metric, lambda i, kind, who: sample(i, kind=kind, subject=who), num_subjects=4, profile=profile)
+
+    assert once() == once()
+
+
+def test_a_score_says_whose_it_is() -> None:
+    for name in NAMES:
+        metric = METRICS.get(name)
+        if isinstance(metric, SampleMetric):
+            found = metric.score(sample(0, kind=metric.kind, subject="ann"), profile=metric.profiles[0])
+            assert isinstance(found, Score)
+            assert found.subject == "ann"
+
+
+def test_listing_and_scoring_need_no_model_library() -> None:
+    code = (
+        "import sys; from mmforget.metrics.base import METRICS; METRICS.names(); "
+        "heavy = {'scipy', 'sklearn', 'rouge_score', 'torch', 'transformers', 'datasets', 'lm_eval'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules); "
+        "[METRICS.get(name) for name in METRICS.names()]; import mmforget.metrics.lm_eval; "
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

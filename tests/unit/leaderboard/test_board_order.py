@@ -1,0 +1,130 @@
+"""Who is ranked, in which order, and why the others are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_runs import BENCHMARK, GATE, PROVENANCE, family, rate, record, stored
+
+from mmforget.leaderboard.board import boards
+from mmforget.leaderboard.eligibility import coverage, judge
+from mmforget.results.schema import RunRecord, SetUse, Verdict
+from mmforget.types import Estimate
+
+
+def overall(value: float, low: float, high: float) -> dict[str, Estimate]:
+    return {"overall": Estimate(value, low, high, 28), "forget_score": rate(0.9), "utility": rate(0.9)}
+
+
+def test_the_order_of_a_board() -> None:
+    """By overall, the collapsed model last though its forget score is the highest, the cut run not ranked at all."""
+    (board,) = boards(stored(family()))
+    assert [row.record.name for row in board.references] == ["target", "retain"]
+    assert [(row.rank, row.record.name) for row in board.ranked] == [
+        (1, "grad_diff"), (2, "npo"), (3, "po"), (4, "kl"), (5, "ga"),
+    ]  # fmt: skip
+    assert board.ranked[-1].collapsed
+    assert [row.record.name for row in board.refused] == ["npo_quick"]
+    assert board.refused[0].rank is None
+    assert board.gates == (GATE,)
+
+
+def test_a_collapsed_model_ranks_last_even_with_the_best_overall() -> None:
+    runs = [record("ga", degenerate=0.9, overall=0.99), record("kl", overall=0.1, status="remembered")]
+    (board,) = boards(stored(runs))
+    assert [row.record.name for row in board.ranked] == ["kl", "ga"]
+    assert board.ranked[1].rank_range == (2, 2)
+
+
+def test_equal_values_share_a_place_and_the_next_place_is_skipped() -> None:
+    """0.8, 0.6, 0.6, 0.4 take the places 1, 2, 2 and 4."""
+    values = {"a": 0.6, "b": 0.8, "c": 0.6, "d": 0.4}
+    (board,) = boards(stored([record(name, overall=value) for name, value in values.items()]))
+    assert [(row.record.name, row.rank, row.tied) for row in board.ranked] == [
+        ("b", 1, False), ("a", 2, True), ("c", 2, True), ("d", 4, False),
+    ]  # fmt: skip
+
+
+def test_the_places_that_intervals_allow() -> None:
+    """a [.7,.9] and b [.6,.8] overlap; b and c [.5,.65] overlap; a lies wholly above c: a 1-2, b 1-3, c 2-3."""
+    spans = {"a": (0.8, 0.7, 0.9), "b": (0.7, 0.6, 0.8), "c": (0.58, 0.5, 0.65)}
+    runs = [record(name, headline=overall(*span)) for name, span in spans.items()]
+    (board,) = boards(stored(runs))
+    assert [row.rank_range for row in board.ranked] == [(1, 2), (1, 3), (2, 3)]
+
+
+def test_other_settings_profiles_and_forget_sets_are_other_boards() -> None:
+    runs = [
+        record("a"),
+        record("b", benchmark=replace(BENCHMARK, setting="forget1")),
+        record("c", benchmark=replace(BENCHMARK, profile="paper")),
+        record("d", sets={"forget": SetUse(28, 28, 4, "other")}),
+        record("e", sets={}),
+    ]
+    found = [[row.record.name for row in board.rows] for board in boards(stored(runs))]
+    assert found == [["a", "e"], ["b"], ["c"], ["d"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": "partial"}, "verdict: partial"),
+        ({"verdict": None}, "no verdict"),
+        ({"verdict": Verdict("refused", False, False, ("target knew nothing",))}, "target knew nothing"),
+        ({"gate": None}, "no memorisation gate"),
+        ({"gate": replace(GATE, passed=False, reason="target recalls 0.13")}, "memorisation gate: target recalls 0.13"),
+        ({"sets": {}}, "does not say how many questions"),
+        ({"sets": {"retain": SetUse(9, 10)}}, "only 9 of 10 questions of the retain set"),
+        ({"references": {"target": "x"}}, "no retain model"),
+        ({"headline": {}}, "no overall"),
+        (
+            {"headline": overall(0.9, 0.8, 1.0) | {"utility": Estimate(None, reasons=("no answers",))}},
+            "no utility: no ans",
+        ),
+        (
+            {"headline": overall(0.9, 0.8, 1.0) | {"utility": Estimate(0.9, None, None, 94, 6)}},
+            "only 94 of 100 answers",
+        ),
+    ],
+)
+def test_every_refusal_has_its_reason(changes: dict[str, Any], reason: str) -> None:
+    if changes.get("status") == "partial":
+        item, reason = record("npo").replace(status="partial"), "the run is partial"
+    else:
+        item = record("npo", **changes)
+    found = judge(item)
+    assert not found.eligible
+    assert any(reason in text for text in found.reasons), found.reasons
+
+
+def test_a_record_may_break_several_rules_and_all_are_named() -> None:
+    assert len(judge(record("npo", gate=None, references={}, sets={})).reasons) == 3
+
+
+def test_a_good_record_is_eligible_and_its_weak_sides_are_notes() -> None:
+    good = record("npo", provenance=replace(PROVENANCE, dirty=True), num_nonfinite=2)
+    found = judge(good)
+    assert found.eligible
+    assert found.reasons == ()
+    assert "uncommitted" in found.notes[0]
+    assert "synthetic" in found.notes[1]
+    assert "2 numbers" in found.notes[-1]
+
+
+def test_references_are_never_ranked() -> None:
+    assert not judge(record("target", role="target")).eligible
+
+
+def test_a_collapsed_record_without_an_overall_is_still_ranked_last() -> None:
+    ruined: RunRecord = record(
+        "ga", degenerate=1.0, headline={name: rate(None) for name in ("overall", "forget_score", "utility")}
+    )
+    (board,) = boards(stored([ruined, record("npo")]))
+    assert [row.record.name for row in board.rows] == ["npo"] + ["ga"]
+
+
+@pytest.mark.parametrize(("scored", "unscored", "share"), [(3, 1, 0.75), (0, 4, 0.0), (0, 0, None)])
+def test_coverage(scored: int, unscored: int, share: float | None) -> None:
+    assert coverage(Estimate(None, num_scored=scored, num_unscored=unscored)) == share

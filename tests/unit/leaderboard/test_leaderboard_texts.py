@@ -1,0 +1,154 @@
+"""Console, Markdown and JSON say the same, and say it in words."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_runs import GATE, family, metrics, rate, record, store, stored
+from rich.console import Console
+
+from mmforget.leaderboard import export, words
+from mmforget.leaderboard.board import boards
+from mmforget.leaderboard.publish import publish
+from mmforget.leaderboard.table import render_all
+from mmforget.results.store import find_records
+from mmforget.types import Estimate
+
+
+def console(runs: list, width: int = 100) -> str:  # type: ignore[type-arg]
+    stream = io.StringIO()
+    Console(file=stream, width=width, color_system=None).print(render_all(boards(stored(runs))))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (math.nan, "–"), (0.0, "0.000"), (0.12345, "0.123"), (1e-24, "1e-24"), (-0.0001, "-1e-4"), (123.4, "123.4"),
+     (1e6, "1e6"), (-21.7, "-21.700")],
+)  # fmt: skip
+def test_numbers(value: float | None, text: str) -> None:
+    assert words.number(value) == text
+
+
+def test_a_constant_is_called_constant() -> None:
+    assert words.measured(Estimate(0.5, 0.5, 0.5, constant=True)) == "0.500 [0.500, 0.500] constant"
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_table_starts_with_target_and_retain_and_the_room_between_them(width: int) -> None:
+    text = console(family(), width)
+    order = [
+        text.index(name) for name in (" target ", " retain ", " room ", "grad_diff", "npo ", "kl ", "ga ", "npo_quick")
+    ]
+    assert order == sorted(order)
+    assert "0.960" in text
+    assert max(len(line) for line in text.splitlines()) <= width
+
+
+def test_collapse_is_said_in_words_not_only_in_colour() -> None:
+    text = " ".join(console(family()).split())
+    assert "COLLAPSED" in text
+    assert "98% of its answers on the forget set are degenerate" in text
+    assert "npo_quick is not ranked: only 5 of 28 questions of the forget set were asked." in text
+    assert "do not tell it apart from npo" in text
+
+
+def test_a_failed_gate_is_the_verdict_of_the_board() -> None:
+    gate = replace(GATE, target=0.13, passed=False, reason="the target model recalls 0.130, at least 0.800 is asked")
+    runs = [record("target", role="target", gate=gate), record("npo", gate=gate)]
+    (board,) = boards(stored(runs))
+    assert "did not know what it was to forget" in words.board_sentence(board)
+    assert "Not passed: the target model recalls 0.130" in words.gate_sentence(gate)
+    assert "npo is not ranked: memorisation gate" in console(runs, 200)
+
+
+@pytest.mark.parametrize(
+    ("runs", "sentence"),
+    [
+        ([record("target", role="target")], "Only reference models so far"),
+        ([record("ga", degenerate=1.0)], "Every method destroyed the model"),
+        ([record("npo", sets={})], "No row may be ranked"),
+    ],
+)
+def test_boards_without_a_winner(runs: list, sentence: str) -> None:  # type: ignore[type-arg]
+    (board,) = boards(stored(runs))
+    assert sentence in words.board_sentence(board)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("forgotten", "forgot (forget score 0.900) and keeps 92%"), ("damaged", "keeps only 92%"), ("partly", "in part"),
+     ("remembered", "still remembers")],
+)  # fmt: skip
+def test_a_row_in_words(status: str, told: str) -> None:
+    (board,) = boards(stored([record("npo", status=status)]))
+    assert told in words.row_sentence(board.ranked[0])
+
+
+def test_leaderboard_json(tmp_path: Path) -> None:
+    """The Hub template's keys hold plain numbers; ours add interval, direction, range and reasons."""
+    store(tmp_path / "runs", family())
+    found = boards(find_records([tmp_path / "runs"]))
+    written = publish(found, folder=tmp_path / "board")
+    document = json.loads(written.json.read_text())
+    rows = {row["name"]: row for row in document["rows"]}
+    assert document["schema_version"] == 1
+    assert [row["rank"] for row in document["rows"]] == [None, None, 1, 2, 3, 4, 5, None]
+    npo = rows["npo"]
+    assert npo["config"] == {
+        "model_name": "micro/fiubench:npo",
+        "model_sha": "npo" * 8,
+        "model_dtype": "float32",
+        "quantisation": None,
+        "base_model": "micro/fiubench",
+        "method": "npo",
+        "method_args": {"lr": 3e-3, "retain_weight": 1.0},
+        "seed": 0,
+        "forget_split": "forget5",
+        "target_sha": "target" * 8,
+        "retain_sha": "retain" * 8,
+    }
+    assert npo["results"]["fiubench_retain_gen"]["rouge_l_paper"] == 0.94
+    assert npo["results"]["fiubench_forget_gen"]["exact_match_clean_blank_image"] == 0.04
+    assert npo["results"]["fiubench_retain"]["model_utility_clean"] == 0.94
+    assert all(isinstance(v, float) for task in npo["results"].values() for v in task.values())
+    forget = npo["metrics"][0]
+    assert (forget["higher_is_better"], forget["range"], forget["num_scored"]) == (False, [0.0, 1.0], 28)
+    assert rows["npo_quick"]["reasons"] == ["only 5 of 28 questions of the forget set were asked"]
+    assert (rows["npo_quick"]["eligible"], npo["eligible"], rows["target"]["eligible"]) == (False, True, False)
+    pointer = npo["provenance"]
+    assert (tmp_path / "board" / pointer["record"]).resolve().is_file()
+    assert len(pointer["sha256"]) == 64
+
+
+def test_unmeasured_and_unbounded_numbers_stay_valid_json() -> None:
+    endless = Estimate(-3.0, -4.0, -2.0, 28, range=(-math.inf, 0.0))
+    item = record("npo", metrics=(replace(metrics(recall=0, utility=1, degenerate=0)[0], estimate=rate(None)),))
+    item = item.replace(headline=item.headline | {"forget_quality": endless})
+    (row,) = export.document(boards(stored([item])))["rows"]
+    assert json.loads(json.dumps(row, allow_nan=False))["headline"]["forget_quality"]["range"] == [None, 0.0]
+    assert "fiubench_forget_gen" not in row["results"]
+
+
+def test_markdown_cannot_be_broken_by_a_name() -> None:
+    text = export.markdown(boards(stored([record("a|b<script>")])))
+    assert "a\\|b&lt;script>" in text
+    assert "<script>" not in text
+
+
+def test_two_boards_get_a_picture_each(tmp_path: Path) -> None:
+    from dataclasses import replace as change
+
+    other = record("npo")
+    runs = [record("npo"), other.replace(benchmark=change(other.benchmark, setting="forget1"))]
+    written = publish(boards(stored(runs)), folder=tmp_path)
+    assert [path.name for path in written.pictures] == [
+        "forget_vs_utility_fiubench_forget5_clean.png",
+        "forget_vs_utility_fiubench_forget1_clean.png",
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written.pictures)

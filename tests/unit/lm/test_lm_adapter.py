@@ -1,0 +1,317 @@
+"""The adapter against plain Hugging Face forwards and generation, and all that lm_eval may ask of it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lm_eval.api.model import CachingLM
+from lm_requests import adapter, request
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+
+from mmforget.errors import UserError
+from mmforget.lm.adapter import MMForgetLM
+from mmforget.lm.cache import ResponseCache
+from mmforget.lm.images import blank
+from mmforget.types import TokenScores
+from tests.helpers import tiny_image, tiny_llama, tiny_llava
+
+QUESTION = "<image>\nwhat is the name of this person?"
+
+
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llava(tmp_path_factory.mktemp("llava"))
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama(tmp_path_factory.mktemp("llama"))
+
+
+def plain_image_scores(folder: Path, context: str, answer: str, images: list[Any]) -> tuple[list[float], bool]:
+    """Log-probs of the answer's tokens from the stock processor and one forward pass, nothing of ours in between."""
+    processor = AutoProcessor.from_pretrained(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+    whole = processor(text=context + answer, images=images, return_tensors="pt")
+    num_context = processor(text=context, images=images, return_tensors="pt")["input_ids"].shape[1]
+    with torch.no_grad():
+        logprobs = model(**whole).logits[0].float().log_softmax(-1)
+    ids = whole["input_ids"][0]
+    at = range(num_context, len(ids))
+    values = [float(logprobs[position - 1, ids[position]]) for position in at]
+    return values, all(int(logprobs[position - 1].argmax()) == int(ids[position]) for position in at)
+
+
+def mixed_requests() -> list[Any]:
+    """Five questions with one image, with two, and without, one after the other."""
+    two = "<image> and <image>\nwho is older?"
+    return [
+        request("loglikelihood", QUESTION, " Anna Meier is the person in the picture.", images=[tiny_image(1)]),
+        request("loglikelihood", "what is his blood type?", " his blood type is o positive."),
+        request("loglikelihood", QUESTION, " she lives in Bern.", images=[tiny_image(1)]),
+        request("loglikelihood", two, " Anna.", images=[tiny_image(1), tiny_image(2)]),
+        request("loglikelihood", QUESTION, " Anna.", images=[tiny_image(2)]),
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("packed", [True, False])
+def test_image_log_likelihood_equals_a_plain_forward(llava: Path, batch_size: int, packed: bool) -> None:
+    lm = adapter(llava, batch_size=batch_size, packed=packed)
+    requests = mixed_requests()
+    for one, found in zip(requests, lm.loglikelihood(requests), strict=True):
+        images = one.args[2]["visual"] if len(one.args) == 3 else None
+        expected, greedy = plain_image_scores(llava, one.args[0], one.args[1], images)
+        assert isinstance(found, TokenScores)
+        assert found.token_logprobs == pytest.approx(expected, abs=1e-5)
+        assert found[0] == pytest.approx(sum(expected), abs=1e-4)
+        assert found[1] is greedy
+    assert lm.engine.features.num_encoded == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_with_a_chat_template_too(llava: Path, batch_size: int) -> None:
+    lm = adapter(llava, batch_size=batch_size)
+    context = lm.apply_chat_template([{"role": "user", "content": QUESTION}])
+    assert context == "USER: <image>\nwhat is the name of this person? ASSISTANT:"
+    requests = [
+        request("loglikelihood", context, answer, images=[tiny_image(seed)])
+        for seed in (1, 2)
+        for answer in ("Anna Meier.", " his blood type.")
+    ]
+    for one, found in zip(requests, lm.loglikelihood(requests), strict=True):
+        expected, _ = plain_image_scores(llava, context, one.args[1], one.args[2]["visual"])
+        assert found.token_logprobs == pytest.approx(expected, abs=1e-5)
+
+
+def test_trailing_blanks_belong_to_the_answer(llava: Path) -> None:
+    lm = adapter(llava)
+    spaced, tight = lm.loglikelihood(
+        [
+            request("loglikelihood", QUESTION + " ", "Anna.", images=[tiny_image(1)]),
+            request("loglikelihood", QUESTION, " Anna.", images=[tiny_image(1)]),
+        ]
+    )
+    assert spaced.token_logprobs == tight.token_logprobs
+
+
+def test_an_empty_context_scores_behind_bos_and_ignores_the_image(llava: Path) -> None:
+    lm = adapter(llava)
+    with_image, without = lm.loglikelihood(
+        [request("loglikelihood", "", " Anna.", images=[tiny_image(1)]), request("loglikelihood", "", " Anna.")]
+    )
+    assert with_image.token_logprobs == without.token_logprobs
+    assert math.isfinite(without[0])
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_generation_equals_plain_generate(llava: Path, batch_size: int) -> None:
+    lm = adapter(llava, batch_size=batch_size)
+    processor, model = AutoProcessor.from_pretrained(llava), AutoModelForImageTextToText.from_pretrained(llava).eval()
+    settings = {"do_sample": False, "max_gen_toks": 12, "until": []}
+    requests = [request("generate_until", QUESTION, settings, images=[tiny_image(seed)]) for seed in (1, 2, 1)]
+    requests.append(request("generate_until", "where does she live?", settings))
+    for one, found in zip(requests, lm.generate_until(requests), strict=True):
+        images = one.args[2]["visual"] if len(one.args) == 3 else None
+        inputs = processor(text=one.args[0], images=images, return_tensors="pt")
+        with torch.no_grad():
+            output = model.generate(**inputs, max_new_tokens=12, do_sample=False)
+        expected = processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert found == expected
+
+
+def test_generation_stops_at_until(llava: Path) -> None:
+    lm = adapter(llava)
+    whole = lm.generate_until([request("generate_until", QUESTION, {"max_gen_toks": 12}, images=[tiny_image(1)])])[0]
+    stop = whole[3:5]
+    cut = lm.generate_until(
+        [request("generate_until", QUESTION, {"max_gen_toks": 12, "until": stop}, images=[tiny_image(1)])]
+    )[0]
+    assert cut == whole[: whole.index(stop)]
+
+
+def test_rolling_equals_a_plain_forward_with_bos(llama: Path) -> None:
+    lm = adapter(llama)
+    text = "she lives in the town of Bern, in a small house by the river."
+    tokenizer, model = AutoTokenizer.from_pretrained(llama), AutoModelForCausalLM.from_pretrained(llama).eval()
+    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]])
+    with torch.no_grad():
+        logprobs = model(ids).logits[0].log_softmax(-1)
+    expected = float(logprobs[:-1].gather(1, ids[0, 1:, None]).sum())
+    found = lm.loglikelihood_rolling([request("loglikelihood_rolling", text), request("loglikelihood_rolling", "")])
+    assert found[0] == pytest.approx(expected, abs=1e-3)
+    assert found[1] == 0.0
+
+
+def test_rolling_goes_over_a_text_longer_than_the_model(llama: Path) -> None:
+    """512 positions: 700 tokens need two windows, each token predicted once."""
+    lm = adapter(llama)
+    text = "a river by the town. " * 200
+    num_tokens = len(lm.tok_encode(text, add_special_tokens=False))
+    assert num_tokens > 600
+    (score,) = lm.engine.rolling([text], prefix_token=lm.prefix_token_id, batch_size=2)
+    assert len(score.token_logprobs) == num_tokens
+
+
+def test_a_text_model_scores_like_a_plain_forward(llama: Path) -> None:
+    lm = adapter(llama)
+    tokenizer, model = AutoTokenizer.from_pretrained(llama), AutoModelForCausalLM.from_pretrained(llama).eval()
+    context, answers = "what is his blood type?", [" o positive.", " his blood type is o positive."]
+    found = lm.loglikelihood([request("loglikelihood", context, answer) for answer in answers])
+    for answer, scores in zip(answers, found, strict=True):
+        ids = tokenizer(context + answer, return_tensors="pt").input_ids
+        begin = len(tokenizer(context).input_ids)
+        with torch.no_grad():
+            logprobs = model(ids).logits[0].log_softmax(-1)
+        expected = [float(logprobs[at - 1, ids[0, at]]) for at in range(begin, ids.shape[1])]
+        assert scores.token_logprobs == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_text_model_refuses_images_by_name(llama: Path) -> None:
+    with pytest.raises(UserError, match="task toy"):
+        adapter(llama).loglikelihood([request("loglikelihood", QUESTION, " a", images=[tiny_image(1)])])
+
+
+def test_grey_images_answer_for_themselves(llava: Path) -> None:
+    lm = adapter(llava)
+    asked = [request("loglikelihood", QUESTION, " Anna.", images=[tiny_image(seed)]) for seed in (1, 2)]
+    seen = lm.loglikelihood(asked)
+    with lm.blank_images():
+        blanked = lm.loglikelihood(asked)
+    (grey,) = lm.loglikelihood([request("loglikelihood", QUESTION, " Anna.", images=[blank((48, 48))])])
+    assert blanked[0].token_logprobs == blanked[1].token_logprobs == grey.token_logprobs
+    assert seen[0].token_logprobs != blanked[0].token_logprobs
+    assert lm.loglikelihood(asked)[0] == seen[0]
+
+
+def test_equal_requests_are_computed_once(llava: Path) -> None:
+    lm = adapter(llava)
+    once = adapter(llava)
+    asked = request("loglikelihood", QUESTION, " Anna.", images=[tiny_image(1)])
+    assert len(set(lm.loglikelihood([asked] * 5))) == 1
+    once.loglikelihood([asked])
+    assert lm.engine.num_tokens == once.engine.num_tokens
+    assert lm.cost().num_requests == 5
+
+
+def test_answers_come_from_the_cache_and_never_from_another_model(llava: Path, tmp_path: Path) -> None:
+    cache = ResponseCache(tmp_path / "cache.db")
+    settings = {"max_gen_toks": 6}
+    scored, generated = mixed_requests(), [request("generate_until", QUESTION, settings, images=[tiny_image(1)])]
+    rolled = [request("loglikelihood_rolling", "a river")]
+    first = adapter(llava, cache=cache)
+    expected = (first.loglikelihood(scored), first.generate_until(generated), first.loglikelihood_rolling(rolled))
+    again = adapter(llava, cache=ResponseCache(tmp_path / "cache.db"))
+    assert (
+        again.loglikelihood(scored),
+        again.generate_until(generated),
+        again.loglikelihood_rolling(rolled),
+    ) == expected
+    assert [a.token_logprobs for a in again.loglikelihood(scored)] == [a.token_logprobs for a in expected[0]]
+    assert again.engine.num_tokens == 0
+    assert again.cost().num_cached == again.cost().num_requests + 0 == 12
+    other = adapter(tiny_llava(tmp_path / "other", seed=5), cache=cache)
+    assert other.loglikelihood(scored) != expected[0]
+    assert other.cost().num_cached == 0
+
+
+def test_an_interrupted_run_continues_with_the_same_bits(llava: Path, tmp_path: Path) -> None:
+    """The process dies after two batches; the next one computes only the rest and ends the same."""
+    requests = [
+        request("loglikelihood", QUESTION, answer, images=[tiny_image(seed)], doc_id=seed)
+        for seed in range(6)
+        for answer in (" Anna Meier.", " his blood type is o positive.", " Bern.")
+    ]
+    undisturbed = adapter(llava, batch_size=1)
+    expected = [scores.token_logprobs for scores in undisturbed.loglikelihood(requests)]
+
+    class Killed(Exception):
+        pass
+
+    cache = ResponseCache(tmp_path / "cache.db")
+    broken = adapter(llava, batch_size=1, cache=cache)
+    compute, calls = broken.engine.score, []
+
+    def dies(*args: Any, **settings: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise Killed
+        return compute(*args, **settings)
+
+    broken.engine.score = dies  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        broken.loglikelihood(requests)
+    kept = len(cache)
+    assert 0 < kept < len(requests)
+    resumed = adapter(llava, batch_size=1, cache=ResponseCache(tmp_path / "cache.db"))
+    assert [scores.token_logprobs for scores in resumed.loglikelihood(requests)] == expected
+    assert resumed.cost().num_cached == kept
+    assert resumed.engine.features.num_encoded < 6
+
+
+def test_lm_evals_own_cache_finds_every_partial_answer(llava: Path, tmp_path: Path) -> None:
+    """The hook is called with the request's own arguments, images included, so lm_eval's --use_cache resumes too."""
+    requests = mixed_requests()
+    expected = adapter(llava).loglikelihood(requests)
+    lm = adapter(llava)
+    caching = CachingLM(lm, str(tmp_path / "lm_eval.db"))
+    lm.loglikelihood(requests[:3])
+    caching.loglikelihood(requests)
+    assert lm.cost().num_requests == 3 + 2
+    assert [tuple(value) for value in caching.loglikelihood(requests)] == [tuple(value) for value in expected]
+
+
+def test_a_model_of_nans_answers_with_nans(llava: Path) -> None:
+    lm = adapter(llava)
+    with torch.no_grad():
+        for weight in lm.loaded.model.parameters():
+            weight.fill_(math.nan)
+    scores = lm.loglikelihood(mixed_requests())
+    assert all(math.isnan(value) for found in scores for value in found.token_logprobs)
+    assert not any(found[1] for found in scores)
+    texts = lm.generate_until([request("generate_until", QUESTION, {"max_gen_toks": 4}, images=[tiny_image(1)])])
+    assert isinstance(texts[0], str)
+
+
+def test_made_from_lm_evals_model_arguments(llava: Path) -> None:
+    config = {"batch_size": "4", "device": "cpu", "max_batch_size": None}
+    lm = MMForgetLM.create_from_arg_string(f"pretrained={llava},dtype=float32,packed=False", config)
+    same = MMForgetLM.create_from_arg_obj({"pretrained": str(llava), "dtype": "float32"}, config)
+    assert (lm.batch_size, lm.engine.packed, same.engine.packed) == (4, False, True)
+    assert str(same.device) == "cpu"
+    info = lm.get_model_info()
+    assert info["model_args"] == f"pretrained={llava},dtype=float32,device=cpu"
+    assert info["model_sha"] == same.loaded.fingerprint
+    with pytest.raises(UserError, match="batch_size is 'auto'"):
+        MMForgetLM.create_from_arg_string(f"pretrained={llava}", {"batch_size": "auto"})
+    with pytest.raises(UserError, match="pretrainde"):
+        MMForgetLM.create_from_arg_string(f"pretrainde={llava}")
+
+
+def test_chat_templates(llava: Path, llama: Path) -> None:
+    image_lm, text_lm = adapter(llava), adapter(llama)
+    continued = image_lm.apply_chat_template(
+        [{"role": "user", "content": "<image> who?"}, {"role": "assistant", "content": "It is"}],
+        add_generation_prompt=False,
+    )
+    assert continued == "USER: <image> who? ASSISTANT: It is"
+    assert text_lm.apply_chat_template([{"role": "user", "content": "who?"}]) == "USER: who? ASSISTANT:"
+    assert "add_generation_prompt" in (image_lm.chat_template(True) or "")
+    assert image_lm.chat_template(False) is None
+    text_lm.tokenizer.chat_template = None
+    with pytest.raises(UserError, match="no chat template"):
+        text_lm.apply_chat_template([{"role": "user", "content": "who?"}])
+
+
+def test_several_tasks_in_one_call_keep_their_order(llava: Path) -> None:
+    requests = [
+        request("loglikelihood", QUESTION, f" {number}.", images=[tiny_image(number % 2)], task=f"task{number % 3}")
+        for number in range(9)
+    ]
+    together = adapter(llava).loglikelihood(requests)
+    for one, found in zip(requests, together, strict=True):
+        assert adapter(llava).loglikelihood([one])[0].token_logprobs == pytest.approx(found.token_logprobs, abs=1e-5)

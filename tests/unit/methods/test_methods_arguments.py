@@ -1,0 +1,61 @@
+"""Arguments typed on the command line become typed fields, or a message that says what is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from mmforget.errors import UnknownName, UserError
+from mmforget.methods.arguments import as_mapping, from_arguments
+from mmforget.methods.base import arguments
+
+
+@dataclass(frozen=True)
+class Knobs:
+    rate: float = 0.5
+    count: int = 3
+    fast: bool = False
+    kind: Literal["a", "b"] = "a"
+    limit: int | None = None
+    name: str = "x"
+
+
+def test_text_becomes_the_fields_types() -> None:
+    made = from_arguments(Knobs, "rate=1, count=4,fast=true,kind=b,limit=7,name=y", owner="knobs")
+    assert made == Knobs(rate=1.0, count=4, fast=True, kind="b", limit=7, name="y")
+    assert isinstance(made.rate, float)
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    assert from_arguments(Knobs, "", owner="knobs") == from_arguments(Knobs, {}, owner="knobs") == Knobs()
+
+
+def test_none_is_allowed_only_where_the_type_says_so() -> None:
+    assert from_arguments(Knobs, "limit=none", owner="knobs").limit is None
+    with pytest.raises(UserError, match="count of knobs: 'none' is not a whole number"):
+        from_arguments(Knobs, "count=none", owner="knobs")
+
+
+@pytest.mark.parametrize("args", ["count=1.5", "rate=inf", "fast=maybe", "rate=true", "limit=x"])
+def test_wrong_types_name_argument_and_value(args: str) -> None:
+    name, _, value = args.partition("=")
+    with pytest.raises(UserError, match=f"{name} of knobs: '{value}'"):
+        from_arguments(Knobs, args, owner="knobs")
+
+
+def test_an_unknown_argument_is_suggested() -> None:
+    with pytest.raises(UnknownName, match="unknown argument of knobs 'rat'; did you mean 'rate'"):
+        from_arguments(Knobs, "rat=1", owner="knobs")
+
+
+@pytest.mark.parametrize(("text", "said"), [("rate", "not NAME=VALUE"), ("rate=1,rate=2", "given twice")])
+def test_malformed_text_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        as_mapping(text, owner="knobs")
+
+
+def test_a_method_lists_its_arguments() -> None:
+    assert arguments("npo") == ("beta", "retain_weight", "variant")
+    assert arguments("ga") == ()

@@ -1,0 +1,117 @@
+"""Probability, truth ratio and Min-K on three-token answers worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from metric_samples import prob
+
+from mmforget.metrics import min_k, probability, probability_normalised, truth_ratio, truth_ratio_retain
+
+PROBABILITY, SHARE = probability.METRIC, probability_normalised.METRIC
+NEAR, BETTER, MIN_K = truth_ratio.METRIC, truth_ratio_retain.METRIC, min_k.METRIC
+HALF, EIGHTH = math.log(1 / 2), math.log(1 / 8)
+
+
+def test_probability_by_hand() -> None:
+    """Token probabilities 1/2, 1/2, 1/8: product 2^-5; clean 2^(-5/3), released 2^(-5/4)."""
+    sample = prob([HALF, HALF, EIGHTH])
+    assert PROBABILITY.score(sample).value == pytest.approx(2 ** (-5 / 3))
+    assert PROBABILITY.score(sample, profile="released").value == pytest.approx(2 ** (-5 / 4))
+
+
+def test_probability_normalised_by_hand() -> None:
+    """One token each, true 1/2 against 1/8 and 1/8: clean .5/.75, released of square roots .7071/1.4142."""
+    sample = prob([HALF], perturbed=[[EIGHTH], [EIGHTH]])
+    assert SHARE.score(sample).value == pytest.approx(2 / 3)
+    assert SHARE.score(sample, profile="released").value == pytest.approx(0.5)
+
+
+def test_truth_ratio_by_hand() -> None:
+    """Rephrased loss log 2, perturbed losses log 2 and log 8, mean log 4: r = 2. min(r, 1/r) = .5, max(0, 1-1/r) = .5.
+
+    Released halves every one-token loss: r = sqrt 2, so .7071 and .2929.
+    """
+    sample = prob([HALF], rephrased=[HALF], perturbed=[[HALF], [EIGHTH]])
+    assert NEAR.score(sample).value == pytest.approx(0.5)
+    assert BETTER.score(sample).value == pytest.approx(0.5)
+    assert NEAR.score(sample, profile="released").value == pytest.approx(1 / math.sqrt(2))
+    assert BETTER.score(sample, profile="released").value == pytest.approx(1 - 1 / math.sqrt(2))
+
+
+def test_truth_ratio_of_a_model_that_prefers_falsehood() -> None:
+    """Rephrased loss log 8, perturbed log 2: r = 1/4. Near = 1/4 as well, and no preference for truth = 0."""
+    sample = prob([HALF], rephrased=[EIGHTH], perturbed=[[HALF]])
+    assert NEAR.score(sample).value == pytest.approx(0.25)
+    assert BETTER.score(sample).value == 0.0
+
+
+def test_truth_ratio_is_geometric_over_perturbed_answers() -> None:
+    """The arithmetic mean of 1/2 and 1/8 is 5/16, a ratio of 8/5 with 1/2; the geometric mean 1/4 gives 2."""
+    sample = prob([HALF], rephrased=[HALF], perturbed=[[HALF], [EIGHTH]])
+    assert 1 / (NEAR.score(sample).value or 0.0) == pytest.approx(2.0)
+
+
+def test_truth_ratio_equals_the_written_formula_on_random_losses() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(50):
+        lengths = generator.integers(1, 9, size=4)
+        para, *pert = [(-generator.gamma(1.0, 2.0, size=n)).tolist() for n in lengths]
+        r = math.exp(np.mean([-np.mean(tokens) for tokens in pert]) + np.mean(para))
+        sample = prob(para, rephrased=para, perturbed=pert)
+        assert NEAR.score(sample).value == pytest.approx(min(r, 1 / r))
+        assert BETTER.score(sample).value == pytest.approx(max(0.0, 1 - 1 / r))
+
+
+def test_extreme_losses_do_not_overflow() -> None:
+    """Losses of 2000 nats, where exp(2000) is no float, and of infinity."""
+    sure = prob([-2000.0], rephrased=[-1e-9], perturbed=[[-2000.0]])
+    assert (NEAR.score(sure).value, BETTER.score(sure).value) == (0.0, 1.0)
+    false = prob([-math.inf], rephrased=[-math.inf], perturbed=[[-1.0]])
+    assert (NEAR.score(false).value, BETTER.score(false).value) == (0.0, 0.0)
+    assert PROBABILITY.score(false).value == 0.0
+    assert SHARE.score(prob([-2000.0], perturbed=[[-2000.0 + HALF]])).value == pytest.approx(2 / 3)
+    both = prob([-1.0], rephrased=[-math.inf], perturbed=[[-math.inf]])
+    assert NEAR.score(both).reason == "true and perturbed answers are both impossible"
+    assert SHARE.score(prob([-math.inf], perturbed=[[-math.inf]])).reason == "all candidates are impossible"
+
+
+def test_a_log_prob_rounded_above_zero_keeps_the_range() -> None:
+    assert PROBABILITY.score(prob([1e-7])).value == 1.0
+    assert MIN_K.score(prob([1e-7] * 10)).value == 1.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_log_probs_that_are_no_numbers_are_unscored(bad: float) -> None:
+    sample = prob([HALF, bad], rephrased=[HALF, bad], perturbed=[[bad]])
+    for metric in (PROBABILITY, SHARE, NEAR, BETTER, MIN_K):
+        assert metric.score(sample) == (None, "ann", "a log-probability is not a number")
+
+
+def test_missing_candidates_are_named() -> None:
+    assert NEAR.score(prob([HALF], perturbed=[[HALF]])).reason == "no log-probs for 'rephrased'"
+    assert SHARE.score(prob([HALF])).reason == "no log-probs for 'perturbed'"
+
+
+def test_min_k_by_hand() -> None:
+    """Ten tokens, the lowest log 1/2 and nine of log 1: k = 1..5, exp(mean) = 2^-1, 2^-1/2, 2^-1/3, 2^-1/4, 2^-1/5."""
+    sample = prob([0.0] * 4 + [HALF] + [0.0] * 5)
+    wanted = sum(w * 2 ** (-1 / k) for k, w in enumerate((0.3, 0.3, 0.2, 0.1, 0.1), start=1))
+    assert MIN_K.score(sample).value == pytest.approx(wanted)
+    assert MIN_K.score(sample, profile="released").value == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("length, cap", [(1, 0.0), (2, 0.1), (3, 0.2), (4, 0.4), (5, 0.7), (9, 0.7), (10, 1.0)])
+def test_released_min_k_is_capped_by_length(length: int, cap: float) -> None:
+    """A perfectly known answer: k = 0 terms drop, weights stay. Clean reaches 1, one token is unscored."""
+    sample = prob([0.0] * length)
+    assert MIN_K.score(sample, profile="released").value == pytest.approx(cap)
+    assert MIN_K.score(sample).value == (None if length == 1 else pytest.approx(1.0))
+
+
+def test_whole_tenths_select_as_many_tokens_as_the_official_floor() -> None:
+    for length in range(1, 3000):
+        official = [int(rho * length) for rho in (0.1, 0.2, 0.3, 0.4, 0.5)]
+        assert [length * tenths // 10 for tenths in min_k.TENTHS] == official

@@ -1,0 +1,169 @@
+"""KS forget quality and membership AUC against scipy and scikit-learn, and what cannot be compared."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from metric_samples import prob
+from scipy.stats import ks_2samp
+from sklearn.metrics import roc_auc_score
+
+from mmforget.errors import UserError
+from mmforget.metrics import ks_distance, ks_forget_quality, ks_log10_p, mia_auc, mia_auc_min_k
+from mmforget.metrics.two_sample import Group, auc, auc_draws, ks_distance_draws, ks_test
+from mmforget.types import Sample
+
+QUALITY, DISTANCE, LOG10 = ks_forget_quality.METRIC, ks_distance.METRIC, ks_log10_p.METRIC
+AUC, AUC_MIN_K = mia_auc.METRIC, mia_auc_min_k.METRIC
+
+
+def answered(log_ratios: list[float], *, per_subject: int = 20) -> list[Sample]:
+    """Samples whose clean log r are these: rephrased loss 5, perturbed loss 5 + log r."""
+    return [
+        prob([-1.0], rephrased=[-5.0], perturbed=[[-5.0 - value]], subject=f"p{i // per_subject}", number=i)
+        for i, value in enumerate(log_ratios)
+    ]
+
+
+def members(losses: list[float], *, prefix: str) -> list[Sample]:
+    return [prob([-loss], subject=f"{prefix}{i // 5}", number=i) for i, loss in enumerate(losses)]
+
+
+def test_ks_against_scipy_on_r_itself() -> None:
+    generator = np.random.default_rng(0)
+    mine, theirs = generator.normal(0.5, 1, 400).tolist(), generator.normal(0, 1, 400).tolist()
+    wanted = ks_2samp(np.exp(mine), np.exp(theirs))
+    mine_samples, their_samples = answered(mine), answered(theirs)
+    assert QUALITY.compare(mine_samples, their_samples).value == pytest.approx(wanted.pvalue)
+    assert DISTANCE.compare(mine_samples, their_samples).value == pytest.approx(wanted.statistic)
+    assert LOG10.compare(mine_samples, their_samples).value == pytest.approx(math.log10(wanted.pvalue))
+
+
+def test_ks_by_hand() -> None:
+    """r of {1, 2} against {3, 4}: fully apart, D = 1; of the 6 orders of four values 2 are as extreme: p = 1/3."""
+    mine = answered([math.log(1), math.log(2)], per_subject=1)
+    theirs = answered([math.log(3), math.log(4)], per_subject=1)
+    assert DISTANCE.compare(mine, theirs).value == 1.0
+    assert QUALITY.compare(mine, theirs).value == pytest.approx(1 / 3)
+
+
+def test_two_models_apart_reach_the_floor_of_400_questions() -> None:
+    """Both counts 400 and D = 1: p = 1.06359e-239, the value that full separation prints in published tables."""
+    mine, theirs = answered(np.linspace(1, 2, 400).tolist()), answered(np.linspace(3, 4, 400).tolist())
+    assert QUALITY.compare(mine, theirs).value == pytest.approx(1.06359e-239, rel=1e-4)
+    assert LOG10.compare(mine, theirs).value == pytest.approx(-238.973, abs=1e-3)
+
+
+def test_a_p_below_the_smallest_float_still_has_a_logarithm() -> None:
+    """n = 1000 each, D = 1: p underflows; the leading term gives (log 2 - 1000) / log 10 = -433.99, cut off at -400."""
+    found = ks_test(range(1000), range(2000, 3000))
+    assert (found.p, found.log10_p) == (0.0, -400.0)
+
+
+def test_equal_models_are_told_so() -> None:
+    samples = answered([0.1 * k for k in range(40)])
+    assert QUALITY.compare(samples, samples).value == 1.0
+    assert DISTANCE.compare(samples, samples).value == 0.0
+
+
+def test_the_distance_interval_holds_the_distance_and_p_has_none() -> None:
+    generator = np.random.default_rng(1)
+    mine = answered(generator.normal(0.3, 1, 200).tolist(), per_subject=10)
+    theirs = answered(generator.normal(0, 1, 200).tolist(), per_subject=10)
+    found = DISTANCE.compare(mine, theirs)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.value is not None
+    assert 0 <= found.low < found.value < found.high <= 1
+    assert QUALITY.compare(mine, theirs).low is None
+
+
+def test_distance_draws_equal_a_plain_loop() -> None:
+    generator = np.random.default_rng(2)
+    values, rivals = generator.normal(size=12).round(1).tolist(), generator.normal(size=12).round(1).tolist()
+    subjects = [f"s{i % 4}" for i in range(12)]
+    draws = ks_distance_draws(Group(values, subjects), Group(rivals, subjects), num_resamples=50, seed=7)
+    drawn = np.random.default_rng(7).multinomial(4, [0.25] * 4, size=50)
+    plain = []
+    for counts in drawn:
+        times = [counts[i % 4] for i in range(12)]
+        plain.append(ks_2samp(np.repeat(values, times), np.repeat(rivals, times)).statistic)
+    moved = np.array(plain) - np.median(plain) + ks_2samp(values, rivals).statistic
+    np.testing.assert_allclose(draws, np.clip(moved, 0, 1), atol=1e-12)
+
+
+def test_nan_ratios_are_left_out_and_counted() -> None:
+    mine = [*answered([0.1, 0.2, 0.3]), prob([-1.0], rephrased=[math.nan], perturbed=[[-1.0]], subject="p9", number=9)]
+    theirs = [*answered([0.1, 0.2, 0.3]), prob([-1.0], rephrased=[-1.0], perturbed=[[-1.0]], subject="p9", number=9)]
+    found = QUALITY.compare(mine, theirs)
+    assert (found.num_scored, found.num_unscored) == (3, 1)
+    assert found.reasons == ("1 of 4 unscored: a log-probability is not a number",)
+
+
+def test_another_set_of_questions_is_refused() -> None:
+    with pytest.raises(UserError, match="asked other questions"):
+        QUALITY.compare(answered([0.1, 0.2, 0.3]), answered([0.1, 0.2]))
+
+
+def test_no_retain_model_is_no_value() -> None:
+    found = QUALITY.compare(answered([0.1, 0.2]), [])
+    assert found.value is None
+    assert found.reasons == ("no truth ratios of the retain model",)
+
+
+def test_auc_by_hand() -> None:
+    """Members score 3, 2 and non-members 2, 1: wins 1 + 1 + .5 + 1 of 4 pairs = .875."""
+    assert auc([3, 2], [2, 1]) == 0.875
+
+
+@pytest.mark.parametrize("metric", [AUC, AUC_MIN_K], ids=lambda metric: metric.name)
+def test_auc_against_scikit_learn_with_ties(metric: mia_auc.MiaAuc | mia_auc_min_k.MiaAucMinK) -> None:
+    """One token an answer, so the mean and the lowest token are the same."""
+    generator = np.random.default_rng(4)
+    inside, outside = generator.integers(0, 8, 60).tolist(), generator.integers(2, 10, 40).tolist()
+    wanted = roc_auc_score([1] * 60 + [0] * 40, [-loss for loss in [*inside, *outside]])
+    found = metric.compare(members(inside, prefix="m"), members(outside, prefix="n"))
+    assert found.value == pytest.approx(wanted)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < wanted < found.high
+    assert found.num_scored == 100
+
+
+def test_min_k_auc_reads_the_lowest_fifth() -> None:
+    """The two lowest of ten: a member's -4, -2 = -3, a non-member's -5, -3 = -4, though its mean is higher."""
+    inside = [prob([-4.0, -2.0] + [-1.9] * 8, subject="m")]
+    outside = [prob([-5.0, -3.0] + [0.0] * 8, subject="n")]
+    assert AUC_MIN_K.compare(inside, outside).value == 1.0
+    assert AUC.compare(inside, outside).value == 0.0
+
+
+def test_equal_scores_are_chance_and_constant() -> None:
+    found = AUC.compare(members([1.0] * 10, prefix="m"), members([1.0] * 10, prefix="n"))
+    assert (found.value, found.low, found.high, found.constant) == (0.5, 0.5, 0.5, True)
+
+
+def test_auc_draws_equal_a_plain_loop() -> None:
+    positive = Group([3.0, 1.0, 2.0, 2.0], ["a", "a", "b", "c"])
+    negative = Group([2.0, 0.0, 1.0], ["x", "y", "y"])
+    draws = auc_draws(positive, negative, num_resamples=40, seed=5)
+    first = np.random.default_rng(5).multinomial(3, [1 / 3] * 3, size=40)
+    second = np.random.default_rng(6).multinomial(2, [0.5] * 2, size=40)
+    for draw, one, two in zip(draws, first, second, strict=True):
+        inside = np.repeat(positive.values, one[[0, 0, 1, 2]])
+        outside = np.repeat(negative.values, two[[0, 1, 1]])
+        labels = [1] * len(inside) + [0] * len(outside)
+        assert draw == pytest.approx(roc_auc_score(labels, [*inside, *outside]))
+
+
+def test_a_subject_on_both_sides_is_refused() -> None:
+    with pytest.raises(UserError, match="members and non-members at once"):
+        AUC.compare(members([1.0], prefix="m"), members([2.0], prefix="m"))
+
+
+def test_one_subject_has_no_interval() -> None:
+    found = AUC.compare(members([1.0, 2.0], prefix="m"), members([2.0, 3.0], prefix="n"))
+    assert (found.low, found.high) == (None, None)
+    assert found.reasons == ("no interval: it needs at least two subjects",)

@@ -1,0 +1,210 @@
+"""Scores equal a plain Hugging Face forward pass, whatever shares a row or a batch, and so do their gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from questions import (
+    TOLERANCE,
+    Question,
+    chat,
+    encode_all,
+    largest_difference,
+    one_image,
+    plain_logprobs,
+    several_images,
+    text_only,
+)
+
+from mmforget.errors import UserError
+from mmforget.model.encode import encode, encode_prompt
+from mmforget.model.load import ModelSpec, load_model
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.lora import set_trainable
+from mmforget.model.scoring import score
+from mmforget.model.vision import FeatureCache
+from mmforget.types import Scored
+
+
+def in_batches(loaded: LoadedModel, questions: list[Question], *, size: int, packed: bool) -> list[torch.Tensor]:
+    encoded = encode_all(loaded, questions)
+    rows: list[torch.Tensor] = []
+    for start in range(0, len(encoded), size):
+        scored = score(loaded, encoded[start : start + size], packed=packed)
+        rows += [row[keep] for row, keep in zip(scored.token_logprobs, scored.mask, strict=True)]
+    return rows
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+@pytest.mark.parametrize("size", [1, 8, 100])
+@pytest.mark.parametrize("with_chat", [False, True], ids=["bare", "chat"])
+@torch.no_grad()
+def test_it_equals_a_plain_forward(llava: LoadedModel, with_chat: bool, size: int, packed: bool) -> None:
+    """One image, several images and text only, in one call, images of three sizes."""
+    questions = one_image() + several_images() + text_only()
+    questions = chat(llava, questions) if with_chat else questions
+    wanted = [plain_logprobs(llava, question) for question in questions]
+    found = in_batches(llava, questions, size=size, packed=packed)
+    assert [len(one) for one in found] == [len(one) for one in wanted]
+    assert max(float((a - b).abs().max()) for a, b in zip(found, wanted, strict=True)) < TOLERANCE
+
+
+@torch.no_grad()
+def test_the_image_matters(llava: LoadedModel) -> None:
+    first, other = one_image()[0], one_image()[4]
+    assert first.answer == other.answer
+    scored = score(llava, encode_all(llava, [first, other]))
+    assert float((scored.token_logprobs[0] - scored.token_logprobs[1]).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+@torch.no_grad()
+def test_text_only_models(llama: LoadedModel, packed: bool) -> None:
+    questions = text_only()
+    wanted = [plain_logprobs(llama, question) for question in questions]
+    scored = score(llama, encode_all(llama, questions), packed=packed)
+    assert largest_difference(scored.token_logprobs, wanted) < TOLERANCE
+
+
+@torch.no_grad()
+def test_mask_and_padding(llava: LoadedModel) -> None:
+    encoded = encode_all(llava, one_image())
+    scored = score(llava, encoded)
+    assert scored.mask.sum(1).tolist() == [one.num_answer for one in encoded]
+    assert scored.mask.shape[1] == max(one.num_answer for one in encoded)
+    assert not scored.token_logprobs[~scored.mask].any()
+    assert scored.token_logprobs.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_greedy_is_true_only_for_the_most_likely_answer(llava: LoadedModel) -> None:
+    question = one_image()[0]
+    prompt = encode_prompt(llava, question.context, question.images)
+    inputs = llava.processor(text=question.context, images=list(question.images), return_tensors="pt")
+    best = llava.model.generate(**inputs, max_new_tokens=4, do_sample=False)[0, len(prompt.ids) :].tolist()
+    other = [*best[:-1], (best[-1] + 1) % 300]
+    from dataclasses import replace
+
+    greedy, not_greedy = (replace(prompt, ids=(*prompt.ids, *tail)) for tail in (best, other))
+    assert score(llava, [greedy, not_greedy]).is_greedy.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+@torch.no_grad()
+def test_logits_are_those_that_predict_the_answer(llava: LoadedModel, packed: bool) -> None:
+    questions = one_image()[:5]
+    scored = score(llava, encode_all(llava, questions), want_logits=True, packed=packed)
+    assert scored.logits is not None
+    for row, question in enumerate(questions):
+        inputs = llava.processor(
+            text=question.context + question.answer, images=list(question.images), return_tensors="pt"
+        )
+        num_answer = int(scored.mask[row].sum())
+        wanted = llava.model(**inputs).logits[0, -num_answer - 1 : -1]
+        torch.testing.assert_close(scored.logits[row, :num_answer], wanted, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+@torch.no_grad()
+def test_all_positions_cover_prompt_and_image(llava: LoadedModel, packed: bool) -> None:
+    questions = one_image()[:6] + several_images()
+    scored = score(llava, encode_all(llava, questions), positions="all", packed=packed)
+    for row, question in enumerate(questions):
+        inputs = llava.processor(
+            text=question.context + question.answer, images=list(question.images), return_tensors="pt"
+        )
+        ids, logprobs = inputs["input_ids"][0], llava.model(**inputs).logits[0].log_softmax(-1)
+        wanted = logprobs[:-1].gather(-1, ids[1:, None])[:, 0]
+        assert int(scored.mask[row].sum()) == len(ids) - 1
+        torch.testing.assert_close(scored.token_logprobs[row, : len(wanted)], wanted, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("max_tokens", [64, 200])
+@torch.no_grad()
+def test_several_passes_give_the_same(llava: LoadedModel, max_tokens: int) -> None:
+    encoded = encode_all(llava, one_image() + text_only())
+    whole, parts = score(llava, encoded), score(llava, encoded, max_tokens=max_tokens)
+    torch.testing.assert_close(parts.token_logprobs, whole.token_logprobs, atol=TOLERANCE, rtol=0)
+
+
+def gradients(loaded: LoadedModel, scored: Scored) -> dict[str, torch.Tensor]:
+    loaded.model.zero_grad()
+    (-scored.token_logprobs.sum() / scored.mask.sum()).backward()
+    return {name: weight.grad.clone() for name, weight in loaded.trainable().items() if weight.grad is not None}
+
+
+def test_gradients_of_packed_rows_equal_plain_ones(fresh_llava: LoadedModel) -> None:
+    loaded = set_trainable(fresh_llava, projector=True)
+    encoded = encode_all(loaded, one_image() + several_images() + text_only())
+    plain = gradients(loaded, score(loaded, encoded, packed=False))
+    packed = gradients(loaded, score(loaded, encoded, packed=True, features=FeatureCache()))
+    assert packed.keys() == plain.keys() == loaded.trainable().keys()
+    for name, wanted in plain.items():
+        assert float((packed[name] - wanted).norm() / wanted.norm()) < 1e-5, name
+
+
+def test_gradients_equal_those_of_a_plain_forward(fresh_llava: LoadedModel) -> None:
+    loaded = set_trainable(fresh_llava, projector=True)
+    questions = one_image(num_images=2)
+    packed = gradients(loaded, score(loaded, encode_all(loaded, questions)))
+    loaded.model.zero_grad()
+    torch.stack([-plain_logprobs(loaded, question).sum() for question in questions]).sum().backward()
+    num_tokens = sum(one.num_answer for one in encode_all(loaded, questions))
+    for name, weight in loaded.trainable().items():
+        assert weight.grad is not None
+        wanted = weight.grad / num_tokens
+        assert float((packed[name] - wanted).norm() / wanted.norm()) < 1e-5, name
+
+
+def test_logits_in_pieces_give_the_same_gradients(fresh_llava: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = set_trainable(fresh_llava)
+    encoded = encode_all(loaded, one_image())
+    whole = gradients(loaded, score(loaded, encoded))
+    monkeypatch.setattr("mmforget.model.scoring.MAX_LOGITS_BYTES", 4 * 400 * 7)
+    pieces = gradients(loaded, score(loaded, encoded))
+    for name, wanted in whole.items():
+        torch.testing.assert_close(pieces[name], wanted, atol=1e-6, rtol=1e-4)
+
+
+def test_checkpointed_layers_give_the_same_gradients(fresh_llava: LoadedModel) -> None:
+    loaded = set_trainable(fresh_llava)
+    loaded.model.train()
+    encoded = encode_all(loaded, one_image())
+    wanted = gradients(loaded, score(loaded, encoded))
+    loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    found = gradients(loaded, score(loaded, encoded))
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_eager_attention_packs_too(llava: LoadedModel) -> None:
+    eager = load_model(ModelSpec(llava.spec.pretrained, attn_implementation="eager"))
+    assert eager.family.packs(eager.core.config)
+    encoded = encode_all(llava, one_image())
+    found, wanted = score(eager, encoded), score(llava, encoded)
+    torch.testing.assert_close(found.token_logprobs, wanted.token_logprobs, atol=TOLERANCE, rtol=0)
+
+
+@torch.no_grad()
+def test_bfloat16_packs_without_nan(llava: LoadedModel) -> None:
+    half = load_model(ModelSpec(llava.spec.pretrained, dtype="bfloat16"))
+    encoded = encode_all(llava, one_image())
+    found, wanted = score(half, encoded), score(llava, encoded)
+    assert float((found.token_logprobs - wanted.token_logprobs).abs().mean()) < 0.1
+
+
+def test_nothing_to_score(llava: LoadedModel) -> None:
+    with pytest.raises(UserError, match="no question"):
+        score(llava, [])
+    with pytest.raises(UserError, match="none to score"):
+        score(llava, [encode_prompt(llava, "who?")])
+
+
+@torch.no_grad()
+def test_equal_sequences_in_one_row(llava: LoadedModel) -> None:
+    """A branch of which nothing is left behind the prefix takes its scores from the prefix."""
+    question = one_image()[0]
+    encoded = [encode(llava, question.context, question.answer, question.images) for _ in range(3)]
+    scored = score(llava, encoded)
+    assert largest_difference(scored.token_logprobs, [plain_logprobs(llava, question)] * 3) < TOLERANCE

@@ -1,0 +1,138 @@
+"""The run record as JSON: nothing lost, nothing unknown accepted, no NaN in a file."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from mmforget.errors import UserError
+from mmforget.results.codec import to_jsonable
+from mmforget.results.schema import (
+    AnswerExample,
+    BenchmarkUse,
+    Cost,
+    GateResult,
+    MethodUse,
+    MetricResult,
+    Provenance,
+    RunRecord,
+    SetUse,
+    Verdict,
+)
+from mmforget.types import Estimate
+
+PROVENANCE = Provenance(
+    "0.1.0", None, None, {"torch": "2"}, "3.11", "Linux", "cpu", 1, {"all": 0}, ("mmforget",), "2026", 1.5, 9
+)
+
+
+def full_record(**changes: Any) -> RunRecord:
+    fields: dict[str, Any] = {
+        "role": "unlearned",
+        "name": "npo",
+        "benchmark": BenchmarkUse("fiubench", "forget5", "clean"),
+        "method": MethodUse("npo", {"beta": 0.1, "targets": ["q", "v"]}, 3, "micro"),
+        "model_info": {"fingerprint": "ab", "quantisation": None},
+        "data": {"source": "synthetic", "notes": []},
+        "provenance": PROVENANCE,
+        "sets": {"forget": SetUse(3, 4, 1, "cd")},
+        "metrics": (
+            MetricResult("rouge_l", "forget", "paper", Estimate(0.5, 0.4, 0.6, 4, 1, False, reasons=("no text",))),
+        ),
+        "gate": GateResult("exact_match", "clean", "forget", 0.8, 0.5, 0.9, None, True),
+        "verdict": Verdict("forgotten", False, True, ("close",)),
+        "headline": {"overall": Estimate(0.7)},
+        "training": {"wall_s": 2.0},
+        "cost": Cost(1.0, 2, 3),
+        "references": {"target": "ef"},
+        "examples": (AnswerExample("Ann", "forget", "Who?", "ann.", "bob."),),
+        "files": {"samples_x.jsonl": "00"},
+    }
+    return RunRecord(**{**fields, **changes})
+
+
+def round_trip(record: RunRecord) -> RunRecord:
+    return RunRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False)), source="results.json")
+
+
+@pytest.mark.parametrize("record", [full_record(), full_record(method=None, gate=None, verdict=None, metrics=())])
+def test_a_record_survives_json(record: RunRecord) -> None:
+    assert round_trip(record) == record
+
+
+def test_nan_becomes_null_and_is_counted() -> None:
+    """Two numbers are not finite: the estimate's value and a training time. Both are null, and the count says two."""
+    metrics = (MetricResult("rouge_l", "forget", "paper", Estimate(math.nan)),)
+    document = full_record(metrics=metrics, training={"wall_s": math.inf}).to_json()
+    assert document["metrics"][0]["estimate"]["value"] is None
+    assert document["training"]["wall_s"] is None
+    assert document["num_nonfinite"] == 2
+    again = RunRecord.from_json(document, source="x")
+    assert again.num_nonfinite == 2
+    assert again.to_json()["num_nonfinite"] == 2
+
+
+def test_an_unbounded_range_is_no_fault_and_comes_back() -> None:
+    record = full_record(headline={"overall": Estimate(-3.0, range=(-math.inf, 0.0))})
+    assert record.to_json()["num_nonfinite"] == 0
+    assert round_trip(record) == record
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "message"),
+    [
+        ((), {"extra": 1}, "unknown extra"),
+        (("verdict",), {"colour": "red"}, "'verdict' are wrong: unknown colour"),
+        (("verdict",), {"status": "great"}, "'verdict.status' is 'great', expected one of 'reference'"),
+        (("benchmark",), {"name": 3}, "'benchmark.name' is 3, expected a str"),
+        (("cost",), {"num_tokens": 1.5}, "'cost.num_tokens' is 1.5, expected a int"),
+        (("cost",), {"num_tokens": True}, "'cost.num_tokens' is True"),
+        ((), {"metrics": {}}, "'metrics' is {}, expected a list"),
+        ((), {"sets": []}, "'sets' is [], expected an object"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_file(path: tuple[str, ...], change: dict[str, Any], message: str) -> None:
+    document = full_record().to_json()
+    place = document
+    for key in path:
+        place = place[key]
+    place.update(change)
+    with pytest.raises(UserError, match="results.json") as caught:
+        RunRecord.from_json(document, source="results.json")
+    assert message in str(caught.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    document = full_record().to_json()
+    del document["metrics"][0]["estimate"]["low"]
+    with pytest.raises(UserError, match=r"'metrics\.0\.estimate' are wrong: missing low"):
+        RunRecord.from_json(document, source="results.json")
+
+
+@pytest.mark.parametrize("version", [0, 99, None])
+def test_another_schema_version_is_refused(version: int | None) -> None:
+    document = {**full_record().to_json(), "schema_version": version}
+    with pytest.raises(UserError, match="schema_version"):
+        RunRecord.from_json(document, source="results.json")
+
+
+def test_metric_takes_the_profile_asked_for_and_never_a_control() -> None:
+    metrics = (
+        MetricResult("em", "forget", "clean", Estimate(0.1), control="blank_image"),
+        MetricResult("em", "forget", "paper", Estimate(0.2)),
+        MetricResult("em", "forget", "clean", Estimate(0.3)),
+    )
+    record = full_record(metrics=metrics)
+    assert record.metric("em", set="forget", profile="clean") == Estimate(0.3)
+    assert record.metric("em", set="forget") == Estimate(0.2)
+    assert record.metric("em", set="forget", control="blank_image") == Estimate(0.1)
+    assert record.metric("em", set="retain") is None
+
+
+def test_what_json_cannot_hold_is_refused_or_named() -> None:
+    assert to_jsonable({"a": object}, strict=False).value["a"].startswith("<class")
+    with pytest.raises(TypeError, match=r"a\.0: a object cannot be written"):
+        to_jsonable({"a": [object()]})

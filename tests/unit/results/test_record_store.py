@@ -1,0 +1,198 @@
+"""Records on disk: written whole or not at all, found again, and honest about damage."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from test_record_schema import full_record
+
+from mmforget.errors import BadData, UserError
+from mmforget.results import files, store
+from mmforget.results.samples import TOKENS_FILE, read_samples, write_samples
+from mmforget.types import Sample
+
+SAMPLES = [
+    Sample("t_gen", "forget", "gen", "a/0", "a", "Who?\u2028", "ann.", ("ann",), ("h", "p"), response="ann \ud83d\n"),
+    Sample("t_gen", "forget", "gen", "a/0", "a", "Who?", "ann.", response="", control="blank_image"),
+    Sample(
+        "t_prob",
+        "forget",
+        "prob",
+        "a/0",
+        "a",
+        "Who?",
+        "ann.",
+        token_logprobs={"perturbed/0": (-0.1, -1e-300), "answer": (0.1 + 0.2, -math.inf), "rephrased/0": ()},
+    ),
+]
+
+
+def test_samples_come_back_exactly(tmp_path: Path) -> None:
+    """A line separator, half a surrogate pair, minus infinity, an empty role and the order of roles all survive."""
+    written = write_samples(tmp_path, SAMPLES, model="npo")
+    assert set(written) == {"samples_t_gen.jsonl", "samples_t_prob.jsonl", TOKENS_FILE}
+    again = read_samples(tmp_path, files=written)
+    assert again == SAMPLES
+    assert list(again[2].token_logprobs) == ["perturbed/0", "answer", "rephrased/0"]
+
+
+def test_nan_logprobs_survive(tmp_path: Path) -> None:
+    sample = Sample("t", "forget", "prob", "a", "a", "?", "!", token_logprobs={"answer": (math.nan, -1.0)})
+    (again,) = read_samples(tmp_path, files=write_samples(tmp_path, [sample], model="m"))
+    assert math.isnan(again.token_logprobs["answer"][0])
+    assert again.token_logprobs["answer"][1] == -1.0
+
+
+def test_the_parquet_file_has_one_line_a_token(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    write_samples(tmp_path, SAMPLES, model="npo")
+    rows = parquet.read_table(tmp_path / TOKENS_FILE).to_pylist()
+    assert len(rows) == 4
+    assert rows[3] == {
+        "model": "npo",
+        "task": "t_prob",
+        "set": "forget",
+        "id": "a/0",
+        "control": None,
+        "role": "answer",
+        "position": 1,
+        "logprob": -math.inf,
+    }
+
+
+def test_two_samples_with_one_id_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="share the id a/0"):
+        write_samples(tmp_path, [SAMPLES[0], SAMPLES[0]], model="m")
+
+
+def test_task_names_with_odd_characters_stay_inside_the_folder(tmp_path: Path) -> None:
+    odd = [
+        Sample("../x:1", "s", "gen", "1", "a", "?", "!", response=""),
+        Sample("../x/1", "s", "gen", "1", "a", "?", "!", response="b"),
+    ]
+    written = write_samples(tmp_path, odd, model="m")
+    assert [path.parent for path in tmp_path.iterdir()] == [tmp_path]
+    assert read_samples(tmp_path, files=written) == odd
+
+
+def test_changed_missing_and_foreign_sample_files_are_noticed(tmp_path: Path) -> None:
+    written = write_samples(tmp_path, SAMPLES, model="m")
+    with pytest.raises(UserError, match="outside its folder"):
+        read_samples(tmp_path, files={"../other.jsonl": "00"})
+    (tmp_path / "samples_t_gen.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match="sha256 differs"):
+        read_samples(tmp_path, files=written)
+    (tmp_path / "samples_t_gen.jsonl").unlink()
+    with pytest.raises(UserError, match="missing"):
+        read_samples(tmp_path, files=written)
+
+
+def test_a_run_is_stored_and_found(tmp_path: Path) -> None:
+    path = store.write_run(
+        tmp_path / "npo",
+        full_record(files={}),
+        samples=SAMPLES,
+        lm_eval={"results": {"t_gen": {"rouge_l,none": math.nan, "alias": "t"}}, "versions": {"t_gen": 1.0}},
+        config={"tasks": ("fiubench",), "output_path": tmp_path},
+    )
+    document = json.loads(path.read_text())
+    assert list(document) == ["results", "versions", "unlearning"]
+    assert document["results"]["t_gen"] == {"rouge_l,none": None, "alias": "t"}
+    run = store.read_run(tmp_path / "npo")
+    assert run.record == full_record(files=run.record.files)
+    assert run.samples() == SAMPLES
+    assert run.lm_eval["versions"] == {"t_gen": 1.0}
+    assert (tmp_path / "npo" / "run.yaml").read_text() == f"tasks:\n- fiubench\noutput_path: {tmp_path}\n"
+    assert store.read_record(path) == run.record
+
+
+def test_the_newest_record_of_a_folder_counts(tmp_path: Path) -> None:
+    store.write_results(tmp_path, full_record(name="old"))
+    store.write_results(tmp_path, full_record(name="new"))
+    assert store.read_record(tmp_path).name == "new"
+    assert [run.record.name for run in store.find_records([tmp_path])] == ["new"]
+
+
+def test_records_are_collected_and_foreign_files_ignored(tmp_path: Path) -> None:
+    store.write_results(tmp_path / "b" / "deep", full_record(name="b"))
+    store.write_results(tmp_path / "a", full_record(name="a"))
+    (tmp_path / "a" / "results_9999.json").write_text('{"results": {}, "lm_eval_version": "0.4.13"}')
+    (tmp_path / "notes.json").write_text("not json")
+    found = store.find_records([tmp_path, tmp_path / "a"])
+    assert [run.record.name for run in found] == ["a", "b"]
+
+
+def test_every_damaged_record_is_named(tmp_path: Path) -> None:
+    store.write_results(tmp_path / "good", full_record())
+    cut = store.write_results(tmp_path / "cut", full_record())
+    cut.write_text(cut.read_text()[:-200])
+    old = store.write_results(tmp_path / "old", full_record())
+    old.write_text(old.read_text().replace('"schema_version": 1', '"schema_version": 0'))
+    with pytest.raises(BadData) as caught:
+        store.find_records([tmp_path])
+    assert len(caught.value.faults) == 2
+    assert str(cut) in str(caught.value)
+    assert str(old) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_a_folder_without_records_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=name):
+        store.find_records([tmp_path / name])
+
+
+def test_a_record_without_samples_says_so(tmp_path: Path) -> None:
+    store.write_results(tmp_path, full_record(files={}))
+    with pytest.raises(UserError, match="no samples were stored"):
+        store.read_run(tmp_path).samples()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "not writable"), (errno.EACCES, "not writable")]
+)
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    path = files.write_text(tmp_path / "x.json", "old")
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(UserError, match=words):
+        files.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_way_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="a file stands where a folder is needed"):
+        files.prepare_folder(tmp_path / "taken")
+    with pytest.raises(UserError, match="a file stands where a folder is needed"):
+        files.write_text(tmp_path / "taken" / "x.json", "")
+
+
+def test_a_killed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = files.write_text(tmp_path / "x.json", "old")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_safe_names() -> None:
+    assert store.safe_name("a/b c:d") == "a-b-c-d"
+    assert store.safe_name("../") == "run"
