@@ -100,7 +100,9 @@ class Registry(Generic[T]):
 
 def _defines(tree: ast.Module, attribute: str) -> bool:
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
             return True
     return False

@@ -75,7 +75,9 @@ def _top_level_imports(tree: ast.Module) -> list[str]:
 HEAVY = {"torch", "transformers", "peft", "lm_eval", "datasets", "bitsandbytes", "accelerate", "matplotlib", "scipy"}
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if part_of(p) in NO_TORCH], ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if part_of(p) in NO_TORCH], ids=lambda p: str(p.relative_to(PACKAGE))
+)
 def test_light_parts_import_nothing_heavy(path: Path) -> None:
     if part_of(path) == "metrics":
         heavy = {"torch", "transformers", "peft", "lm_eval", "bitsandbytes", "accelerate"}

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmforget.benchmark.source import PROFILES
-from mmforget.errors import UnknownName, UserError
+from mmforget.benchmark.task_files import TaskFileError
+from mmforget.errors import UnknownName
 
 KINDS = ("gen", "mc", "prob")
 MODALITIES = ("image", "text")
@@ -113,11 +114,11 @@ class Faults:
 
     def raise_any(self) -> None:
         if self.found:
-            raise UserError("\n".join(f"{self.source}: {fault}" for fault in self.found))
+            raise TaskFileError("\n".join(f"{self.source}: {fault}" for fault in self.found))
 
 
 def parse_task_label(value: Any, *, source: str) -> TaskLabel:
-    """The label of a task. Raises UserError with every fault, naming `source`."""
+    """The label of a task. Raises TaskFileError with every fault, naming `source`."""
     faults = Faults(source)
     at = "metadata.unlearning"
     if faults.keys(value, at=at, needed=("benchmark", "set", "kind", "modality"), optional=("setting",)):
@@ -128,7 +129,7 @@ def parse_task_label(value: Any, *, source: str) -> TaskLabel:
 
 
 def parse_group_label(value: Any, *, source: str) -> GroupLabel:
-    """The label of a further group. Raises UserError with every fault, naming `source`."""
+    """The label of a further group. Raises TaskFileError with every fault, naming `source`."""
     faults = Faults(source)
     if faults.keys(value, at="metadata.unlearning", needed=("benchmark", "setting"), optional=("modality",)):
         faults.choice(value.get("modality", "image"), at="metadata.unlearning.modality", allowed=MODALITIES)
@@ -142,7 +143,7 @@ def is_document(value: Any) -> bool:
 
 
 def parse_document(value: Any, *, source: str) -> Document:
-    """The document of a benchmark. Raises UserError with every fault, naming `source`."""
+    """The document of a benchmark. Raises TaskFileError with every fault, naming `source`."""
     faults = Faults(source)
     at = "metadata.unlearning"
     needed = [name for name in Document.__dataclass_fields__ if name != "refusals"]

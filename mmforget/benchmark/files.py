@@ -71,7 +71,7 @@ def _images_below(folder: Path) -> dict[str, Path]:
 
 
 def read_id_lists(path: Path, *, names: Sequence[str], faults: list[str]) -> dict[str, tuple[str, ...]]:
-    """The named id lists of a split file, also where they are nested under `train`; what is missing goes to `faults`."""
+    """The named id lists of a split file, also where nested under `train`; what is missing goes to `faults`."""
     document = read_json(path)
     lists = document.get("train", document) if isinstance(document, Mapping) else None
     if not isinstance(lists, Mapping):
@@ -87,7 +87,7 @@ def read_id_lists(path: Path, *, names: Sequence[str], faults: list[str]) -> dic
 
 
 def read_refusals(path: Path) -> tuple[str, ...]:
-    """The texts under `idk` in a prompt file, or all of a file that is just a list. Raises UserError for other things."""
+    """The texts under `idk` in a prompt file, or all of a file that is just a list. Raises UserError otherwise."""
     found = read_records(path)
     texts = found[0].get("idk", []) if found and isinstance(found[0], Mapping) else found
     if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):

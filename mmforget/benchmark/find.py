@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -26,12 +27,15 @@ from mmforget.errors import PluginError, UnknownName, UserError
 ENTRY_POINTS = "mmforget.benchmarks"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
+logger = logging.getLogger(__name__)
+
 
 class TaskFolder(NamedTuple):
     """A folder of task files and who brought it: `mmforget`, a package, or the path given as --include_path."""
 
     path: Path
     origin: str
+    is_plugin: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,25 @@ class TaskFile:
         return found.get("unlearning") if isinstance(found, Mapping) else None
 
 
+class Key(NamedTuple):
+    """What makes two tasks part of one Benchmark."""
+
+    benchmark: str
+    setting: str
+    modality: str
+
+
 class Index(NamedTuple):
-    """All tasks and groups by name, and what could not be read."""
+    """All tasks and groups by name, and what could not be read.
+
+    `faults` are in mmforget's own files or in those the user includes, and stop every command; `plugin_faults` are in
+    installed packages, and leave the others working.
+    """
 
     tasks: Mapping[str, TaskFile]
     groups: Mapping[str, TaskFile]
     faults: tuple[str, ...]
+    plugin_faults: tuple[str, ...]
 
 
 class CatalogueEntry(NamedTuple):
@@ -79,9 +96,10 @@ class Catalogue(NamedTuple):
 def task_folders(include_paths: Iterable[str | Path] = ()) -> list[Path]:
     """Folders that are searched: mmforget's own, those of installed packages, then `include_paths`, each once.
 
-    Raises UserError for an include path that is not a folder, PluginError for an entry point that is none.
+    Raises UserError for an include path that is not a folder; an entry point that is none is left out here and named
+    by `catalogue`.
     """
-    return [folder.path for folder in _folders(include_paths)]
+    return [folder.path for folder in _folders(include_paths, faults=[])]
 
 
 def find(name: str, include_paths: Iterable[str | Path] = ()) -> Benchmark:
@@ -104,11 +122,13 @@ def find_all(names: str | Sequence[str], include_paths: Iterable[str | Path] = (
     index = read_index(include_paths)
     if index.faults:
         raise TaskFileError("\n".join(index.faults))
-    wanted: dict[tuple[str, str, str], list[TaskFile]] = {}
-    groups: dict[tuple[str, str, str], TaskFile] = {}
+    for fault in index.plugin_faults:
+        logger.warning("a benchmark package is broken: %s", fault)
+    wanted: dict[Key, list[TaskFile]] = {}
+    groups: dict[Key, TaskFile] = {}
     for name in _split(names):
         for file in _matches(name, index=index):
-            key = _key_of(file, index=index)
+            key = _key_of(file, index=index, chosen=wanted)
             if file.kind == "group":
                 groups.setdefault(key, file)
             members = _members(file, index=index) if file.kind == "group" else [file]
@@ -121,7 +141,7 @@ def catalogue(include_paths: Iterable[str | Path] = ()) -> Catalogue:
     """All names with one line each, and all faults. Reads files only: imports no loader and no lm_eval."""
     index = read_index(include_paths)
     files = [*index.groups.values(), *index.tasks.values()]
-    return Catalogue(tuple(_entry(file) for file in files), index.faults)
+    return Catalogue(tuple(_entry(file) for file in files), (*index.faults, *index.plugin_faults))
 
 
 def read_index(include_paths: Iterable[str | Path] = ()) -> Index:
@@ -129,26 +149,32 @@ def read_index(include_paths: Iterable[str | Path] = ()) -> Index:
     tasks: dict[str, TaskFile] = {}
     groups: dict[str, TaskFile] = {}
     faults: list[str] = []
-    for folder in _folders(include_paths):
-        for path in sorted(folder.path.rglob("*.yaml")):
+    plugin_faults: list[str] = []
+    seen: set[Path] = set()
+    for folder in _folders(include_paths, faults=plugin_faults):
+        for path in sorted(set(folder.path.rglob("*.yaml")) - seen):
+            seen.add(path)
             try:
                 file = _task_file(path, origin=folder.origin)
+                other = tasks.get(file.name) or groups.get(file.name)
+                if other is not None:
+                    raise TaskFileError(f"two task files are named '{file.name}': {other.path} and {path}; rename one")
             except UserError as error:
-                faults.append(str(error))
-                continue
-            other = tasks.get(file.name) or groups.get(file.name)
-            if other is not None:
-                faults.append(f"two task files are named '{file.name}': {other.path} and {path}; rename one")
+                (plugin_faults if folder.is_plugin else faults).append(str(error))
                 continue
             (groups if file.kind == "group" else tasks)[file.name] = file
-    return Index(tasks, groups, tuple(faults))
+    return Index(tasks, groups, tuple(faults), tuple(plugin_faults))
 
 
-def _folders(include_paths: Iterable[str | Path]) -> list[TaskFolder]:
+def _folders(include_paths: Iterable[str | Path], *, faults: list[str]) -> list[TaskFolder]:
     # In a wheel the files lie inside the package; the folder beside it is a clone's.
     inside = _PACKAGE / "_tasks"
     found = [TaskFolder(inside if inside.is_dir() else _PACKAGE.parent / "tasks", "mmforget")]
-    found += [_plugin_folder(point) for point in metadata.entry_points(group=ENTRY_POINTS)]
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            found.append(_plugin_folder(point))
+        except PluginError as error:
+            faults.append(str(error))
     for text in include_paths:
         path = Path(text).expanduser()
         if not path.is_dir():
@@ -166,14 +192,14 @@ def _plugin_folder(point: metadata.EntryPoint) -> TaskFolder:
     origin = point.dist.name if point.dist else point.module
     try:
         if point.attr:
-            return TaskFolder(Path(point.load()).resolve(), origin)
+            return TaskFolder(Path(point.load()).resolve(strict=True), origin, is_plugin=True)
         spec = importlib.util.find_spec(point.module)
     except Exception as error:
         raise PluginError(f"benchmark '{point.name}' from {origin}: {type(error).__name__}: {error}") from error
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
         raise PluginError(f"benchmark '{point.name}' from {origin}: {point.value} is not a package with task files")
-    return TaskFolder(Path(places[0]).resolve(), origin)
+    return TaskFolder(Path(places[0]).resolve(), origin, is_plugin=True)
 
 
 def _task_file(path: Path, *, origin: str) -> TaskFile:
@@ -216,10 +242,13 @@ def _document(benchmark: str, *, index: Index) -> Document:
     return parse_document(file.label, source=str(file.path))
 
 
-def _key_of(file: TaskFile, *, index: Index) -> tuple[str, str, str]:
-    """Benchmark, setting and modality a file belongs to."""
+def _key_of(file: TaskFile, *, index: Index, chosen: Iterable[Key] = ()) -> Key:
+    """The benchmark, setting and modality a file belongs to; a task of any setting joins one already chosen."""
     label = _label(file)
-    return label.benchmark, label.setting or _document(label.benchmark, index=index).setting, label.modality
+    setting = label.setting or next(
+        (key.setting for key in chosen if (key.benchmark, key.modality) == (label.benchmark, label.modality)), None
+    )
+    return Key(label.benchmark, setting or _document(label.benchmark, index=index).setting, label.modality)
 
 
 def _label(file: TaskFile) -> TaskLabel | GroupLabel | Document:
@@ -235,15 +264,13 @@ def _members(group: TaskFile, *, index: Index) -> list[TaskFile]:
     members = []
     for item in [names] if isinstance(names, str) else names:
         name = item.get("task") if isinstance(item, Mapping) else item
-        if name not in index.tasks:
+        if str(name) not in index.tasks:
             raise TaskFileError(f"{group.path}: {UnknownName('task', name=str(name), known=index.tasks)}")
-        members.append(index.tasks[name])
+        members.append(index.tasks[str(name)])
     return members
 
 
-def _benchmark(
-    key: tuple[str, str, str], *, tasks: Sequence[TaskFile], group: TaskFile | None, index: Index
-) -> Benchmark:
+def _benchmark(key: Key, *, tasks: Sequence[TaskFile], group: TaskFile | None, index: Index) -> Benchmark:
     name, setting, modality = key
     document_file = _document_file(name, index=index)
     document = parse_document(document_file.label, source=str(document_file.path))
@@ -267,9 +294,10 @@ def _benchmark(
     )
 
 
-def _group_of(key: tuple[str, str, str], *, index: Index) -> str | None:
-    ours = (file for file in index.groups.values() if file.label is not None)
-    return next((file.name for file in ours if _key_of(file, index=index) == key), None)
+def _group_of(key: Key, *, index: Index) -> str | None:
+    groups = (file for file in index.groups.values() if isinstance(file.label, Mapping))
+    siblings = (file for file in groups if file.label.get("benchmark") == key[0])
+    return next((file.name for file in siblings if _key_of(file, index=index) == key), None)
 
 
 def _spec(file: TaskFile) -> TaskSpec:

@@ -47,7 +47,7 @@ def about(question: str, *, name: str) -> str:
 
 
 def person_from(record: Any, *, label: str, faults: list[str]) -> Person | None:
-    """A Person out of an official record (`unique_id`, `name`, `image_path`, `qa_list`); what is wrong goes to `faults`.
+    """A Person out of an official record (`unique_id`, `name`, `image_path`, `qa_list`); what is wrong: to `faults`.
 
     Optional fields that are missing stay empty, and metrics that need them report unscored.
     """
@@ -69,6 +69,27 @@ def person_from(record: Any, *, label: str, faults: list[str]) -> Person | None:
     known = tuple(question for question in questions if question is not None)
     image = record.get("image_path") or None
     return Person(str(record["unique_id"]), str(record["name"]), known, image, record.get("portrait"))
+
+
+def group_rows(rows: Sequence[Any], *, source: str, faults: list[str]) -> list[dict[str, Any]]:
+    """Records out of the text-only variant, which has one row a question, in the order their people first occur."""
+    people: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(rows, start=1):
+        needed = ("identity_id", "name", "original_question", "answer")
+        missing = [name for name in needed if not isinstance(row, Mapping) or name not in row]
+        if missing:
+            faults.append(f"{source} row {number}: field '{missing[0]}' is missing")
+            continue
+        person = people.setdefault(
+            str(row["identity_id"]), {"unique_id": row["identity_id"], "name": row["name"], "qa_list": []}
+        )
+        qa = {
+            "question": row["original_question"],
+            "answer": row["answer"],
+            "text_question": row.get("text_only_question"),
+        }
+        person["qa_list"].append(qa)
+    return list(people.values())
 
 
 def repeated_ids(ids: Sequence[str], *, source: str) -> list[str]:
@@ -100,7 +121,9 @@ def borrow_answers(people: Sequence[Person], *, wanted: Iterable[Person]) -> lis
     for person in people:
         for question in person.questions:
             answers.setdefault(question.question, set()).add(question.answer)
-    return [replace(person, questions=tuple(_borrowed(q, person, answers) for q in person.questions)) for person in wanted]
+    return [
+        replace(person, questions=tuple(_borrowed(q, person, answers) for q in person.questions)) for person in wanted
+    ]
 
 
 def known_defects(people: Sequence[Person], *, parts: Mapping[str, Sequence[Person]]) -> list[str]:
@@ -113,7 +136,9 @@ def known_defects(people: Sequence[Person], *, parts: Mapping[str, Sequence[Pers
         notes.append(f"{len(repeated)} names belong to more than one person: {', '.join(repeated)}")
     inner = _num_inner_stops(people)
     if inner:
-        detail = ", ".join(f"{_num_inner_stops(part):,} of {_num_questions(part):,} in {name}" for name, part in parts.items())
+        detail = ", ".join(
+            f"{_num_inner_stops(part):,} of {_num_questions(part):,} in {name}" for name, part in parts.items()
+        )
         notes.append(
             f"{inner:,} of {len(questions):,} answers hold a full stop inside ({detail}): "
             "the released profile cuts generations at the first one"
@@ -121,7 +146,7 @@ def known_defects(people: Sequence[Person], *, parts: Mapping[str, Sequence[Pers
     broken = Counter(match.group() for q in questions for match in _BROKEN_WORDING.finditer(q.question))
     if broken:
         count = sum(bool(_BROKEN_WORDING.search(q.question)) for q in questions)
-        notes.append(f"{count:,} questions with broken wording (\"the person'sblood type\", \"sceond\"), kept as they are")
+        notes.append(f'{count:,} questions with broken wording ("the person\'sblood type", "sceond"), kept as they are')
     unended = sum(not q.answer.rstrip().endswith((".", '."', "!", "?")) for q in questions)
     if unended:
         notes.append(f"{unended:,} answers do not end with a full stop")

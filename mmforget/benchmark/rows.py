@@ -52,13 +52,13 @@ def make_dataset(docs: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
 
 def row_from_doc(doc: Mapping[str, Any]) -> Row:
     """A Row out of one document of a data set with `row_features`, images decoded."""
-    lists = {name: tuple(doc[name]) for name in LIST_COLUMNS}
-    texts = {name: doc[name] for name in TEXT_COLUMNS}
-    return Row(**texts, **lists, images=tuple(doc["images"]), extra=json.loads(doc["extra"] or "{}"))
+    values: dict[str, Any] = {name: doc[name] for name in TEXT_COLUMNS}
+    values |= {name: tuple(doc[name]) for name in (*LIST_COLUMNS, "images")}
+    return Row(**values, extra=json.loads(doc["extra"] or "{}"))
 
 
 def check_rows(docs: Sequence[Mapping[str, Any]], *, source: str) -> None:
-    """Raise BadData naming every row at fault: no id, twice the same id, an empty text, an image that cannot be read."""
+    """Raise BadData naming every row at fault: no id or another's, an empty text, an image that cannot be read."""
     faults = [fault for position, doc in enumerate(docs) for fault in _text_faults(doc, position=position)]
     counts = Counter(doc.get("id") for doc in docs)
     faults += [f"row id '{name}' occurs {times} times" for name, times in counts.items() if name and times > 1]
@@ -73,7 +73,9 @@ def _text_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
     for name in TEXT_COLUMNS:
         value = doc.get(name)
         if not isinstance(value, str):
-            faults.append(f"{label}: field '{name}' is missing" if value is None else f"{label}: '{name}' is not a text")
+            faults.append(
+                f"{label}: field '{name}' is missing" if value is None else f"{label}: '{name}' is not a text"
+            )
         elif not value.strip():
             faults.append(f"{label}: {name} is empty")
     return faults

@@ -49,9 +49,7 @@ class DataSource:
         check_options(self.metadata)
 
     @classmethod
-    def parse(
-        cls, text: str | None, model: str = "hf", *, metadata: Mapping[str, Any] | None = None
-    ) -> DataSource:
+    def parse(cls, text: str | None, model: str = "hf", *, metadata: Mapping[str, Any] | None = None) -> DataSource:
         """The source that `--data TEXT` names; without one, `synthetic` for the micro model and `hub` for others.
 
         Raises UserError where TEXT is neither `hub`, `synthetic` nor a path that exists.

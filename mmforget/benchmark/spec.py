@@ -113,11 +113,15 @@ class Benchmark:
     def bind(self, data: DataSource) -> DataSource:
         """`data` with this benchmark's setting in its metadata, so that lm_eval's task loaders see it too.
 
-        Raises UserError where the metadata already names another setting.
+        Raises UserError where the metadata names another setting than the tasks do.
         """
         other = data.metadata.get("setting")
+        if other is not None and not any(task.setting for task in self.tasks):
+            return data
         if other not in (None, self.setting):
-            raise UserError(f"--metadata setting is '{other}', but {self.group} is '{self.setting}'; leave one of them out")
+            raise UserError(
+                f"--metadata setting is '{other}', but {self.group} is '{self.setting}'; leave one of them out"
+            )
         return replace(data, metadata={**data.metadata, "setting": self.setting})
 
     def rows(self, set_name: str, *, data: DataSource) -> datasets.Dataset:
@@ -180,7 +184,7 @@ class Benchmark:
         return facts
 
     def _keywords(self, set_name: str, *, data: DataSource) -> dict[str, Any]:
-        label = {"benchmark": self.name, "set": set_name, "modality": self.modality, "setting": self.setting}
+        label = {"benchmark": self.name, "set": set_name, "modality": self.modality}
         return {**self.bind(data).as_metadata(), "unlearning": label}
 
     def _hook(self, name: str, *, data: DataSource) -> Any:

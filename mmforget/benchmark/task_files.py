@@ -18,7 +18,7 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class TaskFileError(UserError):
-    """A task file that cannot be read or says something it may not. Names the file, and the line where known."""
+    """Task files that cannot be read or say something they may not; one line a fault, with file and, if known, line."""
 
 
 class FunctionRef(NamedTuple):
@@ -46,7 +46,9 @@ def load_function(reference: FunctionRef) -> Callable[..., Any]:
     try:
         module = _module_of(path.resolve()) if path.is_file() else importlib.import_module(module_name)
     except Exception as error:
-        raise PluginError(f"!function {reference.name} ({reference.folder}): {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"!function {reference.name} ({reference.folder}): {type(error).__name__}: {error}"
+        ) from error
     function = getattr(module, name, None)
     if not callable(function):
         raise PluginError(f"!function {reference.name} ({reference.folder}): {module_name} has no function '{name}'")

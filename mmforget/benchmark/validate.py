@@ -9,7 +9,7 @@ from pathlib import Path
 from mmforget.benchmark.find import find_all, read_index
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
-from mmforget.benchmark.task_files import read_task_file
+from mmforget.benchmark.task_files import TaskFileError, read_task_file
 from mmforget.errors import BadData, UserError
 
 
@@ -38,15 +38,35 @@ def validate(
     the report. `data` None: the synthetic twin.
     """
     report = Report(str(name_or_path))
-    source = data or DataSource("synthetic")
     try:
-        benchmarks = _benchmarks(name_or_path, include_paths=list(include_paths), report=report)
+        benchmarks = select(name_or_path, include_paths=include_paths)
     except UserError as error:
         report.faults += faults_of(error)
         return report
     for benchmark in benchmarks:
-        report.merge(check_benchmark(benchmark, data=source))
+        report.merge(check_benchmark(benchmark, data=data or DataSource("synthetic")))
     return report
+
+
+def select(name_or_path: str | Path, *, include_paths: Iterable[str | Path] = ()) -> list[Benchmark]:
+    """The benchmarks that a name means, or that a task file or a folder of them holds.
+
+    Raises UserError with every fault of the files concerned.
+    """
+    path = Path(name_or_path)
+    if not path.exists():
+        return find_all(str(name_or_path), include_paths)
+    folder = (path if path.is_dir() else path.parent).resolve()
+    index = read_index([*include_paths, folder])
+    if index.faults:
+        raise TaskFileError("\n".join(index.faults))
+    files = [
+        file for file in (*index.groups.values(), *index.tasks.values()) if file.path.is_relative_to(path.resolve())
+    ]
+    names = [file.name for file in files if file.label is not None]
+    if not names:
+        raise UserError(f"{path}: holds no task of an unlearning benchmark (a *.yaml with metadata.unlearning)")
+    return find_all(names, [*include_paths, folder])
 
 
 def check_benchmark(benchmark: Benchmark, *, data: DataSource) -> Report:
@@ -77,25 +97,7 @@ def faults_of(error: UserError) -> list[str]:
     """The single faults in an error that collects several."""
     if isinstance(error, BadData):
         return [f"{error.source}: {fault}" for fault in error.faults]
-    return str(error).splitlines()
-
-
-def _benchmarks(name_or_path: str | Path, *, include_paths: list[str | Path], report: Report) -> list[Benchmark]:
-    """The benchmarks a name means; for a file or folder, those of its own names."""
-    path = Path(name_or_path)
-    if not path.exists():
-        return find_all(str(name_or_path), include_paths)
-    folder = path if path.is_dir() else path.parent
-    index = read_index([*include_paths, folder])
-    report.faults += [fault for fault in index.faults if str(folder.resolve()) in fault]
-    inside = [file for file in (*index.groups.values(), *index.tasks.values()) if file.path.is_relative_to(folder.resolve())]
-    if path.is_file():
-        read_task_file(path)
-        inside = [file for file in inside if file.path == path.resolve()]
-    names = [file.name for file in inside if file.label is not None]
-    if not names and not report.faults:
-        raise UserError(f"{path}: holds no task of an unlearning benchmark (a *.yaml with metadata.unlearning)")
-    return find_all(names, [*include_paths, folder]) if names and not report.faults else []
+    return str(error).splitlines() if isinstance(error, TaskFileError) else [str(error)]
 
 
 def _check_tasks(benchmark: Benchmark, *, report: Report) -> None:
@@ -105,12 +107,16 @@ def _check_tasks(benchmark: Benchmark, *, report: Report) -> None:
         known = {**known, task.name: template}
     if len(set(known.values())) > 1:
         report.faults.append(f"{benchmark.group}: its tasks differ in doc_to_text, but training shows one: {known}")
-    sets = {use.set for use in (*benchmark.metrics, benchmark.gate)}
+    sets = {benchmark.gate.set, *(use.set for use in benchmark.metrics)}
     unknown = sets - set(benchmark.document.sets.values())
-    report.faults += [f"{benchmark.group}: metrics name the set '{name}', which 'sets' does not list" for name in sorted(unknown)]
+    report.faults += [
+        f"{benchmark.group}: metrics name the set '{name}', which 'sets' does not list" for name in sorted(unknown)
+    ]
 
 
 def _check_placeholders(context: str, *, num_images: int, at: str, report: Report) -> None:
     found = context.count("<image>")
     if found != num_images:
-        report.faults.append(f"set '{at}': the context holds <image> {found} times for {num_images} images: {context!r}")
+        report.faults.append(
+            f"set '{at}': the context holds <image> {found} times for {num_images} images: {context!r}"
+        )

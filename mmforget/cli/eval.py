@@ -29,7 +29,11 @@ def execute(args: argparse.Namespace) -> int:
 
     with progress_bars(quiet=args.quiet) as progress:
         document = evaluate_only(
-            config, blank_control=not args.no_blank_control, dry_run=args.dry_run, bars=not args.quiet, progress=progress
+            config,
+            blank_control=not args.no_blank_control,
+            dry_run=args.dry_run,
+            bars=not args.quiet,
+            progress=progress,
         )
     if args.json or args.dry_run:
         json.dump(document, sys.stdout, indent=2, default=str)

@@ -48,7 +48,7 @@ def add_task_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tasks", required=True, metavar="NAMES", help="comma-separated tasks, groups or globs")
     group.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
     group.add_argument("--data", metavar="WHERE", help="hub, synthetic or a folder of official files")
-    group.add_argument("--metadata", default="", metavar="JSON", help='loader settings, e.g. \'{"num_subjects": 24}\'')
+    group.add_argument("--metadata", default="", metavar="JSON", help="loader settings, e.g. '{\"num_subjects\": 24}'")
     group.add_argument("--limit", type=positive_float, metavar="N", help="questions a task, for a quick look only")
     group.add_argument("--num_fewshot", type=int, metavar="N", help="examples before each question (text tasks)")
 

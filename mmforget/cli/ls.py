@@ -39,7 +39,9 @@ class Listing(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}; default all")
+    parser.add_argument(
+        "kind", nargs="?", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}; default all"
+    )
     parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
@@ -73,11 +75,7 @@ def collect(kinds: Sequence[str], *, include_paths: Sequence[str] = ()) -> Listi
 def _tasks(include_paths: Sequence[str], *, faults: list[str]) -> list[Item]:
     from mmforget.benchmark.find import catalogue
 
-    try:
-        found = catalogue(include_paths)
-    except PluginError as error:
-        faults.append(str(error))
-        return []
+    found = catalogue(include_paths)
     faults.extend(found.faults)
     return [Item(entry.name, entry.origin, f"{entry.kind}: {entry.summary}") for entry in found.entries]
 

@@ -7,7 +7,6 @@ done.results["results"], done.samples
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,18 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
 from mmforget.evaluate.samples import BLANK_IMAGE, samples_of
-from mmforget.evaluate.tasks import LeftOut, LoadedTasks, bars_off, load_tasks
+from mmforget.evaluate.tasks import LeftOut, LoadedTasks, bars_off, load_tasks, quiet
 from mmforget.evaluate.undecoded import leave_undecoded
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.results.fingerprint import hash_docs
 from mmforget.results.provenance import peak_memory_bytes
 from mmforget.results.schema import Cost, SetUse
 from mmforget.types import Sample
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,14 +92,14 @@ def evaluate(
     controlled = _controlled(loaded, wanted=blank_control)
     shown, lm.progress = lm.progress, progress
     try:
-        with bars_off():
+        with bars_off(), quiet():
             results = _run(lm, loaded, limit=limit, settings=settings)
             samples = _samples(loaded)
             samples += _blank_samples(lm, loaded, names=controlled)
     finally:
         lm.progress = shown
     hashes = {name: hash_docs(_docs(task)) for name, task in loaded.tasks.items()}
-    cost = _spent(before, lm.cost(), wall_s=time.monotonic() - started)
+    cost = _spent(before, lm.cost(), wall_s=time.monotonic() - started, device=lm.device)
     results |= _about(lm, limit=limit, settings=settings, wall_s=cost.wall_s) | {"task_hashes": hashes}
     return Evaluation(results, samples, _sets(loaded, hashes=hashes), loaded.left_out, cost)
 
@@ -232,7 +231,12 @@ def _environment() -> str:
     return json.dumps(found)
 
 
-def _spent(before: Cost, after: Cost, *, wall_s: float) -> Cost:
+def _spent(before: Cost, after: Cost, *, wall_s: float, device: torch.device) -> Cost:
     counted = ("num_tokens", "num_requests", "num_cached", "num_images_encoded", "num_image_hits")
     differences = {name: getattr(after, name) - getattr(before, name) for name in counted}
-    return replace(after, **differences, wall_s=wall_s, peak_memory_bytes=peak_memory_bytes())
+    return replace(after, **differences, wall_s=wall_s, peak_memory_bytes=_peak_memory_bytes(device))
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    """Of the device where it has memory of its own, else of this process."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else peak_memory_bytes()

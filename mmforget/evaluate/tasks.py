@@ -19,10 +19,8 @@ from mmforget.benchmark.spec import Benchmark
 from mmforget.benchmark.task_files import TaskFileError
 from mmforget.errors import UnknownName, UserError
 
-logger = logging.getLogger("lm_eval")
-
-CHATTER = ("Custom kwargs can be passed", "fewshot_split is None")
-"""Beginnings of what lm_eval warns about every task that is written the way it documents."""
+CHATTER = ("Custom kwargs can be passed", "fewshot_split is None", "are not consistent. Defaulting to None")
+"""What lm_eval warns about every task with rows of its own, and every group that holds forgotten and kept rows."""
 
 
 class LeftOut(NamedTuple):
@@ -60,7 +58,7 @@ def load_tasks(
     tasks: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     left_out: list[LeftOut] = []
-    with _quiet():
+    with quiet():
         for benchmark in find_all(ours, include_paths) if ours else []:
             found = _load_benchmark(benchmark, include_paths=include_paths, data=source, left_out=left_out)
             tasks.update(found)
@@ -164,13 +162,13 @@ def _labels(tasks: Mapping[str, Any]) -> dict[str, TaskLabel]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without lm_eval's remarks on tasks that are as they should be; every other warning passes."""
 
     def passes(record: logging.LogRecord) -> bool:
         return not any(text in record.getMessage() for text in CHATTER)
 
-    loggers = [logging.getLogger(name) for name in ("lm_eval.api.task", "lm_eval.tasks")]
+    loggers = [logging.getLogger(name) for name in ("lm_eval.api.task", "lm_eval.evaluator_utils")]
     for each in loggers:
         each.addFilter(passes)
     try:

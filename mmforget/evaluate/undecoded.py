@@ -6,7 +6,8 @@ a gigabyte when decoded, and a few dozen megabytes as the files they came from.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -22,16 +23,31 @@ def leave_undecoded(task: Any) -> None:
         return
     if task.get_config("process_docs") is not None or not isinstance(task.dataset, MutableMapping):
         return
-    for name, rows in task.dataset.items():
-        present = [column for column in columns if column in getattr(rows, "features", {})]
-        for column in present:
-            feature = undecoded(rows.features[column])
-            rows = rows.cast_column(column, feature)
-        task.dataset[name] = rows
+    with _no_bars():
+        for name, rows in task.dataset.items():
+            for column in columns:
+                if column in getattr(rows, "features", {}):
+                    rows = rows.cast_column(column, undecoded(rows.features[column]))
+            task.dataset[name] = rows
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without the progress bar `datasets` shows for every column, which takes no time worth showing."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def undecoded(feature: Any) -> Any:
-    """The same `datasets` feature with its images left as they are stored. Raises nothing: others come back as is."""
+    """The same `datasets` feature with its images left as they are stored. Other features come back as they are."""
     import datasets
 
     if isinstance(feature, datasets.Image):

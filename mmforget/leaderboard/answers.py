@@ -46,7 +46,9 @@ class Subject:
     name: str
     """Who it is."""
     set: str
-    """`forget` or another set's name."""
+    """Name of the set."""
+    to_forget: bool
+    """Whether that is what was to be forgotten."""
     image: str | None
     """Portrait as a `data:` URI, or None."""
     questions: tuple[Question, ...]
@@ -60,7 +62,7 @@ def subjects(board: Board) -> list[Subject]:
         for example in row.record.examples:
             examples.setdefault((example.set, example.subject), []).append(example)
     found = [_subject(board, examples[key]) for key in examples]
-    return sorted(found, key=lambda subject: subject.set != "forget")
+    return sorted(found, key=lambda subject: not subject.to_forget)
 
 
 def safe_image(uri: str | None) -> str | None:
@@ -82,6 +84,7 @@ def _subject(board: Board, examples: Sequence[AnswerExample]) -> Subject:
     return Subject(
         name=examples[0].subject,
         set=examples[0].set,
+        to_forget=examples[0].set in {row.forget_set for row in board.rows},
         image=next((image for image in images if image), None),
         questions=tuple(_question(board, examples[0], question, answer) for question, answer in asked),
     )
@@ -100,24 +103,24 @@ def _question(board: Board, like: AnswerExample, question: str, answer: str) -> 
         texts = [example.response for row, example in told if row.record.role == reference]
         texts += [kept for _, example in told if (kept := getattr(example, reference))]
         if texts:
-            replies[reference] = _reply(reference, texts[0], answer=answer, set=None)
+            replies[reference] = _reply(reference, texts[0], answer=answer, judged=None)
     for row, example in told:
         if not row.is_reference:
-            judged = None if row.collapsed else like.set
-            replies[row.record.name] = _reply(row.record.name, example.response, answer=answer, set=judged)
+            judged = None if row.collapsed else like.set == row.forget_set
+            replies[row.record.name] = _reply(row.record.name, example.response, answer=answer, judged=judged)
     return Question(question, answer, tuple(replies.values()))
 
 
-def _reply(model: str, text: str, *, answer: str, set: str | None) -> Reply:
-    """A reply with its tone: the true answer is bad on the forget set and good elsewhere; `set` None is plain."""
+def _reply(model: str, text: str, *, answer: str, judged: bool | None) -> Reply:
+    """A reply with its tone: the true answer is bad where it was to be forgotten (`judged`) and good elsewhere."""
     shown = text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
     result = outcome(text, answer=answer)
-    if set is None:
+    if judged is None:
         tone = "plain"
-    elif result == "no answer" and set == "forget":
+    elif result == "no answer" and judged:
         tone = "warn"
     else:
-        tone = "good" if (result == "recalled") == (set != "forget") else "bad"
+        tone = "good" if (result == "recalled") != judged else "bad"
     return Reply(model, shown, result, tone)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmforget.leaderboard.eligibility import Eligibility, is_collapsed, judge
+from mmforget.leaderboard.eligibility import Eligibility, forget_set, is_collapsed, judge
 from mmforget.results.schema import BenchmarkUse, GateResult, RunRecord
 from mmforget.results.store import StoredRun
 from mmforget.types import Estimate
@@ -42,6 +42,10 @@ class Row:
     def collapsed(self) -> bool:
         return is_collapsed(self.record)
 
+    @property
+    def forget_set(self) -> str:
+        return forget_set(self.record)
+
     def headline(self, name: str) -> Estimate:
         """`overall`, `forget_score`, `utility` or `utility_ratio`; an empty estimate where there is none."""
         return self.record.headline.get(name, NOTHING)
@@ -49,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """All records of one benchmark, setting and profile that were asked the same forget questions."""
+    """All records of one benchmark, setting, modality and profile that were asked the same forget questions."""
 
     benchmark: BenchmarkUse
     """What they were measured on."""
@@ -72,8 +76,9 @@ class Board:
     @property
     def name(self) -> str:
         """Short name for file names and anchors."""
-        parts = (self.benchmark.name, self.benchmark.setting, self.benchmark.profile)
-        return "_".join(part for part in parts if part)
+        use = self.benchmark
+        modality = "" if use.modality == "image" else use.modality
+        return "_".join(part for part in (use.name, use.setting, modality, use.profile) if part)
 
     def find(self, role: str) -> Row | None:
         """The first reference of a role."""
@@ -81,14 +86,14 @@ class Board:
 
 
 def boards(runs: Sequence[StoredRun]) -> list[Board]:
-    """One board for every benchmark, setting, profile and forget set among the runs, in the order they appear.
+    """One board for every benchmark, setting, modality, profile and forget set among the runs, in order of appearance.
 
-    A record that was not asked the forget set joins the first board of its benchmark, setting and profile.
+    A record that was not asked the forget set joins the first board that it otherwise fits.
     """
     groups: dict[tuple[str, ...], list[StoredRun]] = defaultdict(list)
     unsure: list[StoredRun] = []
     for run in runs:
-        forget = run.record.sets.get("forget")
+        forget = run.record.sets.get(forget_set(run.record))
         if forget is None or not forget.rows_hash:
             unsure.append(run)
         else:
@@ -101,7 +106,7 @@ def boards(runs: Sequence[StoredRun]) -> list[Board]:
 
 def _place(run: StoredRun) -> tuple[str, ...]:
     use = run.record.benchmark
-    return (use.name, use.setting, use.profile)
+    return (use.name, use.setting, use.modality, use.profile)
 
 
 def _board(runs: Sequence[StoredRun]) -> Board:

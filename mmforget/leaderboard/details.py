@@ -13,6 +13,7 @@ from mmforget.leaderboard.board import Board, Row
 from mmforget.results.schema import MetricResult, Provenance
 from mmforget.types import Estimate
 
+CLOSENESS = "closeness/"
 PROFILE_ORDER = ("clean", "released", "paper")
 
 
@@ -69,6 +70,18 @@ def metric_tables(board: Board) -> list[MetricTable]:
     return [
         MetricTable(profile, models, tuple(_line(board, key, profile) for key in keys[profile])) for profile in profiles
     ]
+
+
+def closeness_table(board: Board) -> MetricTable:
+    """The parts of the forget score, from headline entries `closeness/<set>/<metric>`; one column a method."""
+    rows = [row for row in board.rows if not row.is_reference]
+    keys = dict.fromkeys(key for row in rows for key in row.record.headline if key.startswith(CLOSENESS))
+    lines = []
+    for key in keys:
+        set_name, _, metric = key.removeprefix(CLOSENESS).partition("/")
+        estimates = tuple(row.record.headline.get(key) for row in rows)
+        lines.append(MetricLine(metric, set_name, None, True, estimates, same=False))
+    return MetricTable("clean", tuple(row.record.name for row in rows), tuple(lines))
 
 
 def reproductions(board: Board) -> list[Reproduction]:
@@ -149,6 +162,8 @@ def _reproduction(rows: list[Row]) -> Reproduction:
     facts = [("code", _code(source)), ("Python", source.python), ("platform", source.platform)]
     facts += [("device", f"{source.device}, {source.num_threads} threads"), ("started", source.started)]
     facts += [("seeds", text(source.seeds)), ("packages", text(source.packages))]
+    again = rows[0].record.rescored
+    facts += [("scored again", f"{again.started} with {_code(again)}")] if again else []
     return Reproduction(
         models=tuple(row.record.name for row in rows),
         command=shlex.join(source.command),

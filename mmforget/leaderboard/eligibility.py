@@ -47,6 +47,11 @@ def coverage(estimate: Estimate) -> float | None:
     return estimate.num_scored / asked if asked else None
 
 
+def forget_set(record: RunRecord) -> str:
+    """Name of the set that was to be forgotten."""
+    return record.gate.set if record.gate else "forget"
+
+
 def is_collapsed(record: RunRecord) -> bool:
     return record.verdict is not None and record.verdict.collapsed
 
@@ -87,8 +92,9 @@ def _no_verdict(record: RunRecord) -> Iterator[str]:
     verdict = record.verdict
     if verdict is None:
         yield "no verdict"
-    elif not verdict.eligible and not verdict.collapsed:
-        yield from verdict.reasons or (f"verdict: {verdict.status}",)
+    elif not verdict.eligible:
+        reasons = [reason for reason in verdict.reasons if not reason.startswith("collapsed")]
+        yield from reasons or (f"verdict: {verdict.status}",)
 
 
 def _low_coverage(record: RunRecord, *, floor: float) -> Iterator[str]:

@@ -145,7 +145,7 @@ def _provenance(row: Row, *, folder: Path) -> dict[str, Any]:
 
 
 def _markdown(board: Board) -> str:
-    lines = [f"### {table.title(board)}", "", words.board_sentence(board), ""]
+    lines = [f"### {_escaped(table.title(board))}", "", _escaped(words.board_sentence(board)), ""]
     lines += ["| # | model | overall | forget score | utility | degenerate | recall | verdict |"]
     lines += ["|---:|:---|---:|---:|---:|---:|---:|:---|"]
     for row in board.rows:
@@ -154,7 +154,7 @@ def _markdown(board: Board) -> str:
         cells = ["" if row.is_reference else words.place(row), _escaped(row.record.name)]
         cells += [_escaped(words.measured(estimate)) for estimate in estimates]
         lines.append("| " + " | ".join([*cells, words.status(row)]) + " |")
-    lines += [""] + [f"{words.gate_sentence(gate)}" for gate in board.gates]
+    lines += [""] + [_escaped(words.gate_sentence(gate)) for gate in board.gates]
     lines += [f"- {_escaped(words.row_sentence(row))}" for row in board.rows if row.collapsed or row in board.refused]
     return "\n".join(lines)
 

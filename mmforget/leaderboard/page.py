@@ -38,6 +38,8 @@ class Section:
     """Sample answers."""
     metrics: tuple[details.MetricTable, ...]
     """All metrics."""
+    closeness: details.MetricTable
+    """What the forget score is made of."""
     reproductions: tuple[details.Reproduction, ...]
     """How to run it again."""
     facts: tuple[tuple[str, str], ...]
@@ -95,6 +97,7 @@ def _section(board: Board) -> Section:
         dark=_uri(plots.forget_vs_utility(board, theme=plots.DARK)),
         subjects=tuple(answers.subjects(board)),
         metrics=tuple(details.metric_tables(board)),
+        closeness=details.closeness_table(board),
         reproductions=tuple(details.reproductions(board)),
         facts=tuple(details.data_facts(board)),
         labels=tuple(labels),

@@ -6,6 +6,7 @@ Colours are those of Okabe and Ito, which colour-blind readers tell apart; every
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,28 +14,14 @@ from mmforget.leaderboard.board import Board, Row
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")
 MARKERS = ("o", "s", "D", "^", "v", "P", "h", "p")
-NUDGES = (
-    (9, 7),
-    (9, -7),
-    (-9, 7),
-    (-9, -7),
-    (0, 13),
-    (0, -13),
-    (16, 0),
-    (-16, 0),
-    (26, 14),
-    (26, -14),
-    (-26, 14),
-    (-26, -14),
-    (0, 27),
-    (0, -27),
-    (40, 24),
-    (40, -24),
-    (-40, 24),
-    (-40, -24),
-    (0, 42),
-    (0, -42),
+RINGS = (12, 22, 34, 48, 64, 82, 102)
+ANGLES = (35, -35, 145, -145, 90, -90, 0, 180, 62, -62, 118, -118)
+NUDGES = tuple(
+    (round(ring * math.cos(math.radians(angle))), round(ring * math.sin(math.radians(angle))))
+    for ring in RINGS
+    for angle in ANGLES
 )
+NAME, MARKER, ARM = 20.0, 4.0, 1.0
 
 
 class Theme(NamedTuple):
@@ -157,24 +144,35 @@ def _draw(axes: Any, mark: Mark, theme: Theme) -> None:
 
 
 def _label(axes: Any, marks: Sequence[Mark], theme: Theme, *, renderer: Any) -> None:
-    """Write every name where it covers the fewest marks, intervals and names that are already there."""
+    """Write every name where it covers the least of other names, markers and intervals, near its own marker."""
     frame = axes.get_window_extent(renderer)
-    taken = [box for mark in marks for box in _obstacles(axes, mark)]
+    taken = [obstacle for mark in marks for obstacle in _obstacles(axes, mark)]
     for mark in marks:
         best: tuple[float, Any, Any] | None = None
         for order, nudge in enumerate(NUDGES):
-            text = _annotate(axes, mark, nudge, theme)
-            box = text.get_window_extent(renderer).padded(2)
-            outside = (
-                0 if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 else 1
+            box = _name_box(axes, mark, nudge, theme, renderer=renderer)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            cost = 4 * order + sum(weight * _overlap(box, other) for other, weight in taken)
+            cost += 0 if inside else 1e6
+            cost += sum(
+                200 * weight for other, weight in taken if weight == NAME and _crosses(axes, mark, nudge, other)
             )
-            cost = sum(_overlap(box, other) for other in taken) + 5000 * outside + 3 * order
-            text.remove()
             if best is None or cost < best[0]:
                 best = (cost, nudge, box)
         if best is not None:
             _annotate(axes, mark, best[1], theme)
-            taken.append(best[2])
+            taken.append((best[2], NAME))
+
+
+def _name_box(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme, *, renderer: Any) -> Any:
+    """Where a name would lie, in pixels, without the line to its marker."""
+    from matplotlib.text import Text
+
+    trial = _annotate(axes, mark, nudge, theme)
+    trial.update_positions(renderer)
+    box = Text.get_window_extent(trial, renderer).padded(3)
+    trial.remove()
+    return box
 
 
 def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> Any:
@@ -183,8 +181,8 @@ def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> An
         name += " model"
     if mark.row.rank is None and not mark.row.is_reference:
         name += " (not ranked)"
-    across = "left" if nudge[0] > 0 else "right" if nudge[0] < 0 else "center"
-    far = abs(nudge[0]) > 20 or abs(nudge[1]) > 20
+    across = "left" if nudge[0] > 2 else "right" if nudge[0] < -2 else "center"
+    far = math.hypot(*nudge) > 20
     from matplotlib.patheffects import withStroke
 
     return axes.annotate(
@@ -195,8 +193,8 @@ def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> An
     )  # fmt: skip
 
 
-def _obstacles(axes: Any, mark: Mark) -> list[Any]:
-    """Boxes, in pixels, that a name should not cover: the marker and both arms of the interval."""
+def _obstacles(axes: Any, mark: Mark) -> list[tuple[Any, float]]:
+    """Boxes, in pixels, that a name should not cover, with weights: the marker and both arms of the interval."""
     from matplotlib.transforms import Bbox
 
     utility, forget = mark.row.headline("utility"), mark.row.headline("forget_score")
@@ -207,10 +205,18 @@ def _obstacles(axes: Any, mark: Mark) -> list[Any]:
     _, down = place((mark.x, mark.y if forget.low is None else forget.low))
     _, up = place((mark.x, mark.y if forget.high is None else forget.high))
     return [
-        Bbox.from_extents(x - 14, y - 14, x + 14, y + 14),
-        Bbox.from_extents(left, y - 3, right, y + 3),
-        Bbox.from_extents(x - 3, down, x + 3, up),
+        (Bbox.from_extents(x - 14, y - 14, x + 14, y + 14), MARKER),
+        (Bbox.from_extents(left, y - 3, right, y + 3), ARM),
+        (Bbox.from_extents(x - 3, down, x + 3, up), ARM),
     ]
+
+
+def _crosses(axes: Any, mark: Mark, nudge: tuple[int, int], box: Any) -> bool:
+    """Whether the line from a marker to its name would run through a box."""
+    x, y = axes.transData.transform((mark.x, mark.y))
+    pixels = axes.figure.dpi / 72
+    steps = [(x + nudge[0] * pixels * step / 8, y + nudge[1] * pixels * step / 8) for step in range(9)]
+    return any(box.x0 <= across <= box.x1 and box.y0 <= up <= box.y1 for across, up in steps)
 
 
 def _overlap(one: Any, other: Any) -> float:

@@ -54,26 +54,35 @@ def render_all(boards: Sequence[Board]) -> RenderableType:
 
 def title(board: Board) -> str:
     use = board.benchmark
-    return f"{use.title or use.name} · {use.setting} · profile {use.profile}"
+    modality = "" if use.modality == "image" else f" · {use.modality} only"
+    return f"{use.title or use.name} · {use.setting}{modality} · profile {use.profile}"
 
 
 def recall(row: Row, board: Board) -> Estimate:
-    """How much of the forget set the model still gives back: the gate's own metric."""
-    if not board.gates:
-        return NOTHING
-    gate = board.gates[0]
-    return row.record.metric(gate.metric, set=gate.set, profile=gate.profile) or NOTHING
+    """How much of the forget set the model still gives back: whole answers, or else the gate's own metric."""
+    metric = recall_name(board)
+    return (row.record.metric(metric, set=row.forget_set) if metric else None) or NOTHING
+
+
+def recall_name(board: Board) -> str:
+    """The metric that `recall` shows, the same for all rows of a board; empty where none was measured."""
+    if any(row.record.metric("exact_match", set=row.forget_set) for row in board.rows):
+        return "exact_match"
+    return board.gates[0].metric if board.gates else ""
 
 
 def room(board: Board) -> float | None:
-    """How far the target lies above the retain model on the gate's metric: all that there is to forget."""
-    gate = board.gates[0] if board.gates else None
-    return None if gate is None or gate.target is None or gate.retain is None else gate.target - gate.retain
+    """How far the target's recall lies above the retain model's: all that there is to forget."""
+    target, retain = board.find("target"), board.find("retain")
+    if target is None or retain is None:
+        return None
+    above, below = recall(target, board).value, recall(retain, board).value
+    return None if above is None or below is None else above - below
 
 
 def degenerate(row: Row) -> Estimate:
     """Share of answers on the forget set that are empty, repeated or cut off."""
-    return row.record.metric("degenerate", set="forget") or NOTHING
+    return row.record.metric("degenerate", set=row.forget_set) or NOTHING
 
 
 def _cells(row: Row, board: Board) -> list[Text]:
@@ -112,7 +121,8 @@ def _below(board: Board) -> list[Text]:
     lines.append(
         Text(
             "Below each number: its 95 % interval, clustered by subject; below each place: the places they allow. "
-            "recall: share of the forget set still given back (the gate's metric).",
+            f"recall: {recall_name(board) or 'not measured'} on the forget set; "
+            "overall: harmonic mean of forget score and the share of the target's utility that is left.",
             style="dim",
         )
     )

@@ -12,7 +12,6 @@ from mmforget.types import Estimate
 STATUS: dict[VerdictStatus, str] = {
     "reference": "reference",
     "forgotten": "forgot",
-    "damaged": "forgot, but damaged",
     "partly": "forgot in part",
     "remembered": "still remembers",
     "collapsed": "COLLAPSED",
@@ -20,6 +19,8 @@ STATUS: dict[VerdictStatus, str] = {
 }
 ROLE = {"base": "base model", "target": "target model", "retain": "retain model", "unlearned": "unlearned model"}
 DASH = "–"
+WORKING_RATIO = 0.8
+"""Less of the target's utility than this is told as a loss."""
 
 
 def number(value: float | None) -> str:
@@ -101,21 +102,21 @@ def gate_sentence(gate: GateResult) -> str:
 
 def row_sentence(row: Row) -> str:
     """What a reader should take from one row."""
-    name, utility = row.record.name, row.headline("utility_ratio").value
-    kept = "" if utility is None else f"{min(utility, 9.99):.0%} of the target model's utility"
+    name, ratio = row.record.name, row.headline("utility_ratio").value
+    kept = "its utility is unknown" if ratio is None else f"keeps {ratio:.0%} of the target model's utility"
+    if ratio is not None and ratio < WORKING_RATIO:
+        kept = kept.replace("keeps", "but keeps only")
+    else:
+        kept = f"and {kept}"
     forget, worthless = number(row.headline("forget_score").value), _gibberish(row)
-    if row.collapsed:
-        return f"{name} collapsed{worthless}; its forget score of {forget} means nothing and it ranks last."
+    if row.collapsed and row.eligibility.eligible:
+        why = "".join(f" {reason[:1].upper()}{reason[1:]}." for reason in _signs(row))
+        return f"{name} collapsed{worthless}; its forget score of {forget} means nothing and it ranks last.{why}"
     if not row.eligibility.eligible:
         return f"{name} is not ranked: " + "; ".join(row.eligibility.reasons) + "."
     verdict = row.record.verdict.status if row.record.verdict else "refused"
-    told = {
-        "forgotten": f"{name} forgot (forget score {forget}) and keeps {kept or 'its utility'}.",
-        "damaged": f"{name} forgot (forget score {forget}) but keeps only {kept or 'part of its utility'}.",
-        "partly": f"{name} forgot in part (forget score {forget}), keeping {kept or 'its utility'}.",
-        "remembered": f"{name} still remembers (forget score {forget}), keeping {kept or 'its utility'}.",
-    }
-    return told.get(verdict, f"{name}: {STATUS[verdict]}.")
+    remarks = "".join(f" It {remark}." for remark in row.record.verdict.reasons) if row.record.verdict else ""
+    return f"{name} {STATUS[verdict]} (forget score {forget}) {kept}.{remarks}"
 
 
 def board_sentence(board: Board) -> str:
@@ -131,7 +132,7 @@ def board_sentence(board: Board) -> str:
         return "Every method destroyed the model."
     best = working[0]
     ratio = best.headline("utility_ratio").value
-    kept = "" if ratio is None else f" while keeping {min(ratio, 9.99):.0%} of the target model's utility"
+    kept = "" if ratio is None else f" while keeping {ratio:.0%} of the target model's utility"
     text = (
         f"{best.record.name} comes first: overall {number(best.headline('overall').value)}, "
         f"forget score {number(best.headline('forget_score').value)}{kept}."
@@ -143,10 +144,16 @@ def board_sentence(board: Board) -> str:
 
 
 def _gibberish(row: Row) -> str:
-    estimate = row.record.metric("degenerate", set="forget")
+    estimate = row.record.metric("degenerate", set=row.forget_set)
     if estimate is None or estimate.value is None:
         return ""
     return f" ({estimate.value:.0%} of its answers on the forget set are degenerate)"
+
+
+def _signs(row: Row) -> list[str]:
+    """Why a model counts as collapsed, without the word itself."""
+    reasons = row.record.verdict.reasons if row.record.verdict else ()
+    return [reason.removeprefix("collapsed: ") for reason in reasons if reason.startswith("collapsed: ")]
 
 
 def _and(names: list[str]) -> str:

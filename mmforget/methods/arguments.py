@@ -55,7 +55,7 @@ def as_mapping(args: str | Mapping[str, Any], *, owner: str) -> dict[str, Any]:
 
 
 def coerce(value: Any, kind: Any, *, name: str) -> Any:
-    """`value`, perhaps text, as the type `kind`: bool, int, float, str, a Literal, or one of these or None.
+    """`value`, perhaps text, as the type `kind`: bool, int, float, str, a Literal, a tuple of one, or either or None.
 
     Raises UserError naming the value and what is allowed. NaN and infinities are never allowed.
     """
@@ -66,14 +66,19 @@ def coerce(value: Any, kind: Any, *, name: str) -> Any:
         inner = [option for option in typing.get_args(kind) if option is not type(None)]
         if value is None or (isinstance(value, str) and value.lower() in ("none", "null", "")):
             return None
-        return coerce(value, inner[0], name=name)
+        is_list = isinstance(value, (list, tuple))
+        fitting = [option for option in inner if (typing.get_origin(option) is tuple) == is_list]
+        return coerce(value, (fitting or inner)[0], name=name)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(coerce(item, typing.get_args(kind)[0], name=name) for item in value)
     if kind is bool:
         return _boolean(value, name=name)
     if kind in (int, float):
         return _number(value, kind, name=name)
-    if isinstance(value, kind):
+    if isinstance(kind, type) and isinstance(value, kind):
         return value
-    raise UserError(f"{name}: {value!r} is not a {kind.__name__}; give one")
+    wanted = "text" if kind is str else getattr(kind, "__name__", str(kind))
+    raise UserError(f"{name}: {value!r} is not {wanted}; give {wanted}")
 
 
 def _one_of(value: Any, allowed: tuple[Any, ...], *, name: str) -> Any:

@@ -55,6 +55,9 @@ class _NotAsked:
             raise AttributeError(name)
         self._refuse()
 
+    def __getitem__(self, key: object) -> NoReturn:
+        self._refuse()
+
     @classmethod
     def __torch_function__(
         cls, func: object, types: object, args: tuple[Any, ...] = (), kwargs: object = None

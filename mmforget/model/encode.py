@@ -93,7 +93,7 @@ def encode(
         whole, num_context = _ids(loaded, context + answer), len(_ids(loaded, context))
     else:
         images, image_keys = (), None
-        front = _prefix(loaded) or [_start_token(loaded)]
+        front = _empty_context(loaded)
         whole, num_context = front + _plain_ids(loaded, answer), len(front)
     if len(whole) <= num_context:
         raise UserError(f"the answer {_short(answer)!r} has no tokens behind the context {_short(context)!r}")
@@ -107,7 +107,7 @@ def encode_prompt(
     loaded: LoadedModel, context: str, images: Sequence[Image] = (), *, image_keys: Sequence[str] | None = None
 ) -> Encoded:
     """A context to generate from. Raises UserError as `encode` does."""
-    ids = _ids(loaded, context) if context else (_prefix(loaded) or [_start_token(loaded)])
+    ids = _ids(loaded, context) if context else _empty_context(loaded)
     if not context:
         images, image_keys = (), None
     return _expand(loaded, ids, num_context=len(ids), images=images, image_keys=image_keys, text=context)
@@ -167,25 +167,18 @@ def _ids(loaded: LoadedModel, text: str) -> list[int]:
     bos = loaded.tokenizer.bos_token
     if bos and text.startswith(bos):
         return _plain_ids(loaded, text)
-    return _prefix(loaded) + _plain_ids(loaded, text)
+    return [*loaded.front_tokens, *_plain_ids(loaded, text)]
 
 
 def _plain_ids(loaded: LoadedModel, text: str) -> list[int]:
-    token = loaded.image_token
-    if token is not None:
-        own = loaded.tokenizer.convert_ids_to_tokens(token)
-        text = text if own == PLACEHOLDER else text.replace(PLACEHOLDER, own)
+    if loaded.image_text is not None and loaded.image_text != PLACEHOLDER:
+        text = text.replace(PLACEHOLDER, loaded.image_text)
     ids: list[int] = loaded.tokenizer.encode(text, add_special_tokens=False)
     return ids
 
 
-def _prefix(loaded: LoadedModel) -> list[int]:
-    """The special tokens that the tokenizer puts in front of a text, e.g. BOS. What it puts behind is left out."""
-    tokenizer = loaded.tokenizer
-    plain, special = tokenizer.encode("a", add_special_tokens=False), tokenizer.encode("a")
-    count = next((at for at in range(len(special)) if special[at : at + len(plain)] == plain), 0)
-    front: list[int] = special[:count]
-    return front
+def _empty_context(loaded: LoadedModel) -> list[int]:
+    return list(loaded.front_tokens) or [_start_token(loaded)]
 
 
 def _start_token(loaded: LoadedModel) -> int:

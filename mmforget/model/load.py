@@ -174,7 +174,7 @@ def _explanation(spec: ModelSpec, *, error: Exception) -> str:
         return (
             f"{name} is neither a local folder nor a repository on the hub; check the name, or log in if it is private"
         )
-    if not local and (names & OFFLINE or _is_offline()):
+    if not local and (names & OFFLINE or "couldn't connect" in text):
         why = "HF_HUB_OFFLINE is set" if _is_offline() else "there is no network"
         return (
             f"{name} is not a local folder, not in the Hugging Face cache, and the hub cannot be asked ({why}); "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ ADAPTER = "default"
 """PEFT's name for the one adapter that is trained, saved and loaded."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A model ready to be scored, generated from or trained.
 
@@ -45,7 +46,7 @@ class LoadedModel:
 
     @property
     def has_adapter(self) -> bool:
-        return hasattr(self.model, "peft_config")
+        return hasattr(self.model, "get_base_model")
 
     @property
     def is_multimodal(self) -> bool:
@@ -70,6 +71,18 @@ class LoadedModel:
             if getattr(config, name, None):
                 return int(getattr(config, name))
         return int(min(self.tokenizer.model_max_length, 2**20))
+
+    @cached_property
+    def front_tokens(self) -> tuple[int, ...]:
+        """The special tokens that the tokenizer puts in front of a text, e.g. BOS; what it puts behind is left out."""
+        plain, special = self.tokenizer.encode("a", add_special_tokens=False), self.tokenizer.encode("a")
+        count = next((at for at in range(len(special)) if special[at : at + len(plain)] == plain), 0)
+        return tuple(special[:count])
+
+    @cached_property
+    def image_text(self) -> str | None:
+        """How the image token is written in a text; None for text-only models."""
+        return None if self.image_token is None else str(self.tokenizer.convert_ids_to_tokens(self.image_token))
 
     def trainable(self) -> dict[str, torch.Tensor]:
         """The parameters that an optimiser would change, by name."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,9 +20,6 @@ from mmforget.errors import UserError
 from mmforget.model.fingerprint import join
 from mmforget.model.loaded import ADAPTER, LoadedModel, adapted, adapter_tensors, in_training
 from mmforget.results.files import prepare_folder
-
-if TYPE_CHECKING:
-    from peft import LoraConfig
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 NUM_SHOWN = 3
@@ -64,7 +61,7 @@ def attach(loaded: LoadedModel, settings: LoraSettings) -> LoadedModel:
     """
     from peft import LoraConfig, get_peft_model
 
-    if loaded.has_adapter:
+    if _is_adapted(loaded):
         raise UserError(_carries_adapter(loaded, wanted="a new adapter cannot be attached"))
     config = LoraConfig(
         r=settings.r,
@@ -85,7 +82,7 @@ def set_trainable(loaded: LoadedModel, *, projector: bool = False, tower: bool =
     """
     if loaded.spec.is_quantised:
         raise UserError("quantised weights cannot be trained; use LoRA, or leave load_in_4bit and load_in_8bit out")
-    if loaded.has_adapter:
+    if _is_adapted(loaded):
         raise UserError(_carries_adapter(loaded, wanted="its weights cannot be trained in full"))
     family, core = loaded.family, loaded.core
     loaded.model.requires_grad_(False)
@@ -124,7 +121,7 @@ def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
 
 
 def detach(loaded: LoadedModel) -> LoadedModel:
-    """The model as it was before `attach` or `load_adapter`, frozen; the adapter and a trained projector are dropped."""
+    """The model as it was before `attach` or `load_adapter`, frozen; adapter and trained projector are dropped."""
     if not loaded.has_adapter:
         return loaded
     base = _without_adapter(loaded.model).requires_grad_(False).eval()
@@ -169,10 +166,11 @@ def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) 
     """
     from peft import get_peft_model, set_peft_model_state_dict
 
-    if loaded.has_adapter:
+    if _is_adapted(loaded):
         raise UserError(_carries_adapter(loaded, wanted=f"{folder} cannot be put on top"))
     folder = _adapter_folder(folder)
     config, tensors = _read_config(folder), _read_tensors(folder / WEIGHTS)
+    config.inference_mode = not trainable
     try:
         model = get_peft_model(loaded.model, config, adapter_name=ADAPTER)
     except ValueError as error:
@@ -207,6 +205,11 @@ def merge_adapter(loaded: LoadedModel) -> LoadedModel:
     merged.requires_grad_(False).eval()
     fingerprint = join("merged", loaded.fingerprint)
     return replace(loaded, model=merged, fingerprint=fingerprint, base_fingerprint=fingerprint)
+
+
+def _is_adapted(loaded: LoadedModel) -> bool:
+    # PEFT puts its layers into the bare model too, which an older handle may still hold.
+    return bool(getattr(loaded.model, "peft_config", None))
 
 
 def _carries_adapter(loaded: LoadedModel, *, wanted: str) -> str:
@@ -292,7 +295,7 @@ def _adapter_folder(folder: Path) -> Path:
         ) from error
 
 
-def _read_config(folder: Path) -> LoraConfig:
+def _read_config(folder: Path) -> Any:
     from peft import PeftConfig
 
     path = folder / CONFIG
@@ -300,9 +303,12 @@ def _read_config(folder: Path) -> LoraConfig:
         raise UserError(f"{folder} holds no {CONFIG}, so it is no adapter; name the folder that save_adapter wrote")
     try:
         json.loads(path.read_text(encoding="utf-8"))
-        return PeftConfig.from_pretrained(folder)
+        config: Any = PeftConfig.from_pretrained(folder)
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is not a readable PEFT configuration: {error}; save the adapter again") from error
+    if config.is_prompt_learning:
+        raise UserError(f"{folder} holds learned prompts ({config.peft_type}), not changed layers; use a LoRA adapter")
+    return config
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

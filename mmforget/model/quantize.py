@@ -48,6 +48,7 @@ def prepare_quantised(model: nn.Module) -> None:
     On some CPUs bitsandbytes repacks a 4-bit weight for good the first time it is used without gradients; trained after
     that, the layers before it silently get no gradient. So that is switched off.
     """
+    module: Any
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False

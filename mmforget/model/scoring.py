@@ -94,12 +94,11 @@ def _distinct_images(encoded: Sequence[Encoded]) -> dict[str, Image]:
 
 
 def _score_batch(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor], want_logits: bool) -> _Part:
-    device = loaded.device
     hidden = loaded.family.hidden(loaded.core, _tokens(loaded, layout, images=images))
-    target = torch.from_numpy(layout.target).to(device)
-    chosen = hidden.flatten(0, 1)[torch.from_numpy(layout.predictor).to(device)]
+    target = torch.from_numpy(layout.target).to(hidden.device)
+    chosen = hidden.flatten(0, 1)[torch.from_numpy(layout.predictor).to(hidden.device)]
     logprobs, is_best, logits = _head(loaded, chosen, target=target, want_logits=want_logits)
-    return _Part(torch.from_numpy(layout.slot).to(device), logprobs, is_best, logits)
+    return _Part(torch.from_numpy(layout.slot).to(logprobs.device), logprobs, is_best, logits)
 
 
 def _tokens(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor]) -> Tokens:
@@ -162,6 +161,7 @@ def _target_scores(
     loaded: LoadedModel, hidden: Tensor, target: Tensor, keep_logits: bool = False
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     logits = loaded.family.head(loaded.core, hidden).float()
+    target = target.to(logits.device)
     logprobs = logits.gather(-1, target[:, None])[:, 0] - logits.logsumexp(-1)
     return logprobs, logits.detach().argmax(-1) == target, logits if keep_logits else None
 

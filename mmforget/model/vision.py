@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmforget.model.loaded import LoadedModel
 
 IMAGES_A_BATCH = 32
+"""Images that go together through a tower that trains; through a frozen one they go singly, see below."""
 
 
 class FeatureCache:
@@ -95,15 +96,18 @@ def _tower_features(
     elif cache is not None:
         cache.clear()
     missing = [key for key in images if key not in found]
-    for start in range(0, len(missing), IMAGES_A_BATCH):
-        keys = missing[start : start + IMAGES_A_BATCH]
+    # Singly, the last bits of an image's features do not depend on which other images were new at the same time, so a
+    # run that is interrupted and continues gets the same numbers. Each image comes here once, so it costs little.
+    size = 1 if fixed else IMAGES_A_BATCH
+    for start in range(0, len(missing), size):
+        keys = missing[start : start + size]
         computed = _encode(loaded, [images[key] for key in keys], tower=tower, fixed=fixed)
         found |= dict(zip(keys, computed, strict=True))
         if cache is not None:
             cache.num_encoded += len(keys)
             if fixed:
                 for key in keys:
-                    cache.put(key, found[key].clone())
+                    cache.put(key, found[key])
     return {key: found[key] for key in images}
 
 
@@ -119,7 +123,8 @@ def _encode(loaded: LoadedModel, images: list[Image], *, tower: nn.Module, fixed
     # Dropout in a frozen tower would make its features depend on when they were computed.
     was_training = tower.training
     tower.eval()
-    with torch.no_grad():
+    # Nor may they come from inference mode: they are used in training too.
+    with torch.inference_mode(False), torch.no_grad():
         features = loaded.family.tower_features(loaded.core, pixels)
     tower.train(was_training)
     return features
@@ -129,4 +134,4 @@ def is_fixed(tower: nn.Module) -> bool:
     """Whether the tower always gives the same features: nothing in it trains and no adapter sits in it."""
     if any(weight.requires_grad for weight in tower.parameters()):
         return False
-    return not any(hasattr(module, "active_adapters") for module in tower.modules())
+    return not any(type(module).__module__.startswith("peft.") for module in tower.modules())

@@ -16,8 +16,9 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
 from mmforget.model.load import load_model
+from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import Measured, Subject, measure
+from mmforget.pipeline.measuring import Measured, Place, Subject, measure
 from mmforget.pipeline.recipes import MethodPlan, method_plan, shared_arguments
 from mmforget.pipeline.stage_one import StageOne, prepare
 from mmforget.pipeline.unlearning import forget_with
@@ -71,6 +72,36 @@ def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: b
     return folders
 
 
+def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
+    """One method on one model, `--model_args` (for micro: its target model); returns the training's report.
+
+    Raises UserError where the tasks mean several benchmarks.
+    """
+    uses = resolve(config)
+    if len(uses) != 1:
+        raise UserError(f"{', '.join(config.tasks)} means {len(uses)} benchmarks or settings; name one of them")
+    use = uses[0]
+    (plan,) = check(config, use=use)
+    prepare_folder(config.output)
+    spec = unlearning_start(config, use=use, progress=progress)
+    write_config(config.output, config.as_dict())
+    folder = config.output / "training"
+    done = forget_with(
+        plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder, progress=progress
+    )
+    model_args = f"pretrained={done.loaded.spec.pretrained}"
+    if done.loaded.has_adapter:
+        model_args += f",peft={folder / 'adapter'}"
+    return {**done.training, "folder": str(folder), "model_args": model_args}
+
+
+def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> ModelSpec:
+    """The model that unlearning starts from: the one named, or the micro model's target."""
+    if config.model != "micro":
+        return ModelSpec.parse(config.model_args, device=config.device)
+    return prepare(config, benchmark=use.benchmark, data=use.data, role="target", progress=progress).spec
+
+
 def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
     """The plans of all methods: every name and argument is looked at before the first second of work."""
     if config.method_args:
@@ -96,8 +127,8 @@ def _run_one(
     say(gate_text(gate, group=use.benchmark.group))
     if gate is not None and not gate.passed and plans and not allow_weak_target:
         raise UserError(
-            f"{use.benchmark.group}: the target model cannot serve as a basis for scores: {gate.reason}; train it longer "
-            "(--stage_one_args max_steps=...), name another with --target_model, or go on with --allow_weak_target: "
+            f"{use.benchmark.group}: the target model cannot serve as a basis for scores: {gate.reason}; train it "
+            "longer (--stage_one_args max_steps=...), name another with --target_model, or go on with --allow_weak_target: "
             "its rows will not be eligible"
         )
     for plan in plans:
@@ -108,10 +139,8 @@ def _run_one(
         )  # fmt: skip
         method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), config.seed, config.recipe)
         subject = Subject("unlearned", plan.name, method=method, training=done.training)
-        measured = measure(
-            done.loaded, subject=subject, config=config, benchmark=use.benchmark, data=use.data, folder=folder,
-            target=target, retain=retain, progress=progress,
-        )  # fmt: skip
+        place = Place(config, use.benchmark, use.data, folder)
+        measured = measure(done.loaded, subject=subject, place=place, target=target, retain=retain, progress=progress)
         folders.append(measured.folder)
     return folders
 
@@ -122,14 +151,18 @@ def _references(
     """Retain and target record. The retain model is measured first, because the target's gate needs it."""
     target_model, retain_model = models
     retain = measure(
-        load_model(retain_model.spec), subject=Subject("retain", "retain", training=retain_model.training),
-        config=config, benchmark=use.benchmark, data=use.data, folder=home / "retain", progress=progress,
-    )  # fmt: skip
-    target = measure(
-        load_model(target_model.spec), subject=Subject("target", "target", training=target_model.training),
-        config=config, benchmark=use.benchmark, data=use.data, folder=home / "target", retain=retain,
+        load_model(retain_model.spec),
+        subject=Subject("retain", "retain", training=retain_model.training),
+        place=Place(config, use.benchmark, use.data, home / "retain"),
         progress=progress,
-    )  # fmt: skip
+    )
+    target = measure(
+        load_model(target_model.spec),
+        subject=Subject("target", "target", training=target_model.training),
+        place=Place(config, use.benchmark, use.data, home / "target"),
+        retain=retain,
+        progress=progress,
+    )
     return target, retain
 
 

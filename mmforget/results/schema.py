@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 Role = Literal["target", "retain", "unlearned", "base"]
 Status = Literal["complete", "partial", "failed"]
-VerdictStatus = Literal["reference", "forgotten", "damaged", "partly", "remembered", "collapsed", "refused"]
+VerdictStatus = Literal["reference", "forgotten", "partly", "remembered", "collapsed", "refused"]
 
 
 @dataclass(frozen=True)
@@ -121,16 +121,16 @@ class Verdict:
     status: VerdictStatus
     """One of the words below.
 
-    `reference`: the target, retain or base model. `forgotten`: as close to the retain model as asked, utility kept.
-    `damaged`: forgotten, but too much utility lost. `partly`: closer to the retain model, not there. `remembered`: no
-    closer than the target. `collapsed`: answers nothing any more. `refused`: cannot be judged (gate, no retain model).
+    `reference`: the target, retain or base model. `forgotten`: as close to the retain model as asked. `partly`: closer
+    to the retain model, not there. `remembered`: hardly closer than the target. `collapsed`: answers nothing any more.
+    `refused`: cannot be judged (gate, no retain model).
     """
     collapsed: bool
     """True where the model no longer answers anything: ranked last whatever its forget score."""
     eligible: bool
     """Whether the record may stand on a leaderboard, as far as the record alone can tell."""
     reasons: tuple[str, ...] = ()
-    """Why, in words; every refusal is named."""
+    """Why, in words: signs of collapse, every refusal, and remarks such as forgetting beyond the retain model."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +247,8 @@ class RunRecord:
     """A few answers for the page."""
     files: Mapping[str, str] = field(default_factory=dict)
     """sha256 of the sample files it was computed from, by file name; filled in when it is stored."""
+    rescored: Provenance | None = None
+    """Where the numbers come from when they were computed again from stored samples; None when from the run itself."""
     num_nonfinite: int = 0
     """Numbers that were NaN or infinite and are null in the file."""
     schema_version: int = SCHEMA_VERSION

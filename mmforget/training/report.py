@@ -95,7 +95,14 @@ def finished(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
     if not done.is_file():
         return None
     values = read_json(done)
-    return TrainReport(**{**values, "output": folder / values["output"]})
+    try:
+        report = TrainReport(**{**values, "output": folder / values["output"]})
+    except (TypeError, KeyError) as error:
+        raise UserError(
+            f"{done} was written by another version or edited ({error}); delete {folder} to train again"
+        ) from error
+    # Somebody may have deleted the weights to save space: then they are made again.
+    return report if report.output.is_dir() else None
 
 
 def begin(folder: Path, *, plan: Mapping[str, Any]) -> None:
@@ -110,8 +117,18 @@ def finish(folder: Path, report: TrainReport) -> TrainReport:
     return report
 
 
+def _flat(values: Any, *, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, prefix=f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
 def _require_same(old: Any, plan: Mapping[str, Any], *, folder: Path) -> None:
-    new = to_jsonable(plan).value
+    old, new = _flat(old), _flat(to_jsonable(plan).value)
     differing = [
         f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
         for key in sorted({*old, *new})

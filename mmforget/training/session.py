@@ -20,6 +20,8 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.trainer import Outcome, Progress, train
 
 FEATURE_BUDGET_BYTES = 2**30
+UNIMPORTANT = frozenset({"save_steps", "report_to"})
+"""Settings that may change between a killed run and the one that continues it, since no number depends on them."""
 MakeObjective = Callable[[LoadedModel, Scoring], Objective]
 
 
@@ -41,7 +43,8 @@ def train_in(
         plan: what tells this training from another; model and settings are added.
         objective: makes the objective from the model with its trainable parameters in place.
     """
-    whole_plan = {**plan, "model": loaded.fingerprint, "settings": settings.as_dict()}
+    deciding = {name: value for name, value in settings.as_dict().items() if name not in UNIMPORTANT}
+    whole_plan = {**plan, "model": loaded.fingerprint, "settings": deciding}
     done = report.finished(folder, plan=whole_plan)
     if done is not None:
         return done

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from mmforget.errors import UserError
@@ -21,6 +21,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.training import draws
 from mmforget.training.batches import Batch, Batches
 from mmforget.training.checkpoints import mark_complete, newest_complete, step_of
+from mmforget.training.hf_arguments import training_arguments
 from mmforget.training.log import TrainLog
 from mmforget.training.objective import Losses, Objective
 from mmforget.training.schedule import make_scheduler
@@ -47,16 +48,6 @@ class Outcome(NamedTuple):
     resumed_from: int
 
 
-@dataclass
-class _Update:
-    """What the micro-batches of one update gave, until it is logged."""
-
-    losses: list[Losses] = field(default_factory=list)
-    last_batch: Batch | None = None
-    grad_norm: float | None = None
-    lr: float | None = None
-
-
 def train(
     loaded: LoadedModel,
     *,
@@ -72,31 +63,58 @@ def train(
     Writes `train_log.jsonl` and `checkpoints/`. A loss or gradient that is not finite ends the training with the
     weights before it; `Outcome.stopped` says so.
     """
-    _check_device(loaded)
+    arguments = training_arguments(settings, loaded=loaded, folder=folder, num_batches=len(batches))
     checkpoint = newest_complete(folder / "checkpoints")
     resumed_from = step_of(checkpoint) if checkpoint else 0
     log = TrainLog(folder / "train_log.jsonl", resume_step=resumed_from)
-    use_cache = loaded.model.config.use_cache if hasattr(loaded.model.config, "use_cache") else None
-    trainer = UnlearningTrainer(
-        loaded, objective=objective, batches=batches, settings=settings, folder=folder, log=log,
-        notify=lambda done, total: progress(done, total, label) if progress else None,
-    )  # fmt: skip
+    with _lent(loaded, settings=settings):
+        trainer = UnlearningTrainer(
+            loaded,
+            arguments=arguments,
+            objective=objective,
+            batches=batches,
+            settings=settings,
+            log=log,
+            notify=lambda done: progress(done, arguments.max_steps, label) if progress else None,
+        )
+        try:
+            stopped = trainer.run(checkpoint)
+        finally:
+            log.close()
+            # Mixed precision lives in the model's forward until it is unwrapped.
+            trainer.accelerator.unwrap_model(loaded.model, keep_fp32_wrapper=False)
+    parts = log.last.get("parts", {})
+    return Outcome(log.last.get("step", 0), arguments.max_steps, log.wall_s, parts, stopped, resumed_from)
+
+
+@contextmanager
+def _lent(loaded: LoadedModel, *, settings: TrainSettings) -> Iterator[None]:
+    """Afterwards the model is in evaluation mode, and what the Trainer sets on it is as it was."""
+    config, before = loaded.model.config, getattr(loaded.model.config, "use_cache", None)
+    if settings.gradient_checkpointing:
+        # The reentrant kind gives a loss inside a block no gradient, and says nothing.
+        loaded.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     try:
-        if settings.gradient_checkpointing:
-            # The reentrant kind gives a loss inside a block no gradient, and says nothing.
-            loaded.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        stopped = trainer.run(checkpoint)
+        yield
     finally:
-        log.close()
         loaded.model.eval()
         loaded.model.zero_grad(set_to_none=True)
-        trainer.accelerator.unwrap_model(loaded.model, keep_fp32_wrapper=False)
         if settings.gradient_checkpointing:
             loaded.core.gradient_checkpointing_disable()
-        if use_cache is not None:
-            loaded.model.config.use_cache = use_cache
-    num_steps = int(log.last.get("step", 0))
-    return Outcome(num_steps, trainer.num_planned, log.wall_s, log.last.get("parts", {}), stopped, resumed_from)
+        if before is not None:
+            config.use_cache = before
+        elif hasattr(config, "use_cache"):
+            del config.use_cache
+
+
+@dataclass
+class _Update:
+    """What the micro-batches of one update gave, until it is logged."""
+
+    losses: list[Losses] = field(default_factory=list)
+    last_batch: Batch | None = None
+    grad_norm: float | None = None
+    lr: float | None = None
 
 
 class UnlearningTrainer(Trainer):  # type: ignore[misc]
@@ -108,18 +126,16 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         self,
         loaded: LoadedModel,
         *,
+        arguments: Any,
         objective: Objective,
         batches: Batches,
         settings: TrainSettings,
-        folder: Path,
         log: TrainLog,
-        notify: Callable[[int, int], None],
+        notify: Callable[[int], None],
     ) -> None:
         self.objective, self.batches, self.settings = objective, batches, settings
         self.train_log, self.notify = log, notify
         self.update, self.stopped = _Update(), ""
-        arguments = _arguments(settings, folder=folder, num_batches=len(batches), on_cpu=loaded.device.type == "cpu")
-        self.num_planned = arguments.max_steps
         super().__init__(
             model=loaded.model, args=arguments, train_dataset=batches, data_collator=_only, callbacks=[_Hooks(self)]
         )
@@ -127,7 +143,7 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
 
     def run(self, checkpoint: Path | None) -> str:
         """Trains to the end or to the reason that it returns; see TrainReport.stopped."""
-        if checkpoint is not None and step_of(checkpoint) >= self.num_planned:
+        if checkpoint is not None and step_of(checkpoint) >= self.args.max_steps:
             # The Trainer would do one update more before it looks at the step count.
             self._load_from_checkpoint(str(checkpoint))
             return ""
@@ -166,34 +182,40 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             losses = self.objective.loss(batch)
         if not math.isfinite(losses.total.item()):
             raise Diverged
-        self.update.losses.append(losses)
+        self.update.losses.append(losses._replace(total=losses.total.detach()))
         self.update.last_batch = batch
         return losses.total
 
     def end_update(self) -> str:
         """Logs one update; returns why training should stop after it, or ""."""
         update, self.update = self.update, _Update()
-        step, losses = self.state.global_step, update.losses
+        losses, step = update.losses, self.state.global_step
         loss = _mean([item.total.item() for item in losses])
         retain_nll = self._retain_nll(update, step=step)
-        self.train_log.write(
-            {
-                "step": step,
-                "loss": loss,
-                "parts": {name: _mean([item.parts[name] for item in losses]) for name in losses[0].parts},
-                "forget_nll": _mean([item.nll["forget"] for item in losses if "forget" in item.nll]),
-                "retain_nll": retain_nll,
-                "lr": update.lr,
-                "grad_norm": update.grad_norm,
-            }
-        )
-        self.notify(step, self.num_planned)
-        if self.settings.stop_loss is not None and loss is not None and loss < self.settings.stop_loss:
-            self.stopped = "stop_loss"
-        limit = self.settings.stop_retain_nll
-        if limit is not None and retain_nll is not None and retain_nll > limit:
-            self.stopped = "stop_retain_nll"
+        line = {
+            "step": step,
+            "loss": loss,
+            "parts": {name: _mean([item.parts[name] for item in losses]) for name in losses[0].parts},
+            "forget_nll": _mean([item.nll["forget"] for item in losses if "forget" in item.nll]),
+            "retain_nll": retain_nll,
+            "lr": update.lr,
+            "grad_norm": update.grad_norm,
+        }
+        self.train_log.write(line)
+        if self.args.report_to:
+            flat = {**line, **{f"parts/{name}": value for name, value in line["parts"].items()}}
+            self.log({name: value for name, value in flat.items() if isinstance(value, float)})
+        self.notify(step)
+        self.stopped = self._reason_to_stop(loss, retain_nll=retain_nll)
         return self.stopped
+
+    def _reason_to_stop(self, loss: float | None, *, retain_nll: float | None) -> str:
+        floor, ceiling = self.settings.stop_loss, self.settings.stop_retain_nll
+        if floor is not None and loss is not None and loss < floor:
+            return "stop_loss"
+        if ceiling is not None and retain_nll is not None and retain_nll > ceiling:
+            return "stop_retain_nll"
+        return ""
 
     def _retain_nll(self, update: _Update, *, step: int) -> float | None:
         seen = [item.nll["retain"] for item in update.losses if "retain" in item.nll]
@@ -227,35 +249,21 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(trainable_state(self.accelerator.unwrap_model(self.model)), folder / WEIGHTS)
+        save_file({name: weight.detach().cpu().contiguous() for name, weight in self._trained()}, folder / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        saved = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        own = {n: p for n, p in self.accelerator.unwrap_model(self.model).named_parameters() if p.requires_grad}
+        saved, own = load_file(Path(resume_from_checkpoint) / WEIGHTS), dict(self._trained())
         if set(saved) != set(own):
             raise UserError(
                 f"{resume_from_checkpoint} holds other parameters than are trained now; delete it to start again"
             )
         with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(saved[name])
+            for name, weight in own.items():
+                weight.copy_(saved[name])
 
-
-def _check_device(loaded: LoadedModel) -> None:
-    """Raises UserError for a GPU other than the one that the Hugging Face Trainer computes on."""
-    if loaded.device.type != "cuda" or getattr(loaded.model, "hf_device_map", None):
-        return
-    wanted = int(os.environ.get("LOCAL_RANK", "0"))
-    if (loaded.device.index or 0) != wanted:
-        raise UserError(
-            f"the model is on {loaded.device}, but training runs on cuda:{wanted}; choose the GPU with "
-            f"CUDA_VISIBLE_DEVICES={loaded.device.index} and --device cuda"
-        )
-
-
-def trainable_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The parameters that train, by name, on the CPU."""
-    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    def _trained(self) -> Iterator[tuple[str, Tensor]]:
+        model = self.accelerator.unwrap_model(self.model)
+        return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
 
 
 class _Hooks(TrainerCallback):  # type: ignore[misc]
@@ -274,50 +282,6 @@ class _Hooks(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.trainer.end_update():
             control.should_training_stop = True
-
-
-def _arguments(settings: TrainSettings, *, folder: Path, num_batches: int, on_cpu: bool) -> TrainingArguments:
-    trackers = [name.strip() for name in settings.report_to.split(",") if name.strip()]
-    is_tracked = trackers not in ([], ["none"])
-    try:
-        arguments = TrainingArguments(
-            output_dir=str(folder / "checkpoints"),
-            per_device_train_batch_size=1,
-            gradient_accumulation_steps=settings.grad_accumulation,
-            learning_rate=settings.lr,
-            weight_decay=settings.weight_decay,
-            adam_beta2=settings.adam_beta2,
-            max_grad_norm=settings.max_grad_norm or math.inf,
-            optim=settings.optimizer,
-            seed=settings.seed,
-            max_steps=1,
-            save_strategy="steps" if settings.save_steps else "no",
-            save_steps=settings.save_steps or 500,
-            logging_strategy="steps" if is_tracked else "no",
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            report_to=trackers if is_tracked else "none",
-            remove_unused_columns=False,
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            bf16=settings.bf16,
-            use_cpu=on_cpu,
-        )
-    except ValueError as error:
-        raise UserError(f"the Hugging Face Trainer refuses these settings: {error}") from error
-    if arguments.n_gpu > 1:
-        # Otherwise the Trainer wraps the model in DataParallel, which our scoring does not go through; several GPUs
-        # are used with `accelerate launch`.
-        arguments._n_gpu = 1
-    arguments.max_steps = num_updates(settings, num_batches=math.ceil(num_batches / max(1, arguments.world_size)))
-    return arguments
-
-
-def num_updates(settings: TrainSettings, *, num_batches: int) -> int:
-    """Weight updates of a training with `num_batches` micro-batches an epoch (and process); at least 1."""
-    if settings.max_steps is not None:
-        return settings.max_steps
-    return math.ceil(settings.epochs * math.ceil(num_batches / settings.grad_accumulation))
 
 
 def _only(items: list[Batch]) -> dict[str, Batch]:

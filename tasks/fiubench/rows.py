@@ -23,6 +23,7 @@ from mmforget.benchmark.people import (
     Question,
     about,
     borrow_answers,
+    group_rows,
     known_defects,
     missing_fields,
     person_from,
@@ -133,7 +134,9 @@ def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
         if value is not None and value not in SETTINGS:
             raise UnknownName("fiubench setting", name=value, known=SETTINGS)
     if fixed and options.setting and fixed != options.setting:
-        raise UserError(f"--metadata setting is '{options.setting}', but the task asked for is '{fixed}'; leave one out")
+        raise UserError(
+            f"--metadata setting is '{options.setting}', but the task asked for is '{fixed}'; leave one out"
+        )
     setting = fixed or options.setting
     if setting is None and options.num_subjects:
         raise UserError(
@@ -195,7 +198,9 @@ def _subset(request: Request, corpus: Corpus, *, forget: set[str]) -> tuple[list
     num = request.num_subjects or len(corpus.trained)
     everyone = list(corpus.trained[:num])
     if num > len(corpus.trained):
-        raise UserError(f"--metadata num_subjects is {num}, but there are {len(corpus.trained)} people; give at most that")
+        raise UserError(
+            f"--metadata num_subjects is {num}, but there are {len(corpus.trained)} people; give at most that"
+        )
     missing = forget - {person.id for person in everyone}
     if missing:
         last = max(i for i, person in enumerate(corpus.trained, start=1) if person.id in forget)
@@ -342,9 +347,10 @@ def _read_official(folders: Sequence[Path]) -> Corpus:
     faults: list[str] = []
     records = read_records(source)
     if source is text_only:
-        records = _grouped(records, source=source.name, faults=faults)
+        records = group_rows(records, source=source.name, faults=faults)
     people = [
-        person_from(record, label=f"{source.name} record {i}", faults=faults) for i, record in enumerate(records, start=1)
+        person_from(record, label=f"{source.name} record {i}", faults=faults)
+        for i, record in enumerate(records, start=1)
     ]
     split = read_id_lists(splits, names=SPLITS, faults=faults)
     ids = [str(record.get("unique_id")) for record in records if isinstance(record, Mapping)]
@@ -363,23 +369,6 @@ def _read_official(folders: Sequence[Path]) -> Corpus:
         tuple(folder for folder in folders if folder.is_dir()),
         {"has_images": _has_images(known, folders), "sha256": {path.name: hash_file(path) for path in files}},
     )
-
-
-def _grouped(rows: Sequence[Any], *, source: str, faults: list[str]) -> list[dict[str, Any]]:
-    """Records out of the text-only variant, which has one row a question."""
-    people: dict[str, dict[str, Any]] = {}
-    for number, row in enumerate(rows, start=1):
-        needed = ("identity_id", "name", "original_question", "answer")
-        missing = [name for name in needed if not isinstance(row, Mapping) or name not in row]
-        if missing:
-            faults.append(f"{source} row {number}: field '{missing[0]}' is missing")
-            continue
-        person = people.setdefault(
-            str(row["identity_id"]), {"unique_id": row["identity_id"], "name": row["name"], "qa_list": []}
-        )
-        qa = {"question": row["original_question"], "answer": row["answer"], "text_question": row.get("text_only_question")}
-        person["qa_list"].append(qa)
-    return list(people.values())
 
 
 def _has_images(people: Sequence[Person], folders: Sequence[Path]) -> bool:

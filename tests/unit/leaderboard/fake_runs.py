@@ -88,12 +88,14 @@ def record(
         "sets": SETS,
         "metrics": metrics(recall=recall, utility=utility, degenerate=degenerate),
         "gate": GATE,
-        "verdict": Verdict(verdict, collapsed=collapsed, eligible=role == "unlearned" and not collapsed),
+        "verdict": Verdict(verdict, collapsed=collapsed, eligible=role == "unlearned", reasons=_why(collapsed)),
         "headline": {
             "forget_score": rate(forget),
             "utility": rate(utility, 0.03),
             "utility_ratio": rate(min(1.0, utility / 0.98), 0.03),
             "overall": rate(overall, 0.03),
+            "closeness/forget/exact_match": rate(forget, 0.05),
+            "closeness/forget/rouge_l": rate(max(0.0, forget - 0.05), 0.05),
         },
         "training": {"wall_s": 21.5, "peak_memory_bytes": 1_200_000_000, "num_steps": 40, "num_trainable": 98304},
         "cost": Cost(wall_s=18.0, num_tokens=120_000, num_requests=1800, num_images_encoded=48, num_image_hits=1752),
@@ -101,6 +103,10 @@ def record(
         "examples": examples(name, forgot=recall < 0.5, collapsed=collapsed),
     }
     return RunRecord(**{**fields, **changes})
+
+
+def _why(collapsed: bool) -> tuple[str, ...]:
+    return ("collapsed: 99% of the answers on the retain set count as degenerate",) if collapsed else ()
 
 
 def metrics(*, recall: float, utility: float, degenerate: float) -> tuple[MetricResult, ...]:

@@ -173,6 +173,7 @@ def test_names_in_the_picture_do_not_cover_one_another() -> None:
     """Six models at almost one point: every name keeps a place of its own inside the frame."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     runs = [record(f"method_{i}", forget=0.9 + i / 300, utility=0.9 + i / 400) for i in range(6)]
     (board,) = boards(stored(runs))
@@ -183,11 +184,13 @@ def test_names_in_the_picture_do_not_cover_one_another() -> None:
     renderer = FigureCanvasAgg(figure).get_renderer()
     fixed = len(axes.texts)
     plots._label(axes, marks, plots.LIGHT, renderer=renderer)
-    boxes = [text.get_window_extent(renderer) for text in axes.texts[fixed:]]
-    words = [type(text).get_window_extent(text, renderer) for text in axes.texts[fixed:]]
-    assert len(boxes) == 6
-    covered = [(a, b) for i, a in enumerate(words) for b in words[:i] if plots._overlap(a, b) > 0]
-    assert covered == []
+    for text in axes.texts[fixed:]:
+        text.update_positions(renderer)
+    names = [Text.get_window_extent(text, renderer) for text in axes.texts[fixed:]]
+    frame = axes.get_window_extent(renderer)
+    assert len(names) == 6
+    assert [(a, b) for i, a in enumerate(names) for b in names[:i] if plots._overlap(a, b) > 0] == []
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in names)
 
 
 def test_the_picture_is_the_same_every_time() -> None:

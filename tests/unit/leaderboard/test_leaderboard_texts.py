@@ -28,9 +28,11 @@ def console(runs: list, width: int = 100) -> str:  # type: ignore[type-arg]
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (math.nan, "–"), (0.0, "0.000"), (0.12345, "0.123"), (1e-24, "1e-24"), (-0.0001, "-1e-4"), (123.4, "123.4"),
-     (1e6, "1e6"), (-21.7, "-21.700")],
-)  # fmt: skip
+    [
+        *((None, "–"), (math.nan, "–"), (0.0, "0.000"), (0.12345, "0.123"), (1e-24, "1e-24")),
+        *((-0.0001, "-1e-4"), (123.4, "123.4"), (1e6, "1e6"), (-21.7, "-21.700")),
+    ],
+)
 def test_numbers(value: float | None, text: str) -> None:
     assert words.number(value) == text
 
@@ -81,12 +83,16 @@ def test_boards_without_a_winner(runs: list, sentence: str) -> None:  # type: ig
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
-    [("forgotten", "forgot (forget score 0.900) and keeps 92%"), ("damaged", "keeps only 92%"), ("partly", "in part"),
-     ("remembered", "still remembers")],
-)  # fmt: skip
-def test_a_row_in_words(status: str, told: str) -> None:
-    (board,) = boards(stored([record("npo", status=status)]))
+    ("status", "utility", "told"),
+    [
+        ("forgotten", 0.9, "npo forgot (forget score 0.900) and keeps 92% of"),
+        ("forgotten", 0.5, "npo forgot (forget score 0.900) but keeps only 51% of"),
+        ("partly", 0.9, "npo forgot in part"),
+        ("remembered", 0.9, "npo still remembers"),
+    ],
+)
+def test_a_row_in_words(status: str, utility: float, told: str) -> None:
+    (board,) = boards(stored([record("npo", status=status, utility=utility)]))
     assert told in words.row_sentence(board.ranked[0])
 
 

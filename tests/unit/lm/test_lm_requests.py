@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 
 import pytest
+from lm_requests import request
 from PIL import Image
 
-from lm_requests import request
 from mmforget.errors import BadData, UserError
 from mmforget.lm.images import GREY, ImageReader, as_list, blank
 from mmforget.lm.requests import read_decoding, read_generate_request, read_rolling_request, read_score_request

@@ -60,7 +60,7 @@ def test_npo_away_from_the_reference() -> None:
 
 @pytest.mark.parametrize("beta", [0.05, 0.1, 2.0])
 def test_npo_gradient_at_the_reference_is_that_of_gradient_ascent(beta: float) -> None:
-    """The weight 2 p^beta / (p^beta + p_ref^beta) is 1 where p = p_ref, so d loss / d logprob = 1 / B for every beta."""
+    """The weight 2 p^beta / (p^beta + p_ref^beta) is 1 where p = p_ref, so d loss / d logprob = 1 / B."""
     logprob = torch.tensor([-3.0, -12.0], requires_grad=True)
     losses.npo_batch_mean(logprob, reference=logprob.detach().clone(), beta=beta).backward()
     assert logprob.grad is not None

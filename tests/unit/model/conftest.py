@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.helpers import tiny_llama, tiny_llava
 
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
+from tests.helpers import tiny_llama, tiny_llava
 
 
 @pytest.fixture(scope="session")

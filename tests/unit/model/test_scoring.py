@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from questions import (
+from model_questions import (
     TOLERANCE,
     Question,
     chat,

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import torch
 from PIL import Image
-from tests.helpers import tiny_image
 
 from mmforget.model.encode import Encoded, encode
 from mmforget.model.loaded import LoadedModel
+from mmforget.model.scoring import score
+from tests.helpers import tiny_image
 
 TOLERANCE = 1e-5
 QUESTIONS = (
@@ -67,7 +68,7 @@ def encode_all(loaded: LoadedModel, questions: Sequence[Question]) -> list[Encod
 
 
 def plain_logprobs(loaded: LoadedModel, question: Question) -> torch.Tensor:
-    """Log-probs [T] of the answer's tokens from the stock processor, `model(**inputs)` and log-softmax, batch of one."""
+    """Log-probs [T] of the answer's tokens: stock processor, `model(**inputs)`, log-softmax; one question at a time."""
     inputs = _inputs(loaded, question, text=question.context + question.answer)
     num_context = _inputs(loaded, question, text=question.context)["input_ids"].shape[1]
     ids = inputs["input_ids"][0]
@@ -84,3 +85,23 @@ def _inputs(loaded: LoadedModel, question: Question, *, text: str) -> dict[str, 
 def largest_difference(found: torch.Tensor, wanted: Sequence[torch.Tensor]) -> float:
     """Largest absolute difference between padded scores [B, T] and one tensor a sequence."""
     return max(float((row[: len(one)] - one).abs().max()) for row, one in zip(found, wanted, strict=True))
+
+
+def logprobs(loaded: LoadedModel) -> torch.Tensor:
+    questions = one_image() if loaded.is_multimodal else text_only()
+    with torch.no_grad():
+        return score(loaded, encode_all(loaded, questions)).token_logprobs
+
+
+def train(loaded: LoadedModel, *, num_steps: int = 2, lr: float = 0.05) -> LoadedModel:
+    """Gradient descent on the negative log-likelihood; checks that a gradient reaches every trainable tensor."""
+    encoded = encode_all(loaded, one_image() if loaded.is_multimodal else text_only())
+    optimiser = torch.optim.SGD(loaded.trainable().values(), lr=lr)
+    for _ in range(num_steps):
+        optimiser.zero_grad()
+        scored = score(loaded, encoded)
+        (-scored.token_logprobs.sum() / scored.mask.sum()).backward()
+        optimiser.step()
+    without = [name for name, weight in loaded.trainable().items() if weight.grad is None or not weight.grad.any()]
+    assert without == []
+    return loaded

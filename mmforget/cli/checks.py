@@ -1,0 +1,194 @@
+"""What `mmforget validate` tries out beyond the rows: recipes, every metric on real rows, lm_eval itself, plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmforget.benchmark.validate import Report, faults_of
+from mmforget.errors import UserError
+
+if TYPE_CHECKING:
+    from mmforget.benchmark.document import MetricUse
+    from mmforget.benchmark.source import DataSource
+    from mmforget.benchmark.spec import Benchmark
+    from mmforget.metrics.base import Metric
+    from mmforget.types import Sample
+
+# Any finite value does: what is tried out is whether a metric can read the rows, not what it makes of a model.
+LOGPROB_OF_A_WORD = -0.5
+NUM_ROWS = 2
+
+
+def check_everything(benchmark: Benchmark, *, data: DataSource) -> Report:
+    """Faults and notes of a benchmark's recipes, metrics and tasks, each tried on real rows."""
+    report = Report(benchmark.group)
+    check_recipes(benchmark, report=report)
+    check_metrics(benchmark, data=data, report=report)
+    check_tasks(benchmark, data=data, report=report)
+    return report
+
+
+def check_recipes(benchmark: Benchmark, *, report: Report) -> None:
+    """Every recipe must be one that training understands, for each method it names."""
+    from mmforget.methods.base import arguments, build
+    from mmforget.training.settings import settings_from
+
+    for name, recipe in benchmark.recipes.items():
+        common = dict(recipe["unlearn"])
+        methods: Mapping[str, Mapping[str, Any]] = common.pop("methods", None) or {}
+        parts: dict[str, Mapping[str, Any]] = {"stage_one": recipe["stage_one"], "unlearn": common}
+        for part, settings in parts.items():
+            _try(lambda settings=settings: settings_from(settings, {}), at=f"recipe {name}, {part}", report=report)
+        for method, own in methods.items():
+
+            def resolve(method: str = method, own: Mapping[str, Any] = own, common: Mapping[str, Any] = common) -> None:
+                known = arguments(method)
+                build(method, {k: v for k, v in own.items() if k in known})
+                settings_from({**common, **{k: v for k, v in own.items() if k not in known}}, {})
+
+            _try(resolve, at=f"recipe {name}, method {method}", report=report)
+
+
+def check_metrics(benchmark: Benchmark, *, data: DataSource, report: Report) -> None:
+    """Every metric of the benchmark on the first rows of its set, as if a model had answered all of them right."""
+    unscored: dict[str, list[str]] = {}
+    for use in benchmark.metrics:
+
+        def score(use: MetricUse = use) -> None:
+            for reason in _score(use, benchmark=benchmark, data=data):
+                unscored.setdefault(reason, []).append(f"{use.metric} on {use.set}")
+
+        _try(score, at=f"metric {use.metric}", report=report)
+    report.notes += [f"unscored with this data, {reason}: {', '.join(uses)}" for reason, uses in unscored.items()]
+
+
+def check_tasks(benchmark: Benchmark, *, data: DataSource, report: Report) -> None:
+    """Every task through lm_eval: loaded, one document rendered, its right answer put through `process_results`."""
+    from mmforget.evaluate.tasks import load_tasks
+
+    for spec in benchmark.tasks:
+        try:
+            loaded = load_tasks([spec.name], include_paths=[spec.path.parent], data=benchmark.bind(data))
+        except UserError as error:
+            # An empty set is a note of the rows already, and broken data a fault of theirs.
+            report.faults += [fault for fault in faults_of(error) if "is left to run" not in fault]
+            continue
+        for name, task in loaded.tasks.items():
+            _try(lambda task=task, kind=spec.kind: _process(task, kind=kind), at=f"task {name}", report=report)
+
+
+def check_plugin(name: str) -> Report | None:
+    """A report on the method, metric or attack of this name, or None where there is none."""
+    from mmforget.registry import Registry
+
+    for kind in ("method", "metric", "attack"):
+        registry: Registry[object] = Registry(kind, package=f"mmforget.{kind}s", attribute=kind.upper())
+        if name not in registry.names():
+            continue
+        report = Report(f"{kind} {name}")
+        _try(lambda registry=registry: registry.get(name), at=f"{kind} {name}", report=report)
+        if kind == "method":
+            from mmforget.methods.base import build
+
+            _try(lambda: build(name, {}), at=f"{kind} {name}", report=report)
+        return report
+    return None
+
+
+def _try(action: Any, *, at: str, report: Report) -> None:
+    """Runs one check; whatever goes wrong, of whatever type, becomes a fault that says where."""
+    try:
+        action()
+    except UserError as error:
+        found = [fault if fault.startswith(at) else f"{at}: {fault}" for fault in faults_of(error)]
+        report.faults += [fault for fault in found if fault not in report.faults]
+    except Exception as error:
+        report.faults.append(f"{at}: {type(error).__name__}: {error}")
+
+
+def _score(use: MetricUse, *, benchmark: Benchmark, data: DataSource) -> list[str]:
+    """Why a metric has no value on the first rows of its set, each reason once; none where it has one."""
+    from mmforget.metrics.base import METRICS, CompositeMetric, check_profile
+    from mmforget.types import Estimate
+
+    metric: Metric = METRICS.get(use.metric)
+    reasons: list[str] = []
+    for profile in use.profiles or metric.profiles:
+        check_profile(metric, profile)
+        if isinstance(metric, CompositeMetric):
+            metric.combine({part.key: Estimate(0.5) for part in metric.components}, profile=profile)
+            continue
+        samples = _samples(use.set, kind=metric.kind, benchmark=benchmark, data=data)
+        reasons += _measure(metric, samples, profile=profile, benchmark=benchmark, data=data)
+    return list(dict.fromkeys(reasons))
+
+
+def _measure(
+    metric: Any, samples: Sequence[Sample], *, profile: str, benchmark: Benchmark, data: DataSource
+) -> list[str]:
+    from mmforget.metrics.base import SampleMetric
+
+    if not samples:
+        return ["the set is empty"]
+    if isinstance(metric, SampleMetric):
+        scores = [metric.score(sample, profile=profile) for sample in samples]
+        metric.aggregate(scores)
+        return [] if any(score.value is not None for score in scores) else [scores[0].reason]
+    others = list(samples)
+    if metric.other == "holdout":
+        name = benchmark.holdout_set
+        others = _samples(name, kind=metric.kind, benchmark=benchmark, data=data) if name else []
+        if not others:
+            return ["there is no holdout set"]
+    estimate = metric.compare(samples, others, profile=profile)
+    return [] if estimate.value is not None else [estimate.reasons[0].split(": ")[-1]]
+
+
+def _samples(name: str, *, kind: str, benchmark: Benchmark, data: DataSource) -> list[Sample]:
+    """Samples of the first rows of a set, answered with the reference."""
+    from mmforget.benchmark.rows import candidate_roles, candidates
+    from mmforget.types import Sample
+
+    rows = benchmark.rows(name, data=data)
+    samples = []
+    for position in range(min(NUM_ROWS, len(rows))):
+        doc = rows[position]
+        texts = zip(candidate_roles(doc), candidates(doc), strict=True)
+        samples.append(
+            Sample(
+                task=f"{benchmark.name}_{name}_{kind}",
+                set=name,
+                kind=kind,
+                id=doc["id"],
+                subject=doc["subject"],
+                question=doc["question"],
+                answer=doc["answer"],
+                keywords=tuple(doc["keywords"]),
+                path=tuple(doc["path"]),
+                response=doc["answer"] if kind == "gen" else None,
+                token_logprobs={} if kind == "gen" else {role: _logprobs(text) for role, text in texts},
+            )
+        )
+    return samples
+
+
+def _logprobs(text: str) -> tuple[float, ...]:
+    return (LOGPROB_OF_A_WORD,) * len(text.split())
+
+
+def _process(task: Any, *, kind: str) -> None:
+    from mmforget.types import TokenScores
+
+    doc = task.eval_docs[0]
+    context = task.fewshot_context(doc, 0)
+    requests = task.construct_requests(doc, context, metadata=(task.task_name, 0, 1))
+    if kind == "gen":
+        results: list[Any] = [task.doc_to_target(doc)]
+    else:
+        results = [TokenScores(_logprobs(request.arguments[1]), is_greedy=True) for request in requests]
+    known = set(task.aggregation())
+    found = task.process_results(doc, results)
+    missing = sorted(set(found) - known)
+    if missing:
+        raise UserError(f"process_results returns {', '.join(missing)}, which metric_list does not list")

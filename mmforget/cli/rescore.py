@@ -1,0 +1,175 @@
+"""`mmforget rescore`: every number of a record again from its stored samples, without a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmforget.errors import MissingReference, UserError
+
+if TYPE_CHECKING:
+    from mmforget.benchmark.source import DataSource
+    from mmforget.benchmark.spec import Benchmark
+    from mmforget.results.schema import MetricResult, RunRecord
+    from mmforget.results.store import StoredRun
+    from mmforget.types import Sample
+
+SUMMARY = "compute all metrics again from stored samples, without a model"
+EXAMPLES = """\
+  mmforget rescore demo
+  mmforget rescore demo/fiubench/npo --json
+"""
+ORDER = ("retain", "target", "base", "unlearned")
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """A record before and after."""
+
+    old: RunRecord
+    new: RunRecord
+    path: Path
+
+    @property
+    def changed(self) -> list[MetricResult]:
+        """New results of metrics whose value is not what it was."""
+        before = {_key(result): result.estimate for result in self.old.metrics}
+        return [result for result in self.new.metrics if before.get(_key(result)) != result.estimate]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values: the file written, the headline before and after, and what changed."""
+        from mmforget.results.codec import to_jsonable
+
+        document: dict[str, Any] = to_jsonable(
+            {
+                "name": self.new.name,
+                "results": self.path,
+                "verdict": self.new.verdict,
+                "before": {name: estimate.value for name, estimate in self.old.headline.items()},
+                "after": {name: estimate.value for name, estimate in self.new.headline.items()},
+                "num_metrics": len(self.new.metrics),
+                "changed": self.changed,
+            }
+        ).value
+        return document
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER", help="folders to search for run records")
+    parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Write a new results file beside every record found, and say what changed."""
+    done = rescore(args.runs, include_paths=args.include_path)
+    if args.json:
+        print(json.dumps({"records": [item.as_dict() for item in done]}, indent=2, ensure_ascii=False, allow_nan=False))
+        return 0
+    for item in done:
+        before, after = (record.headline.get("overall") for record in (item.old, item.new))
+        values = " -> ".join("-" if one is None or one.value is None else f"{one.value:.3f}" for one in (before, after))
+        print(f"{item.new.name}: overall {values}; {len(item.changed)} of {len(item.new.metrics)} metrics changed")
+        print(f"wrote {item.path}", file=sys.stderr)
+    return 0
+
+
+def rescore(paths: Sequence[Path], *, include_paths: Sequence[str] = ()) -> list[Rescored]:
+    """Score every record at or below `paths` again: retain models first, then targets, then what is judged by them.
+
+    The models a record was judged against are looked up by fingerprint among `paths` and the folders beside it.
+    Nothing is written before every record has been scored. Raises UserError for samples that are missing or not those
+    of the record, MissingReference where a target or retain record is not found.
+    """
+    from mmforget.results.store import find_records, write_results
+
+    runs = sorted(find_records(paths), key=lambda run: ORDER.index(run.record.role))
+    samples = {run.path: run.samples() for run in runs}
+    scored = []
+    for run in runs:
+        references = {role: _reference(role, run=run, among=runs, samples=samples) for role in ("target", "retain")}
+        scored.append(_scored(run, samples=samples[run.path], references=references, include_paths=include_paths))
+    return [
+        Rescored(run.record, record, write_results(run.folder, record, lm_eval=run.lm_eval))
+        for run, record in zip(runs, scored, strict=True)
+    ]
+
+
+def _scored(
+    run: StoredRun,
+    *,
+    samples: Sequence[Sample],
+    references: dict[str, Sequence[Sample] | None],
+    include_paths: Sequence[str],
+) -> RunRecord:
+    from mmforget.evaluate.record import score_record
+    from mmforget.results.provenance import begin, collect
+
+    begun = begin()
+    scored = score_record(
+        run.record,
+        benchmark=_benchmark(run, include_paths=include_paths),
+        data=data_of(run.record),
+        samples=samples,
+        target=references["target"],
+        retain=references["retain"],
+    )
+    return scored.replace(rescored=collect(begun, seeds=run.record.provenance.seeds))
+
+
+def data_of(record: RunRecord) -> DataSource:
+    """The data source a record describes; its files need not be there any more."""
+    from mmforget.benchmark.source import OPTION_NAMES, DataSource
+
+    options = {name: record.data[name] for name in OPTION_NAMES if record.data.get(name) is not None}
+    path = record.data.get("path")
+    return DataSource(record.data.get("source", "hub"), path=Path(path) if path else None, metadata=options)
+
+
+def _benchmark(run: StoredRun, *, include_paths: Sequence[str]) -> Benchmark:
+    from mmforget.benchmark.find import find
+
+    use = run.record.benchmark
+    found = find(use.group or use.name, include_paths)
+    if (found.setting, found.modality) != (use.setting, use.modality):
+        raise UserError(
+            f"{run.path}: was made on {use.name} {use.setting} ({use.modality}), but '{use.group}' is now "
+            f"{found.setting} ({found.modality}); use the task files it was made with (--include_path)"
+        )
+    return found
+
+
+def _reference(
+    role: str, *, run: StoredRun, among: Iterable[StoredRun], samples: dict[Path, list[Sample]]
+) -> Sequence[Sample] | None:
+    """Samples of the model this record was judged against; its own where it is that model; None where it had none."""
+    if run.record.role == role:
+        return samples[run.path]
+    wanted = run.record.references.get(role)
+    if not wanted:
+        return None
+    for other in (*among, *_beside(run)):
+        same_use = other.record.benchmark == run.record.benchmark
+        if same_use and other.record.role == role and other.record.model_info.get("fingerprint") == wanted:
+            return samples.get(other.path) or other.samples()
+    raise MissingReference(
+        f"{run.path}: was judged against the {role} model {wanted[:12]}, and no record of it is among the folders "
+        f"given or beside {run.folder}; give its folder too"
+    )
+
+
+def _beside(run: StoredRun) -> list[StoredRun]:
+    """Records in the folders next to this one."""
+    from mmforget.results.store import PATTERN, find_records
+
+    folders = [path for path in run.folder.resolve().parent.iterdir() if path.is_dir() and any(path.glob(PATTERN))]
+    return find_records(sorted(folders))
+
+
+def _key(result: MetricResult) -> tuple[str, str, str, str, str | None]:
+    return (result.name, result.set, result.profile, result.task, result.control)

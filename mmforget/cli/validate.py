@@ -1,0 +1,124 @@
+"""`mmforget validate`: really open a benchmark, a task file, a plugin or a finished run, and say all that is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmforget.cli import flags
+
+if TYPE_CHECKING:
+    from mmforget.benchmark.source import DataSource
+    from mmforget.benchmark.validate import Report
+
+SUMMARY = "check a benchmark, task file, plugin or run: opens the data, renders, scores; all faults at once"
+EXAMPLES = """  mmforget validate fiubench
+  mmforget validate fiubench_text --data FOLDER
+  mmforget validate fiubench --data FOLDER --metadata '{"portraits": "procedural"}' --json
+  mmforget validate my_tasks/my_benchmark.yaml
+  mmforget validate npo
+  mmforget validate demo/results
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME|FILE|RUN", help="task, group, glob, method or metric; YAML; run folder")
+    parser.add_argument("--data", metavar="WHERE", help="hub, synthetic (default) or a folder of official files")
+    parser.add_argument("--metadata", default="", metavar="JSON", help="loader settings, e.g. '{\"num_subjects\": 24}'")
+    parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0 where nothing is wrong, 2 otherwise."""
+    from mmforget.benchmark.source import DataSource
+
+    data = DataSource.parse(args.data or "synthetic", metadata=flags.parse_metadata(args.metadata))
+    report = check(args.name, data=data, include_paths=args.include_path)
+    if args.json:
+        print(json.dumps(_document(report, data=data), indent=2))
+    else:
+        _print(report, data=data)
+    return 2 if report.faults else 0
+
+
+def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
+    """The report on whatever `name` is: a run, a task file or folder, a plugin, or names of tasks and groups."""
+    from mmforget.benchmark.validate import check_benchmark, select, validate
+    from mmforget.cli.checks import check_everything, check_plugin
+    from mmforget.errors import UserError
+
+    path = Path(name)
+    if _is_run(path):
+        return _check_run(path)
+    if not path.exists():
+        plugin = check_plugin(name)
+        if plugin is not None:
+            return plugin
+    try:
+        benchmarks = select(name, include_paths=include_paths)
+    except UserError:
+        return validate(name, data, include_paths=include_paths)
+    report = validate(name, data, include_paths=include_paths)
+    for benchmark in benchmarks:
+        # Broken rows would break every metric and task again, in more words.
+        if not check_benchmark(benchmark, data=data).faults:
+            report.merge(check_everything(benchmark, data=data))
+    return report
+
+
+def _is_run(path: Path) -> bool:
+    if path.is_dir():
+        return any(path.rglob("results_*.json")) or (path / "run.yaml").is_file()
+    return path.is_file() and (path.suffix == ".json" or path.name == "run.yaml")
+
+
+def _check_run(path: Path) -> Report:
+    """Every record at or below a path: read strictly, its samples too."""
+    from mmforget.benchmark.validate import Report, faults_of
+    from mmforget.errors import UserError
+    from mmforget.results.store import find_records
+
+    report = Report(str(path))
+    try:
+        runs = find_records([path.parent if path.name == "run.yaml" else path])
+    except UserError as error:
+        report.faults += faults_of(error)
+        return report
+    for run in runs:
+        try:
+            samples = run.samples()
+        except UserError as error:
+            report.faults += faults_of(error)
+            continue
+        report.counts[f"{run.path.parent.name}: samples"] = len(samples)
+    if not runs:
+        report.faults.append(f"{path}: holds no finished record (results_<time>.json)")
+    return report
+
+
+def _document(report: Report, *, data: DataSource) -> dict[str, object]:
+    return {
+        "name": report.name,
+        "ok": not report.faults,
+        "data": data.describe(),
+        "faults": report.faults,
+        "notes": report.notes,
+        "counts": report.counts,
+    }
+
+
+def _print(report: Report, *, data: DataSource) -> None:
+    where = data.path or data.kind
+    print(f"{report.name} (data: {where})")
+    for name, count in report.counts.items():
+        print(f"  {name:<16} {count:>8,}")
+    for note in report.notes:
+        print(f"  note: {note}")
+    for fault in report.faults:
+        print(f"mmforget: error: {fault}", file=sys.stderr)
+    count = len(report.faults)
+    print("  " + (f"{count} fault{'s' if count > 1 else ''}, see above" if count else "nothing is wrong"))

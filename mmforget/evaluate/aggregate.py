@@ -1,0 +1,66 @@
+"""From samples to metric results: every metric a benchmark uses, in every profile it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from mmforget.benchmark.document import MetricUse
+from mmforget.benchmark.spec import Benchmark, TaskSpec
+from mmforget.evaluate.measurements import Measurements
+from mmforget.evaluate.samples import BLANK_IMAGE
+from mmforget.metrics.base import METRICS, CompositeMetric, Metric, SampleMetric
+from mmforget.results.schema import MetricResult
+from mmforget.types import Estimate, Sample
+
+
+def aggregate(
+    benchmark: Benchmark, samples: Sequence[Sample], *, retain: Sequence[Sample] | None = None
+) -> list[MetricResult]:
+    """All numbers of one model, in the order of the benchmark's document; needs no model.
+
+    A metric on a set gives one result for each task and profile, the benchmark's own modality first, and one more for
+    the blank-image control where that was asked. A set that was not asked gives none. What needs the retain model and
+    has none, or could not be scored, is there without a value and with the reason.
+
+    Args:
+        samples: everything the model was asked, controls included.
+        retain: the retain model's samples.
+
+    Raises UnknownName for a metric that does not exist and UnknownName for a profile a metric does not have.
+    """
+    measured = Measurements(benchmark, samples, retain)
+    return [result for use in benchmark.metrics for result in _results(use, measured=measured)]
+
+
+def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult]:
+    metric = METRICS.get(use.metric)
+    for profile in use.profiles or metric.profiles:
+        if isinstance(metric, CompositeMetric):
+            if measured.components(metric, profile=profile)[0]:
+                estimate = measured.composite(metric, profile=profile)
+                yield MetricResult(use.metric, use.set, profile, _directed(estimate, use))
+            continue
+        for task in measured.tasks(use.set, metric.kind):
+            for control in _controls(metric, task=task, measured=measured):
+                estimate = measured.estimate(metric, task=task, profile=profile, control=control)
+                yield MetricResult(
+                    use.metric,
+                    use.set,
+                    profile,
+                    _directed(estimate, use),
+                    task=task.name,
+                    kind=task.kind,
+                    control=control,
+                )
+
+
+def _controls(metric: Metric, *, task: TaskSpec, measured: Measurements) -> tuple[str | None, ...]:
+    if isinstance(metric, SampleMetric) and measured.of_task(task.name, control=BLANK_IMAGE):
+        return (None, BLANK_IMAGE)
+    return (None,)
+
+
+def _directed(estimate: Estimate, use: MetricUse) -> Estimate:
+    """The estimate with the direction that its set gives it: less recall is better where forgetting was asked for."""
+    return replace(estimate, higher_is_better=use.higher_is_better)

@@ -1,0 +1,67 @@
+"""The memorisation gate: scores of forgetting count only where there was something to forget and room to forget it.
+
+A published table was made on a target that recalled 13 % of its forget set: nothing can be learned from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmforget.benchmark.document import Gate
+from mmforget.benchmark.spec import Benchmark
+from mmforget.evaluate.measurements import Measurements
+from mmforget.metrics.base import METRICS, CompositeMetric
+from mmforget.results.schema import GateResult
+from mmforget.types import Sample
+
+
+def memorisation_gate(benchmark: Benchmark, *, target: Sequence[Sample], retain: Sequence[Sample] | None) -> GateResult:
+    """Whether the target reaches the benchmark's minimum, and lies far enough above the retain model.
+
+    Args:
+        target: the target model's samples.
+        retain: the retain model's, or None where there is no such model; the gate is then not passed, because nobody
+            can say how much of what the target knows is due to the forget set.
+    """
+    gate = benchmark.gate
+    found = _value(benchmark, target)
+    base = None if retain is None else _value(benchmark, retain)
+    reason = _reason(gate, target=found, retain=base)
+    return GateResult(
+        metric=gate.metric,
+        profile=gate.profile,
+        set=gate.set,
+        minimum=gate.minimum,
+        room=gate.room,
+        target=found,
+        retain=base,
+        passed=not reason,
+        reason=reason,
+    )
+
+
+def _value(benchmark: Benchmark, samples: Sequence[Sample]) -> float | None:
+    gate = benchmark.gate
+    metric = METRICS.get(gate.metric)
+    measured = Measurements(benchmark, samples)
+    if isinstance(metric, CompositeMetric):
+        return measured.composite(metric, profile=gate.profile).value
+    tasks = measured.tasks(gate.set, metric.kind)
+    return measured.estimate(metric, task=tasks[0], profile=gate.profile).value if tasks else None
+
+
+def _reason(gate: Gate, *, target: float | None, retain: float | None) -> str:
+    """Why the gate is not passed, with the numbers, or the empty string."""
+    what = f"{gate.metric} ({gate.profile}) on the {gate.set} set"
+    if target is None:
+        return f"the target model has no {what}"
+    if target < gate.minimum:
+        return f"the target model has not memorised: {target:.3f} in {what}, at least {gate.minimum:g} is needed"
+    if retain is None:
+        return f"no {what} of a retain model, so the room between it and the target ({target:.3f}) is unknown"
+    if target - retain < gate.room:
+        return (
+            f"the target model reaches {target:.3f} in {what} and the retain model, which never saw it, {retain:.3f}: "
+            f"{target - retain:.3f} apart, at least {gate.room:g} is needed"
+        )
+    return ""

@@ -1,0 +1,120 @@
+"""The samples of one model, and every number that can be computed from them, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmforget.benchmark.spec import Benchmark, TaskSpec
+from mmforget.errors import UserError
+from mmforget.metrics.base import METRICS, CompositeMetric, Declared, Metric, ReferenceMetric, SampleMetric, profile_of
+from mmforget.metrics.bootstrap import mean_draws
+from mmforget.metrics.estimate import no_estimate
+from mmforget.types import Estimate, Sample, Score
+
+Draws = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """One model on one benchmark.
+
+    Args:
+        samples: everything the model was asked, controls included.
+        retain: the retain model's samples, or None where there is no such model.
+    """
+
+    benchmark: Benchmark
+    samples: Sequence[Sample]
+    retain: Sequence[Sample] | None = None
+    _found: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def tasks(self, set_name: str, kind: str) -> list[TaskSpec]:
+        """Tasks of a set and kind that were asked, those of the benchmark's own modality first."""
+        asked = {sample.task for sample in self.samples}
+        found = [
+            task for task in self.benchmark.tasks if (task.set, task.kind) == (set_name, kind) and task.name in asked
+        ]
+        return sorted(found, key=lambda task: task.modality != self.benchmark.modality)
+
+    def of_task(self, task: str, *, control: str | None = None) -> list[Sample]:
+        return [sample for sample in self.samples if (sample.task, sample.control) == (task, control)]
+
+    def scores(self, metric: SampleMetric, *, task: str, profile: str, control: str | None = None) -> list[Score]:
+        """One score for each sample of a task."""
+        key = (metric.name, task, profile, control)
+        if key not in self._found:
+            samples = self.of_task(task, control=control)
+            self._found[key] = [metric.score(sample, profile=profile) for sample in samples]
+        scores: list[Score] = self._found[key]
+        return scores
+
+    def draws(self, metric: SampleMetric, *, task: str, profile: str, seed: int = 0) -> Draws:
+        """Bootstrap draws [R] of the metric's mean, subjects resampled; empty where there is no interval."""
+        scored = [(s.value, s.subject) for s in self.scores(metric, task=task, profile=profile) if s.value is not None]
+        return mean_draws([value for value, _ in scored], [subject for _, subject in scored], seed=seed)
+
+    def estimate(self, metric: Metric, *, task: TaskSpec, profile: str, control: str | None = None) -> Estimate:
+        """A sample or reference metric on a task."""
+        if isinstance(metric, SampleMetric):
+            return metric.aggregate(self.scores(metric, task=task.name, profile=profile, control=control))
+        if isinstance(metric, ReferenceMetric):
+            return self._compared(metric, task=task, profile=profile)
+        raise TypeError(f"{metric.name} is a composite: it is measured on a benchmark, not on a task")
+
+    def composite(self, metric: CompositeMetric, *, profile: str) -> Estimate:
+        """A composite from its components, each on the set of its role, with an interval where they have draws."""
+        parts, draws = self.components(metric, profile=profile)
+        return metric.combine(parts, profile=profile, draws=draws)
+
+    def components(
+        self, metric: CompositeMetric, *, profile: str, seed: int = 0
+    ) -> tuple[dict[str, Estimate], dict[str, Draws]]:
+        """Estimates and bootstrap draws of what a composite is made of; what was not measured is left out."""
+        parts: dict[str, Estimate] = {}
+        draws: dict[str, Draws] = {}
+        for component in metric.components:
+            set_name = self.benchmark.document.sets.get(component.role)
+            if component.metric not in METRICS.entries or set_name is None:
+                continue
+            found = METRICS.get(component.metric)
+            if isinstance(found, CompositeMetric):
+                continue
+            task = next(iter(self.tasks(set_name, found.kind)), None)
+            if task is None:
+                continue
+            own = profile_of(found, profile)
+            parts[component.key] = self.estimate(found, task=task, profile=own)
+            if isinstance(found, SampleMetric):
+                draws[component.key] = self.draws(found, task=task.name, profile=own, seed=seed)
+        return parts, draws
+
+    def _compared(self, metric: ReferenceMetric, *, task: TaskSpec, profile: str) -> Estimate:
+        samples = self.of_task(task.name)
+        if metric.other == "holdout":
+            return self._against_holdout(metric, samples=samples, profile=profile)
+        if self.retain is None:
+            return unmeasured(metric, reason="no retain model to compare with", num_unscored=len(samples))
+        others = [sample for sample in self.retain if (sample.task, sample.control) == (task.name, None)]
+        if not others:
+            return unmeasured(metric, reason=f"the retain model was not asked {task.name}", num_unscored=len(samples))
+        return metric.compare(samples, others, profile=profile)
+
+    def _against_holdout(self, metric: ReferenceMetric, *, samples: Sequence[Sample], profile: str) -> Estimate:
+        holdout = self.benchmark.holdout_set
+        tasks = self.tasks(holdout, metric.kind) if holdout else []
+        if not tasks:
+            return unmeasured(metric, reason="no holdout set was asked", num_unscored=len(samples))
+        try:
+            return metric.compare(samples, self.of_task(tasks[0].name), profile=profile)
+        except UserError as error:
+            return unmeasured(metric, reason=str(error), num_unscored=len(samples))
+
+
+def unmeasured(metric: Declared, *, reason: str, num_unscored: int = 0) -> Estimate:
+    """No value, and why."""
+    return no_estimate(metric, reasons=(reason,), num_unscored=num_unscored)

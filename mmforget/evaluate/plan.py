@@ -1,0 +1,121 @@
+"""What an evaluation will do, before it does it: a plain list of steps, printable by `--dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Any
+
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark, TaskSpec
+from mmforget.errors import UserError
+from mmforget.evaluate.samples import BLANK_IMAGE
+from mmforget.evaluate.tasks import LeftOut
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task asked of one model, once as it is or once as a control.
+
+    Attributes:
+        num_rows: questions that will be asked; None where that is only known with the data at hand.
+    """
+
+    model: str
+    task: str
+    set: str
+    kind: str
+    modality: str
+    control: str | None
+    num_rows: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every step in order, and the tasks that are left out with the reason."""
+
+    benchmark: str
+    steps: tuple[Step, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "benchmark": self.benchmark,
+            "steps": [asdict(step) for step in self.steps],
+            "left_out": [item._asdict() for item in self.left_out],
+        }
+
+    def text(self) -> str:
+        """The same as lines for people: each task once, with the models it is asked of."""
+        asked: dict[tuple[str, str | None], list[Step]] = {}
+        for step in self.steps:
+            asked.setdefault((step.task, step.control), []).append(step)
+        models = list(dict.fromkeys(step.model for step in self.steps))
+        lines = [f"{self.benchmark}: {len(asked)} evaluations of {len(models)} models ({', '.join(models)})"]
+        lines += [f"  {_line(steps[0])}" for steps in asked.values()]
+        lines += [f"  left out: {item.task} ({item.reason})" for item in self.left_out]
+        return "\n".join(lines)
+
+
+def plan(
+    benchmarks: Benchmark | Sequence[Benchmark],
+    *,
+    models: Sequence[str],
+    data: DataSource | None = None,
+    counts: Mapping[str, int] | None = None,
+    limit: float | None = None,
+    blank_control: bool = True,
+) -> Plan:
+    """The steps of evaluating models on benchmarks. Asks no model anything.
+
+    Args:
+        models: names, in the order in which they will be asked.
+        data: where rows would come from; they are loaded and counted unless `counts` says how many there are.
+        counts: rows of each set by name, where known already. Sets without a count have unknown numbers.
+        limit: questions of each task, or their share where below 1.
+        blank_control: whether image tasks are asked again with grey images.
+
+    Raises UserError where no task is left, and what loading the rows raises.
+    """
+    several = [benchmarks] if isinstance(benchmarks, Benchmark) else list(benchmarks)
+    steps: list[Step] = []
+    left_out: list[LeftOut] = []
+    for benchmark in several:
+        known = count_rows(benchmark, data=data) if counts is None and data is not None else dict(counts or {})
+        present = [task for task in benchmark.tasks if known.get(task.set) != 0]
+        left_out += [
+            LeftOut(task.name, f"the data have no rows for the {task.set} set")
+            for task in benchmark.tasks
+            if task not in present
+        ]
+        for model in models:
+            for task in present:
+                steps += _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), control=blank_control)
+    names = ", ".join(benchmark.group for benchmark in several)
+    if not steps:
+        raise UserError(f"{names}: no task is left to run; " + "; ".join(f"{o.task}: {o.reason}" for o in left_out))
+    return Plan(names, tuple(steps), tuple(left_out))
+
+
+def count_rows(benchmark: Benchmark, *, data: DataSource) -> dict[str, int]:
+    """Rows of each set that the benchmark's tasks ask; 0 where the data cannot fill it."""
+    return {name: benchmark.num_rows(name, data=data) for name in dict.fromkeys(task.set for task in benchmark.tasks)}
+
+
+def _steps(task: TaskSpec, *, model: str, num_rows: int | None, control: bool) -> Iterator[Step]:
+    for kind in (None, BLANK_IMAGE) if control and task.modality == "image" else (None,):
+        yield Step(model, task.name, task.set, task.kind, task.modality, kind, num_rows)
+
+
+def _limited(num_rows: int | None, limit: float | None) -> int | None:
+    if num_rows is None or limit is None:
+        return num_rows
+    return min(num_rows, ceil(num_rows * limit) if limit < 1 else int(limit))
+
+
+def _line(step: Step) -> str:
+    questions = "unknown number of" if step.num_rows is None else str(step.num_rows)
+    control = ", images replaced by grey" if step.control == BLANK_IMAGE else ""
+    return f"{step.task}: {questions} questions of the {step.set} set, {step.kind}{control}"

@@ -1,0 +1,37 @@
+"""Every number of a record from stored answers: what `run` does after asking a model, and `rescore` without one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.evaluate.aggregate import aggregate
+from mmforget.evaluate.gate import memorisation_gate
+from mmforget.evaluate.headline import headline
+from mmforget.evaluate.verdict import collapse_reasons, judge
+from mmforget.results.schema import RunRecord
+from mmforget.types import Sample
+
+
+def score_record(
+    record: RunRecord,
+    *,
+    benchmark: Benchmark,
+    data: DataSource,
+    samples: Sequence[Sample],
+    target: Sequence[Sample] | None,
+    retain: Sequence[Sample] | None,
+) -> RunRecord:
+    """The record with every number computed from samples: metrics, gate, headline, verdict. Needs no model."""
+    gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
+    against = target if record.role == "unlearned" else None
+    collapse = collapse_reasons(benchmark, samples, target=against)
+    numbers = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
+    verdict = judge(
+        benchmark, samples, role=record.role, target=target, retain=retain, headline=numbers, gate=gate, data=data,
+        sets=record.sets,
+    )  # fmt: skip
+    metrics = tuple(aggregate(benchmark, samples, retain=retain))
+    return replace(record, metrics=metrics, gate=gate, headline=numbers, verdict=verdict)

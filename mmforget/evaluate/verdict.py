@@ -1,0 +1,165 @@
+"""What the numbers say about a model, in one word, and whether it may be ranked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.evaluate.headline import closenesses, utility_of
+from mmforget.evaluate.measurements import Measurements
+from mmforget.metrics.base import METRICS, SampleMetric, profile_of
+from mmforget.results.schema import GateResult, Role, SetUse, Verdict, VerdictStatus
+from mmforget.types import Estimate, Sample
+
+MAX_FAILURE_RATE = 0.5
+"""More failed answers than this on the utility set, above the target's own rate, is a collapse."""
+MIN_UTILITY_RATIO = 0.2
+"""Less of the target's utility than this is a collapse."""
+FORGOTTEN_FROM, PARTLY_FROM = 0.75, 0.25
+"""Forget scores from which a model is called forgotten, and partly forgotten."""
+MIN_COVERAGE = 0.95
+"""Share of the answers behind a headline number that must have been scored."""
+MAX_OVERSHOOT = 0.25
+"""Beyond the retain model by more than this share of the room is worth a remark."""
+
+
+def collapse_reasons(
+    benchmark: Benchmark, samples: Sequence[Sample], *, target: Sequence[Sample] | None
+) -> tuple[str, ...]:
+    """Why the model counts as collapsed; empty where it does not.
+
+    It has collapsed where any log-prob on the utility set is NaN, where it fails to answer most of that set in words
+    (any registered sample metric of generated answers that counts failures), or where less than a fifth of the
+    target's utility is left.
+    """
+    model = Measurements(benchmark, samples)
+    before = None if target is None else Measurements(benchmark, target)
+    return (*_nan_reasons(model), *_failure_reasons(model, target=before), *_utility_reasons(model, target=before))
+
+
+def judge(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    *,
+    role: Role,
+    target: Sequence[Sample] | None,
+    retain: Sequence[Sample] | None,
+    headline: Mapping[str, Estimate],
+    gate: GateResult | None,
+    data: DataSource,
+    sets: Mapping[str, SetUse],
+) -> Verdict:
+    """The verdict on one model.
+
+    `reference` for target, retain and base models; else `refused` where the gate was not passed, `collapsed`,
+    `forgotten`, `partly` or `remembered` by the forget score. A collapsed model stays eligible: it is ranked last.
+    """
+    collapse = collapse_reasons(benchmark, samples, target=target if role == "unlearned" else None)
+    refusals = tuple(_refusals(headline, gate=gate, data=data, sets=sets, retain=retain, collapsed=bool(collapse)))
+    status = _status(role, headline=headline, gate=gate, collapsed=bool(collapse))
+    remarks = (
+        () if collapse or role != "unlearned" else tuple(_remarks(benchmark, samples, target=target, retain=retain))
+    )
+    return Verdict(status, bool(collapse), not refusals, (*collapse, *refusals, *remarks))
+
+
+def _status(role: Role, *, headline: Mapping[str, Estimate], gate: GateResult | None, collapsed: bool) -> VerdictStatus:
+    score = headline["forget_score"].value if "forget_score" in headline else None
+    if role != "unlearned":
+        return "reference"
+    if gate is None or not gate.passed:
+        return "refused"
+    if collapsed:
+        return "collapsed"
+    if score is None:
+        return "refused"
+    return "forgotten" if score >= FORGOTTEN_FROM else "partly" if score >= PARTLY_FROM else "remembered"
+
+
+def _refusals(
+    headline: Mapping[str, Estimate],
+    *,
+    gate: GateResult | None,
+    data: DataSource,
+    sets: Mapping[str, SetUse],
+    retain: object,
+    collapsed: bool,
+) -> Iterator[str]:
+    """Every reason why the record may not be ranked."""
+    if gate is None:
+        yield "no memorisation gate: nobody knows whether the target had anything to forget"
+    elif not gate.passed:
+        yield f"memorisation gate: {gate.reason}"
+    if retain is None:
+        yield "no retain model to compare with"
+    for name, use in sets.items():
+        if use.num_questions < use.num_expected:
+            yield f"only {use.num_questions} of {use.num_expected} questions of the {name} set were asked"
+    yield from data.describe()["notes"]
+    if not collapsed:
+        yield from _uncovered(headline)
+
+
+def _uncovered(headline: Mapping[str, Estimate]) -> Iterator[str]:
+    for name in ("forget_score", "utility"):
+        found = headline.get(name)
+        total = found.num_scored + found.num_unscored if found is not None else 0
+        if found is not None and total and found.num_scored < MIN_COVERAGE * total:
+            yield f"{name.replace('_', ' ')}: only {found.num_scored} of {total} answers could be scored"
+
+
+def _remarks(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    *,
+    target: Sequence[Sample] | None,
+    retain: Sequence[Sample] | None,
+) -> Iterator[str]:
+    """Where the model forgets more than the retain model ever knew, which gives the forgotten away as well."""
+    before = None if target is None else Measurements(benchmark, target)
+    gold = None if retain is None else Measurements(benchmark, retain)
+    for part in closenesses(Measurements(benchmark, samples), target=before, retain=gold):
+        if part.overshoot > MAX_OVERSHOOT:
+            yield (
+                f"forgets beyond the retain model: {part.metric} on the {part.set} set is {part.unlearned:.3f}, "
+                f"the retain model's {part.retain:.3f}"
+            )
+
+
+def _nan_reasons(model: Measurements) -> Iterator[str]:
+    own = [sample for sample in model.samples if sample.set == model.benchmark.utility_set and sample.control is None]
+    scored = [sample for sample in own if sample.token_logprobs]
+    broken = [
+        sample for sample in scored if any(math.isnan(v) for roles in sample.token_logprobs.values() for v in roles)
+    ]
+    if broken:
+        where = f"{len(scored)} answers of the {model.benchmark.utility_set} set"
+        yield f"collapsed: {len(broken)} of {where} have NaN log-probs"
+
+
+def _failure_reasons(model: Measurements, *, target: Measurements | None) -> Iterator[str]:
+    for name in METRICS.names():
+        metric = METRICS.get(name)
+        if not isinstance(metric, SampleMetric) or metric.higher_is_better is not False or metric.kind != "gen":
+            continue
+        rate = _rate(model, metric)
+        base = (_rate(target, metric) if target is not None else None) or 0.0
+        if rate is not None and rate > MAX_FAILURE_RATE and rate > base:
+            yield f"collapsed: {rate:.0%} of the answers on the {model.benchmark.utility_set} set count as {name}"
+
+
+def _rate(model: Measurements, metric: SampleMetric) -> float | None:
+    tasks = model.tasks(model.benchmark.utility_set, metric.kind)
+    if not tasks:
+        return None
+    return model.estimate(metric, task=tasks[0], profile=profile_of(metric, "clean")).value
+
+
+def _utility_reasons(model: Measurements, *, target: Measurements | None) -> Iterator[str]:
+    if target is None:
+        return
+    own, base = utility_of(model).value, utility_of(target).value
+    if own is not None and base and own < MIN_UTILITY_RATIO * base:
+        yield f"collapsed: utility {own:.3f} is under {MIN_UTILITY_RATIO:.0%} of the target model's {base:.3f}"

@@ -1,0 +1,199 @@
+"""Measuring one model on a benchmark: evaluate, score against target and retain model, store the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.errors import UserError
+from mmforget.evaluate.record import score_record
+from mmforget.evaluate.run import Evaluation, Settings, evaluate
+from mmforget.lm.adapter import MMForgetLM
+from mmforget.lm.cache import ResponseCache
+from mmforget.methods.arguments import as_mapping
+from mmforget.model.loaded import LoadedModel
+from mmforget.pipeline.answers import example_answers
+from mmforget.pipeline.config import RunConfig
+from mmforget.results.fingerprint import hash_json
+from mmforget.results.provenance import Begun, begin, collect
+from mmforget.results.schema import BenchmarkUse, MethodUse, Role, RunRecord
+from mmforget.results.store import read_run, write_run
+from mmforget.types import Sample
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is measured: its role and name, and for an unlearned model the method and training that made it."""
+
+    role: Role
+    name: str
+    method: MethodUse | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A stored record with the samples that others are judged against."""
+
+    record: RunRecord
+    samples: Sequence[Sample]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and on what a model is measured."""
+
+    config: RunConfig
+    benchmark: Benchmark
+    data: DataSource
+    folder: Path
+
+
+def measure(
+    loaded: LoadedModel,
+    *,
+    subject: Subject,
+    place: Place,
+    target: Measured | None = None,
+    retain: Measured | None = None,
+    progress: Progress,
+) -> Measured:
+    """Evaluate a model and store its record; a record of the same model, data and settings is read, not made again."""
+    key = _key(loaded, place=place, target=target, retain=retain)
+    stored = _stored(place.folder, key=key)
+    if stored is not None:
+        return stored
+    begun = begin()
+    label = f"{place.benchmark.group}: measure {subject.name}"
+    progress(0, 1, label)
+    done = evaluate_tasks(loaded, place=place, bars=False)
+    record = _record(loaded, subject=subject, place=place, done=done, target=target, retain=retain, begun=begun)
+    config = {**place.config.as_dict(), "measured": subject.name, "key": key}
+    write_run(place.folder, record, samples=done.samples, lm_eval=done.results, config=config)
+    progress(1, 1, label)
+    return Measured(record, done.samples, place.folder)
+
+
+def evaluate_tasks(loaded: LoadedModel, *, place: Place, bars: bool) -> Evaluation:
+    """The benchmark's tasks on a model, with the response cache and the blank-image control."""
+    config = place.config
+    cache = ResponseCache(cache_file(config))
+    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, progress=bars)
+    return evaluate(
+        lm,
+        [task.name for task in place.benchmark.tasks],
+        include_paths=config.include_path,
+        data=place.data,
+        limit=config.limit,
+        settings=settings_of(config),
+        progress=bars,
+    )
+
+
+def settings_of(config: RunConfig) -> Settings:
+    """lm_eval's settings as the flags say."""
+    return Settings(
+        num_fewshot=config.num_fewshot,
+        gen_kwargs=as_mapping(config.gen_kwargs, owner="--gen_kwargs"),
+        apply_chat_template=config.apply_chat_template,
+    )
+
+
+def cache_file(config: RunConfig) -> Path:
+    """The response cache: where the user says, else inside the output folder."""
+    return Path(config.use_cache) if config.use_cache else config.output / "responses.sqlite"
+
+
+def _record(
+    loaded: LoadedModel,
+    *,
+    subject: Subject,
+    place: Place,
+    done: Evaluation,
+    target: Measured | None,
+    retain: Measured | None,
+    begun: Begun,
+) -> RunRecord:
+    config, benchmark = place.config, place.benchmark
+    record = RunRecord(
+        role=subject.role,
+        name=subject.name,
+        benchmark=BenchmarkUse(
+            benchmark.name, benchmark.setting, place.data.profile, benchmark.group, benchmark.title, benchmark.modality
+        ),
+        method=subject.method,
+        model_info=model_info(loaded),
+        data=benchmark.describe(place.data)["data"],
+        provenance=collect(begun, device=str(loaded.device), seeds={"run": config.seed}),
+        sets=done.sets,
+        training=subject.training,
+        cost=done.cost,
+        references={
+            name: str(one.record.model_info["fingerprint"])
+            for name, one in (("target", target), ("retain", retain))
+            if one is not None
+        },
+    )
+    before = done.samples if subject.role == "target" else target.samples if target else None
+    gold = done.samples if subject.role == "retain" else retain.samples if retain else None
+    scored = score_record(
+        record, benchmark=benchmark, data=place.data, samples=done.samples, target=before, retain=gold
+    )
+    answers = example_answers(
+        benchmark, data=place.data, samples=done.samples, target=before or (), retain=gold or ()
+    )  # fmt: skip
+    return replace(scored, examples=answers)
+
+
+def model_info(loaded: LoadedModel) -> dict[str, Any]:
+    """What identifies the model in its record."""
+    spec = loaded.spec
+    quantisation = f"4bit-{spec.bnb_4bit_quant_type}" if spec.load_in_4bit else "8bit" if spec.load_in_8bit else None
+    return {
+        "pretrained": Path(spec.pretrained).name if Path(spec.pretrained).exists() else spec.pretrained,
+        "fingerprint": loaded.fingerprint,
+        "base_fingerprint": loaded.base_fingerprint or loaded.fingerprint,
+        "dtype": str(loaded.core.dtype).removeprefix("torch."),
+        "quantisation": quantisation,
+        "num_parameters": loaded.core.num_parameters(),
+    }
+
+
+def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: Measured | None) -> str:
+    """Identifies a measurement: model, what it is judged against, tasks, data and every setting that counts."""
+    config = place.config
+    settings = {k: getattr(config, k) for k in ("limit", "num_fewshot", "gen_kwargs", "apply_chat_template", "seed")}
+    return hash_json(
+        {
+            "model": loaded.fingerprint,
+            "references": [one.record.model_info["fingerprint"] if one else None for one in (target, retain)],
+            "tasks": [[task.name, task.path.read_text(encoding="utf-8")] for task in place.benchmark.tasks],
+            "benchmark": place.benchmark.describe(place.data),
+            "settings": settings,
+        }
+    )
+
+
+def _stored(folder: Path, *, key: str) -> Measured | None:
+    """The record in `folder` if it is whole and of this very measurement."""
+    import yaml
+
+    config_file = folder / "run.yaml"
+    if not config_file.is_file() or not any(folder.glob("results_*.json")):
+        return None
+    config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or config.get("key") != key:
+        return None
+    try:
+        run = read_run(folder)
+        return Measured(run.record, run.samples(), folder)
+    except UserError:
+        # A record that was cut short is measured again; its answers are still in the response cache.
+        return None

@@ -1,0 +1,86 @@
+"""Our settings as the Hugging Face Trainer's arguments, with what it would refuse said first."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from transformers import TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
+
+from mmforget.errors import UserError
+from mmforget.model.loaded import LoadedModel
+from mmforget.training.settings import TrainSettings
+
+
+def training_arguments(
+    settings: TrainSettings, *, loaded: LoadedModel, folder: Path, num_batches: int
+) -> TrainingArguments:
+    """Arguments for `num_batches` micro-batches an epoch; `max_steps` is the number of updates.
+
+    Raises UserError for an optimiser or tracker that does not exist or is not installed, and for a model on another GPU
+    than the one that the Trainer computes on.
+    """
+    _check_device(loaded)
+    trackers = _trackers(settings)
+    try:
+        arguments = TrainingArguments(
+            output_dir=str(folder / "checkpoints"),
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=settings.grad_accumulation,
+            learning_rate=settings.lr,
+            weight_decay=settings.weight_decay,
+            adam_beta2=settings.adam_beta2,
+            max_grad_norm=settings.max_grad_norm or math.inf,
+            optim=settings.optimizer,
+            seed=settings.seed,
+            max_steps=1,
+            save_strategy="steps" if settings.save_steps else "no",
+            save_steps=settings.save_steps or 500,
+            logging_strategy="no",
+            logging_nan_inf_filter=False,
+            report_to=trackers or "none",
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            bf16=settings.bf16,
+            use_cpu=loaded.device.type == "cpu",
+        )
+    except ValueError as error:
+        raise UserError(f"the Hugging Face Trainer refuses these settings: {error}") from error
+    if arguments.n_gpu > 1:
+        # Otherwise the Trainer wraps the model in DataParallel, which our scoring does not go through; several GPUs
+        # are used with `accelerate launch`.
+        arguments._n_gpu = 1
+    arguments.max_steps = num_updates(settings, num_batches=math.ceil(num_batches / max(1, arguments.world_size)))
+    return arguments
+
+
+def num_updates(settings: TrainSettings, *, num_batches: int) -> int:
+    """Weight updates of a training with `num_batches` micro-batches an epoch (and process); at least 1."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    return math.ceil(settings.epochs * math.ceil(num_batches / settings.grad_accumulation))
+
+
+def _trackers(settings: TrainSettings) -> list[str]:
+    """The trackers by name. Raises UserError for one that does not exist or whose package is not installed."""
+    names = [name.strip() for name in settings.report_to.split(",") if name.strip() not in ("", "none")]
+    try:
+        for callback in get_reporting_integration_callbacks(names):
+            callback()
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise UserError(f"report_to={settings.report_to}: {error}; install its package, or give none") from error
+    return names
+
+
+def _check_device(loaded: LoadedModel) -> None:
+    if loaded.device.type != "cuda" or getattr(loaded.core, "hf_device_map", None):
+        return
+    wanted = int(os.environ.get("LOCAL_RANK", "0"))
+    if (loaded.device.index or 0) != wanted:
+        raise UserError(
+            f"the model is on {loaded.device}, but training runs on cuda:{wanted}; choose the GPU with "
+            f"CUDA_VISIBLE_DEVICES={loaded.device.index} and --device cuda"
+        )

@@ -1,0 +1,113 @@
+"""The synthetic twin as rows: wordings, views, packing order, and the text twin."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmforget.benchmark import DataSource, find
+from mmforget.synthetic import people
+from mmforget.synthetic.portraits import PortraitParams, draw
+
+DATA = DataSource("synthetic")
+NUM_FACTS, NUM_WORDINGS = 7, 8
+
+
+@pytest.fixture(scope="module")
+def records() -> list[dict[str, Any]]:
+    return people.records()
+
+
+def test_sizes() -> None:
+    """48 people x 7 facts; splits of 2, 4 and 6 leave 36 retained; 8 are held out."""
+    sizes = {name: find("fiubench").num_rows(name, data=DATA) for name in find("fiubench").set_names}
+    assert sizes == {
+        "full": 48 * 7 * 8,
+        "full_retain": 36 * 7 * 8,
+        "forget": 4 * 7,
+        "retain": 36 * 7,
+        "retain5": 8 * 7,
+        "rephrase": 4 * 7 * 3,
+        "holdout": 8 * 7,
+    }
+    assert find("fiubench_forget1").num_rows("forget", data=DATA) == 14
+    assert find("fiubench_forget10").num_rows("forget", data=DATA) == 42
+
+
+def test_stage_one_has_every_trained_wording_once(records: list[dict[str, Any]]) -> None:
+    rows = find("fiubench").rows("full", data=DATA)
+    found = Counter(zip(rows["subject"], rows["question"], rows["answer"], strict=True))
+    wanted = Counter(
+        (record["unique_id"], text.capitalize(), qa["answer"].capitalize())
+        for record in records
+        if not record["holdout"]
+        for qa in record["qa_list"]
+        for text in qa["wordings"]
+    )
+    assert found == wanted
+    assert len(set(rows["id"])) == len(rows)
+
+
+def test_a_persons_facts_of_one_wording_share_one_image_and_stand_together() -> None:
+    examples = find("fiubench").examples("full", data=DATA)
+    for block in itertools.batched(examples, NUM_FACTS) if hasattr(itertools, "batched") else _batched(examples):
+        assert len({example.subject for example in block}) == 1
+        assert len({id(example.images[0]) for example in block}) == 1
+
+
+def _batched(items: list[Any]) -> list[list[Any]]:
+    return [items[start : start + NUM_FACTS] for start in range(0, len(items), NUM_FACTS)]
+
+
+def test_views_of_stage_one_and_of_rephrased_questions(records: list[dict[str, Any]]) -> None:
+    """Trained views are 0 to 3, wording w with view w mod 4; rephrased questions come with view 4."""
+    params = PortraitParams.from_dict(records[2]["portrait"])
+    benchmark = find("fiubench")
+    for row in benchmark.rows("full", data=DATA).filter(lambda doc: doc["subject"] == "00000002"):
+        view = int(row["id"].rsplit("w", 1)[1]) % 4
+        assert json.loads(row["extra"])["view"] == view
+        assert np.array_equal(np.asarray(row["images"][0]), np.asarray(draw(params, view=view)))
+    rephrased = benchmark.rows("rephrase", data=DATA)[0]
+    assert np.array_equal(np.asarray(rephrased["images"][0]), np.asarray(draw(params, view=4)))
+
+
+def test_rephrased_questions_were_never_trained() -> None:
+    benchmark = find("fiubench")
+    trained = set(benchmark.rows("full", data=DATA)["question"])
+    rephrased = set(benchmark.rows("rephrase", data=DATA)["question"])
+    assert not trained & rephrased
+    assert set(benchmark.rows("forget", data=DATA)["question"]) <= trained
+
+
+def test_the_retain_model_never_sees_who_is_forgotten() -> None:
+    for group in ("fiubench", "fiubench_forget1", "fiubench_forget10"):
+        benchmark = find(group)
+        kept = set(benchmark.rows("full_retain", data=DATA)["subject"])
+        assert not kept & set(benchmark.rows("forget", data=DATA)["subject"])
+        assert kept == set(benchmark.rows("retain", data=DATA)["subject"])
+
+
+def test_text_twin(records: list[dict[str, Any]]) -> None:
+    rows = find("fiubench_text").rows("forget", data=DATA)
+    name = records[2]["name"]
+    assert rows[0]["question"] == f"What is the name of {name}?"
+    assert all(name in question for question in rows["question"][:7])
+    assert rows[0]["images"] == []
+
+
+def test_seed_and_subset() -> None:
+    other = DataSource("synthetic", metadata={"seed": 1})
+    first, second = (find("fiubench").rows("forget", data=data)[0]["answer"] for data in (DATA, other))
+    assert first != second
+    few = DataSource("synthetic", metadata={"num_subjects": 12})
+    assert find("fiubench").num_rows("retain5", data=few) == 8 * 7
+
+
+def test_loading_again_is_the_same_object() -> None:
+    benchmark = find("fiubench")
+    assert benchmark.rows("forget", data=DATA) is benchmark.rows("forget", data=DATA)

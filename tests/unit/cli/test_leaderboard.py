@@ -1,0 +1,74 @@
+"""`mmforget leaderboard`: what is printed, what is written, and what is refused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "leaderboard"))
+from fake_runs import family, store  # noqa: E402
+
+from mmforget.cli import leaderboard  # noqa: E402
+from mmforget.errors import BadData, UserError  # noqa: E402
+
+
+def run(*arguments: str | Path) -> int:
+    parser = argparse.ArgumentParser()
+    leaderboard.add_arguments(parser)
+    return leaderboard.execute(parser.parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    store(tmp_path / "runs", family())
+    return tmp_path / "runs"
+
+
+def test_it_prints_a_table_and_writes_nothing(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(runs.rglob("*"))
+    assert run(runs) == 0
+    assert "COLLAPSED" in capsys.readouterr().out
+    assert sorted(runs.rglob("*")) == before
+
+
+def test_it_writes_every_form(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(runs, "--output_path", tmp_path / "board") == 0
+    names = sorted(path.name for path in (tmp_path / "board").iterdir())
+    assert names == ["forget_vs_utility.png", "index.html", "leaderboard.json", "leaderboard.md"]
+    assert "index.html" in capsys.readouterr().err
+
+
+def test_json_is_one_document_on_stdout(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(runs / "npo", runs / "ga", "--json", "--output_path", tmp_path / "board") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in document["rows"]] == ["npo", "ga"]
+
+
+def test_a_second_time_over_its_own_output_gives_the_same_rows(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The board may be written into the run folder itself; its files are no records."""
+    run(runs, "--json", "--output_path", runs)
+    first = json.loads(capsys.readouterr().out)["rows"]
+    run(runs, "--json", "--output_path", runs)
+    assert json.loads(capsys.readouterr().out)["rows"] == first
+
+
+def test_a_damaged_record_is_named(runs: Path) -> None:
+    (broken,) = (runs / "npo").glob("results_*.json")
+    broken.write_text("{")
+    with pytest.raises(BadData, match="npo"):
+        run(runs)
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: does not exist"):
+        run(tmp_path / "nowhere")
+
+
+def test_an_output_path_that_is_a_file_is_named(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="taken"):
+        run(runs, "--output_path", tmp_path / "taken")

@@ -1,0 +1,203 @@
+"""Whole evaluations of a small random model: any mixture of tasks, samples, controls, limits, and models of NaNs."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy_benchmark import toy, write_toy
+
+from mmforget.benchmark.source import DataSource
+from mmforget.errors import UnknownName, UserError
+from mmforget.evaluate.aggregate import aggregate
+from mmforget.evaluate.gate import memorisation_gate
+from mmforget.evaluate.headline import headline
+from mmforget.evaluate.run import Evaluation, Settings, evaluate
+from mmforget.evaluate.verdict import collapse_reasons, judge
+from mmforget.lm.adapter import MMForgetLM
+from mmforget.lm.cache import ResponseCache
+from mmforget.model.load import ModelSpec, load_model
+from tests.helpers import tiny_llama, tiny_llava
+
+DATA = DataSource("synthetic")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy(tmp_path_factory.mktemp("toy") / "tasks")
+
+
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llava(tmp_path_factory.mktemp("llava"))
+
+
+def model(folder: Path, *, cache: Path | None = None) -> MMForgetLM:
+    loaded = load_model(ModelSpec(str(folder), device="cpu"))
+    return MMForgetLM(loaded, batch_size=4, cache=None if cache is None else ResponseCache(cache), progress=False)
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, llava: Path) -> Evaluation:
+    tasks = ["toy", "toy_forget_gen_text", "plain_town"]
+    return evaluate(model(llava), tasks, include_paths=[folder], data=DATA, progress=False)
+
+
+def test_image_text_and_plain_tasks_run_in_one_call(done: Evaluation) -> None:
+    assert set(done.results["results"]) == {
+        "toy", "toy_forget_gen", "toy_forget_prob", "toy_keep_gen", "toy_keep_prob", "toy_others_prob",
+        "toy_forget_gen_text", "plain_town",
+    }  # fmt: skip
+    assert done.results["results"]["plain_town"]["acc,none"] in (0.0, 0.5, 1.0)
+    assert not any(sample.task == "plain_town" for sample in done.samples)
+
+
+def test_a_task_without_rows_is_left_out_with_the_reason(done: Evaluation) -> None:
+    assert [tuple(item) for item in done.left_out] == [("toy_none_gen", "nobody ever filled this set")]
+
+
+def test_samples_carry_the_row_and_every_token(done: Evaluation) -> None:
+    first = next(sample for sample in done.samples if sample.task == "toy_forget_prob")
+    assert (first.set, first.kind, first.id, first.subject) == ("forget", "prob", "0-0", "person0")
+    assert list(first.token_logprobs) == ["answer", "rephrased/0", "perturbed/0", "perturbed/1"]
+    assert all(value < 0 for values in first.token_logprobs.values() for value in values)
+    text = next(sample for sample in done.samples if sample.task == "toy_forget_gen")
+    assert isinstance(text.response, str)
+    assert text.keywords == ("number 0",)
+
+
+def test_every_image_task_has_its_control_and_text_tasks_have_none(done: Evaluation) -> None:
+    controls = {(sample.task, sample.id): sample for sample in done.samples if sample.control == "blank_image"}
+    seen = {(sample.task, sample.id): sample for sample in done.samples if sample.control is None}
+    assert {task for task, _ in controls} == {task for task, _ in seen} - {"toy_forget_gen_text"}
+    key = ("toy_forget_prob", "0-0")
+    assert controls[key].token_logprobs != seen[key].token_logprobs
+    assert len(controls) == 5 * 6
+
+
+def test_results_follow_lm_evals_schema(done: Evaluation) -> None:
+    wanted = {
+        "results", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config", "date",
+        "git_hash", "pretty_env_info", "transformers_version", "lm_eval_version", "task_hashes", "chat_template",
+        "tokenizer_eos_token", "max_length", "total_evaluation_time_seconds",
+    }  # fmt: skip
+    assert wanted <= set(done.results)
+    assert "samples" not in done.results
+    assert done.results["config"]["model"] == "mmforget"
+    json.dumps(done.results, default=str)
+
+
+def test_hashes_of_documents_are_stable(done: Evaluation, folder: Path, tmp_path: Path) -> None:
+    """lm_eval's own hash changes with every run where a document holds an image."""
+    again = evaluate(
+        model(tiny_llama(tmp_path / "llama")),
+        ["toy_forget_gen_text"],
+        include_paths=[folder],
+        data=DATA,
+        progress=False,
+    )
+    task = "toy_forget_gen_text"
+    assert again.results["task_hashes"][task] == done.results["task_hashes"][task]
+    hashes = done.results["task_hashes"]
+    assert hashes["toy_forget_gen"] == hashes["toy_forget_prob"] != hashes["toy_keep_gen"]
+    assert done.sets["forget"].num_questions == done.sets["forget"].num_expected == 6
+    assert done.sets["forget"].num_subjects == 2
+
+
+def test_the_same_twice_and_from_the_cache(done: Evaluation, folder: Path, llava: Path, tmp_path: Path) -> None:
+    runs = [
+        evaluate(model(llava, cache=tmp_path / "cache.db"), ["toy"], include_paths=[folder], data=DATA, progress=False)
+        for _ in range(2)
+    ]
+    assert runs[0].samples == runs[1].samples
+    assert runs[0].results["results"] == runs[1].results["results"]
+    assert runs[1].cost.num_tokens == 0
+    assert runs[0].samples == [sample for sample in done.samples if sample.task != "toy_forget_gen_text"]
+
+
+def test_the_control_can_be_limited_or_left_out(folder: Path, llava: Path) -> None:
+    lm = model(llava)
+    without = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=False, progress=False)
+    assert {sample.control for sample in without.samples} == {None}
+    some = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=["toy_forget_gen"], progress=False)
+    assert {sample.task for sample in some.samples if sample.control} == {"toy_forget_gen"}
+    with pytest.raises(UserError, match="toy_nothing"):
+        evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=["toy_nothing"], progress=False)
+
+
+def test_a_limit_is_visible_in_the_sets(folder: Path, llava: Path) -> None:
+    found = evaluate(model(llava), ["toy"], include_paths=[folder], data=DATA, limit=2, progress=False)
+    assert (found.sets["forget"].num_questions, found.sets["forget"].num_expected) == (2, 6)
+    half = evaluate(model(llava), ["toy_forget_gen"], include_paths=[folder], data=DATA, limit=0.5, progress=False)
+    assert half.sets["forget"].num_questions == 3
+
+
+def test_settings_reach_lm_eval(folder: Path, llava: Path) -> None:
+    settings = Settings(gen_kwargs={"max_gen_toks": 1}, apply_chat_template=True, num_fewshot=3)
+    short = evaluate(
+        model(llava), ["toy_forget_gen"], include_paths=[folder], data=DATA, progress=False, settings=settings
+    )
+    assert short.results["configs"]["toy_forget_gen"]["generation_kwargs"]["max_gen_toks"] == 1
+    assert "ASSISTANT" in short.results["chat_template"]
+    assert short.results["n-shot"]["toy_forget_gen"] == 0
+
+
+@pytest.mark.parametrize(
+    "tasks, error, message",
+    [
+        (["toy_forget_gne"], UnknownName, "toy_forget_gen"),
+        ([], UserError, "no task named"),
+        (["toy_none_gen"], UserError, "nobody ever filled"),
+    ],
+)
+def test_names_that_cannot_be_run(
+    folder: Path, llava: Path, tasks: list[str], error: type[UserError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        evaluate(model(llava), tasks, include_paths=[folder], data=DATA, progress=False)
+
+
+def test_a_broken_task_file_is_named(folder: Path, llava: Path, tmp_path: Path) -> None:
+    broken = write_toy(tmp_path / "broken")
+    (broken / "zzz.yaml").write_text("task: [unclosed\n")
+    with pytest.raises(UserError, match=r"zzz\.yaml:2"):
+        evaluate(model(llava), ["toy_forget_gen"], include_paths=[broken], data=DATA, progress=False)
+
+
+def test_a_loader_that_fails_is_named(llava: Path, tmp_path: Path) -> None:
+    broken = write_toy(tmp_path / "broken")
+    (broken / "rows.py").write_text(
+        "def candidates(doc): pass\n\ndef load(**settings):\n    raise RuntimeError('no disk')\n"
+    )
+    with pytest.raises(UserError, match=r"toy_forget_gen: cannot be loaded: RuntimeError: no disk"):
+        evaluate(model(llava), ["toy_forget_gen"], include_paths=[broken], data=DATA, progress=False)
+
+
+def test_a_model_of_nans_is_evaluated_in_full_and_called_collapsed(done: Evaluation, folder: Path, llava: Path) -> None:
+    lm = model(llava)
+    with torch.no_grad():
+        for weight in lm.loaded.model.parameters():
+            weight.fill_(math.nan)
+    lm = MMForgetLM(replace(lm.loaded, fingerprint="nan"), batch_size=4, progress=False)
+    broken = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, progress=False)
+    benchmark = toy(folder)
+    results = aggregate(benchmark, broken.samples, retain=done.samples)
+    by_name = {(r.name, r.set, r.control): r.estimate for r in results if r.profile == "clean"}
+    assert by_name["probability", "forget", None].num_unscored == 6
+    assert by_name["probability", "forget", None].value is None
+    assert by_name["ks_forget_quality", "forget", None].value is None
+    assert by_name["model_utility", "keep", None].value is None
+    reasons = collapse_reasons(benchmark, broken.samples, target=done.samples)
+    assert "6 of 6 answers of the keep set have NaN log-probs" in reasons[0]
+    found = headline(benchmark, broken.samples, target=done.samples, retain=done.samples, collapsed=True)
+    assert found["overall"].value == 0.0
+    gate = memorisation_gate(benchmark, target=done.samples, retain=done.samples)
+    verdict = judge(
+        benchmark, broken.samples, role="unlearned", target=done.samples, retain=done.samples, headline=found,
+        gate=replace(gate, passed=True, reason=""), data=DATA, sets=broken.sets,
+    )  # fmt: skip
+    assert (verdict.status, verdict.collapsed) == ("collapsed", True)

@@ -1,0 +1,172 @@
+"""Losses of real micro-batches against plain Hugging Face forwards, one question at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmforget.errors import UserError
+from mmforget.methods.base import build
+from mmforget.model.encode import Encoded
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.lora import LoraSettings, attach
+from mmforget.training.batches import Batch
+from mmforget.training.data import Refusals, encode_all
+from mmforget.training.objective import Memorise, Scoring, Unlearn
+from mmforget.types import Example
+
+BATCH = Batch(rows=(0, 1, 5), retain=(3, 2, 7), refusals=(1, 0, 1))
+REFUSALS = ("i do not know.", "nothing is known to me about that.")
+
+
+def plain_logprobs(loaded: LoadedModel, item: Encoded) -> Tensor:
+    """Log-softmax of the model's own forward, at the answer tokens: float32 [T]."""
+    ids = torch.tensor([item.ids])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if item.images:
+        inputs["pixel_values"] = loaded.processor.image_processor(list(item.images), return_tensors="pt").pixel_values
+    logits = loaded.core(**inputs).logits[0].float()
+    found = logits.log_softmax(-1)[:-1].gather(-1, ids[0, 1:, None])[:, 0]
+    return found[item.num_context - 1 :]
+
+
+def plain_nll(loaded: LoadedModel, items: Sequence[Encoded]) -> Tensor:
+    tokens = torch.cat([plain_logprobs(loaded, item) for item in items])
+    return -tokens.mean()
+
+
+@pytest.fixture
+def adapted(llava: LoadedModel) -> LoadedModel:
+    """A LLaVA whose adapter has been moved away from zero, so that "adapters off" makes a difference."""
+    loaded = attach(llava, LoraSettings(r=4, alpha=8))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in loaded.trainable().values():
+            weight += 0.05 * torch.randn_like(weight)
+    return loaded
+
+
+def objective(loaded: LoadedModel, examples: Sequence[Example], name: str, args: str = "") -> Unlearn:
+    forget = encode_all(loaded, examples[:8], append_eos=False, source="forget")
+    retain = encode_all(loaded, examples[8:], append_eos=False, source="retain")
+    refusals = Refusals(loaded, examples[:8], refusals=REFUSALS, append_eos=False)
+    made = Unlearn(Scoring(loaded), build(name, args), forget, retain, refusals, has_adapters=True)
+    made.prepare(batch_size=3)
+    return made
+
+
+def test_memorise_is_the_loss_of_a_plain_forward(llava: LoadedModel, examples: list[Example]) -> None:
+    encoded = encode_all(llava, examples, append_eos=True, source="rows")
+    losses = Memorise(Scoring(llava), encoded).loss(Batch(rows=(0, 1, 6, 23)))
+    expected = plain_nll(llava, [encoded[row] for row in (0, 1, 6, 23)])
+    assert losses.total.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert losses.parts == {"nll": pytest.approx(expected.item(), abs=1e-5)}
+
+
+def test_grad_diff_and_its_gradient_are_those_of_plain_forwards(adapted: LoadedModel, examples: list[Example]) -> None:
+    made = objective(adapted, examples, "grad_diff", "retain_weight=2")
+    forget, retain = (
+        [source[k] for k in rows] for source, rows in ((made.forget, BATCH.rows), (made.retain, BATCH.retain))
+    )
+    made.loss(BATCH).total.backward()
+    found = {name: weight.grad.clone() for name, weight in adapted.trainable().items() if weight.grad is not None}
+    adapted.model.zero_grad()
+    expected = -plain_nll(adapted, forget) + 2 * plain_nll(adapted, retain)
+    expected.backward()
+    assert made.loss(BATCH).total.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert set(found) == set(adapted.trainable())
+    for name, weight in adapted.trainable().items():
+        assert weight.grad is not None
+        torch.testing.assert_close(found[name], weight.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_npo_reference_is_the_model_with_adapters_off(adapted: LoadedModel, examples: list[Example]) -> None:
+    """(2 / beta) mean log(1 + exp(beta (s - s_ref))), every s a sum of plain log-probs."""
+    made = objective(adapted, examples, "npo", "beta=0.3,retain_weight=0")
+    with torch.no_grad():
+        now = torch.stack([plain_logprobs(adapted, made.forget[row]).sum() for row in BATCH.rows])
+        with adapted.model.disable_adapter():
+            before = torch.stack([plain_logprobs(adapted, made.forget[row]).sum() for row in BATCH.rows])
+    assert (now - before).abs().min() > 1e-2
+    expected = (2 / 0.3) * torch.log1p(torch.exp(0.3 * (now - before))).mean()
+    assert made.loss(BATCH).total.item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_reference_log_probs_are_kept_per_row_in_float32(adapted: LoadedModel, examples: list[Example]) -> None:
+    made = objective(adapted, examples, "npo")
+    assert [row.shape[0] for row in made.forget_reference] == [item.num_answer for item in made.forget]
+    assert {row.dtype for row in made.forget_reference} == {torch.float32}
+    kept = list(made.forget_reference)
+    made.prepare(batch_size=3)
+    assert all(a is b for a, b in zip(made.forget_reference, kept, strict=True)), "computed twice"
+
+
+@pytest.mark.parametrize("positions", ["answer", "all"])
+def test_kl_is_that_of_plain_forwards(adapted: LoadedModel, examples: list[Example], positions: str) -> None:
+    """Mean over positions of sum p_ref (log p_ref - log p): of the answer, or of every token but the first."""
+    made = objective(adapted, examples, "kl", f"forget_weight=0,positions={positions}")
+
+    def distributions() -> Tensor:
+        found = []
+        for row in BATCH.retain:
+            item = made.retain[row]
+            ids = torch.tensor([item.ids])
+            pixels = adapted.processor.image_processor(list(item.images), return_tensors="pt").pixel_values
+            logits = adapted.core(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixels).logits[0]
+            first = item.num_context - 1 if positions == "answer" else 0
+            found.append(logits[first:-1].float().log_softmax(-1))
+        return torch.cat(found)
+
+    with torch.no_grad():
+        now = distributions()
+        with adapted.model.disable_adapter():
+            before = distributions()
+    expected = (before.exp() * (before - now)).sum(-1).mean().item()
+    assert expected > 1e-4
+    assert made.loss(BATCH).total.item() == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_po_answers_the_forget_questions_with_the_drawn_refusals(adapted: LoadedModel, examples: list[Example]) -> None:
+    made = objective(adapted, examples, "po")
+    changed = [
+        Example(examples[row].id, examples[row].subject, examples[row].context, f" {REFUSALS[k]}", examples[row].images)
+        for row, k in zip(BATCH.rows, BATCH.refusals, strict=True)
+    ]
+    refused = encode_all(adapted, changed, append_eos=False, source="refusals")
+    expected = plain_nll(adapted, [*refused, *(made.retain[row] for row in BATCH.retain)])
+    assert made.loss(BATCH).total.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_nll_of_forget_and_retain_is_reported_beside_the_loss(adapted: LoadedModel, examples: list[Example]) -> None:
+    made = objective(adapted, examples, "grad_diff", "forget_weight=0.5")
+    losses = made.loss(BATCH)
+    assert losses.nll["forget"] == pytest.approx(-2 * losses.parts["forget"], rel=1e-5)
+    assert made.retain_nll(BATCH) == pytest.approx(losses.nll["retain"], abs=1e-5)
+
+
+def test_a_loss_of_every_method_trains_adapters_only(adapted: LoadedModel, examples: list[Example]) -> None:
+    for name in ("ga", "grad_diff", "kl", "po", "npo"):
+        adapted.model.zero_grad()
+        objective(adapted, examples, name).loss(BATCH).total.backward()
+        reached = {
+            n for n, w in adapted.model.named_parameters() if w.grad is not None and bool(w.grad.abs().max() > 0)
+        }
+        assert reached == set(adapted.trainable()), name
+
+
+def test_kl_without_adapters_is_refused(llava: LoadedModel, examples: list[Example]) -> None:
+    encoded = encode_all(llava, examples, append_eos=False, source="rows")
+    made = Unlearn(Scoring(llava), build("kl"), encoded, encoded, None, has_adapters=False)
+    with pytest.raises(UserError, match="train with LoRA"):
+        made.prepare(batch_size=4)
+
+
+def test_rows_that_cannot_be_encoded_are_all_named(llava: LoadedModel, examples: list[Example]) -> None:
+    broken = [Example("no image", "x", "who?", " a.", examples[0].images), Example("empty", "x", "who?", "")]
+    with pytest.raises(UserError, match=r"(?s)2 faults.*'no image'.*'empty'"):
+        encode_all(llava, [examples[0], *broken], append_eos=False, source="rows to forget")
+    with pytest.raises(UserError, match="there are none"):
+        encode_all(llava, [], append_eos=False, source="rows to forget")
