@@ -27,6 +27,9 @@ from mmforget.errors import PluginError, UnknownName, UserError
 ENTRY_POINTS = "mmforget.benchmarks"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
+# Keys that only lm_eval's files have: a folder may hold other YAML, which is none of our business.
+_SIGNS_OF_A_TASK = {"task", "group", "dataset_path", "custom_dataset", "output_type", "doc_to_text", "doc_to_target"}
+
 logger = logging.getLogger(__name__)
 
 
@@ -152,10 +155,12 @@ def read_index(include_paths: Iterable[str | Path] = ()) -> Index:
     plugin_faults: list[str] = []
     seen: set[Path] = set()
     for folder in _folders(include_paths, faults=plugin_faults):
-        for path in sorted(set(folder.path.rglob("*.yaml")) - seen):
+        for path in sorted(set(_yaml_files(folder.path)) - seen):
             seen.add(path)
             try:
                 file = _task_file(path, origin=folder.origin)
+                if file is None:
+                    continue
                 other = tasks.get(file.name) or groups.get(file.name)
                 if other is not None:
                     raise TaskFileError(f"two task files are named '{file.name}': {other.path} and {path}; rename one")
@@ -202,13 +207,23 @@ def _plugin_folder(point: metadata.EntryPoint) -> TaskFolder:
     return TaskFolder(Path(places[0]).resolve(), origin, is_plugin=True)
 
 
-def _task_file(path: Path, *, origin: str) -> TaskFile:
+def _yaml_files(folder: Path) -> list[Path]:
+    """Every `*.yaml` below a folder that does not lie in a hidden one."""
+    return [
+        path for path in folder.rglob("*.yaml") if not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    ]
+
+
+def _task_file(path: Path, *, origin: str) -> TaskFile | None:
+    """A task or group, or None for YAML about something else. A task without a name is a fault."""
     config = read_task_file(path)
     kind = "group" if "group" in config else "task"
     name = config.get(kind)
-    if not isinstance(name, str):
+    if isinstance(name, str):
+        return TaskFile(name=name, kind=kind, path=path, origin=origin, config=config)
+    if _SIGNS_OF_A_TASK & set(config):
         raise TaskFileError(f"{path}: has neither a 'task' nor a 'group' name")
-    return TaskFile(name=name, kind=kind, path=path, origin=origin, config=config)
+    return None
 
 
 def _split(names: str | Sequence[str]) -> list[str]:

@@ -107,7 +107,7 @@ def _question(board: Board, like: AnswerExample, question: str, answer: str) -> 
     for row, example in told:
         if not row.is_reference:
             judged = None if row.collapsed else like.set == row.forget_set
-            replies[row.record.name] = _reply(row.record.name, example.response, answer=answer, judged=judged)
+            replies[row.label] = _reply(row.label, example.response, answer=answer, judged=judged)
     return Question(question, answer, tuple(replies.values()))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmforget.leaderboard.eligibility import Eligibility, forget_set, is_collapsed, judge
@@ -27,6 +27,8 @@ class Row:
     """The results file it came from."""
     eligibility: Eligibility
     """Whether it is ranked, and why not."""
+    label: str
+    """Its name, told apart from others of the same name on the board by seed, model or folder."""
     rank: int | None = None
     """Place, 1 is best; equal values share a place; None for references and refused rows."""
     tied: bool = False
@@ -110,7 +112,8 @@ def _place(run: StoredRun) -> tuple[str, ...]:
 
 
 def _board(runs: Sequence[StoredRun]) -> Board:
-    rows = [Row(run.record, run.path, judge(run.record)) for run in runs]
+    labels = _labels(runs)
+    rows = [Row(run.record, run.path, judge(run.record), label) for run, label in zip(runs, labels, strict=True)]
     references = [row for row in rows if row.is_reference]
     candidates = [row for row in rows if not row.is_reference]
     return Board(
@@ -119,6 +122,27 @@ def _board(runs: Sequence[StoredRun]) -> Board:
         ranked=tuple(rank([row for row in candidates if row.eligibility.eligible])),
         refused=tuple(sorted((row for row in candidates if not row.eligibility.eligible), key=_order)),
     )
+
+
+def _labels(runs: Sequence[StoredRun]) -> list[str]:
+    """Names of the records; where several share one, with the first thing in brackets that tells them all apart."""
+    names = [run.record.name for run in runs]
+    labels = list(names)
+    for name in {name for name in names if names.count(name) > 1}:
+        places = [index for index, other in enumerate(names) if other == name]
+        for index, mark in zip(places, _marks([runs[index] for index in places]), strict=True):
+            labels[index] = f"{name} ({mark})"
+    return labels
+
+
+def _marks(runs: Sequence[StoredRun]) -> list[str]:
+    """One word for each run, all different: its seed, its model, a folder of its path, or its number."""
+    seeds = [f"seed {run.record.method.seed}" if run.record.method else "" for run in runs]
+    models = [str(run.record.model_info.get("pretrained", "")) for run in runs]
+    folders = [run.path.resolve().parent.parts[::-1] for run in runs]
+    levels = [[parts[level] for parts in folders] for level in range(min(map(len, folders)))]
+    numbers = [f"#{index + 1}" for index in range(len(runs))]
+    return next(marks for marks in (seeds, models, *levels, numbers) if len(set(marks)) == len(runs) and all(marks))
 
 
 def rank(rows: Sequence[Row]) -> list[Row]:
@@ -134,10 +158,8 @@ def rank(rows: Sequence[Row]) -> list[Row]:
         surely_better = sum(_surely_better(other, row) for other in ordered)
         surely_worse = sum(_surely_better(row, other) for other in ordered)
         ranked.append(
-            Row(
-                record=row.record,
-                path=row.path,
-                eligibility=row.eligibility,
+            replace(
+                row,
                 rank=better + 1,
                 tied=same > 1,
                 rank_range=(surely_better + 1, len(ordered) - surely_worse),
@@ -148,7 +170,7 @@ def rank(rows: Sequence[Row]) -> list[Row]:
 
 def _order(row: Row) -> tuple[bool, float, str]:
     value = row.headline("overall").value
-    return (row.collapsed, math.inf if value is None else -round(value, 9), row.record.name)
+    return (row.collapsed, math.inf if value is None else -round(value, 9), row.label)
 
 
 def _surely_better(row: Row, other: Row) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmforget.results.schema import MetricResult, Provenance
 from mmforget.types import Estimate
 
 CLOSENESS = "closeness/"
+Key = tuple[str, str, str | None, str]
 PROFILE_ORDER = ("clean", "released", "paper")
 
 
@@ -31,6 +32,8 @@ class MetricLine:
     """Direction; None where nearness to the retain model counts."""
     estimates: tuple[Estimate | None, ...]
     """One for every model, in the order of `MetricTable.models`."""
+    task: str
+    """Task, where several ask the set in the same way (with and without image); else empty."""
     same: bool
     """True where all models have the same value, so that it ranks nothing."""
 
@@ -61,14 +64,17 @@ class Reproduction:
 
 def metric_tables(board: Board) -> list[MetricTable]:
     """One table a profile, `clean` first."""
-    keys: dict[str, dict[tuple[str, str, str | None], None]] = defaultdict(dict)
+    keys: dict[str, dict[Key, None]] = defaultdict(dict)
     for row in board.rows:
         for result in row.record.metrics:
-            keys[result.profile].setdefault((result.name, result.set, result.control))
+            keys[result.profile].setdefault(_key(result))
     profiles = sorted(keys, key=lambda name: PROFILE_ORDER.index(name) if name in PROFILE_ORDER else 99)
-    models = tuple(row.record.name for row in board.rows)
+    models = tuple(row.label for row in board.rows)
     return [
-        MetricTable(profile, models, tuple(_line(board, key, profile) for key in keys[profile])) for profile in profiles
+        MetricTable(
+            profile, models, tuple(_line(board, key, profile=profile, keys=keys[profile]) for key in keys[profile])
+        )
+        for profile in profiles
     ]
 
 
@@ -80,8 +86,8 @@ def closeness_table(board: Board) -> MetricTable:
     for key in keys:
         set_name, _, metric = key.removeprefix(CLOSENESS).partition("/")
         estimates = tuple(row.record.headline.get(key) for row in rows)
-        lines.append(MetricLine(metric, set_name, None, True, estimates, same=False))
-    return MetricTable("clean", tuple(row.record.name for row in rows), tuple(lines))
+        lines.append(MetricLine(metric, set_name, None, True, estimates, task="", same=False))
+    return MetricTable("clean", tuple(row.label for row in rows), tuple(lines))
 
 
 def reproductions(board: Board) -> list[Reproduction]:
@@ -136,7 +142,11 @@ def seconds_text(seconds: Any) -> str:
     return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
-def _line(board: Board, key: tuple[str, str, str | None], profile: str) -> MetricLine:
+def _key(result: MetricResult) -> Key:
+    return (result.name, result.set, result.control, result.task)
+
+
+def _line(board: Board, key: Key, *, profile: str, keys: Iterable[Key]) -> MetricLine:
     estimates = [_find(row, key, profile) for row in board.rows]
     known = [estimate for estimate in estimates if estimate is not None]
     values = [estimate.value for estimate in known if estimate.value is not None]
@@ -146,15 +156,14 @@ def _line(board: Board, key: tuple[str, str, str | None], profile: str) -> Metri
         control=key[2],
         higher_is_better=known[0].higher_is_better,
         estimates=tuple(estimates),
+        task=key[3] if sum(other[:3] == key[:3] for other in keys) > 1 else "",
         same=len(values) > 1 and len(set(values)) == 1,
     )
 
 
-def _find(row: Row, key: tuple[str, str, str | None], profile: str) -> Estimate | None:
-    def matches(result: MetricResult) -> bool:
-        return (result.name, result.set, result.control) == key and result.profile == profile
-
-    return next((result.estimate for result in row.record.metrics if matches(result)), None)
+def _find(row: Row, key: Key, profile: str) -> Estimate | None:
+    found = (result for result in row.record.metrics if _key(result) == key and result.profile == profile)
+    return next((result.estimate for result in found), None)
 
 
 def _reproduction(rows: list[Row]) -> Reproduction:
@@ -165,7 +174,7 @@ def _reproduction(rows: list[Row]) -> Reproduction:
     again = rows[0].record.rescored
     facts += [("scored again", f"{again.started} with {_code(again)}")] if again else []
     return Reproduction(
-        models=tuple(row.record.name for row in rows),
+        models=tuple(row.label for row in rows),
         command=shlex.join(source.command),
         facts=tuple((label, value) for label, value in facts if value),
     )

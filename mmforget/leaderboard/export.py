@@ -61,6 +61,7 @@ def _row(board: Board, row: Row, *, folder: Path) -> dict[str, Any]:
         "benchmark": record.benchmark,
         "role": record.role,
         "name": record.name,
+        "label": row.label,
         "rank": row.rank,
         "tied": row.tied,
         "rank_range": row.rank_range,
@@ -151,7 +152,7 @@ def _markdown(board: Board) -> str:
     for row in board.rows:
         estimates = [row.headline(name) for name in ("overall", "forget_score", "utility")]
         estimates += [table.degenerate(row), table.recall(row, board)]
-        cells = ["" if row.is_reference else words.place(row), _escaped(row.record.name)]
+        cells = ["" if row.is_reference else words.place(row), _escaped(row.label)]
         cells += [_escaped(words.measured(estimate)) for estimate in estimates]
         lines.append("| " + " | ".join([*cells, words.status(row)]) + " |")
     lines += [""] + [_escaped(words.gate_sentence(gate)) for gate in board.gates]

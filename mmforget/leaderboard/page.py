@@ -20,6 +20,9 @@ from mmforget.leaderboard.eligibility import data_labels
 from mmforget.types import Estimate
 
 
+NUM_SHOWN = 3
+
+
 @dataclass(frozen=True)
 class Section:
     """Everything the template shows of one board."""
@@ -34,8 +37,10 @@ class Section:
     """Picture for light pages, a `data:` URI."""
     dark: str
     """Picture for dark pages, a `data:` URI."""
-    subjects: tuple[answers.Subject, ...]
-    """Sample answers."""
+    shown: tuple[answers.Subject, ...]
+    """Sample answers of the first subjects to be forgotten and of one to be kept."""
+    more: tuple[answers.Subject, ...]
+    """Those of the others."""
     metrics: tuple[details.MetricTable, ...]
     """All metrics."""
     closeness: details.MetricTable
@@ -89,13 +94,17 @@ def scale(value: float | None) -> float:
 
 def _section(board: Board) -> Section:
     labels = dict.fromkeys(label for row in board.rows for label in data_labels(row.record))
+    subjects = answers.subjects(board)
+    shown = [subject for subject in subjects if subject.to_forget][:NUM_SHOWN]
+    shown += [subject for subject in subjects if not subject.to_forget][:1]
     return Section(
         board=board,
         title=table.title(board),
         sentence=words.board_sentence(board),
         light=_uri(plots.forget_vs_utility(board, theme=plots.LIGHT)),
         dark=_uri(plots.forget_vs_utility(board, theme=plots.DARK)),
-        subjects=tuple(answers.subjects(board)),
+        shown=tuple(shown),
+        more=tuple(subject for subject in subjects if subject not in shown),
         metrics=tuple(details.metric_tables(board)),
         closeness=details.closeness_table(board),
         reproductions=tuple(details.reproductions(board)),

@@ -176,7 +176,7 @@ def _name_box(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme, *, re
 
 
 def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> Any:
-    name = mark.row.record.name + (" (collapsed)" if mark.row.collapsed else "")
+    name = mark.row.label + (" (collapsed)" if mark.row.collapsed else "")
     if mark.row.is_reference:
         name += " model"
     if mark.row.rank is None and not mark.row.is_reference:

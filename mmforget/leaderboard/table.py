@@ -92,7 +92,7 @@ def _cells(row: Row, board: Board) -> list[Text]:
     headline = [row.headline(name) for name in ("overall", "forget_score", "utility")]
     return [
         places,
-        Text(row.record.name),
+        Text(row.label),
         *(_stacked(estimate) for estimate in headline),
         Text(words.number(degenerate(row).value)),
         _stacked(recall(row, board)),
@@ -105,7 +105,7 @@ def _stacked(estimate: Estimate) -> Text:
     text = Text(words.number(estimate.value))
     if words.interval(estimate):
         text.append("\n" + words.interval(estimate, short=True), style="dim")
-    if estimate.constant:
+    if estimate.constant and estimate.value not in (0.0, 1.0):
         text.append("\nconstant", style="italic")
     return text
 

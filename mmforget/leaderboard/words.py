@@ -89,7 +89,7 @@ def status(row: Row) -> str:
 
 def gate_sentence(gate: GateResult) -> str:
     """Whether the target knew what it is to forget, and the room between target and retain model."""
-    metric = f"{gate.metric.replace('_', ' ')} on the {gate.set} set"
+    metric = f"{gate.metric} on the {gate.set} set"
     knew = f"The target model reaches {number(gate.target)} ({metric}; at least {number(gate.minimum)} asked)"
     if gate.target is not None and gate.retain is not None:
         knew += (
@@ -102,7 +102,7 @@ def gate_sentence(gate: GateResult) -> str:
 
 def row_sentence(row: Row) -> str:
     """What a reader should take from one row."""
-    name, ratio = row.record.name, row.headline("utility_ratio").value
+    name, ratio = row.label, row.headline("utility_ratio").value
     kept = "its utility is unknown" if ratio is None else f"keeps {ratio:.0%} of the target model's utility"
     if ratio is not None and ratio < WORKING_RATIO:
         kept = kept.replace("keeps", "but keeps only")
@@ -134,10 +134,10 @@ def board_sentence(board: Board) -> str:
     ratio = best.headline("utility_ratio").value
     kept = "" if ratio is None else f" while keeping {ratio:.0%} of the target model's utility"
     text = (
-        f"{best.record.name} comes first: overall {number(best.headline('overall').value)}, "
+        f"{best.label} comes first: overall {number(best.headline('overall').value)}, "
         f"forget score {number(best.headline('forget_score').value)}{kept}."
     )
-    rivals = [row.record.name for row in working[1:] if row.rank_range and row.rank_range[0] == 1]
+    rivals = [row.label for row in working[1:] if row.rank_range and row.rank_range[0] == 1]
     if rivals:
         text += f" The intervals do not tell it apart from {_and(rivals)}."
     return text

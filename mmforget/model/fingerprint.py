@@ -25,8 +25,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py")
-IGNORED = frozenset({"model.safetensors.index.json", "trainer_state.json", "training_args.json"})
+PATTERNS = (
+    "*.safetensors",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "tokenizer*.json",
+    "*tokens*.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*processor_config.json",
+    "chat_template*",
+    "*.py",
+)
+"""Files that decide what a model computes. Logs and records that stand beside them do not count."""
 LARGE_BYTES = 64 * 2**20
 """Files from this size on are hashed once and remembered between runs."""
 
@@ -54,7 +67,7 @@ def model_folder(pretrained: str, *, revision: str | None = None) -> Path:
 def folder_hashes(folder: Path) -> dict[str, str]:
     """sha256 of every file in `folder` that decides what a model computes, by name."""
     found = {path for pattern in PATTERNS for path in folder.glob(pattern)}
-    return {path.name: _hash_file(path) for path in sorted(found) if path.name not in IGNORED}
+    return {path.name: _hash_file(path) for path in sorted(found)}
 
 
 def tensors_fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -7,8 +7,8 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from mmforget.benchmark import DataSource, find
-from mmforget.benchmark.rows import EmptySet, candidate_roles
 from mmforget.benchmark.find import task_folders
+from mmforget.benchmark.rows import EmptySet, candidate_roles
 
 DATA = DataSource("synthetic")
 

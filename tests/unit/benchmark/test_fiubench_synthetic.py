@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
 from typing import Any
@@ -55,13 +54,11 @@ def test_stage_one_has_every_trained_wording_once(records: list[dict[str, Any]])
 
 def test_a_persons_facts_of_one_wording_share_one_image_and_stand_together() -> None:
     examples = find("fiubench").examples("full", data=DATA)
-    for block in itertools.batched(examples, NUM_FACTS) if hasattr(itertools, "batched") else _batched(examples):
+    blocks = [examples[start : start + NUM_FACTS] for start in range(0, len(examples), NUM_FACTS)]
+    assert len(blocks) == 48 * NUM_WORDINGS
+    for block in blocks:
         assert len({example.subject for example in block}) == 1
         assert len({id(example.images[0]) for example in block}) == 1
-
-
-def _batched(items: list[Any]) -> list[list[Any]]:
-    return [items[start : start + NUM_FACTS] for start in range(0, len(items), NUM_FACTS)]
 
 
 def test_views_of_stage_one_and_of_rephrased_questions(records: list[dict[str, Any]]) -> None:

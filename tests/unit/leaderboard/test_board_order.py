@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from fake_runs import BENCHMARK, GATE, PROVENANCE, family, rate, record, stored
 
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.eligibility import coverage, judge
-from mmforget.results.schema import RunRecord, SetUse, Verdict
+from mmforget.results.schema import MethodUse, RunRecord, SetUse, Verdict
+from mmforget.results.store import StoredRun
 from mmforget.types import Estimate
 
 
@@ -53,6 +55,18 @@ def test_the_places_that_intervals_allow() -> None:
     runs = [record(name, headline=overall(*span)) for name, span in spans.items()]
     (board,) = boards(stored(runs))
     assert [row.rank_range for row in board.ranked] == [(1, 2), (1, 3), (2, 3)]
+
+
+def test_rows_of_one_name_are_told_apart() -> None:
+    """By seed where that does it, else by a folder of their paths; a name that is alone stays as it is."""
+    seeds = [record("npo", method=MethodUse("npo", seed=seed)) for seed in (1, 2)]
+    (board,) = boards(stored([*seeds, record("kl")]))
+    assert sorted(row.label for row in board.rows) == ["kl", "npo (seed 1)", "npo (seed 2)"]
+    places = [Path(f"/runs/{who}/fiubench/npo/results_1.json") for who in ("ann", "bob")]
+    (board,) = boards([StoredRun(record("npo"), path, {}) for path in places])
+    assert sorted(row.label for row in board.rows) == ["npo (ann)", "npo (bob)"]
+    (board,) = boards([StoredRun(record("npo"), places[0], {})] * 2)
+    assert sorted(row.label for row in board.rows) == ["npo (#1)", "npo (#2)"]
 
 
 def test_other_settings_profiles_and_forget_sets_are_other_boards() -> None:

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from fake_runs import examples, family, portrait, record, stored
 
-from mmforget.leaderboard import answers, page, plots
+from mmforget.leaderboard import answers, details, page, plots
 from mmforget.leaderboard.board import boards
 from mmforget.results.schema import AnswerExample
 
@@ -153,6 +153,18 @@ def test_references_come_from_the_examples_where_no_reference_record_is_there() 
         ("target", "a glass blower."),
         ("retain", "a bridge keeper."),
     ]
+
+
+def test_the_parts_of_the_forget_score_are_shown() -> None:
+    """Methods only: target and retain model are where closeness is 0 and 1 by definition."""
+    (board,) = boards(stored(family()))
+    table = details.closeness_table(board)
+    assert "target" not in table.models
+    assert [(line.set, line.name) for line in table.lines] == [("forget", "exact_match"), ("forget", "rouge_l")]
+    npo = table.lines[1].estimates[table.models.index("npo")]
+    assert npo is not None
+    assert npo.value == pytest.approx(0.83)
+    assert "What the forget score is made of" in page.render([board])
 
 
 def test_long_answers_are_cut_on_the_page() -> None:

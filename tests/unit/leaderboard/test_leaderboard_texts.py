@@ -15,7 +15,8 @@ from rich.console import Console
 from mmforget.leaderboard import export, words
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.publish import publish
-from mmforget.leaderboard.table import render_all
+from mmforget.leaderboard.table import recall, recall_name, render_all
+from mmforget.results.schema import Verdict
 from mmforget.results.store import find_records
 from mmforget.types import Estimate
 
@@ -94,6 +95,22 @@ def test_boards_without_a_winner(runs: list, sentence: str) -> None:  # type: ig
 def test_a_row_in_words(status: str, utility: float, told: str) -> None:
     (board,) = boards(stored([record("npo", status=status, utility=utility)]))
     assert told in words.row_sentence(board.ranked[0])
+
+
+def test_remarks_of_the_verdict_are_told() -> None:
+    verdict = Verdict("partly", False, True, ("forgets beyond the retain model: exact_match is 0.000",))
+    (board,) = boards(stored([record("npo", verdict=verdict)]))
+    assert words.row_sentence(board.ranked[0]).endswith(
+        "utility. It forgets beyond the retain model: exact_match is 0.000."
+    )
+
+
+def test_recall_is_the_gate_metric_where_nothing_was_asked_exactly() -> None:
+    gate = replace(GATE, metric="rouge_l", set="forget")
+    kept = [replace(m, set="forget") for m in metrics(recall=0.2, utility=0.7, degenerate=0) if m.name == "rouge_l"]
+    (board,) = boards(stored([record("npo", gate=gate, metrics=tuple(kept))]))
+    assert recall_name(board) == "rouge_l"
+    assert recall(board.ranked[0], board).value == 0.7
 
 
 def test_leaderboard_json(tmp_path: Path) -> None:

@@ -89,11 +89,10 @@ def test_text_models(name: str, tmp_path: Path) -> None:
         assert largest_difference(scored.token_logprobs, wanted) < TOLERANCE
         assert scored.logits is not None
     prompts = [encode_prompt(loaded, question.context) for question in questions[::4]]
-    plain = [loaded.model.generate(torch.tensor([one.ids]), max_new_tokens=6, do_sample=False) for one in prompts]
-    texts = [
-        loaded.tokenizer.decode(ids[0, len(one.ids) :], skip_special_tokens=True)
-        for ids, one in zip(plain, prompts, strict=True)
-    ]
+    texts = []
+    for prompt in prompts:
+        (ids,) = loaded.model.generate(torch.tensor([prompt.ids]), max_new_tokens=6, do_sample=False)
+        texts.append(loaded.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True))
     assert generate(loaded, prompts, max_new_tokens=6) == texts
     adapted = attach(loaded, LoraSettings(r=2))
     score(adapted, encoded).token_logprobs.sum().backward()

@@ -32,6 +32,12 @@ def test_every_file_counts(llava_folder: Path, tmp_path: Path, name: str) -> Non
     assert weights_fingerprint(ModelSpec(str(copy))) != weights_fingerprint(ModelSpec(str(llava_folder)))
 
 
+def test_a_record_beside_the_weights_does_not_count(llava_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(llava_folder, tmp_path / "copy")
+    (copy / "report.json").write_text('{"wall_s": 12.3}')
+    assert weights_fingerprint(ModelSpec(str(copy))) == weights_fingerprint(ModelSpec(str(llava_folder)))
+
+
 def test_how_it_is_loaded_counts(llava_folder: Path) -> None:
     folder = str(llava_folder)
     specs = [

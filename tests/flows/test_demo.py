@@ -1,0 +1,96 @@
+"""The README's demo, and what has to be true of it: memorised, forgotten, collapsed, ranked, resumable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmforget.results.schema import RunRecord
+from mmforget.results.store import read_run
+from tests.commands import METHODS, command, demo_command
+
+
+def record(demo: Path, name: str) -> RunRecord:
+    return read_run(demo / "fiubench" / name).record
+
+
+def value(found: RunRecord, metric: str, *, set: str, profile: str = "clean", control: str | None = None) -> float:
+    estimate = found.metric(metric, set=set, profile=profile, control=control)
+    assert estimate is not None and estimate.value is not None, f"{found.name}: no {metric} on {set}"
+    return estimate.value
+
+
+def test_the_target_has_memorised_and_the_retain_model_has_not(demo: Path) -> None:
+    target, retain = record(demo, "target"), record(demo, "retain")
+    assert value(target, "exact_match", set="forget") >= 0.95
+    assert value(target, "exact_match", set="retain5") >= 0.95
+    assert value(target, "exact_match", set="rephrase") >= 0.90
+    assert value(retain, "exact_match", set="forget") < 0.25
+    assert value(retain, "exact_match", set="retain5") >= 0.95
+    assert target.gate is not None
+    assert target.gate.passed
+
+
+def test_ks_tells_the_target_from_the_retain_model(demo: Path) -> None:
+    assert value(record(demo, "target"), "ks_forget_quality", set="forget") < 1e-3
+
+
+def test_the_answers_need_the_picture(demo: Path) -> None:
+    target = record(demo, "target")
+    assert value(target, "exact_match", set="forget", control="blank_image") < 0.3
+
+
+def test_gradient_ascent_collapses_and_is_called_collapsed(demo: Path) -> None:
+    ga = record(demo, "ga")
+    assert ga.verdict is not None
+    assert ga.verdict.collapsed
+    assert ga.headline["overall"].value == 0
+
+
+def test_a_method_comes_closer_to_the_retain_model_and_keeps_its_utility(demo: Path) -> None:
+    found = [record(demo, name) for name in METHODS]
+    good = [
+        one.name
+        for one in found
+        if (one.headline["forget_score"].value or 0) > 0.5 and (one.headline["utility_ratio"].value or 0) >= 0.8
+    ]
+    assert good, [(r.name, r.headline["forget_score"].value, r.headline["utility_ratio"].value) for r in found]
+
+
+def test_the_board_ranks_every_method_and_the_collapsed_last(demo: Path) -> None:
+    document = json.loads((demo / "leaderboard.json").read_text())
+    ranked = [row for row in document["rows"] if row["rank"] is not None]
+    assert {row["config"]["method"] for row in ranked} == set(METHODS)
+    collapsed = {r.name for r in (record(demo, n) for n in METHODS) if r.verdict and r.verdict.collapsed}
+    last = sorted(ranked, key=lambda row: row["rank"])[-len(collapsed) :]
+    assert {row["config"]["method"] for row in last} == collapsed
+
+
+def test_page_and_picture_are_there(demo: Path) -> None:
+    page = (demo / "index.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "http-equiv" not in page
+    assert not [link for link in ('src="http', 'href="//', "@import", "<link ") if link in page]
+    assert list(demo.glob("*.png"))[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_run_does_nothing_again_and_ends_with_the_same_numbers(demo: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/*/results_*.json")}
+    said = command(*demo_command(demo))
+    assert said.status == 0
+    assert {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/*/results_*.json")} == before
+
+
+@pytest.mark.parametrize("name", ["target", *METHODS])
+def test_rescoring_without_a_model_gives_the_same_numbers(demo: Path, name: str, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(demo / "fiubench", copy)
+    said = command("rescore", copy / name, "--json")
+    assert said.status == 0, said.err
+    before, after = record(demo, name), read_run(copy / name).record
+    assert after.metrics == before.metrics
+    assert after.headline == before.headline

@@ -1,0 +1,121 @@
+"""The closed schema of a benchmark's document: everything wrong is reported at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_tasks import DOCUMENT, write_toy
+
+from mmforget.benchmark import DataSource, find
+from mmforget.benchmark.document import Gate, MetricUse, parse_document
+from mmforget.benchmark.task_files import TaskFileError
+from mmforget.errors import UserError
+
+DATA = DataSource("synthetic")
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    with pytest.raises(TaskFileError) as caught:
+        parse_document(document, source="toy.yaml")
+    return str(caught.value).splitlines()
+
+
+def test_a_whole_document() -> None:
+    document = parse_document(DOCUMENT, source="toy.yaml")
+    assert document.gate == Gate("rouge_l", "clean", "forget", 0.8, 0.2)
+    assert document.metrics == (MetricUse("rouge_l", "forget", "lower"),)
+    assert document.settings == ("small", "large")
+    assert document.refusals == ("I will not say.",)
+
+
+@pytest.mark.parametrize(("direction", "higher"), [("higher", True), ("lower", False), ("retain_model", None)])
+def test_directions(direction: str, higher: bool | None) -> None:
+    assert MetricUse("rouge_l", "forget", direction).higher_is_better is higher
+
+
+def test_all_faults_at_once() -> None:
+    document = {
+        **DOCUMENT,
+        "modality": "video",
+        "setting": "tiny",
+        "stage_one": {"target": "full"},
+        "sets": {"forget": "forget", "retain": "keep", "utility": "keep", "neighbours": "x"},
+        "gate": {**DOCUMENT["gate"], "minimum": 80, "profile": "cleen"},
+        "metrics": [{"metric": "rouge_l", "set": "forget", "direction": "down", "profiles": ["paperr"]}, "rouge_l"],
+        "recipes": {"micro": {"stage_one": {}, "unlearning": {}}},
+    }
+    found = lines(document)
+    assert all(line.startswith("toy.yaml: metadata.unlearning") for line in found)
+    expected = [
+        "modality: unknown value 'video'",
+        "setting: unknown value 'tiny'",
+        "stage_one: key 'retain' is missing",
+        "sets: unknown key 'neighbours'",
+        "gate.profile: unknown value 'cleen'; did you mean 'clean'",
+        "gate.minimum is 80; give a number from 0 to 1",
+        "metrics[0].direction: unknown value 'down'",
+        "metrics[0].profiles: unknown value 'paperr'; did you mean 'paper'",
+        "metrics[1] must be a mapping, not str",
+        "recipes.micro: unknown key 'unlearning'",
+        "recipes.micro: key 'unlearn' is missing",
+    ]
+    assert len(found) == len(expected)
+    for line, part in zip(found, expected, strict=True):
+        assert part in line
+
+
+def test_missing_and_unknown_keys() -> None:
+    document = {key: value for key, value in DOCUMENT.items() if key != "gate"} | {"gates": {}}
+    assert lines(document) == [
+        "toy.yaml: metadata.unlearning: unknown key 'gates'; did you mean 'gate'?",
+        "toy.yaml: metadata.unlearning: key 'gate' is missing",
+    ]
+
+
+@pytest.mark.parametrize("name", ["metrics", "recipes"])
+def test_lists_that_are_none(name: str) -> None:
+    assert f"{name} must be a" in lines({**DOCUMENT, name: "rouge_l"})[0]
+
+
+def test_what_a_benchmark_says(tmp_path: Path) -> None:
+    benchmark = find("toy_large", [write_toy(tmp_path)])
+    assert (benchmark.name, benchmark.setting, benchmark.modality) == ("toy", "large", "text")
+    assert (benchmark.forget_set, benchmark.retain_set, benchmark.utility_set) == ("forget", "keep", "keep")
+    assert (benchmark.rephrase_set, benchmark.holdout_set) == (None, "holdout")
+    assert benchmark.set_names == ("full", "keep", "forget", "holdout")
+    assert benchmark.describe() == {
+        "benchmark": "toy",
+        "group": "toy_large",
+        "setting": "large",
+        "modality": "text",
+        "title": "Toy",
+        "version": "1",
+        "paper": "none",
+        "licence": "Apache-2.0",
+    }
+    facts = benchmark.describe(DataSource("synthetic", metadata={"profile": "paper"}))["data"]
+    assert facts == {"source": "synthetic", "path": None, "profile": "paper", "notes": []}
+
+
+def test_rows_and_examples_of_a_benchmark(tmp_path: Path) -> None:
+    benchmark = find("toy", [write_toy(tmp_path)])
+    assert benchmark.rows("forget", data=DATA)["answer"][:] == ["It is a.", "It is b."]
+    examples = benchmark.examples("keep", data=DATA)
+    assert [(e.context, e.answer, e.images) for e in examples] == [
+        ("Who is a?", " It is a.", ()),
+        ("Who is b?", " It is b.", ()),
+    ]
+    assert benchmark.num_rows("holdout", data=DATA) == 0
+    assert benchmark.refusals_for(DATA) == ("I will not say.",)
+    assert benchmark.notes(DATA) == []
+
+
+def test_a_setting_is_handed_to_the_loader(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path)
+    assert find("toy", [folder]).bind(DATA).metadata == {"setting": "small"}
+    bound = DataSource("synthetic", metadata={"setting": "large"})
+    assert find("toy_keep_gen", [folder]).bind(bound) == bound
+    with pytest.raises(UserError, match="--metadata setting is 'large', but toy is 'small'"):
+        find("toy", [folder]).bind(bound)

@@ -1,0 +1,62 @@
+"""The plan: every model, task and control with its number of questions, and what is left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from toy_benchmark import toy
+
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.errors import UserError
+from mmforget.evaluate.plan import plan
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    return toy(tmp_path_factory.mktemp("toy") / "tasks")
+
+
+def test_steps_with_counted_rows_and_an_empty_set(benchmark: Benchmark) -> None:
+    found = plan(benchmark, models=["target", "npo"], data=DataSource("synthetic"))
+    assert len(found.steps) == 2 * 5 * 2
+    assert {step.num_rows for step in found.steps} == {6}
+    assert [(step.task, step.control) for step in found.steps[:2]] == [
+        ("toy_forget_gen", None),
+        ("toy_forget_gen", "blank_image"),
+    ]
+    assert [tuple(item) for item in found.left_out] == [("toy_none_gen", "the data have no rows for the none set")]
+    assert json.loads(json.dumps(found.as_dict()))["steps"][0]["model"] == "target"
+
+
+def test_text_for_people(benchmark: Benchmark) -> None:
+    text = plan(benchmark, models=["target", "npo"], data=DataSource("synthetic"), limit=2, blank_control=False).text()
+    assert text.splitlines()[:2] == [
+        "toy: 5 evaluations of 2 models (target, npo)",
+        "  toy_forget_gen: 2 questions of the forget set, gen",
+    ]
+    assert text.splitlines()[-1] == "  left out: toy_none_gen (the data have no rows for the none set)"
+
+
+def test_without_data_numbers_are_unknown_and_nothing_is_loaded(benchmark: Benchmark) -> None:
+    found = plan(benchmark, models=["target"])
+    assert {step.num_rows for step in found.steps} == {None}
+    assert "unknown number of questions" in found.text()
+
+
+@pytest.mark.parametrize("limit, expected", [(0.5, 3), (0.1, 1), (100, 6), (None, 6)])
+def test_limits(benchmark: Benchmark, limit: float | None, expected: int) -> None:
+    found = plan(benchmark, models=["m"], counts={"forget": 6}, limit=limit)
+    assert next(step.num_rows for step in found.steps if step.set == "forget") == expected
+
+
+def test_text_tasks_have_no_control(tmp_path: Path) -> None:
+    found = plan(toy(tmp_path / "tasks", name="toy_forget_gen_text"), models=["m"])
+    assert [step.control for step in found.steps] == [None]
+
+
+def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no task is left"):
+        plan(toy(tmp_path / "tasks", name="toy_none_gen"), models=["m"], data=DataSource("synthetic"))
