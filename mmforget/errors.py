@@ -47,6 +47,6 @@ def _suggestion(name: str, known: Sequence[str]) -> str:
     if close:
         return "; did you mean " + " or ".join(f"'{c}'" for c in close) + "?"
     if not known:
-        return "; none is installed"
+        return "; there are none"
     listed = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
     return f"; known: {listed}"

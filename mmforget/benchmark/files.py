@@ -51,7 +51,8 @@ def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
 def find_image(reference: str, *, folders: Sequence[Path]) -> Path:
     """Where an image that official files refer to lies, or where it was expected (a path that does not exist).
 
-    Tried in each folder: the path as written, the path after `dataset/`, and the bare file name anywhere below.
+    Tried in each folder: the path after `dataset/`, the path as written, and the bare file name anywhere below, for
+    which a folder is listed once a process.
     """
     written = PurePosixPath(reference.replace("\\", "/"))
     parts = [part for part in written.parts if part not in (".", "/")]

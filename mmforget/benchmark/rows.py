@@ -89,7 +89,8 @@ def _image_faults(docs: Sequence[Mapping[str, Any]]) -> list[str]:
             for fault in _fault_of(value):
                 users.setdefault(fault, []).append(str(doc.get("id")))
     return [
-        f"row {rows[0]}: {fault}" + (f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else "")
+        f"row {rows[0]}: {fault}"
+        + (f" (and {len(rows) - 1} more row{'s' if len(rows) > 2 else ''})" if len(rows) > 1 else "")
         for fault, rows in users.items()
     ]
 

@@ -81,9 +81,7 @@ def check_benchmark(benchmark: Benchmark, *, data: DataSource) -> Report:
             continue
         report.counts[name] = len(examples)
         if not examples:
-            left_out = [task.name for task in benchmark.tasks if task.set == name]
-            without = f"; left out: {', '.join(left_out)}" if left_out else ""
-            report.notes.append(f"the set '{name}' is empty with this data{without}")
+            _report_empty(benchmark, name, report=report)
         if examples and benchmark.modality == "image":
             _check_placeholders(examples[0].context, num_images=len(examples[0].images), at=name, report=report)
     try:
@@ -98,6 +96,18 @@ def faults_of(error: UserError) -> list[str]:
     if isinstance(error, BadData):
         return [f"{error.source}: {fault}" for fault in error.faults]
     return str(error).splitlines() if isinstance(error, TaskFileError) else [str(error)]
+
+
+def _report_empty(benchmark: Benchmark, name: str, *, report: Report) -> None:
+    """Without its forget, retain or stage-one rows there is no benchmark; of other sets just the tasks are left out."""
+    needed = {*benchmark.stage_one.values(), benchmark.forget_set, benchmark.retain_set, benchmark.utility_set}
+    left_out = [task.name for task in benchmark.tasks if task.set == name]
+    if name in needed:
+        report.faults.append(
+            f"{benchmark.group}: the set '{name}' is empty with this data, and nothing runs without it"
+        )
+    elif left_out:
+        report.notes.append(f"the set '{name}' is empty with this data; left out: {', '.join(left_out)}")
 
 
 def _check_tasks(benchmark: Benchmark, *, report: Report) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -20,17 +22,20 @@ DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint about an unknown flag names the nearest known one."""
 
+    _words: Sequence[str] = ()
+
     def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ").split()
-        if message.startswith("unrecognized arguments: ") and unknown[0].startswith("-"):
-            flag = unknown[0].split("=")[0]
-            close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+        unknown = [word.split("=")[0] for word in self._words if word.startswith("--")]
+        unknown = [flag for flag in unknown if flag not in self._option_string_actions]
+        if unknown:
+            close = difflib.get_close_matches(unknown[0], self._option_string_actions, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; see '{self.prog} --help'"
-            message = f"unknown flag '{flag}'{hint}"
+            message = f"unknown flag '{unknown[0]}'{hint}"
         self.exit(WRONG_INPUT, f"{self.prog}: error: {message}\n")
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Verb parsers report their own unknown flags, so that suggestions come from the right set."""
+        self._words = tuple(args) if args is not None and "execute" in self._defaults else ()
         parsed, extra = super().parse_known_args(args, namespace)
         if extra and "execute" in self._defaults:
             self.error("unrecognized arguments: " + " ".join(extra))
@@ -62,8 +67,19 @@ def build_parser() -> Parser:
     return parser
 
 
+def quiet_libraries() -> None:
+    """Keep other libraries' loading bars and deprecation notices off stderr, where our messages and bars go."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    for category in (FutureWarning, DeprecationWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(transformers|torch|peft|accelerate|datasets)\b.*")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 the run failed, 2 the input is wrong."""
+    quiet_libraries()
     try:
         args = build_parser().parse_args(argv)
         status = int(args.execute(args))

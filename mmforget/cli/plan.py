@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmforget.pipeline.config import RunConfig
@@ -29,9 +29,15 @@ def print_plan(config: RunConfig, *, as_json: bool) -> int:
             continue
         print(steps.text())
         for method in methods:
-            print(f"  {method.name}: {method.method}")
-            print(f"    {replace(method.settings)}")
+            print(f"  method {method.name}: {_settings(method.as_dict())}")
     if as_json:
         json.dump(documents, sys.stdout, indent=2, default=str)
         print()
     return 0
+
+
+def _settings(plan: Mapping[str, Any]) -> str:
+    """Arguments and training settings as `key=value`, those that are off left out."""
+    flat = {**plan["args"], **{k: v for k, v in plan["settings"].items() if k != "lora"}}
+    flat |= {f"lora_{key}": value for key, value in (plan["settings"].get("lora") or {}).items()}
+    return ", ".join(f"{key}={value}" for key, value in flat.items() if value is not None)

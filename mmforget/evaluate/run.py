@@ -7,6 +7,7 @@ done.results["results"], done.samples
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,10 +23,13 @@ from mmforget.evaluate.samples import BLANK_IMAGE, samples_of
 from mmforget.evaluate.tasks import LeftOut, LoadedTasks, bars_off, load_tasks, quiet
 from mmforget.evaluate.undecoded import leave_undecoded
 from mmforget.lm.adapter import MMForgetLM
+from mmforget.lm.progress import Progress
 from mmforget.results.fingerprint import hash_docs
 from mmforget.results.provenance import peak_memory_bytes
 from mmforget.results.schema import Cost, SetUse
 from mmforget.types import Sample
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def evaluate(
     data: DataSource | None = None,
     limit: float | None = None,
     blank_control: bool | Collection[str] = True,
-    progress: bool = True,
+    progress: Progress = True,
     settings: Settings | None = None,
 ) -> Evaluation:
     """Runs tasks on a model.
@@ -79,7 +83,7 @@ def evaluate(
         data: where the rows of benchmarks come from.
         limit: documents of each task, or their share where below 1; for a quick look, the record says so.
         blank_control: ask every image task again with grey images, none of them (False), or only the tasks named.
-        progress: show progress bars on stderr.
+        progress: True shows bars on stderr, False nothing, a function is called with done, total and a label.
 
     Raises UnknownName and UserError for what the user can have got wrong.
     """
@@ -98,7 +102,7 @@ def evaluate(
             samples += _blank_samples(lm, loaded, names=controlled)
     finally:
         lm.progress = shown
-    hashes = {name: hash_docs(_docs(task)) for name, task in loaded.tasks.items()}
+    hashes = _hashes(loaded)
     cost = _spent(before, lm.cost(), wall_s=time.monotonic() - started, device=lm.device)
     results |= _about(lm, limit=limit, settings=settings, wall_s=cost.wall_s) | {"task_hashes": hashes}
     return Evaluation(results, samples, _sets(loaded, hashes=hashes), loaded.left_out, cost)
@@ -173,6 +177,19 @@ def _blank_samples(lm: MMForgetLM, loaded: LoadedTasks, *, names: Sequence[str])
 def _docs(task: Any) -> list[Mapping[str, Any]]:
     """The documents that were asked, each once, in order."""
     return list({request.doc_id: request.doc for request in task.instances}.values())
+
+
+def _hashes(loaded: LoadedTasks) -> dict[str, str]:
+    """A stable hash of the documents of each task; none for a foreign task whose documents hold what has none."""
+    found: dict[str, str] = {}
+    for name, task in loaded.tasks.items():
+        try:
+            found[name] = hash_docs(_docs(task))
+        except TypeError as error:
+            if name in loaded.labels:
+                raise UserError(f"task {name}: {error}; rows hold texts, numbers and images only") from error
+            logger.info("task %s gets no hash of its documents: %s", name, error)
+    return found
 
 
 def _sets(loaded: LoadedTasks, *, hashes: Mapping[str, str]) -> dict[str, SetUse]:

@@ -30,9 +30,8 @@ def collapse_reasons(
 ) -> tuple[str, ...]:
     """Why the model counts as collapsed; empty where it does not.
 
-    It has collapsed where any log-prob on the utility set is NaN, where it fails to answer most of that set in words
-    (any registered sample metric of generated answers that counts failures), or where less than a fifth of the
-    target's utility is left.
+    It has collapsed where any log-prob is NaN, where most answers on the utility set are failures (by any registered
+    sample metric of generated answers that counts these), or where less than a fifth of the target's utility is left.
     """
     model = Measurements(benchmark, samples)
     before = None if target is None else Measurements(benchmark, target)
@@ -55,9 +54,12 @@ def judge(
 
     `reference` for target, retain and base models; else `refused` where the gate was not passed, `collapsed`,
     `forgotten`, `partly` or `remembered` by the forget score. A collapsed model stays eligible: it is ranked last.
+    Reference models are never ranked; what is said of them is only whether the questions were the benchmark's.
     """
     collapse = collapse_reasons(benchmark, samples, target=target if role == "unlearned" else None)
-    refusals = tuple(_refusals(headline, gate=gate, data=data, sets=sets, retain=retain, collapsed=bool(collapse)))
+    refusals = (*_data_refusals(data, sets=sets),)
+    if role == "unlearned":
+        refusals = (*_reference_refusals(gate, retain=retain), *refusals, *(() if collapse else _uncovered(headline)))
     status = _status(role, headline=headline, gate=gate, collapsed=bool(collapse))
     remarks = (
         () if collapse or role != "unlearned" else tuple(_remarks(benchmark, samples, target=target, retain=retain))
@@ -78,28 +80,22 @@ def _status(role: Role, *, headline: Mapping[str, Estimate], gate: GateResult | 
     return "forgotten" if score >= FORGOTTEN_FROM else "partly" if score >= PARTLY_FROM else "remembered"
 
 
-def _refusals(
-    headline: Mapping[str, Estimate],
-    *,
-    gate: GateResult | None,
-    data: DataSource,
-    sets: Mapping[str, SetUse],
-    retain: object,
-    collapsed: bool,
-) -> Iterator[str]:
-    """Every reason why the record may not be ranked."""
+def _reference_refusals(gate: GateResult | None, *, retain: object) -> Iterator[str]:
+    """Why scores against these target and retain models do not count."""
     if gate is None:
         yield "no memorisation gate: nobody knows whether the target had anything to forget"
     elif not gate.passed:
         yield f"memorisation gate: {gate.reason}"
     if retain is None:
         yield "no retain model to compare with"
+
+
+def _data_refusals(data: DataSource, *, sets: Mapping[str, SetUse]) -> Iterator[str]:
+    """Why the questions were not those of the benchmark."""
     for name, use in sets.items():
         if use.num_questions < use.num_expected:
             yield f"only {use.num_questions} of {use.num_expected} questions of the {name} set were asked"
     yield from data.describe()["notes"]
-    if not collapsed:
-        yield from _uncovered(headline)
 
 
 def _uncovered(headline: Mapping[str, Estimate]) -> Iterator[str]:
@@ -129,14 +125,12 @@ def _remarks(
 
 
 def _nan_reasons(model: Measurements) -> Iterator[str]:
-    own = [sample for sample in model.samples if sample.set == model.benchmark.utility_set and sample.control is None]
-    scored = [sample for sample in own if sample.token_logprobs]
-    broken = [
-        sample for sample in scored if any(math.isnan(v) for roles in sample.token_logprobs.values() for v in roles)
-    ]
-    if broken:
-        where = f"{len(scored)} answers of the {model.benchmark.utility_set} set"
-        yield f"collapsed: {len(broken)} of {where} have NaN log-probs"
+    scored = [sample for sample in model.samples if sample.token_logprobs and sample.control is None]
+    for name in dict.fromkeys(sample.set for sample in scored):
+        own = [sample for sample in scored if sample.set == name]
+        broken = sum(any(math.isnan(v) for part in sample.token_logprobs.values() for v in part) for sample in own)
+        if broken:
+            yield f"collapsed: {broken} of {len(own)} answers of the {name} set have NaN log-probs"
 
 
 def _failure_reasons(model: Measurements, *, target: Measurements | None) -> Iterator[str]:

@@ -19,7 +19,6 @@ from mmforget.leaderboard.board import Board
 from mmforget.leaderboard.eligibility import data_labels
 from mmforget.types import Estimate
 
-
 NUM_SHOWN = 3
 
 

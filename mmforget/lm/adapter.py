@@ -12,7 +12,6 @@ from dataclasses import fields
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mmforget.errors import UserError
 from mmforget.lm.answering import Answerer, Tally
@@ -20,6 +19,7 @@ from mmforget.lm.cache import ResponseCache
 from mmforget.lm.chat import render_chat, template_owner
 from mmforget.lm.engine import Engine
 from mmforget.lm.images import ImageReader
+from mmforget.lm.progress import Progress, told
 from mmforget.lm.requests import Ask, read_generate_request, read_rolling_request, read_score_request
 from mmforget.model.encode import Encoded
 from mmforget.model.load import ModelSpec, load_model
@@ -42,7 +42,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         cache: answers of earlier runs, or None to compute everything.
         max_gen_toks: tokens to generate where the task does not say.
         packed: share the tokens that requests begin with; False computes each request on its own.
-        progress: show progress bars on stderr.
+        progress: True shows bars on stderr, False nothing, a function is called with done, total and a label.
     """
 
     MULTIMODAL = True
@@ -55,7 +55,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         cache: ResponseCache | None = None,
         max_gen_toks: int = DEFAULT_MAX_GEN_TOKS,
         packed: bool = True,
-        progress: bool = True,
+        progress: Progress = True,
     ) -> None:
         super().__init__()
         self.loaded = loaded
@@ -63,7 +63,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         self.batch_size = _positive("batch_size", value=batch_size)
         self.max_gen_toks = _positive("max_gen_toks", value=max_gen_toks)
         self.cache = cache
-        self.progress = progress
+        self.progress: Progress = progress
         self.engine = Engine(loaded, packed=packed)
         self._reader = ImageReader()
         self._blanked = False
@@ -203,15 +203,15 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
 
     def _answer(self, requests: Sequence[Any], *, asks: Sequence[Ask], method: str, quiet: bool) -> list[Any]:
         answerer = Answerer(self.engine, self.cache, self.batch_size, self.prefix_token_id, self.tally)
-        with tqdm(
-            total=len(asks), desc=method, disable=None if self.progress and not quiet else True, leave=False
-        ) as bar:
+        grey = ", grey images" if self._blanked else ""
+        labels = [f"{ask.task or 'requests'} ({ask.kind}{grey})" for ask in asks]
+        with told(False if quiet else self.progress, labels=labels) as advance:
 
             def keep(found: Mapping[int, Any]) -> None:
                 for index, answer in found.items():
                     # The key is the request's own arguments: lm_eval looks answers up by these.
                     self.cache_hook.add_partial(method, requests[index].args, answer)
-                bar.update(len(found))
+                advance(list(found))
 
             return answerer.answer(asks, keep=keep)
 

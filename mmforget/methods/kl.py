@@ -1,7 +1,7 @@
 """Gradient ascent on the forget answers while the retain answers' distributions stay where they were.
 
 Source: Maini et al. 2024, TOFU, https://arxiv.org/abs/2401.06121, as KL minimisation; in FIUBench,
-https://arxiv.org/abs/2411.03554, as KL, whose code averages over every position, padding included.
+https://arxiv.org/abs/2411.03554, as KL, whose code averages over every position.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mmforget.types import LossParts
 class KlMinimisation:
     """Minimises -forget_weight NLL(forget) + retain_weight KL(before || now) on retain, averaged over positions.
 
-    `positions` says which: `answer` (clean) the positions that predict the answer; `all` (released) the image and the
-    question too.
+    `positions` says which: `answer` (clean) those that predict the answer; `all` (released) image and question, too. The
+    released code also counts padding, whose share depends on how rows happen to be batched; that is left out.
     """
 
     forget_weight: float = 1.0

@@ -49,23 +49,25 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Scoring:
-    """A model and how it scores: the one way in which training looks at it."""
+    """A model and how it scores: the one way in which training looks at it, reference log-probs included."""
 
     loaded: LoadedModel
     packed: bool = True
+    bf16: bool = False
     features: FeatureCache | None = None
 
     def __call__(
         self, encoded: Sequence[Encoded], *, want_logits: bool = False, positions: Literal["answer", "all"] = "answer"
     ) -> Scored:
-        return score(
-            self.loaded,
-            encoded,
-            want_logits=want_logits,
-            positions=positions,
-            packed=self.packed,
-            features=self.features,
-        )
+        with torch.autocast(self.loaded.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return score(
+                self.loaded,
+                encoded,
+                want_logits=want_logits,
+                positions=positions,
+                packed=self.packed,
+                features=self.features,
+            )
 
 
 @dataclass(frozen=True)

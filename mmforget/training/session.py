@@ -54,6 +54,7 @@ def train_in(
         scoring = Scoring(
             prepared,
             packed=settings.packed,
+            bf16=settings.bf16,
             features=FeatureCache(FEATURE_BUDGET_BYTES) if features is None else features,
         )
         outcome = train(

@@ -178,8 +178,7 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             micro_batch=len(self.update.losses),
             process=self.args.process_index,
         )
-        with self.accelerator.autocast():
-            losses = self.objective.loss(batch)
+        losses = self.objective.loss(batch)
         if not math.isfinite(losses.total.item()):
             raise Diverged
         self.update.losses.append(losses._replace(total=losses.total.detach()))
@@ -223,8 +222,7 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             return _mean(seen)
         if self.settings.stop_retain_nll is None and step % RETAIN_PROBE_STEPS != 1:
             return None
-        with self.accelerator.autocast():
-            return self.objective.retain_nll(update.last_batch)
+        return self.objective.retain_nll(update.last_batch)
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0

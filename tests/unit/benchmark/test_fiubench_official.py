@@ -170,9 +170,9 @@ def test_broken_images_name_their_rows(tmp_path: Path) -> None:
     files[2].write_text("not an image at all")
     files[3].write_bytes(files[3].read_bytes()[:45])
     found = faults(folder)
-    assert found[0] == f"row 00000006/00: image {files[0]} does not exist (and 1 more rows)"
-    assert found[1] == f"row 00000007/00: image {files[1]} is empty (and 1 more rows)"
-    assert found[2] == f"row 00000008/00: image {files[2]} is not an image (and 1 more rows)"
+    assert found[0] == f"row 00000006/00: image {files[0]} does not exist (and 1 more row)"
+    assert found[1] == f"row 00000007/00: image {files[1]} is empty (and 1 more row)"
+    assert found[2] == f"row 00000008/00: image {files[2]} is not an image (and 1 more row)"
     assert found[3].startswith(f"row 00000009/00: image {files[3]} cannot be decoded: ")
     assert len(found) == 4
     assert len(find("fiubench").rows("retain5", data=at(folder))) == 40

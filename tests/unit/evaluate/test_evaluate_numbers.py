@@ -281,9 +281,24 @@ def test_a_failed_gate_refuses_with_its_numbers(benchmark: Benchmark) -> None:
     assert found.reasons == (f"memorisation gate: {gate.reason}",)
 
 
+def test_references_are_judged_by_their_questions_alone(benchmark: Benchmark) -> None:
+    """The retain model is measured before there is a target, and so without a gate."""
+    found = verdict(benchmark, RETAIN, role="retain", target=None, gate=None)
+    assert (found.status, found.eligible, found.reasons) == ("reference", True, ())
+    assert not verdict(benchmark, TARGET, role="target", sets={"forget": SetUse(2, 6)}).eligible
+
+
+def test_one_nan_anywhere_is_a_collapse(benchmark: Benchmark) -> None:
+    spoilt = model([HALF] * 6, [FULL] * 6, forget_logprob=-2.0)
+    spoilt[6] = replace(spoilt[6], token_logprobs={"answer": (-1.0, math.nan)})
+    found = verdict(benchmark, spoilt)
+    assert (found.status, found.eligible) == ("collapsed", True)
+    assert found.reasons == ("collapsed: 1 of 6 answers of the forget set have NaN log-probs",)
+
+
 def test_too_few_scored_answers_refuse(benchmark: Benchmark) -> None:
     spoilt = model([HALF] * 6, [FULL] * 6, forget_logprob=-2.0)
-    spoilt[6] = replace(spoilt[6], token_logprobs={"answer": (math.nan,) * 4})
+    spoilt[6] = replace(spoilt[6], token_logprobs={})
     found = verdict(benchmark, spoilt)
     assert not found.eligible
     assert found.reasons == ("forget score: only 11 of 12 answers could be scored",)

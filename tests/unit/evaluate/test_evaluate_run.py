@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from mmforget.model.load import ModelSpec, load_model
 from tests.helpers import tiny_llama, tiny_llava
 
 DATA = DataSource("synthetic")
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +195,7 @@ def test_a_model_of_nans_is_evaluated_in_full_and_called_collapsed(done: Evaluat
     assert by_name["ks_forget_quality", "forget", None].value is None
     assert by_name["model_utility", "keep", None].value is None
     reasons = collapse_reasons(benchmark, broken.samples, target=done.samples)
-    assert "6 of 6 answers of the keep set have NaN log-probs" in reasons[0]
+    assert "collapsed: 6 of 6 answers of the keep set have NaN log-probs" in reasons
     found = headline(benchmark, broken.samples, target=done.samples, retain=done.samples, collapsed=True)
     assert found["overall"].value == 0.0
     gate = memorisation_gate(benchmark, target=done.samples, retain=done.samples)
@@ -201,3 +204,65 @@ def test_a_model_of_nans_is_evaluated_in_full_and_called_collapsed(done: Evaluat
         gate=replace(gate, passed=True, reason=""), data=DATA, sets=broken.sets,
     )  # fmt: skip
     assert (verdict.status, verdict.collapsed) == ("collapsed", True)
+
+
+def test_stock_simple_evaluate_takes_the_adapter(llava: Path, tmp_path: Path) -> None:
+    """Image multiple choice with all of lm_eval's metrics, `acc_mutual_info` and its empty contexts included."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    folder = write_toy(tmp_path / "tasks")
+    metrics = "".join(f"  - {{metric: {name}}}\n" for name in ("acc", "acc_norm", "acc_mutual_info", "exact_match"))
+    (folder / "image_mc.yaml").write_text(
+        "include: _base\ntask: image_mc\noutput_type: multiple_choice\ndoc_to_target: 0\n"
+        "doc_to_choice: !function rows.candidates\nmetadata: {unlearning: {set: forget, modality: image}}\n"
+        f"metric_list:\n{metrics}"
+    )
+    lm = model(llava)
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    found = simple_evaluate(model=lm, tasks=["image_mc", "plain_town"], task_manager=manager, log_samples=True)
+    assert 0 <= found["results"]["image_mc"]["acc,none"] <= 1
+    assert "acc_mutual_info,none" in found["results"]["image_mc"]
+    assert len(found["samples"]["image_mc"]) == 6
+    assert found["config"]["model_sha"] == lm.loaded.fingerprint
+
+
+def test_progress_is_told_task_by_task(folder: Path, llava: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    evaluate(
+        model(llava), ["toy_forget_gen", "toy_forget_prob"], include_paths=[folder], data=DATA,
+        progress=lambda done, total, label: told.append((done, total, label)),
+    )  # fmt: skip
+    last = {label: (done, total) for done, total, label in told}
+    assert last == {
+        "toy_forget_gen (generate)": (6, 6),
+        "toy_forget_gen (generate, grey images)": (6, 6),
+        "toy_forget_prob (score)": (24, 24),
+        "toy_forget_prob (score, grey images)": (24, 24),
+    }
+
+
+def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(
+    done: Evaluation, folder: Path, llava: Path, tmp_path: Path
+) -> None:
+    """A process is killed without warning after ever more batches; what the last one gives is the same to the bit."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mmforget.benchmark.source import DataSource\n"
+        "from mmforget.evaluate.run import evaluate\nfrom mmforget.lm.adapter import MMForgetLM\n"
+        "from mmforget.lm.cache import ResponseCache\nfrom mmforget.model.load import ModelSpec, load_model\n"
+        "lm = MMForgetLM(load_model(ModelSpec(sys.argv[1], device='cpu')), batch_size=4, cache=ResponseCache(sys.argv[2]))\n"
+        "evaluate(lm, ['toy'], include_paths=[sys.argv[3]], data=DataSource('synthetic'),\n"
+        "         progress=lambda *told: print(*told, flush=True))\n"
+    )
+    cache = tmp_path / "cache.db"
+    for num_reports in (1, 3, 6):
+        command = [sys.executable, "-c", code, str(llava), str(cache), str(folder)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert child.stdout is not None
+        for _ in range(num_reports):
+            assert child.stdout.readline()
+        child.kill()
+        child.wait()
+    resumed = evaluate(model(llava, cache=cache), ["toy"], include_paths=[folder], data=DATA, progress=False)
+    assert 0 < resumed.cost.num_cached < resumed.cost.num_requests
+    assert resumed.samples == [sample for sample in done.samples if sample.task != "toy_forget_gen_text"]

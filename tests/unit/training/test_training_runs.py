@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import TrainerCallback
+from transformers.integrations import integration_utils
 
 from mmforget.errors import UserError
 from mmforget.methods.base import build
@@ -234,8 +236,10 @@ def test_bfloat16_autocast_trains_and_is_switched_off_again(
     llava: LoadedModel, examples: list[Example], tmp_path: Path
 ) -> None:
     before = logprobs(llava, examples)
-    report = forget_with("grad_diff", llava, examples, tmp_path, replace(LORA, bf16=True))
+    report = forget_with("npo", llava, examples, tmp_path, replace(LORA, bf16=True))
     assert report.num_steps == 3
+    log = read_log(tmp_path / "train_log.jsonl")
+    assert log[0]["parts"]["forget"] == pytest.approx(20 * 0.6931472, abs=1e-3), "the reference is in bfloat16, too"
     assert torch.equal(logprobs(llava, examples), before)
 
 
@@ -264,6 +268,22 @@ def test_an_unmerged_adapter_under_the_target_is_refused(
 def test_a_tracker_that_does_not_exist_is_refused(llava: LoadedModel, examples: list[Example], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no_such_tracker"):
         forget_with("ga", llava, examples, tmp_path, replace(LORA, report_to="no_such_tracker"))
+
+
+def test_a_tracker_sees_every_update(
+    llava: LoadedModel, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, float]] = []
+
+    class Tracker(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+            seen.append(logs)
+
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "ours", Tracker)
+    forget_with("grad_diff", llava, examples, tmp_path, replace(LORA, report_to="ours"))
+    losses = [logs["loss"] for logs in seen if "loss" in logs]
+    assert losses == [line["loss"] for line in read_log(tmp_path / "train_log.jsonl")]
+    assert {"parts/forget", "parts/retain", "retain_nll", "lr", "grad_norm"} <= set(seen[0])
 
 
 def test_the_report_is_plain_json(llava: LoadedModel, examples: list[Example], tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""Rows as a data set and back, what may not be in them, and images that cannot be read."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmforget.benchmark.images import from_file, from_picture, image_fault
+from mmforget.benchmark.rows import (
+    COLUMNS,
+    candidate_roles,
+    candidates,
+    check_rows,
+    make_dataset,
+    row_features,
+    row_from_doc,
+)
+from mmforget.errors import BadData, UserError
+from mmforget.types import Row
+
+PICTURE = Image.new("RGB", (3, 2), (10, 20, 30))
+DOC: dict[str, Any] = {
+    "id": "p/0",
+    "subject": "p",
+    "images": [from_picture(PICTURE)],
+    "question": "Who?",
+    "answer": "P.",
+    "answer_rephrased": ["It is P."],
+    "answer_perturbed": ["Q.", "R."],
+    "keywords": ["p"],
+    "path": ["town", "p"],
+    "extra": {"name": "Pé"},
+}
+
+
+def test_a_row_comes_back_as_it_was() -> None:
+    data = make_dataset([DOC])
+    assert data.features == row_features()
+    assert tuple(data.features) == COLUMNS
+    row = row_from_doc(data[0])
+    assert np.array_equal(np.asarray(row.images[0]), np.asarray(PICTURE))
+    assert row == Row(
+        id="p/0",
+        subject="p",
+        question="Who?",
+        answer="P.",
+        images=row.images,
+        answer_rephrased=("It is P.",),
+        answer_perturbed=("Q.", "R."),
+        keywords=("p",),
+        path=("town", "p"),
+        extra={"name": "Pé"},
+    )
+
+
+def test_images_are_decoded_on_access_as_rgb(tmp_path: Path) -> None:
+    Image.new("LA", (3, 2), (40, 128)).save(tmp_path / "grey.png")
+    data = make_dataset([{**DOC, "images": [from_file(tmp_path / "grey.png")]}])
+    assert data[0]["images"][0].mode == "RGB"
+    assert data[0]["images"][0].getpixel((0, 0)) == (40, 40, 40)
+
+
+def test_no_rows_at_all() -> None:
+    data = make_dataset([])
+    assert (len(data), data.features) == (0, row_features())
+
+
+def test_an_unknown_column_is_an_error() -> None:
+    with pytest.raises(UserError, match="rows have unknown columns anwser; known: id, subject"):
+        make_dataset([{**DOC, "anwser": "x"}])
+
+
+def test_candidates_and_their_roles_go_together() -> None:
+    doc = make_dataset([DOC])[0]
+    assert dict(zip(candidate_roles(doc), candidates(doc), strict=True)) == {
+        "answer": "P.",
+        "rephrased/0": "It is P.",
+        "perturbed/0": "Q.",
+        "perturbed/1": "R.",
+    }
+
+
+def test_all_faults_of_all_rows(tmp_path: Path) -> None:
+    absent = from_file(tmp_path / "absent.png")
+    docs = [
+        {**DOC, "answer": ""},
+        {**DOC, "id": "p/1", "images": [absent]},
+        {"subject": "p", "question": 7, "answer": "x"},
+        {**DOC, "id": "p/1", "images": [absent]},
+    ]
+    with pytest.raises(BadData) as caught:
+        check_rows(docs, source="toy")
+    assert caught.value.faults == (
+        "row p/0: answer is empty",
+        "row number 3: field 'id' is missing",
+        "row number 3: 'question' is not a text",
+        "row id 'p/1' occurs 2 times",
+        f"row p/1: image {tmp_path}/absent.png does not exist (and 1 more row)",
+    )
+
+
+def test_good_rows_pass() -> None:
+    check_rows([DOC, {**DOC, "id": "p/1"}], source="toy")
+
+
+def test_what_is_wrong_with_an_image(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    Image.effect_noise((64, 64), 50).convert("RGB").save(whole, format="JPEG")
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(whole.getvalue())
+    assert image_fault(from_file(path)) is None
+    path.write_bytes(whole.getvalue()[:-300])
+    assert "cannot be decoded: image file is truncated" in str(image_fault(from_file(path)))
+    path.write_text("text")
+    assert image_fault(from_file(path)) == f"image {path} is not an image"
+    path.write_bytes(b"")
+    assert image_fault(from_file(path)) == f"image {path} is empty"
+    path.unlink()
+    assert image_fault(from_file(path)) == f"image {path} does not exist"
+    assert image_fault({"path": None, "bytes": b"text"}) == "embedded image is not an image"
+    assert image_fault(from_picture(PICTURE)) is None

@@ -1,0 +1,71 @@
+"""Validation says everything that is wrong with a benchmark, its files and its data, and never raises for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from official_files import identity, write_official
+from toy_tasks import GEN, write_toy, write_yaml
+
+from mmforget.benchmark import DataSource, validate
+
+
+def test_nothing_is_wrong_with_the_twin() -> None:
+    report = validate("fiubench")
+    assert (report.faults, report.notes) == ([], [])
+    assert report.counts["full"] == 2688
+
+
+def test_faults_of_text_and_images_in_one_report(tmp_path: Path) -> None:
+    def spoil(records: list[dict[str, Any]]) -> None:
+        records[6]["unique_id"] = identity(7)
+        records[9]["qa_list"][0]["answer"] = ""
+
+    report = validate("fiubench", DataSource.parse(str(write_official(tmp_path / "text", edit=spoil, num=400))))
+    assert len(report.faults) == 3
+    folder = write_official(tmp_path / "images", num=400)
+    for position in (0, 6, 96, 399):
+        (folder / "SFHQ" / f"SFHQ_pt1_{identity(position)}.png").write_text("no image")
+    report = validate("fiubench", DataSource.parse(str(folder)))
+    broken = {position for position in (0, 6, 96, 399) if any(identity(position) in f for f in report.faults)}
+    assert broken == {0, 6, 96, 399}
+    assert "holdout" not in report.counts or report.counts["holdout"] == 0
+
+
+def test_a_task_file_a_folder_and_a_name_that_is_none(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy")
+    for name in (folder, folder / "toy_keep_gen.yaml", folder / "toy_large.yaml"):
+        assert validate(name).faults == []
+    assert validate(folder).counts == {"full": 2, "keep": 2, "forget": 2, "holdout": 0}
+    assert validate(folder).notes == ["the set 'holdout' is empty with this data; left out: toy_holdout_gen"]
+    assert validate("toyy").faults[0].startswith("unknown task 'toyy'")
+    write_yaml(tmp_path / "plain.yaml", {"task": "plain"})
+    assert "holds no task of an unlearning benchmark" in validate(tmp_path / "plain.yaml").faults[0]
+
+
+def test_every_broken_file_is_a_fault_of_its_own(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path)
+    (folder / "a.yaml").write_text("task: [")
+    (folder / "b.yaml").write_text("doc_to_text: x")
+    assert len(validate(folder).faults) == 2
+
+
+def test_metrics_on_a_set_that_is_none_and_templates_that_differ(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path, metrics=[{"metric": "rouge_l", "set": "elsewhere", "direction": "lower"}])
+    (folder / "_gen_other").write_text(GEN.replace("{{question}}", "Q: {{question}}"))
+    label = {"benchmark": "toy", "kind": "gen", "modality": "text", "set": "keep"}
+    write_yaml(
+        folder / "toy_keep_gen.yaml",
+        {"include": "_gen_other", "task": "toy_keep_gen", "metadata": {"unlearning": label}},
+    )
+    faults = validate("toy", include_paths=[folder]).faults
+    assert len(faults) == 2
+    assert "its tasks differ in doc_to_text" in faults[0]
+    assert "metrics name the set 'elsewhere'" in faults[1]
+
+
+def test_an_image_benchmark_without_a_placeholder(tmp_path: Path) -> None:
+    """A text benchmark needs none; the twin's image tasks have one for their one image."""
+    folder = write_toy(tmp_path, recipes=None)
+    assert "key 'recipes' is missing" in validate("toy", include_paths=[folder]).faults[0]
