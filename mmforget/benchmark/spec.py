@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmforget.benchmark.document import Document, Gate, MetricUse
+from mmforget.benchmark.images import ImageValue, open_image
 from mmforget.benchmark.rows import EmptySet, make_dataset
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.task_files import FunctionRef, load_function
@@ -127,13 +127,12 @@ class Benchmark:
     def rows(self, set_name: str, *, data: DataSource) -> datasets.Dataset:
         """The rows of a set, columns as `row_features`, images decoded on access; no rows where the data has none.
 
-        Raises UserError for an unknown set, and BadData naming every broken row.
+        Raises UserError for an unknown set, BadData naming every broken row, PluginError where the loader crashes.
         """
         try:
-            loaded = load_function(self.loader)(**self._keywords(set_name, data=data))
+            return self._call(load_function(self.loader), set_name, data=data)["test"]
         except EmptySet:
             return make_dataset([])
-        return loaded["test"]
 
     def num_rows(self, set_name: str, *, data: DataSource) -> int:
         """How many rows a set has; 0 says that the data cannot fill it, and its tasks have to be left out."""
@@ -143,7 +142,7 @@ class Benchmark:
         """Every row as the context a task shows and the answer it expects. Rows of one picture share one object."""
         rows = self.rows(set_name, data=data)
         template = _template(self.context_template)
-        pictures: dict[str | bytes, Image] = {}
+        pictures: dict[str | bytes | None, Image] = {}
         # In Arrow's own format an image is not decoded, so that each distinct one is decoded once here.
         values = rows.with_format("arrow")[:]["images"].to_pylist()
         texts = rows.remove_columns("images")
@@ -196,7 +195,16 @@ class Benchmark:
             if error.__cause__ is not None:
                 raise
             return None
-        return function(**self._keywords(self.forget_set, data=data))
+        return self._call(function, self.forget_set, data=data)
+
+    def _call(self, function: Callable[..., Any], set_name: str, *, data: DataSource) -> Any:
+        try:
+            return function(**self._keywords(set_name, data=data))
+        except UserError:
+            raise
+        except Exception as error:
+            where = f"{self.loader.folder}: {function.__name__} of set '{set_name}'"
+            raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
 
 
 @lru_cache(maxsize=64)
@@ -208,12 +216,8 @@ def _template(text: str) -> Template:
     return environment.from_string(text)
 
 
-def _picture(value: Mapping[str, Any], *, known: dict[str | bytes, Image]) -> Image:
-    from PIL import Image
-
+def _picture(value: ImageValue, *, known: dict[str | bytes | None, Image]) -> Image:
     key = value["bytes"] or value["path"]
     if key not in known:
-        source = io.BytesIO(value["bytes"]) if value["bytes"] else value["path"]
-        with Image.open(source) as image:
-            known[key] = image.convert("RGB")
+        known[key] = open_image(value)
     return known[key]

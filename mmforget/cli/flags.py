@@ -57,7 +57,7 @@ def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False)
     group = parser.add_argument_group("output")
     group.add_argument("--output_path", required=required, metavar="DIR", help="folder for records; resumed if there")
     group.add_argument("--use_cache", metavar="FILE", help="response cache, default: inside the output folder")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default 0)")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of training (default: the recipe's, else 0)")
     group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -65,7 +65,6 @@ def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False)
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training (default: the benchmark's recipe)")
-    group.add_argument("--recipe", metavar="NAME", help="released or micro; default: micro for --model micro")
     group.add_argument("--lora_r", type=positive_int, metavar="N")
     group.add_argument("--lora_alpha", type=positive_int, metavar="N")
     group.add_argument("--lr", type=positive_float, metavar="X")
@@ -76,6 +75,12 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--report_to", metavar="TRACKER", help="a Hugging Face Trainer tracker, e.g. wandb")
 
 
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--recipe", metavar="NAME", help="released or micro; default: micro for --model micro")
+    group.add_argument("--stage_one_args", default="", metavar="K=V,...", help="change stage one, e.g. max_steps=500")
+
+
 def add_method_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method_args", default="", metavar="K=V,...", help="e.g. beta=0.1,retain_weight=1.0")
 
@@ -84,7 +89,6 @@ def add_target_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target and retain model (default: both are trained from --model_args)")
     group.add_argument("--target_model", metavar="MODEL", help="a model that has already memorised everything")
     group.add_argument("--retain_model", metavar="MODEL", help="one trained the same way without the forget set")
-    group.add_argument("--stage_one_args", default="", metavar="K=V,...", help="change its recipe, e.g. max_steps=500")
 
 
 def parse_metadata(text: str) -> dict[str, Any]:

@@ -11,7 +11,13 @@ Report = Callable[[int, int, str], None]
 
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Report]:
-    """Yield `report(done, total, label)`: one bar a label on a terminal, one line a finished label elsewhere."""
+    """Yield `report(done, total, label)`: one bar a label on a terminal, one line a finished label elsewhere.
+
+    Hugging Face's own bars (one for every file that is loaded or written) are off: ours say what is being done.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     if quiet:
         yield lambda done, total, label: None
     elif sys.stderr.isatty():

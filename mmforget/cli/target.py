@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_task_flags(parser)
     flags.add_model_flags(parser)
     flags.add_target_flags(parser)
-    flags.add_training_flags(parser)
+    flags.add_recipe_flags(parser)
     flags.add_output_flags(parser)
 
 

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_task_flags(parser)
     flags.add_model_flags(parser)
     flags.add_training_flags(parser)
+    flags.add_recipe_flags(parser)
     flags.add_output_flags(parser, required=True)
 
 

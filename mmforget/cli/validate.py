@@ -47,7 +47,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
     """The report on whatever `name` is: a run, a task file or folder, a plugin, or names of tasks and groups."""
-    from mmforget.benchmark.validate import check_benchmark, select, validate
+    from mmforget.benchmark.validate import Report, check_benchmark, faults_of, select
     from mmforget.cli.checks import check_everything, check_plugin
     from mmforget.errors import UserError
 
@@ -58,14 +58,17 @@ def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
         plugin = check_plugin(name)
         if plugin is not None:
             return plugin
+    report = Report(name)
     try:
         benchmarks = select(name, include_paths=include_paths)
-    except UserError:
-        return validate(name, data, include_paths=include_paths)
-    report = validate(name, data, include_paths=include_paths)
+    except UserError as error:
+        report.faults += faults_of(error)
+        return report
     for benchmark in benchmarks:
+        found = check_benchmark(benchmark, data=data)
+        report.merge(found)
         # Broken rows would break every metric and task again, in more words.
-        if not check_benchmark(benchmark, data=data).faults:
+        if not found.faults:
             report.merge(check_everything(benchmark, data=data))
     return report
 

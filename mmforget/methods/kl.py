@@ -19,8 +19,8 @@ from mmforget.types import LossParts
 class KlMinimisation:
     """Minimises -forget_weight NLL(forget) + retain_weight KL(before || now) on retain, averaged over positions.
 
-    `positions` says which: `answer` (clean) those that predict the answer; `all` (released) image and question, too. The
-    released code also counts padding, whose share depends on how rows happen to be batched; that is left out.
+    `positions` says which: `answer` (clean) those that predict the answer; `all` (released) image and question, too.
+    The released code also counts padding, whose share depends on how rows happen to be batched; that is left out.
     """
 
     forget_weight: float = 1.0

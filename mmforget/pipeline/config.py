@@ -33,7 +33,7 @@ class RunConfig:
     gen_kwargs: str = ""
     num_fewshot: int | None = None
     limit: float | None = None
-    seed: int = 0
+    seed: int | None = None
     output_path: str | None = None
     use_cache: str | None = None
 

@@ -131,7 +131,7 @@ def _record(
         method=subject.method,
         model_info=model_info(loaded),
         data=benchmark.describe(place.data)["data"],
-        provenance=collect(begun, device=str(loaded.device), seeds={"run": config.seed}),
+        provenance=collect(begun, device=str(loaded.device), seeds={"training": subject.method.seed} if subject.method else {}),
         sets=done.sets,
         training=subject.training,
         cost=done.cost,
@@ -169,7 +169,7 @@ def model_info(loaded: LoadedModel) -> dict[str, Any]:
 def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: Measured | None) -> str:
     """Identifies a measurement: model, what it is judged against, tasks, data and every setting that counts."""
     config = place.config
-    settings = {k: getattr(config, k) for k in ("limit", "num_fewshot", "gen_kwargs", "apply_chat_template", "seed")}
+    settings = {k: getattr(config, k) for k in ("limit", "num_fewshot", "gen_kwargs", "apply_chat_template")}
     return hash_json(
         {
             "model": loaded.fingerprint,

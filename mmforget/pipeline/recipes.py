@@ -39,7 +39,7 @@ def method_plan(name: str, *, config: RunConfig, benchmark: Benchmark) -> Method
     given = shared_arguments(config)
     method_args = {k: v for k, v in {**own, **given}.items() if k in known}
     settings = {k: v for k, v in own.items() if k not in known}
-    overrides = {"seed": config.seed, **config.training}
+    overrides = {"seed": config.seed, **config.training}  # None counts as not given: the recipe's seed stands
     return MethodPlan(name, build(name, method_args), settings_from({**common, **settings}, overrides))
 
 

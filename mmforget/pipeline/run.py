@@ -137,7 +137,7 @@ def _run_one(
             plan, target=target_model.spec, config=config, benchmark=use.benchmark, data=use.data,
             folder=folder / "training", progress=progress,
         )  # fmt: skip
-        method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), config.seed, config.recipe)
+        method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
         subject = Subject("unlearned", plan.name, method=method, training=done.training)
         place = Place(config, use.benchmark, use.data, folder)
         measured = measure(done.loaded, subject=subject, place=place, target=target, retain=retain, progress=progress)

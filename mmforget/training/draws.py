@@ -29,7 +29,7 @@ def seed_update(seed: int, *, update: int, micro_batch: int, process: int = 0) -
     np.random.seed(state)
     # Not torch.manual_seed: where CUDA is not in use it takes a millisecond to queue a seed that nothing will read.
     torch.default_generator.manual_seed(state)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.manual_seed_all(state)
 
 

@@ -1,4 +1,4 @@
-"""Stock lm_eval on our task files gives what our evaluation gives: same command as in the README, same ROUGE, same text."""
+"""Stock lm_eval on our task files gives what our evaluation gives: the same text to every question, the same ROUGE."""
 
 from __future__ import annotations
 

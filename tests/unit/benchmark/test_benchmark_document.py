@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_tasks import DOCUMENT, write_toy
 
 from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.document import Gate, MetricUse, parse_document
 from mmforget.benchmark.task_files import TaskFileError
 from mmforget.errors import UserError
+from tests.toy_tasks import DOCUMENT, write_toy
 
 DATA = DataSource("synthetic")
 

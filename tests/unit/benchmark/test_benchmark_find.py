@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
-from toy_tasks import write_toy, write_yaml
 
-from mmforget.benchmark import catalogue, find, find_all
+from mmforget.benchmark import DataSource, catalogue, find, find_all
 from mmforget.benchmark.find import ENTRY_POINTS, read_index, task_folders
 from mmforget.benchmark.task_files import FunctionRef, TaskFileError, load_function, read_task_file
 from mmforget.errors import PluginError, UnknownName, UserError
+from tests.toy_tasks import write_toy, write_yaml
 
 
 def names(text: str | list[str], folder: Path) -> list[tuple[str, str, list[str]]]:
@@ -151,6 +154,16 @@ def test_benchmarks_of_another_package(tmp_path: Path, monkeypatch: pytest.Monke
         assert entry.origin.startswith("toy_package")
 
 
+def test_an_installed_wheel_holds_its_own_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a wheel the folder lies inside the package, and one that happens to lie beside it is somebody else's."""
+    package = tmp_path / "mmforget"
+    shutil.copytree(task_folders()[0], package / "_tasks", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tasks").mkdir()
+    monkeypatch.setattr(sys.modules["mmforget.benchmark.find"], "_PACKAGE", package)
+    assert task_folders() == [package / "_tasks"]
+    assert find("fiubench").num_rows("forget", data=DataSource("synthetic")) == 28
+
+
 def test_a_broken_package_is_named_and_breaks_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "bad_package"
     package.mkdir()
@@ -168,9 +181,6 @@ def test_a_broken_package_is_named_and_breaks_no_other(tmp_path: Path, monkeypat
 
 
 def test_listing_imports_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys; from mmforget.benchmark import catalogue, find; catalogue(); find('fiubench');"
         "print(sorted({'torch', 'datasets', 'lm_eval', 'numpy', 'jinja2', 'PIL'} & set(sys.modules)))"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from official_files import identity, write_official
-from toy_tasks import GEN, write_toy, write_yaml
 
 from mmforget.benchmark import DataSource, validate
+from tests.toy_tasks import GEN, write_toy, write_yaml
 
 
 def test_nothing_is_wrong_with_the_twin() -> None:

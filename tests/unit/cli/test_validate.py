@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ from mmforget.benchmark import DataSource
 from mmforget.benchmark.find import find
 from mmforget.cli import checks, validate
 from mmforget.errors import UserError
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmark"))
-from toy_tasks import DOCUMENT, GEN, write_toy  # noqa: E402
+from tests.toy_tasks import DOCUMENT, GEN, write_toy
 
 DATA = DataSource("synthetic")
 

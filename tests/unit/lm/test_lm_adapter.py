@@ -12,9 +12,10 @@ from lm_eval.api.model import CachingLM
 from lm_requests import adapter, request
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from mmforget.errors import UserError
+from mmforget.errors import RunFailed, UserError
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
+from mmforget.lm.chat import render_chat
 from mmforget.lm.images import blank
 from mmforget.types import TokenScores
 from tests.helpers import tiny_image, tiny_llama, tiny_llava
@@ -315,3 +316,42 @@ def test_several_tasks_in_one_call_keep_their_order(llava: Path) -> None:
     together = adapter(llava).loglikelihood(requests)
     for one, found in zip(requests, together, strict=True):
         assert adapter(llava).loglikelihood([one])[0].token_logprobs == pytest.approx(found.token_logprobs, abs=1e-5)
+
+
+def test_another_models_image_token_becomes_the_placeholder() -> None:
+    class Processor:
+        chat_template, image_token = "there is one", "<|vision|>"
+
+        def apply_chat_template(self, messages: list[dict[str, Any]], **settings: Any) -> str:
+            assert settings == {"tokenize": False, "add_generation_prompt": True, "continue_final_message": False}
+            kinds = [part["type"] for part in messages[0]["content"]]
+            assert kinds == ["text", "image", "text", "image", "text"]
+            return "".join(part.get("text", self.image_token) for part in messages[0]["content"])
+
+    history = [{"role": "user", "content": "first <image> then <image> who?"}]
+    found = render_chat(history, tokenizer=None, processor=Processor(), add_generation_prompt=True)
+    assert found == "first <image> then <image> who?"
+
+
+def test_out_of_memory_halves_the_batch(llava: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lm = adapter(llava, batch_size=8, packed=False)
+    expected = [scores.token_logprobs for scores in lm.loglikelihood(mixed_requests())]
+    compute = lm.engine._score
+
+    def small(encoded: Any, **settings: Any) -> Any:
+        if len(encoded) > 2:
+            raise torch.OutOfMemoryError("too much")
+        return compute(encoded, **settings)
+
+    lm.engine._score = small  # type: ignore[method-assign]
+    found = [scores.token_logprobs for scores in lm.loglikelihood(mixed_requests())]
+    for left, right in zip(found, expected, strict=True):
+        assert left == pytest.approx(right, abs=1e-5)
+    assert "smaller --batch_size" in caplog.text
+
+    def none(encoded: Any, **settings: Any) -> Any:
+        raise torch.OutOfMemoryError("too much")
+
+    lm.engine._score = none  # type: ignore[method-assign]
+    with pytest.raises(RunFailed, match="does not fit"):
+        lm.loglikelihood(mixed_requests())

@@ -1,0 +1,64 @@
+"""The verbs and flags are part of the product: a new one is a decision, made here."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from mmforget.cli.main import VERBS, build_parser
+
+TASKS = {"--tasks", "--include_path", "--data", "--metadata", "--limit", "--num_fewshot"}
+MODEL = {"--model", "--model_args", "--device", "--batch_size", "--apply_chat_template", "--gen_kwargs"}
+OUTPUT = {"--output_path", "--use_cache", "--seed", "--dry-run", "--json", "--quiet"}
+TRAINING = {"--recipe", "--lora_r", "--lora_alpha", "--lr", "--epochs", "--max_steps", "--train_batch_size"}
+TRAINING |= {"--save_steps", "--report_to"}
+TARGET = {"--target_model", "--retain_model", "--stage_one_args"}
+COMMON = TASKS | MODEL | OUTPUT
+
+FLAGS = {
+    "run": COMMON | TRAINING | TARGET | {"--methods", "--method_args", "--allow_weak_target"},
+    "target": COMMON | TARGET | {"--recipe"},
+    "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
+    "eval": COMMON | {"--no_blank_control", "--stage_one_args", "--recipe"},
+    "rescore": {"--include_path", "--json"},
+    "leaderboard": {"--output_path", "--json"},
+    "ls": {"--include_path", "--json"},
+    "validate": {"--include_path", "--data", "--metadata", "--json"},
+}
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    actions = build_parser()._actions
+    verbs = next(action for action in actions if isinstance(action, argparse._SubParsersAction))
+    return dict(verbs.choices)
+
+
+def test_the_verbs_are_these() -> None:
+    assert set(VERBS) == set(FLAGS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_flags_are_these(verb: str) -> None:
+    found = {flag for action in parsers()[verb]._actions for flag in action.option_strings}
+    assert found - {"-h", "--help"} == FLAGS[verb]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_examples_that_name_it(verb: str) -> None:
+    assert f"mmforget {verb} " in str(parsers()[verb].epilog)
+
+
+def test_help_and_ls_import_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from mmforget.cli.main import main\n"
+        "main(['ls'])\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'peft', 'lm_eval', 'datasets', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
