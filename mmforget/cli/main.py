@@ -74,7 +74,9 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for category in (FutureWarning, DeprecationWarning, UserWarning):
-        warnings.filterwarnings("ignore", category=category, module=r"(transformers|torch|peft|accelerate|datasets)\b.*")
+        warnings.filterwarnings(
+            "ignore", category=category, module=r"(transformers|torch|peft|accelerate|datasets)\b.*"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,13 +7,12 @@ model beside them in the ordinary Hugging Face layout: `AutoModelForImageTextToT
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -29,11 +28,18 @@ from transformers import (
 )
 
 from mmforget.errors import UserError
-from mmforget.model.micro_tokenizer import IMAGE, train_tokenizer
-from mmforget.model.micro_vision import PATCH_SIDE, Progress, image_processor, train_tower, vision_config
+from mmforget.model.micro_tokenizer import IMAGE, MAX_VOCABULARY, train_tokenizer
+from mmforget.model.micro_vision import PATCH_SIDE, Progress, image_processor, tower_content, train_tower, vision_config
+from mmforget.results.fingerprint import hash_json
 
-RECIPE = 1
 MIN_POSITIONS = 512
+LANGUAGE_SHAPE = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+}
 _TOWER_FILE = "tower.safetensors"
 
 
@@ -56,7 +62,10 @@ def build_base(
     if not any(text.strip() for text in texts):
         raise UserError("a micro model needs the benchmark's texts to build its vocabulary from; none were given")
     distinct = sorted(set(texts))
-    name = f"micro-{modality}-{_fingerprint(modality, seed, distinct)}"
+    content = {"modality": modality, "seed": seed, "texts": distinct, "vocabulary": MAX_VOCABULARY, **LANGUAGE_SHAPE}
+    if modality == "image":
+        content["tower"] = tower_content(seed=seed)
+    name = f"micro-{modality}-{_fingerprint(content)}"
     if (folder / name).is_dir():
         return folder / name
     tower = _tower(folder, seed=seed, progress=progress) if modality == "image" else None
@@ -74,12 +83,8 @@ def build_base(
 def language_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     """A 4-layer Llama, 128 wide, that fits `tokenizer`."""
     return LlamaConfig(
+        **LANGUAGE_SHAPE,
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
         max_position_embeddings=tokenizer.model_max_length,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
@@ -125,7 +130,7 @@ def _save_image(place: Path, *, tokenizer: PreTrainedTokenizerFast, tower: CLIPV
 
 def _tower(folder: Path, *, seed: int, progress: Progress | None) -> CLIPVisionModel:
     """The trained tower, kept apart from the models because it does not depend on their text."""
-    name = f"micro-tower-{_fingerprint('tower', seed, [])}"
+    name = f"micro-tower-{_fingerprint(tower_content(seed=seed))}"
     if not (folder / name).is_dir():
         trained = train_tower(seed=seed, progress=progress)
         _publish(folder, name, write=lambda place: save_file(trained.state_dict(), place / _TOWER_FILE))
@@ -140,27 +145,26 @@ def _num_positions(texts: Sequence[str]) -> int:
     return max(MIN_POSITIONS, 256 * ((longest + 255) // 256 + 1))
 
 
-def _fingerprint(kind: str, seed: int, texts: Sequence[str]) -> str:
+def _fingerprint(content: Mapping[str, Any]) -> str:
+    """16 hex digits of what a model is made from and of the versions that make it."""
     versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
-    content = {"recipe": RECIPE, "kind": kind, "seed": seed, "texts": list(texts), **versions}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return hash_json({**content, **versions})[:16]
 
 
 def _publish(folder: Path, name: str, *, write: Callable[[Path], None]) -> Path:
     """Let `write` fill a temporary folder, then give it its name; whoever finishes first wins."""
-    place = None
+    place = folder / f".{name}-{uuid.uuid4().hex[:8]}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+        place.mkdir(parents=True)
         write(place)
         _rename(place, folder / name)
     except OSError as error:
         raise UserError(
-            f"cannot write the micro model to {folder}: {error.strerror or error}; name a folder with room that you may write to"
+            f"cannot write the micro model to {folder}: {error.strerror or error}; "
+            "name a folder with room that you may write to"
         ) from error
     finally:
-        if place is not None:
-            shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
     return folder / name
 
 

@@ -6,8 +6,10 @@ one and every method leave it frozen.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +47,17 @@ def image_processor() -> CLIPImageProcessorPil:
     )
 
 
-def train_tower(*, seed: int, num_steps: int = NUM_STEPS, progress: Progress | None = None) -> CLIPVisionModel:
+def tower_content(*, seed: int) -> dict[str, Any]:
+    """What a tower is made from, for its fingerprint: settings, configuration and a few of the faces it learns from."""
+    digest = hashlib.sha256()
+    for face in _sample_faces(seed, num=8):
+        digest.update(draw(face, view=1, size=IMAGE_SIDE).tobytes() + face.as_vector().tobytes())
+    settings = {"steps": NUM_STEPS, "batch": BATCH_SIZE, "faces": NUM_FACES, "lr": LEARNING_RATE}
+    config = {key: value for key, value in vision_config().to_dict().items() if key != "transformers_version"}
+    return {"seed": seed, **settings, "config": config, "drawn": digest.hexdigest()}
+
+
+def train_tower(*, seed: int, progress: Progress | None = None) -> CLIPVisionModel:
     """Train a tower to regress `PortraitParams.as_vector` from the mean of its last patch states.
 
     Draws its own faces (never those of `people.records`) in random views. Deterministic from `seed` on one machine.
@@ -55,14 +67,19 @@ def train_tower(*, seed: int, num_steps: int = NUM_STEPS, progress: Progress | N
         torch.manual_seed(seed)
         tower = CLIPVisionModel(vision_config())
         head = nn.Linear(tower.config.hidden_size, targets.shape[1])
-        _fit(tower, head, pixels=pixels, targets=targets, num_steps=num_steps, progress=progress)
+        _fit(tower, head, pixels=pixels, targets=targets, progress=progress)
     return tower.eval()
+
+
+def _sample_faces(seed: int, *, num: int) -> list[PortraitParams]:
+    rng = random.Random(f"{FACE_SEED}/{seed}")
+    return [PortraitParams.sample(rng) for _ in range(num)]
 
 
 def _faces(seed: int, *, num: int, progress: Progress | None) -> tuple[Tensor, Tensor]:
     """Pixels float32 [num, 3, 48, 48] and drawing parameters float32 [num, D]."""
-    rng = random.Random(f"{FACE_SEED}/{seed}")
-    faces = [PortraitParams.sample(rng) for _ in range(num)]
+    rng = random.Random(f"views/{seed}")
+    faces = _sample_faces(seed, num=num)
     images = []
     for index, face in enumerate(faces):
         images.append(draw(face, view=rng.randrange(100, 10_000), size=IMAGE_SIDE))
@@ -73,26 +90,20 @@ def _faces(seed: int, *, num: int, progress: Progress | None) -> tuple[Tensor, T
 
 
 def _fit(
-    tower: CLIPVisionModel,
-    head: nn.Linear,
-    *,
-    pixels: Tensor,
-    targets: Tensor,
-    num_steps: int,
-    progress: Progress | None,
+    tower: CLIPVisionModel, head: nn.Linear, *, pixels: Tensor, targets: Tensor, progress: Progress | None
 ) -> None:
     parameters = [*tower.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=num_steps, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=NUM_STEPS, pct_start=0.2)
     tower.train()
-    for step in range(num_steps):
+    for step in range(NUM_STEPS):
         batch = torch.randint(len(pixels), (BATCH_SIZE,))
         states = tower(pixels[batch], output_hidden_states=True).hidden_states[-1]
         loss = nn.functional.binary_cross_entropy_with_logits(head(states[:, 1:].mean(dim=1)), targets[batch])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         if progress is not None:
-            progress(step + 1, num_steps, "training the vision tower")
+            progress(step + 1, NUM_STEPS, "training the vision tower")

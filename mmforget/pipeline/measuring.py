@@ -21,7 +21,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.results.fingerprint import hash_json
 from mmforget.results.provenance import Begun, begin, collect
 from mmforget.results.schema import BenchmarkUse, MethodUse, Role, RunRecord
-from mmforget.results.store import read_run, write_run
+from mmforget.results.store import read_run, write_results, write_run
 from mmforget.types import Sample
 
 Progress = Callable[[int, int, str], None]
@@ -73,7 +73,7 @@ def measure(
     begun = begin()
     label = f"{place.benchmark.group}: measure {subject.name}"
     progress(0, 1, label)
-    done = evaluate_tasks(loaded, place=place, bars=False)
+    done = evaluate_tasks(loaded, place=place, progress=_labelled(progress, label=label))
     record = _record(loaded, subject=subject, place=place, done=done, target=target, retain=retain, begun=begun)
     config = {**place.config.as_dict(), "measured": subject.name, "key": key}
     write_run(place.folder, record, samples=done.samples, lm_eval=done.results, config=config)
@@ -81,11 +81,31 @@ def measure(
     return Measured(record, done.samples, place.folder)
 
 
-def evaluate_tasks(loaded: LoadedModel, *, place: Place, bars: bool) -> Evaluation:
+def judge_retain(retain: Measured, *, target: Measured, benchmark: Benchmark, data: DataSource) -> Measured:
+    """The retain model's record with the target's samples to judge by, which exist only now; stored in its place."""
+    fingerprint = str(target.record.model_info["fingerprint"])
+    if retain.record.references.get("target") == fingerprint:
+        return retain
+    record = score_record(
+        retain.record, benchmark=benchmark, data=data, samples=retain.samples, target=target.samples,
+        retain=retain.samples,
+    )  # fmt: skip
+    record = replace(record, references={**record.references, "target": fingerprint})
+    before = read_run(retain.folder)
+    write_results(retain.folder, record, lm_eval=before.lm_eval)
+    before.path.unlink()
+    return replace(retain, record=record)
+
+
+def _labelled(progress: Progress, *, label: str) -> Progress:
+    return lambda done, total, what: progress(done, total, f"{label}: {what}")
+
+
+def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> Evaluation:
     """The benchmark's tasks on a model, with the response cache and the blank-image control."""
     config = place.config
     cache = ResponseCache(cache_file(config))
-    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, progress=bars)
+    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, progress=progress)
     return evaluate(
         lm,
         [task.name for task in place.benchmark.tasks],
@@ -93,7 +113,7 @@ def evaluate_tasks(loaded: LoadedModel, *, place: Place, bars: bool) -> Evaluati
         data=place.data,
         limit=config.limit,
         settings=settings_of(config),
-        progress=bars,
+        progress=progress,
     )
 
 
@@ -131,7 +151,9 @@ def _record(
         method=subject.method,
         model_info=model_info(loaded),
         data=benchmark.describe(place.data)["data"],
-        provenance=collect(begun, device=str(loaded.device), seeds={"training": subject.method.seed} if subject.method else {}),
+        provenance=collect(
+            begun, device=str(loaded.device), seeds={"training": subject.method.seed} if subject.method else {}
+        ),
         sets=done.sets,
         training=subject.training,
         cost=done.cost,

@@ -18,9 +18,9 @@ from mmforget.errors import UserError
 from mmforget.model.load import load_model
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import Measured, Place, Subject, measure
+from mmforget.pipeline.measuring import Measured, Place, Subject, judge_retain, measure
 from mmforget.pipeline.recipes import MethodPlan, method_plan, shared_arguments
-from mmforget.pipeline.stage_one import StageOne, prepare
+from mmforget.pipeline.stage_one import StageOne, prepare, stage_one_settings
 from mmforget.pipeline.unlearning import forget_with
 from mmforget.results.files import prepare_folder
 from mmforget.results.schema import GateResult, MethodUse
@@ -104,6 +104,7 @@ def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> Mode
 
 def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
     """The plans of all methods: every name and argument is looked at before the first second of work."""
+    stage_one_settings(config, benchmark=use.benchmark)
     if config.method_args:
         shared_arguments(config)
     return [method_plan(name, config=config, benchmark=use.benchmark) for name in config.methods]
@@ -163,7 +164,7 @@ def _references(
         retain=retain,
         progress=progress,
     )
-    return target, retain
+    return target, judge_retain(retain, target=target, benchmark=use.benchmark, data=use.data)
 
 
 def gate_text(gate: GateResult | None, *, group: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.lora import attach, set_trainable
+from mmforget.model.lora import attach, detach, set_trainable
 from mmforget.training import draws
 from mmforget.training.settings import TrainSettings
 
@@ -32,21 +32,3 @@ def trainable(loaded: LoadedModel, *, settings: TrainSettings) -> Iterator[Loade
         yield prepared
     finally:
         detach(prepared)
-
-
-def detach(loaded: LoadedModel) -> None:
-    """Takes the adapter off the base model, in place; a trained copy of the projector goes with it."""
-    from peft.utils.other import ModulesToSaveWrapper
-
-    core = loaded.core
-    originals = {
-        name: module.original_module
-        for name, module in core.named_modules()
-        if isinstance(module, ModulesToSaveWrapper)
-    }
-    loaded.model.unload()
-    # PEFT leaves the trained copies in place of the modules they were copied from.
-    for name, original in originals.items():
-        parent, _, child = name.rpartition(".")
-        setattr(core.get_submodule(parent), child, original)
-    core.requires_grad_(False)
