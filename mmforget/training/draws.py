@@ -5,6 +5,7 @@ So a run that is killed and resumed draws what the undisturbed one draws, with n
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -45,11 +46,13 @@ def row_order(subjects: Sequence[str], *, order: Order, seed: int, epoch: int, s
     rng = generator(seed, stream, epoch)
     if order == "rows":
         return [int(i) for i in rng.permutation(len(subjects))]
-    groups: dict[str, list[int]] = {}
-    for position, subject in enumerate(subjects):
-        groups.setdefault(subject, []).append(position)
-    members = list(groups.values())
-    return [position for group in rng.permutation(len(members)) for position in members[group]]
+    runs = subject_runs(subjects)
+    return [position for run in rng.permutation(len(runs)) for position in runs[run]]
+
+
+def subject_runs(subjects: Sequence[str]) -> list[list[int]]:
+    """Positions of neighbouring rows about one subject, together: what stays together in the order `subjects`."""
+    return [list(run) for _, run in itertools.groupby(range(len(subjects)), key=lambda position: subjects[position])]
 
 
 def retain_offsets(num_rows: int, *, num_retain: int, seed: int, epoch: int) -> list[int]:

@@ -31,8 +31,9 @@ class TrainSettings:
         schedule: `cosine` to 0, `onecycle` (cosine up from lr/25, cosine down to 0), `constant`; all after warm-up.
         warmup_ratio: share of the updates in which the rate rises; for `onecycle` usually 0.3.
         max_grad_norm: the gradient's norm is cut to this; 0 does not cut.
-        order: `file` (as given, no shuffle), `rows` (questions shuffled every epoch), `subjects` (subjects shuffled
-            every epoch, each one's questions together, so that they share one image's row; so do the retain partners).
+        order: `file` (as given, no shuffle), `rows` (questions shuffled every epoch), `subjects` (neighbouring rows
+            about one subject stay together, so that they share one image's row, and these runs are shuffled every
+            epoch; so are the retain partners).
         append_eos: teach the model to stop after the answer.
         lora: train adapters only; None trains the language model itself.
         train_projector: train what maps image features into the language model, too. The vision tower never trains.

@@ -95,3 +95,12 @@ def test_an_update_is_seeded_by_its_number() -> None:
     assert torch.equal(torch.rand(3), first)
     draws.seed_update(3, update=5, micro_batch=2)
     assert not torch.equal(torch.rand(3), first)
+
+
+def test_rows_of_one_subject_that_stand_apart_are_runs_of_their_own() -> None:
+    """Rows a a b b a: three runs, of 2, 2 and 1 rows; every epoch orders the runs, never splits one."""
+    assert draws.subject_runs(["a", "a", "b", "b", "a"]) == [[0, 1], [2, 3], [4]]
+    orders = {tuple(draws.row_order(["a", "a", "b", "b", "a"], order="subjects", seed=0, epoch=e)) for e in range(40)}
+    assert orders == {
+        (0, 1, 2, 3, 4), (0, 1, 4, 2, 3), (2, 3, 0, 1, 4), (2, 3, 4, 0, 1), (4, 0, 1, 2, 3), (4, 2, 3, 0, 1)
+    }  # fmt: skip
