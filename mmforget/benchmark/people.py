@@ -115,7 +115,8 @@ def borrow_answers(people: Sequence[Person], *, wanted: Iterable[Person]) -> lis
     """`wanted` with missing perturbed answers filled: three different answers of others to the same question text.
 
     The choice depends on person and question alone, so it is the same in every process and for every subset. A
-    question that fewer than three others answer differently stays without.
+    question that fewer than three others answer differently stays without. A missing rephrased answer becomes the
+    answer itself, so that truth ratios can be computed.
     """
     answers: dict[str, set[str]] = {}
     for person in people:
@@ -214,7 +215,8 @@ def _borrowed(question: Question, person: Person, answers: Mapping[str, set[str]
     if question.perturbed or len(others) < NUM_BORROWED:
         return question
     chosen = random.Random(f"{person.id}/{question.question}").sample(others, NUM_BORROWED)
-    return replace(question, perturbed=tuple(chosen), borrowed=True)
+    rephrased = question.answer_rephrased or (question.answer,)
+    return replace(question, perturbed=tuple(chosen), answer_rephrased=rephrased, borrowed=True)
 
 
 def _num_inner_stops(people: Sequence[Person]) -> int:
