@@ -1,17 +1,23 @@
-"""Progress bars on stderr for long work, silent where stderr is not a terminal's or was asked to be quiet."""
+"""Progress on stderr for long work: bars on a terminal, lines in a log, nothing where asked to be quiet."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 Report = Callable[[int, int, str], None]
+QUICK_S, EVERY_S = 5.0, 30.0
 
 
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Report]:
-    """Yield `report(done, total, label)`: one bar a label on a terminal, one line a finished label elsewhere.
+    """Yield `report(done, total, label)`: one bar a label on a terminal, now and then a line elsewhere.
 
     Hugging Face's own bars (one for every file that is loaded or written) are off: ours say what is being done.
     """
@@ -24,7 +30,7 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Report]:
         with _terminal_bars() as report:
             yield report
     else:
-        yield _line_a_label()
+        yield _lines()
 
 
 @contextmanager
@@ -47,22 +53,36 @@ def _terminal_bars() -> Iterator[Report]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        known: dict[str, object] = {}
+        known: dict[str, TaskID] = {}
 
         def report(done: int, total: int, label: str) -> None:
             if label not in known:
                 known[label] = bars.add_task(label, total=total)
-            bars.update(known[label], completed=done, total=total)  # type: ignore[arg-type]
+            bars.update(known[label], completed=done, total=total)
+            if done >= total:
+                _drop_if_quick(bars, known.pop(label))
 
         yield report
 
 
-def _line_a_label() -> Report:
-    finished: set[str] = set()
+def _drop_if_quick(bars: Progress, bar: TaskID) -> None:
+    """A run has scores of quick steps; only the bars of long ones stay on the screen."""
+    elapsed = next(task.elapsed for task in bars.tasks if task.id == bar)
+    if (elapsed or 0.0) < QUICK_S:
+        bars.remove_task(bar)
+
+
+def _lines() -> Report:
+    """For logs: what takes long says how far it is every half minute, what is quick says nothing."""
+    begun: dict[str, float] = {}
+    told: dict[str, float] = {}
 
     def report(done: int, total: int, label: str) -> None:
-        if done >= total and label not in finished:
-            finished.add(label)
-            print(f"{label}: {total} done", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        start = begun.setdefault(label, now)
+        ended = done >= total and now - start >= QUICK_S
+        if ended or now - max(start, told.get(label, 0.0)) >= EVERY_S:
+            told[label] = now
+            print(f"{label}: {done} of {total} in {now - start:.0f} s", file=sys.stderr, flush=True)
 
     return report
