@@ -86,12 +86,16 @@ def judge_retain(retain: Measured, *, target: Measured, benchmark: Benchmark, da
     fingerprint = str(target.record.model_info["fingerprint"])
     if retain.record.references.get("target") == fingerprint:
         return retain
-    record = score_record(
-        retain.record, benchmark=benchmark, data=data, samples=retain.samples, target=target.samples,
-        retain=retain.samples,
-    )  # fmt: skip
-    record = replace(record, references={**record.references, "target": fingerprint})
     before = read_run(retain.folder)
+    record = score_record(
+        before.record,
+        benchmark=benchmark,
+        data=data,
+        samples=retain.samples,
+        target=target.samples,
+        retain=retain.samples,
+    )
+    record = replace(record, references={**record.references, "target": fingerprint})
     write_results(retain.folder, record, lm_eval=before.lm_eval)
     before.path.unlink()
     return replace(retain, record=record)
