@@ -107,11 +107,15 @@ class Sample:
 
 
 class Score(NamedTuple):
-    """One sample's score. `value` None means it could not be scored, and `reason` says why; that is not zero."""
+    """One sample's score. `value` None means it could not be scored, and `reason` says why; that is not zero.
+
+    `lacking`: the row has no reference to score against, whatever the model does; not the model's fault.
+    """
 
     value: float | None
     subject: str
     reason: str = ""
+    lacking: bool = False
 
 
 @dataclass(frozen=True)

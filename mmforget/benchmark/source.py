@@ -25,8 +25,8 @@ OPTION_NAMES = (*_CHOICES, *_COUNTS, *_TEXTS)
 
 _MEANING = {
     "portraits": "images are procedurally drawn stand-ins, not the official ones",
-    "perturbed": "missing perturbed answers are borrowed from other people asked the same question, and the answer itself stands "
-    "for its missing paraphrase (a reconstruction)",
+    "perturbed": "missing perturbed answers are borrowed from other people asked the same question, and the "
+    "answer itself stands for its missing paraphrase (a reconstruction)",
     "num_subjects": "a subset of the people, which is not the official protocol",
 }
 

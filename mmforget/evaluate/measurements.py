@@ -74,7 +74,10 @@ class Measurements:
     def components(
         self, metric: CompositeMetric, *, profile: str, seed: int = 0
     ) -> tuple[dict[str, Estimate], dict[str, Draws]]:
-        """Estimates and bootstrap draws of what a composite is made of; what was not measured is left out."""
+        """Estimates and bootstrap draws of what a composite is made of.
+
+        What was not measured is left out, and what no row has a reference for.
+        """
         parts: dict[str, Estimate] = {}
         draws: dict[str, Draws] = {}
         for component in metric.components:
@@ -88,6 +91,10 @@ class Measurements:
             if task is None:
                 continue
             own = profile_of(found, profile)
+            if isinstance(found, SampleMetric) and all(
+                s.lacking for s in self.scores(found, task=task.name, profile=own)
+            ):
+                continue
             parts[component.key] = self.estimate(found, task=task, profile=own)
             if isinstance(found, SampleMetric):
                 draws[component.key] = self.draws(found, task=task.name, profile=own, seed=seed)

@@ -51,7 +51,7 @@ def score_keywords(sample: Sample, *, profile: str) -> Score:
         return Score(_released(sample.response, sample.keywords), sample.subject)
     keywords = [keyword for keyword in map(normalised, sample.keywords) if keyword]
     if not keywords:
-        return Score(None, sample.subject, "no keywords")
+        return Score(None, sample.subject, "no keywords", lacking=True)
     text = normalised(sample.response)
     return Score(sum(_stands_free(keyword, text) for keyword in keywords) / len(keywords), sample.subject)
 

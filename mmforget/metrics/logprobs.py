@@ -16,17 +16,19 @@ NOT_FINITE = "a log-probability is not a number"
 
 
 class Nats(NamedTuple):
-    """A number in nats, possibly infinite, or None with the reason."""
+    """A number in nats, possibly infinite, or None with the reason and whether the row lacks the candidates."""
 
     value: float | None
     reason: str = ""
+    lacking: bool = False
 
 
 class RoleLosses(NamedTuple):
-    """Losses of all candidates of a role, in order, or none with the reason."""
+    """Losses of all candidates of a role, in order, or none with the reason and whether there are no candidates."""
 
     values: list[float]
     reason: str = ""
+    lacking: bool = False
 
 
 def mean_loss(token_logprobs: Sequence[float], *, profile: str) -> Nats:
@@ -44,7 +46,7 @@ def role_loss(sample: Sample, role: str, *, profile: str) -> Nats:
     """Mean over all candidates of a role of their `mean_loss`: the loss of their geometric-mean probability."""
     losses = role_losses(sample, role, profile=profile)
     if losses.reason:
-        return Nats(None, losses.reason)
+        return Nats(None, losses.reason, losses.lacking)
     return Nats(math.fsum(losses.values) / len(losses.values))
 
 
@@ -54,7 +56,7 @@ def role_losses(sample: Sample, role: str, *, profile: str) -> RoleLosses:
     losses = [mean_loss(candidate, profile=profile) for candidate in candidates]
     faults = [loss.reason for loss in losses if loss.value is None]
     if faults or not candidates:
-        return RoleLosses([], faults[0] if faults else f"no log-probs for '{role}'")
+        return RoleLosses([], faults[0] if faults else f"no log-probs for '{role}'", lacking=not candidates)
     return RoleLosses([loss.value for loss in losses if loss.value is not None])
 
 
@@ -66,7 +68,7 @@ def log_truth_ratio(sample: Sample, *, profile: str) -> Nats:
     truth = role_loss(sample, "rephrased", profile=profile)
     false = role_loss(sample, "perturbed", profile=profile)
     if truth.value is None or false.value is None:
-        return Nats(None, truth.reason or false.reason)
+        return Nats(None, truth.reason or false.reason, truth.lacking or false.lacking)
     if math.isinf(truth.value) and math.isinf(false.value):
         return Nats(None, "true and perturbed answers are both impossible")
     return Nats(false.value - truth.value)

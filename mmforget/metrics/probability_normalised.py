@@ -36,7 +36,7 @@ class ProbabilityNormalised:
         true = role_loss(sample, "answer", profile=profile)
         false = role_losses(sample, "perturbed", profile=profile)
         if true.value is None or false.reason:
-            return Score(None, sample.subject, true.reason or false.reason)
+            return Score(None, sample.subject, true.reason or false.reason, false.lacking)
         # Relative to the likeliest candidate, because exp(-loss) of a destroyed model is below the smallest float.
         least = min(true.value, *false.values)
         if math.isinf(least):

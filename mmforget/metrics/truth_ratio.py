@@ -35,7 +35,7 @@ class TruthRatio:
         check_profile(self, profile)
         ratio = log_truth_ratio(sample, profile=profile)
         if ratio.value is None:
-            return Score(None, sample.subject, ratio.reason)
+            return Score(None, sample.subject, ratio.reason, ratio.lacking)
         return Score(math.exp(-abs(ratio.value)), sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:

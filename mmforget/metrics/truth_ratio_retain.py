@@ -34,7 +34,7 @@ class TruthRatioRetain:
         check_profile(self, profile)
         ratio = log_truth_ratio(sample, profile=profile)
         if ratio.value is None:
-            return Score(None, sample.subject, ratio.reason)
+            return Score(None, sample.subject, ratio.reason, ratio.lacking)
         return Score(-math.expm1(-ratio.value) if ratio.value > 0 else 0.0, sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:

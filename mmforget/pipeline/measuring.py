@@ -145,7 +145,7 @@ def _record(
     retain: Measured | None,
     begun: Begun,
 ) -> RunRecord:
-    config, benchmark = place.config, place.benchmark
+    benchmark = place.benchmark
     record = RunRecord(
         role=subject.role,
         name=subject.name,

@@ -129,8 +129,8 @@ def _run_one(
     if gate is not None and not gate.passed and plans and not allow_weak_target:
         raise UserError(
             f"{use.benchmark.group}: the target model cannot serve as a basis for scores: {gate.reason}; train it "
-            "longer (--stage_one_args max_steps=...), name another with --target_model, or go on with --allow_weak_target: "
-            "its rows will not be eligible"
+            "longer (--stage_one_args max_steps=...), name another with --target_model, or go on with "
+            "--allow_weak_target: its rows will not be eligible"
         )
     for plan in plans:
         folder = home / safe_name(plan.name)

@@ -87,7 +87,8 @@ def test_no_network_for_the_hub(model: Path) -> None:
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    refused(evaluate(tmp_path / "nothing", "--tasks", "fiubench_forget_gen", "--data", "synthetic"), "nothing", "no folder")
+    said = evaluate(tmp_path / "nothing", "--tasks", "fiubench_forget_gen", "--data", "synthetic")
+    refused(said, "nothing", "no folder")
 
 
 def test_an_adapter_that_does_not_fit(model: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The same promises on a CUDA device: exact scores in float32, NF4 training that changes adapters alone, memory said."""
+"""The same promises on a CUDA device: exact scores in float32, NF4 training that changes adapters alone."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def test_help_and_ls_import_nothing_heavy() -> None:
         "from mmforget.cli.main import main\n"
         "main(['ls'])\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'peft', 'lm_eval', 'datasets', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'peft', 'lm_eval', 'datasets', 'matplotlib', 'scipy', 'numpy'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

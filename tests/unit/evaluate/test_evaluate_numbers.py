@@ -302,3 +302,15 @@ def test_too_few_scored_answers_refuse(benchmark: Benchmark) -> None:
     found = verdict(benchmark, spoilt)
     assert not found.eligible
     assert found.reasons == ("forget score: only 11 of 12 answers could be scored",)
+
+
+def test_what_the_data_lack_is_told_from_what_the_model_broke() -> None:
+    """No keywords or no rephrased answer: the row lacks it. NaN log-probs: the model's fault."""
+    from mmforget.metrics.keyword_em import METRIC as KEYWORDS
+    from mmforget.metrics.truth_ratio_retain import METRIC as TRUTH
+
+    row = {"task": "t", "set": "retain5", "id": "1", "subject": "a", "question": "q", "answer": "It is x."}
+    assert KEYWORDS.score(Sample(kind="gen", response="It is x.", **row)).lacking
+    nan = {"answer": (-1.0,), "rephrased/0": (float("nan"),), "perturbed/0": (-2.0,)}
+    assert not TRUTH.score(Sample(kind="prob", token_logprobs=nan, **row)).lacking
+    assert TRUTH.score(Sample(kind="prob", token_logprobs={"answer": (-1.0,), "perturbed/0": (-2.0,)}, **row)).lacking

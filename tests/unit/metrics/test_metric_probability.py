@@ -9,6 +9,7 @@ import pytest
 from metric_samples import prob
 
 from mmforget.metrics import min_k, probability, probability_normalised, truth_ratio, truth_ratio_retain
+from mmforget.types import Score
 
 PROBABILITY, SHARE = probability.METRIC, probability_normalised.METRIC
 NEAR, BETTER, MIN_K = truth_ratio.METRIC, truth_ratio_retain.METRIC, min_k.METRIC
@@ -87,7 +88,7 @@ def test_a_log_prob_rounded_above_zero_keeps_the_range() -> None:
 def test_log_probs_that_are_no_numbers_are_unscored(bad: float) -> None:
     sample = prob([HALF, bad], rephrased=[HALF, bad], perturbed=[[bad]])
     for metric in (PROBABILITY, SHARE, NEAR, BETTER, MIN_K):
-        assert metric.score(sample) == (None, "ann", "a log-probability is not a number")
+        assert metric.score(sample) == Score(None, "ann", "a log-probability is not a number")
 
 
 def test_missing_candidates_are_named() -> None:

@@ -9,6 +9,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from mmforget.errors import UnknownName
 from mmforget.metrics import ape, degenerate, exact_match, keyword_em, rouge_l
 from mmforget.metrics.responses import answer_part, first_sentence, normalised
+from mmforget.types import Score
 
 ROUGE, KEYWORDS, APE = rouge_l.METRIC, keyword_em.METRIC, ape.METRIC
 EXACT, DEGENERATE = exact_match.METRIC, degenerate.METRIC
@@ -119,7 +120,7 @@ def test_keywords_where_the_profiles_differ(said: str, keyword: str, released: f
 
 def test_no_keywords_is_zero_when_released_and_unscored_when_clean() -> None:
     assert KEYWORDS.score(gen("oslo."), profile="released").value == 0.0
-    assert KEYWORDS.score(gen("oslo.")) == (None, "ann", "no keywords")
+    assert KEYWORDS.score(gen("oslo.")) == Score(None, "ann", "no keywords", lacking=True)
     assert KEYWORDS.score(gen("oslo.", keywords=(" ",))).value is None
 
 
