@@ -67,8 +67,13 @@ def build_parser() -> Parser:
     return parser
 
 
-def quiet_libraries() -> None:
-    """Keep other libraries' loading bars and deprecation notices off stderr, where our messages and bars go."""
+def prepare_libraries() -> None:
+    """Settings other libraries read when they load: bars and deprecation notices off stderr, threads that wait idle.
+
+    OpenMP threads spin while they wait. With another busy process on the same cores a step then takes fifteen times as
+    long as with threads that sleep (measured on two cores, two processes: 4.1 s against 0.24 s).
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -81,7 +86,7 @@ def quiet_libraries() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 the run failed, 2 the input is wrong."""
-    quiet_libraries()
+    prepare_libraries()
     try:
         args = build_parser().parse_args(argv)
         status = int(args.execute(args))
