@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -42,6 +44,22 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["MMFORGET_CACHE"]
     else:
         os.environ["MMFORGET_CACHE"] = before
+
+
+class MicroModels(NamedTuple):
+    """Folders of the demo's target and retain model."""
+
+    target: Path
+    retain: Path
+
+
+@pytest.fixture(scope="session")
+def micro(model_cache: Path) -> MicroModels:
+    """The models that the demo starts from, trained by the full micro recipe."""
+    said = command("target", "--model", "micro", "--tasks", "fiubench", "--json", "--quiet")
+    assert said.status == 0, said.err
+    (found,) = json.loads(said.out)
+    return MicroModels(Path(found["target"]), Path(found["retain"]))
 
 
 @pytest.fixture(scope="session")

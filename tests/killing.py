@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,15 +21,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PRELOADED = ["mmforget.pipeline.run", "mmforget.leaderboard.publish", "lm_eval.evaluator", "lm_eval.tasks", "peft"]
-CHANGES_OF_NAME = (
-    (re.compile(r"^\.(.+)-\d+-[0-9a-f]{8}\.tmp$"), r".\1.tmp"),
-    (re.compile(r"^\.(micro-.+)-[0-9a-f]{8}$"), r".\1"),
+# What differs in the file names of two equal runs: process ids, random endings, times.
+VARYING = (
+    (re.compile(r"/\.([^/]+)-\d+-[0-9a-f]{8}\.tmp$"), r"/.\1.tmp"),
+    (re.compile(r"/\.(micro-[^/]+)-[0-9a-f]{8}(?=/|$)"), r"/.\1"),
     (re.compile(r"results_[\dT.-]+\.json"), "results.json"),
 )
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit status (negative for a signal) and what it wrote to stderr."""
+    """How a process ended: its exit status, negative for the signal that killed it, and what it wrote to stderr."""
 
     status: int
     err: str
@@ -36,66 +38,70 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs `mmforget` with its own cache of models, watching that cache and the output folder.
+    """Runs `mmforget` with a cache and an output folder below `home`, and watches both."""
 
-    Attributes:
-        cache: MMFORGET_CACHE of the process.
-        output: the output folder that the words name.
-        notes: an empty folder for what the process says.
-    """
+    home: Path
 
-    cache: Path
-    output: Path
-    notes: Path
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
+
+    @property
+    def output(self) -> Path:
+        return self.home / "out"
 
     def run(self, words: Sequence[str], *, moment: str | None = None, by: int = signal.SIGKILL) -> Ended:
-        """One process, to its end or to `moment`."""
+        """One process, to its end or to `moment`, where it sends itself the signal."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
-        process = context.Process(target=_child, args=(self, list(words), moment, by))
+        given = [*words, "--output_path", str(self.output)]
+        process = context.Process(target=_child, args=(self, given, moment, by))
         process.start()
         process.join()
         assert process.exitcode is not None
-        return Ended(process.exitcode, (self.notes / "stderr").read_text())
+        return Ended(process.exitcode, (self.home / "stderr").read_text())
 
     def moments(self) -> list[str]:
         """What happened exactly once in the last process, in order."""
-        lines = (self.notes / "moments").read_text().splitlines()
+        lines = (self.home / "moments").read_text().splitlines()
         counted = Counter(lines)
         return [line for line in lines if counted[line] == 1]
 
 
 def _child(runner: Runner, words: list[str], moment: str | None, by: int) -> None:
+    from tqdm import tqdm
+
+    # Its own lock is a semaphore that a killed process leaves behind.
+    tqdm.set_lock(threading.RLock())
     os.environ["MMFORGET_CACHE"] = str(runner.cache)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from mmforget.cli import main, run
-
-    with (runner.notes / "stderr").open("w") as err, (runner.notes / "moments").open("w", buffering=1) as seen:
+    with (runner.home / "stderr").open("w") as err, (runner.home / "moments").open("w", buffering=1) as seen:
 
         def note(name: str) -> None:
             seen.write(name + "\n")
             if name == moment:
                 os.kill(os.getpid(), by)
 
-        run.progress_bars = _progress(note)  # type: ignore[attr-defined]
-        sys.addaudithook(_watch(runner, note=note))
         with contextlib.redirect_stderr(err), contextlib.redirect_stdout(err):
-            status = main.main(words)
-            err.flush()
-        seen.flush()
+            status = _watched(words, home=runner.home, note=note)
     os._exit(status)
 
 
-def _progress(note: Callable[[str], None]) -> Any:
+def _watched(words: Sequence[str], *, home: Path, note: Callable[[str], None]) -> int:
+    from mmforget.cli import main, run
+
     @contextlib.contextmanager
     def bars(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, label: note(f"{label}: {done} of {total}")
 
-    return bars
+    run.progress_bars = bars
+    sys.addaudithook(_file_hook(home, note=note))
+    return main.main(words)
 
 
-def _watch(runner: Runner, *, note: Callable[[str], None]) -> Callable[[str, tuple[Any, ...]], None]:
-    roots = (f"{runner.cache}{os.sep}", f"{runner.output}{os.sep}")
+def _file_hook(home: Path, *, note: Callable[[str], None]) -> Callable[[str, tuple[Any, ...]], None]:
+    """Python tells an audit hook of every change of a file just before it is made."""
+    watched = tuple(f"{home / name}{os.sep}" for name in ("cache", "out"))
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
@@ -109,15 +115,13 @@ def _watch(runner: Runner, *, note: Callable[[str], None]) -> Callable[[str, tup
         else:
             return
         text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else ""
-        if text.startswith(roots) and ".probe-" not in text:
-            note(f"{event} {_stable(text)}")
+        if text.startswith(watched) and ".probe-" not in text:
+            note(f"{event} {_stable(text.removeprefix(str(home)))}")
 
     return hook
 
 
 def _stable(path: str) -> str:
-    """A path without the parts that differ from run to run."""
-    parts = Path(path).parts
-    for pattern, name in CHANGES_OF_NAME:
-        parts = tuple(pattern.sub(name, part) for part in parts)
-    return str(Path(*parts))
+    for pattern, name in VARYING:
+        path = pattern.sub(name, path)
+    return path

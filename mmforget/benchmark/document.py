@@ -14,7 +14,6 @@ KINDS = ("gen", "mc", "prob")
 MODALITIES = ("image", "text")
 DIRECTIONS = ("higher", "lower", "retain_model")
 SET_ROLES = ("forget", "retain", "utility", "rephrase", "holdout")
-RECIPE_PARTS = ("stage_one", "unlearn", "notes")
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def find_image(reference: str, *, folders: Sequence[Path]) -> Path:
     which a folder is listed once a process.
     """
     written = PurePosixPath(reference.replace("\\", "/"))
-    parts = [part for part in written.parts if part not in (".", "/")]
+    # Without `..`: files of strangers point to nothing outside the folder.
+    parts = [part for part in written.parts if part not in (".", "..", "/")]
     after = parts[parts.index("dataset") + 1 :] if "dataset" in parts else parts
     places = [folder.joinpath(*tail) for folder in folders for tail in (after, parts) if tail]
     for place in places:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mmforget.benchmark.cache import cache_folder
 from mmforget.errors import UserError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -65,11 +65,6 @@ def unpack(archive: Path, *, commit: str) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
-
-
-def cache_folder() -> Path:
-    """Where mmforget keeps what it can make or fetch again: `$XDG_CACHE_HOME/mmforget` or `~/.cache/mmforget`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmforget"
 
 
 def _first_line(error: Exception) -> str:

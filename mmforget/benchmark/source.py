@@ -65,7 +65,8 @@ class DataSource:
         path = Path(text).expanduser()
         if not path.exists():
             raise UserError(f"--data {text}: no such file or folder; give 'hub', 'synthetic' or a folder that exists")
-        return cls("path", path=path.resolve(), metadata=settings)
+        # As it was typed: records and pages name it, and an absolute path would say who made them.
+        return cls("path", path=path, metadata=settings)
 
     @property
     def profile(self) -> str:

@@ -43,5 +43,8 @@ def execute(args: argparse.Namespace) -> int:
     print(f"{report['label']}: {report['num_steps']} steps, {report['wall_s']:.1f} s, saved to {report['folder']}")
     if report["stopped"]:
         print(f"stopped early: {report['stopped']}", file=sys.stderr)
-    print(f"evaluate it: mmforget eval --model hf --model_args {report['model_args']} --tasks {args.tasks}")
+    data = args.data or ("synthetic" if args.model == "micro" else "hub")
+    print(
+        f"evaluate it: mmforget eval --model hf --model_args {report['model_args']} --tasks {args.tasks} --data {data}"
+    )
     return 0

@@ -25,7 +25,7 @@ from mmforget.evaluate.undecoded import leave_undecoded
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.progress import Progress
 from mmforget.results.fingerprint import hash_docs
-from mmforget.results.provenance import peak_memory_bytes
+from mmforget.results.provenance import model_name, peak_memory_bytes
 from mmforget.results.schema import Cost, SetUse
 from mmforget.types import Sample
 
@@ -116,7 +116,9 @@ def _apply(settings: Settings, *, loaded: LoadedTasks, limit: float | None) -> N
         if settings.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
             task.set_config(key="generation_kwargs", value=dict(settings.gen_kwargs), update=True)
         own = task.get_config("num_fewshot")
-        if settings.num_fewshot is not None and own != 0:
+        if settings.num_fewshot and own == 0:
+            logger.warning("task %s is always asked without examples; num_fewshot is ignored", task.task_name)
+        elif settings.num_fewshot is not None and own != 0:
             task.set_config(key="num_fewshot", value=settings.num_fewshot)
         elif own is None:
             task.set_config(key="num_fewshot", value=0)
@@ -140,6 +142,10 @@ def _run(lm: MMForgetLM, loaded: LoadedTasks, *, limit: float | None, settings: 
     )
     if results is None:
         raise UserError("this process is not the first of several; run one process a model")
+    for config in results["configs"].values():
+        metadata = config.get("metadata") or {}
+        if metadata.get("config_source"):
+            metadata["config_source"] = "/".join(Path(metadata["config_source"]).parts[-2:])
     return dict(results)
 
 
@@ -227,7 +233,7 @@ def _about(lm: MMForgetLM, *, limit: float | None, settings: Settings, wall_s: f
         "config": config,
         "date": time.time() - wall_s,
         "model_source": "mmforget",
-        "model_name": lm.loaded.spec.pretrained,
+        "model_name": model_name(lm.loaded.spec.pretrained),
         "system_instruction": settings.system_instruction,
         "fewshot_as_multiturn": settings.fewshot_as_multiturn,
         "chat_template": template,

@@ -10,7 +10,7 @@ from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.headline import closenesses, utility_of
 from mmforget.evaluate.measurements import Measurements
 from mmforget.metrics.base import METRICS, SampleMetric, profile_of
-from mmforget.results.schema import GateResult, Role, SetUse, Verdict, VerdictStatus
+from mmforget.results.schema import MIN_COVERAGE, GateResult, Role, SetUse, Verdict, VerdictStatus
 from mmforget.types import Estimate, Sample
 
 MAX_FAILURE_RATE = 0.5
@@ -19,8 +19,6 @@ MIN_UTILITY_RATIO = 0.2
 """Less of the target's utility than this is a collapse."""
 FORGOTTEN_FROM, PARTLY_FROM = 0.75, 0.25
 """Forget scores from which a model is called forgotten, and partly forgotten."""
-MIN_COVERAGE = 0.95
-"""Share of the answers behind a headline number that must have been scored."""
 MAX_OVERSHOOT = 0.25
 """Beyond the retain model by more than this share of the room is worth a remark."""
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mmforget.leaderboard.eligibility import Eligibility, forget_set, is_collapsed, judge
 from mmforget.results.schema import BenchmarkUse, GateResult, RunRecord
@@ -55,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """All records of one benchmark, setting, modality and profile that were asked the same forget questions."""
+    """All records of one benchmark, setting, modality and profile that were asked the same tasks in the same way."""
 
     benchmark: BenchmarkUse
     """What they were measured on."""
@@ -88,27 +89,41 @@ class Board:
 
 
 def boards(runs: Sequence[StoredRun]) -> list[Board]:
-    """One board for every benchmark, setting, modality, profile and forget set among the runs, in order of appearance.
+    """One board for every benchmark, setting, modality, profile, way of asking, choice of tasks and forget set.
 
-    A record that was not asked the forget set joins the first board that it otherwise fits.
+    In the order in which the runs come. A record that was not asked the forget set joins the first board that it
+    otherwise fits.
     """
-    groups: dict[tuple[str, ...], list[StoredRun]] = defaultdict(list)
+    groups: dict[_Key, list[StoredRun]] = defaultdict(list)
     unsure: list[StoredRun] = []
     for run in runs:
         forget = run.record.sets.get(forget_set(run.record))
         if forget is None or not forget.rows_hash:
             unsure.append(run)
         else:
-            groups[(*_place(run), forget.rows_hash)].append(run)
+            groups[_Key(_place(run), tasks_of(run.record), forget.rows_hash)].append(run)
     for run in unsure:
-        keys = [key for key in groups if key[:-1] == _place(run)]
-        groups[keys[0] if keys else (*_place(run), "")].append(run)
+        keys = [key for key in groups if key.place == _place(run)]
+        groups[keys[0] if keys else _Key(_place(run), (), "")].append(run)
     return [_board(group) for group in groups.values()]
+
+
+class _Key(NamedTuple):
+    """What the records of a board have in common."""
+
+    place: tuple[str, ...]
+    tasks: tuple[str, ...]
+    forget_rows: str
 
 
 def _place(run: StoredRun) -> tuple[str, ...]:
     use = run.record.benchmark
-    return (use.name, use.setting, use.modality, use.profile)
+    return (use.name, use.setting, use.modality, use.profile, use.asked)
+
+
+def tasks_of(record: RunRecord) -> tuple[str, ...]:
+    """The tasks a record's metrics come from, sorted: a forget score of other tasks is another number."""
+    return tuple(sorted({result.task for result in record.metrics if result.task}))
 
 
 def _board(runs: Sequence[StoredRun]) -> Board:

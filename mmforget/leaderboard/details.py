@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmforget.leaderboard.board import Board, Row
+from mmforget.leaderboard.board import Board, Row, tasks_of
 from mmforget.results.schema import MetricResult, Provenance
 from mmforget.types import Estimate
 
@@ -100,8 +100,9 @@ def reproductions(board: Board) -> list[Reproduction]:
 
 
 def data_facts(board: Board) -> list[tuple[str, str]]:
-    """What the records say about the data, as label and value; only what is known."""
-    found: dict[str, str] = {}
+    """The tasks, and what the records say about the data, as label and value; only what is known."""
+    tasks = max((tasks_of(row.record) for row in board.rows), key=len)
+    found = {"tasks": ", ".join(tasks)} if tasks else {}
     for row in board.rows:
         for key, value in row.record.data.items():
             if key != "notes" and value not in (None, "", [], {}):

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mmforget.results.schema import RunRecord
+from mmforget.results.schema import MIN_COVERAGE, RunRecord
 from mmforget.types import Estimate
 
-COVERAGE_FLOOR = 0.95
 HEADLINE = ("overall", "forget_score", "utility")
 
 
@@ -28,16 +27,15 @@ class Eligibility:
     """What does not refuse it but matters to a reader: uncommitted code, synthetic data."""
 
 
-def judge(record: RunRecord, *, coverage_floor: float = COVERAGE_FLOOR) -> Eligibility:
+def judge(record: RunRecord) -> Eligibility:
     """Apply every rule to a record. Target, retain and base models are references: shown, never ranked."""
     if record.role != "unlearned":
         return Eligibility(
             False, (f"a reference: the {record.role} model is shown, not ranked",), tuple(_notes(record))
         )
     reasons: list[str] = []
-    for rule in (_incomplete, _refused_by_gate, _not_the_full_set, _no_retain_model, _no_verdict):
+    for rule in (_incomplete, _refused_by_gate, _not_the_full_set, _no_retain_model, _no_verdict, _low_coverage):
         reasons += rule(record)
-    reasons += _low_coverage(record, floor=coverage_floor)
     return Eligibility(not reasons, tuple(dict.fromkeys(reasons)), tuple(_notes(record)))
 
 
@@ -97,7 +95,7 @@ def _no_verdict(record: RunRecord) -> Iterator[str]:
         yield from reasons or (f"verdict: {verdict.status}",)
 
 
-def _low_coverage(record: RunRecord, *, floor: float) -> Iterator[str]:
+def _low_coverage(record: RunRecord) -> Iterator[str]:
     for name in HEADLINE:
         estimate = record.headline.get(name)
         if estimate is None or (estimate.value is None and not is_collapsed(record)):
@@ -105,7 +103,7 @@ def _low_coverage(record: RunRecord, *, floor: float) -> Iterator[str]:
             yield f"no {name.replace('_', ' ')}" + (f": {why}" if why else "")
             continue
         share = coverage(estimate)
-        if share is not None and share < floor:
+        if share is not None and share < MIN_COVERAGE:
             total = estimate.num_scored + estimate.num_unscored
             yield f"{name.replace('_', ' ')}: only {estimate.num_scored} of {total} answers could be scored"
 

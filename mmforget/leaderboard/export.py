@@ -7,6 +7,7 @@ what that cannot say: intervals, directions, ranges, eligibility with reasons, t
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -153,7 +154,7 @@ def _markdown(board: Board) -> str:
         estimates = [row.headline(name) for name in ("overall", "forget_score", "utility")]
         estimates += [table.degenerate(row), table.recall(row, board)]
         cells = ["" if row.is_reference else words.place(row), _escaped(row.label)]
-        cells += [_escaped(words.measured(estimate)) for estimate in estimates]
+        cells += [words.measured(estimate) for estimate in estimates]
         lines.append("| " + " | ".join([*cells, words.status(row)]) + " |")
     lines += [""] + [_escaped(words.gate_sentence(gate)) for gate in board.gates]
     lines += [f"- {_escaped(words.row_sentence(row))}" for row in board.rows if row.collapsed or row in board.refused]
@@ -161,5 +162,6 @@ def _markdown(board: Board) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that cannot break out of a table cell or bring HTML."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Text that cannot break out of a table cell, nor bring HTML, links or pictures: records come from strangers."""
+    plain = " ".join(text.splitlines()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\|\[\]`])", r"\\\1", plain)

@@ -105,7 +105,7 @@ def _frame(axes: Any, board: Board, theme: Theme) -> None:
     axes.set_xlabel("utility: how much of the rest it still knows", color=theme.ink, labelpad=8)
     axes.set_ylabel("forget score: as if it had never seen them", color=theme.ink, labelpad=8)
     title = f"{board.benchmark.title or board.benchmark.name}, {board.benchmark.setting}"
-    axes.set_title(title, color=theme.ink, loc="left", fontweight="bold", fontsize=12, pad=14)
+    axes.set_title(title, color=theme.ink, loc="left", fontweight="bold", fontsize=12, pad=14, parse_math=False)
     axes.text(
         1.0,
         1.02,
@@ -187,7 +187,7 @@ def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> An
 
     return axes.annotate(
         name, (mark.x, mark.y), xytext=nudge, textcoords="offset points", ha=across, va="center", fontsize=9.5,
-        color=_towards(mark.colour, theme.ink, 0.35), fontweight="bold", zorder=6,
+        parse_math=False, color=_towards(mark.colour, theme.ink, 0.35), fontweight="bold", zorder=6,
         path_effects=[withStroke(linewidth=3, foreground=theme.paper)],
         arrowprops={"arrowstyle": "-", "color": mark.colour, "linewidth": 0.7, "shrinkB": 5} if far else None,
     )  # fmt: skip

@@ -21,7 +21,7 @@ WRAPPED = ("verdict",)
 def render(board: Board) -> RenderableType:
     """A board for `rich.console.Console.print`. Meaning is never in colour alone."""
     table = Table(
-        title=title(board),
+        title=shown(title(board)),
         title_justify="left",
         title_style="bold",
         header_style="bold",
@@ -55,7 +55,13 @@ def render_all(boards: Sequence[Board]) -> RenderableType:
 def title(board: Board) -> str:
     use = board.benchmark
     modality = "" if use.modality == "image" else f" · {use.modality} only"
-    return f"{use.title or use.name} · {use.setting}{modality} · profile {use.profile}"
+    asked = f" · asked with {use.asked}" if use.asked else ""
+    return f"{use.title or use.name} · {use.setting}{modality} · profile {use.profile}{asked}"
+
+
+def shown(text: str, *, style: str = "") -> Text:
+    """Text of a record, for a terminal: no markup is read in it, and no control character gets through."""
+    return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in text), style=style)
 
 
 def recall(row: Row, board: Board) -> Estimate:
@@ -92,7 +98,7 @@ def _cells(row: Row, board: Board) -> list[Text]:
     headline = [row.headline(name) for name in ("overall", "forget_score", "utility")]
     return [
         places,
-        Text(row.label),
+        shown(row.label),
         *(_stacked(estimate) for estimate in headline),
         Text(words.number(degenerate(row).value)),
         _stacked(recall(row, board)),
@@ -111,13 +117,13 @@ def _stacked(estimate: Estimate) -> Text:
 
 
 def _below(board: Board) -> list[Text]:
-    lines = [Text(words.gate_sentence(gate), style="" if gate.passed else "bold red") for gate in board.gates]
-    lines += [Text(words.board_sentence(board), style="bold")]
-    lines += [Text(words.row_sentence(row), style="red") for row in board.ranked if row.collapsed]
-    lines += [Text(words.row_sentence(row), style="yellow") for row in board.refused]
+    lines = [shown(words.gate_sentence(gate), style="" if gate.passed else "bold red") for gate in board.gates]
+    lines += [shown(words.board_sentence(board), style="bold")]
+    lines += [shown(words.row_sentence(row), style="red") for row in board.ranked if row.collapsed]
+    lines += [shown(words.row_sentence(row), style="yellow") for row in board.refused]
     notes = sorted({note for row in board.rows for note in row.eligibility.notes})
     if notes:
-        lines.append(Text("Note: " + "; ".join(notes) + ".", style="dim"))
+        lines.append(shown("Note: " + "; ".join(notes) + ".", style="dim"))
     lines.append(
         Text(
             "Below each number: its 95 % interval, clustered by subject; below each place: the places they allow. "

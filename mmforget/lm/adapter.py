@@ -24,6 +24,8 @@ from mmforget.lm.requests import Ask, read_generate_request, read_rolling_reques
 from mmforget.model.encode import Encoded
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
+from mmforget.model.spec import arguments_in, boolean
+from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost
 from mmforget.types import TokenScores
 
@@ -72,8 +74,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> MMForgetLM:
         """For `lm_eval --model mmforget --model_args pretrained=...`; keys as in `ModelSpec`, plus `OWN_ARGUMENTS`."""
-        pairs = [part.partition("=") for part in arg_string.split(",") if part.strip()]
-        return cls.create_from_arg_obj({key.strip(): value for key, _, value in pairs}, additional_config)
+        return cls.create_from_arg_obj(dict(arguments_in(arg_string)), additional_config)
 
     @classmethod
     def create_from_arg_obj(
@@ -86,7 +87,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             load_model(ModelSpec.from_mapping(values, device=given.get("device"))),
             batch_size=given.get("batch_size", DEFAULT_BATCH_SIZE),
             max_gen_toks=own.get("max_gen_toks", DEFAULT_MAX_GEN_TOKS),
-            packed=str(own.get("packed", True)).lower() not in ("false", "0", "no"),
+            packed=boolean("packed", own.get("packed", True)),
         )
 
     # -- what lm_eval asks -------------------------------------------------------------------------------------------
@@ -217,10 +218,11 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
 
 
 def _described(spec: ModelSpec) -> str:
-    """The model arguments that are not at their default, as one would type them."""
+    """The model arguments that are not at their default, as one would type them; local folders by name alone."""
     given = {
         field.name: getattr(spec, field.name) for field in fields(spec) if getattr(spec, field.name) != field.default
     }
+    given |= {name: model_name(given[name]) for name in ("pretrained", "peft") if name in given}
     return ",".join(f"{name}={value}" for name, value in given.items())
 
 

@@ -16,7 +16,7 @@ from mmforget.model.encode import Encoded, encode, encode_prompt
 from mmforget.model.generation import generate
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, score
-from mmforget.model.vision import FeatureCache, image_features, is_fixed
+from mmforget.model.vision import FeatureCache
 from mmforget.types import TokenScores
 
 logger = logging.getLogger(__name__)
@@ -34,14 +34,11 @@ class Engine:
         num_tokens: tokens handed to the language model, padding and sharing left aside.
     """
 
-    def __init__(
-        self, loaded: LoadedModel, *, packed: bool = True, feature_budget_bytes: int = FEATURE_BUDGET_BYTES
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, *, packed: bool = True) -> None:
         self.loaded = loaded
         self.packed = packed
-        self.features = FeatureCache(feature_budget_bytes)
+        self.features = FeatureCache(FEATURE_BUDGET_BYTES)
         self.num_tokens = 0
-        self._seen_images: set[str] = set()
 
     def encode(self, ask: Ask) -> Encoded:
         """The tokens of a request. Raises UserError naming the task where it does not fit the model."""
@@ -55,13 +52,11 @@ class Engine:
     def score(self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS) -> list[TokenScores]:
         """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass."""
         self.num_tokens += sum(len(item) for item in encoded)
-        self._encode_images(encoded)
         return self._in_parts(encoded, compute=lambda part: self._score(part, max_tokens=max_tokens))
 
     def generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
         """The text that follows each prompt, in order."""
         self.num_tokens += sum(len(item) for item in encoded)
-        self._encode_images(encoded)
         return self._in_parts(encoded, compute=lambda part: self._generate(part, decoding=decoding))
 
     def rolling(self, texts: Sequence[str], *, prefix_token: int, batch_size: int) -> list[TokenScores]:
@@ -80,22 +75,6 @@ class Engine:
                 log_probs[index].extend(scores.token_logprobs)
                 greedy[index] = greedy[index] and scores[1]
         return [TokenScores(tuple(values), flag) for values, flag in zip(log_probs, greedy, strict=True)]
-
-    def _encode_images(self, encoded: Sequence[Encoded]) -> None:
-        """Puts new images through a frozen tower one by one.
-
-        Features then do not depend, in their last bits, on which images happened to be new at the same time, which a
-        run that was interrupted and continued would change.
-        """
-        new = {key: image for item in encoded for key, image in zip(item.image_keys, item.images, strict=True)}
-        new = {key: image for key, image in new.items() if key not in self._seen_images}
-        tower = self.loaded.family.tower(self.loaded.core)
-        if not new or tower is None or not is_fixed(tower):
-            return
-        for key, image in new.items():
-            with self._inference():
-                image_features(self.loaded, {key: image}, cache=self.features)
-        self._seen_images.update(new)
 
     def _score(self, encoded: Sequence[Encoded], *, max_tokens: int) -> list[TokenScores]:
         with self._inference():

@@ -8,7 +8,7 @@ two calls on the same subjects with one seed draw the same resamples, so that th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,42 +78,18 @@ def mean_draws(
     return draws
 
 
-def statistic_draws(
-    values: Sequence[float],
-    subjects: Sequence[str],
-    *,
-    statistic: Callable[[Floats], float],
-    num_resamples: int = 1000,
-    seed: int = 0,
-) -> Floats:
-    """Bootstrap draws [R] of any statistic of the resampled values; empty with fewer than two subjects."""
-    groups = clusters(subjects)
-    if groups.num_subjects < 2:
-        return np.empty(0)
-    array = np.asarray(values, dtype=np.float64)
-    counts = resample_counts(groups.num_subjects, num_resamples=num_resamples, seed=seed).astype(np.intp)
-    return np.array([statistic(np.repeat(array, row[groups.codes])) for row in counts], dtype=np.float64)
-
-
-def percentile_interval(draws: Floats, *, level: float = LEVEL) -> Interval:
-    """The central `level` of the draws. Draws that are not finite are left out; none left means no interval."""
+def percentile_interval(draws: Floats) -> Interval:
+    """The central 95 % of the draws. Draws that are not finite are left out; none left means no interval."""
     finite = draws[np.isfinite(draws)]
     if finite.size == 0:
         return Interval(None, None, ONE_SUBJECT)
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
 
 def mean_interval(values: Sequence[float], subjects: Sequence[str], *, seed: int = 0) -> Interval:
     """Interval of the mean. Where all values are equal it has no width; the estimate is then marked constant."""
     return percentile_interval(mean_draws(values, subjects, seed=seed))
-
-
-def statistic_interval(
-    values: Sequence[float], subjects: Sequence[str], *, statistic: Callable[[Floats], float], seed: int = 0
-) -> Interval:
-    """Interval of any statistic of the values."""
-    return percentile_interval(statistic_draws(values, subjects, statistic=statistic, seed=seed))
 
 
 def paired_difference(

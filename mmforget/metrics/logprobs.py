@@ -56,7 +56,9 @@ def role_losses(sample: Sample, role: str, *, profile: str) -> RoleLosses:
     losses = [mean_loss(candidate, profile=profile) for candidate in candidates]
     faults = [loss.reason for loss in losses if loss.value is None]
     if faults or not candidates:
-        return RoleLosses([], faults[0] if faults else f"no log-probs for '{role}'", lacking=not candidates)
+        # Without any log-prob it is the model that gave none, and nobody knows what the row has.
+        lacking = not candidates and bool(sample.token_logprobs)
+        return RoleLosses([], faults[0] if faults else f"no log-probs for '{role}'", lacking)
     return RoleLosses([loss.value for loss in losses if loss.value is not None])
 
 

@@ -22,10 +22,10 @@ class Correlation(NamedTuple):
     reason: str = ""
 
 
-def is_constant(values: Iterable[float], *, tolerance: float = TOLERANCE) -> bool:
-    """True where two or more values are all within `tolerance` of one another."""
+def is_constant(values: Iterable[float]) -> bool:
+    """True where two or more values are all equal but for rounding."""
     found = list(values)
-    return len(found) > 1 and (min(found) == max(found) or max(found) - min(found) <= tolerance)
+    return len(found) > 1 and (min(found) == max(found) or max(found) - min(found) <= TOLERANCE)
 
 
 def ranks(values: Mapping[str, float | None], *, higher_is_better: bool) -> dict[str, float | None]:

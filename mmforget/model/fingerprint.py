@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmforget.benchmark.cache import cache_folder
 from mmforget.errors import UserError
 from mmforget.results.files import write_json
 from mmforget.results.fingerprint import hash_file, hash_json
@@ -52,7 +52,9 @@ def weights_fingerprint(spec: ModelSpec) -> str:
         "bits": 4 if spec.load_in_4bit else 8 if spec.load_in_8bit else None,
         "kind": [spec.bnb_4bit_quant_type, spec.bnb_4bit_use_double_quant] if spec.load_in_4bit else None,
     }
-    return hash_json({"files": folder_hashes(folder), "loading": quantisation})
+    # Kernels differ in their last bits, which in half precision is enough to change a generated text.
+    attention = {} if spec.attn_implementation is None else {"attention": spec.attn_implementation}
+    return hash_json({"files": folder_hashes(folder), "loading": {**quantisation, **attention}})
 
 
 def model_folder(pretrained: str, *, revision: str | None = None) -> Path:
@@ -102,8 +104,7 @@ def _hash_file(path: Path) -> str:
 
 
 def _known_file() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "mmforget" / "file_hashes.json"
+    return cache_folder() / "file_hashes.json"
 
 
 def _read_known() -> dict[str, str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +26,7 @@ from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.quantize import prepare_quantised, quantisation_config
 from mmforget.model.spec import DTYPES, ModelSpec
 
-__all__ = ["ModelSpec", "load_model"]
+__all__ = ["ModelSpec", "load_model", "save_merged"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,21 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     return merge_adapter(loaded) if spec.merge_peft else loaded
 
 
+def save_merged(spec: ModelSpec, folder: Path) -> Path:
+    """The model of `spec`, whose adapter is merged, saved whole and in full precision, unless it lies there already.
+
+    Written aside and renamed, so that the folder is whole or not there. Raises UserError where it cannot be written.
+    """
+    if not folder.is_dir():
+        whole = load_model(replace(spec, load_in_4bit=False, load_in_8bit=False, device="cpu", device_map=None))
+        part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+        try:
+            save_model(whole, part).rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
 def _base_model(spec: ModelSpec) -> LoadedModel:
     _check_place(spec)
     with _explained(spec):
@@ -62,10 +79,9 @@ def _base_model(spec: ModelSpec) -> LoadedModel:
 
 def _merged_then_quantised(spec: ModelSpec) -> LoadedModel:
     """Merges in full precision, by way of a temporary folder, so that base plus adapter is rounded once, not twice."""
-    whole = load_model(replace(spec, load_in_4bit=False, load_in_8bit=False, device="cpu", device_map=None))
     with tempfile.TemporaryDirectory(prefix="mmforget-merged-") as folder:
-        save_model(whole, Path(folder))
-        quantised = _base_model(replace(spec, pretrained=folder, revision=None, peft=None, merge_peft=False))
+        whole = save_merged(spec, Path(folder) / "merged")
+        quantised = _base_model(replace(spec, pretrained=str(whole), revision=None, peft=None, merge_peft=False))
     return replace(quantised, spec=spec)
 
 

@@ -15,9 +15,12 @@ from mmforget.model.families import Family
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
 from mmforget.model.spec import ModelSpec
 from mmforget.results.files import prepare_folder
+from mmforget.results.fingerprint import hash_json
 
 ADAPTER = "default"
 """PEFT's name for the one adapter that is trained, saved and loaded."""
+SCALING = ("r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
+"""What of an adapter's configuration changes the numbers that its tensors give."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ def with_fingerprint(loaded: LoadedModel, *, folder: Path | None = None) -> Load
     """
     if loaded.has_adapter:
         base = loaded.base_fingerprint or loaded.fingerprint
-        return replace(loaded, base_fingerprint=base, fingerprint=adapted(base, tensors=adapter_tensors(loaded)))
+        return replace(loaded, base_fingerprint=base, fingerprint=adapted(base, loaded))
     if folder is not None:
         whole = weights_fingerprint(
             replace(loaded.spec, pretrained=str(folder), revision=None, peft=None, merge_peft=False)
@@ -116,9 +119,11 @@ def in_training(loaded: LoadedModel, *, model: Any) -> LoadedModel:
     return replace(loaded, model=model, base_fingerprint=base, fingerprint=f"in-training-{uuid.uuid4().hex}")
 
 
-def adapted(base: str, *, tensors: dict[str, torch.Tensor]) -> str:
-    """Fingerprint of a base model with an adapter."""
-    return join("adapter", base, tensors_fingerprint(tensors))
+def adapted(base: str, loaded: LoadedModel) -> str:
+    """Fingerprint of a base model with the adapter that `loaded` carries: its tensors and how they are scaled."""
+    config = loaded.model.peft_config[ADAPTER]
+    scale = hash_json({name: getattr(config, name, None) for name in SCALING})
+    return join("adapter", base, scale, tensors_fingerprint(adapter_tensors(loaded)))
 
 
 def adapter_tensors(loaded: LoadedModel) -> dict[str, torch.Tensor]:

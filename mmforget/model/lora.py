@@ -189,7 +189,7 @@ def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) 
         return in_training(loaded, model=model)
     model.requires_grad_(False)
     base = loaded.base_fingerprint or loaded.fingerprint
-    return replace(fitted, base_fingerprint=base, fingerprint=adapted(base, tensors=adapter_tensors(fitted)))
+    return replace(fitted, base_fingerprint=base, fingerprint=adapted(base, fitted))
 
 
 def merge_adapter(loaded: LoadedModel) -> LoadedModel:

@@ -28,9 +28,9 @@ from transformers import (
 )
 
 from mmforget.errors import UserError
-from mmforget.model.micro_tokenizer import IMAGE, MAX_VOCABULARY, train_tokenizer
+from mmforget.model.micro_tokenizer import IMAGE, train_tokenizer
 from mmforget.model.micro_vision import PATCH_SIDE, Progress, image_processor, tower_content, train_tower, vision_config
-from mmforget.results.fingerprint import hash_json
+from mmforget.results.fingerprint import hash_file, hash_json
 
 MIN_POSITIONS = 512
 LANGUAGE_SHAPE = {
@@ -41,6 +41,7 @@ LANGUAGE_SHAPE = {
     "num_key_value_heads": 4,
 }
 _TOWER_FILE = "tower.safetensors"
+_SOURCES = ("micro.py", "micro_tokenizer.py", "micro_vision.py")
 
 
 def build_base(
@@ -62,7 +63,7 @@ def build_base(
     if not any(text.strip() for text in texts):
         raise UserError("a micro model needs the benchmark's texts to build its vocabulary from; none were given")
     distinct = sorted(set(texts))
-    content = {"modality": modality, "seed": seed, "texts": distinct, "vocabulary": MAX_VOCABULARY, **LANGUAGE_SHAPE}
+    content: dict[str, Any] = {"modality": modality, "seed": seed, "texts": distinct, "code": _code(*_SOURCES)}
     if modality == "image":
         content["tower"] = tower_content(seed=seed)
     name = f"micro-{modality}-{_fingerprint(content)}"
@@ -130,7 +131,7 @@ def _save_image(place: Path, *, tokenizer: PreTrainedTokenizerFast, tower: CLIPV
 
 def _tower(folder: Path, *, seed: int, progress: Progress | None) -> CLIPVisionModel:
     """The trained tower, kept apart from the models because it does not depend on their text."""
-    name = f"micro-tower-{_fingerprint(tower_content(seed=seed))}"
+    name = f"micro-tower-{_fingerprint({**tower_content(seed=seed), 'code': _code('micro_vision.py')})}"
     if not (folder / name).is_dir():
         trained = train_tower(seed=seed, progress=progress)
         _publish(folder, name, write=lambda place: save_file(trained.state_dict(), place / _TOWER_FILE))
@@ -143,6 +144,11 @@ def _num_positions(texts: Sequence[str]) -> int:
     """Room for image, question, answer and 50 generated tokens, were every text only bytes half merged."""
     longest = max(len(text.encode()) for text in texts)
     return max(MIN_POSITIONS, 256 * ((longest + 255) // 256 + 1))
+
+
+def _code(*names: str) -> str:
+    """sha256 of modules beside this one: what a changed tokenizer or shape makes is never taken for the old."""
+    return hash_json([hash_file(Path(__file__).with_name(name)) for name in names])
 
 
 def _fingerprint(content: Mapping[str, Any]) -> str:

@@ -69,15 +69,7 @@ class ModelSpec:
     @classmethod
     def parse(cls, text: str, *, device: str | None = None) -> ModelSpec:
         """Reads `pretrained=DIR,load_in_4bit=True`. Raises UnknownName for an argument that does not exist."""
-        values: dict[str, Any] = {}
-        for part in filter(None, (part.strip() for part in text.split(","))):
-            name, equals, value = part.partition("=")
-            if not equals:
-                raise UserError(f"model argument '{part}' has no value; write {name}=VALUE, separated by commas")
-            if name in values:
-                raise UserError(f"model argument '{name}' is given twice; give it once")
-            values[name.strip()] = value.strip()
-        return cls.from_mapping(values, device=device)
+        return cls.from_mapping(arguments_in(text), device=device)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, device: str | None = None) -> ModelSpec:
@@ -87,7 +79,7 @@ class ModelSpec:
         for name, value in values.items():
             if name not in known:
                 raise UnknownName("model argument", name=name, known=known)
-            given[name] = _boolean(name, value) if known[name] == "bool" else _text(value)
+            given[name] = boolean(name, value) if known[name] == "bool" else _text(value)
         if device is not None and given.get("device") is None and given.get("device_map") is None:
             given["device"] = device
         return cls(**{"pretrained": "", **given})
@@ -119,6 +111,28 @@ class ModelSpec:
         return device
 
 
+def arguments_in(text: str) -> dict[str, str]:
+    """`a=1,b=2` by name. Raises UserError for a part without a value and for a name given twice."""
+    values: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        name = name.strip()
+        if not equals:
+            raise UserError(f"model argument '{part}' has no value; write {name}=VALUE, separated by commas")
+        if name in values:
+            raise UserError(f"model argument '{name}' is given twice; give it once")
+        values[name] = value.strip()
+    return values
+
+
+def boolean(name: str, value: Any) -> bool:
+    """A model argument that is True or False, perhaps as text. Raises UserError for any other value."""
+    text = str(value).lower()
+    if text not in TRUE + FALSE:
+        raise UserError(f"model argument {name}={value} is neither True nor False; give one of them")
+    return text in TRUE
+
+
 def _known(name: str, value: str, *, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UnknownName(name, name=value, known=known)
@@ -126,10 +140,3 @@ def _known(name: str, value: str, *, known: tuple[str, ...]) -> None:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _boolean(name: str, value: Any) -> bool:
-    text = str(value).lower()
-    if text not in TRUE + FALSE:
-        raise UserError(f"model argument {name}={value} is neither True nor False")
-    return text in TRUE

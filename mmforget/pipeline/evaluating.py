@@ -36,7 +36,10 @@ def evaluate_only(
     data = DataSource.parse(config.data, config.model, metadata=config.metadata)
     if ours and dry_run:
         benchmarks = find_all(config.tasks, config.include_path)
-        steps = [plan(b, models=[config.model], data=b.bind(data), blank_control=blank_control) for b in benchmarks]
+        steps = [
+            plan(b, models=[config.model], data=b.bind(data), limit=config.limit, blank_control=blank_control)
+            for b in benchmarks
+        ]
         return {"plan": [step.as_dict() for step in steps]}
     if dry_run:
         return {"plan": [{"task": name} for name in config.tasks]}

@@ -19,9 +19,9 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
 from mmforget.pipeline.config import RunConfig
 from mmforget.results.fingerprint import hash_json
-from mmforget.results.provenance import Begun, begin, collect
+from mmforget.results.provenance import Begun, begin, collect, model_name
 from mmforget.results.schema import BenchmarkUse, MethodUse, Role, RunRecord
-from mmforget.results.store import read_run, write_results, write_run
+from mmforget.results.store import read_run, write_config, write_results, write_run
 from mmforget.types import Sample
 
 Progress = Callable[[int, int, str], None]
@@ -76,6 +76,8 @@ def measure(
     done = evaluate_tasks(loaded, place=place, progress=_labelled(progress, label=label))
     record = _record(loaded, subject=subject, place=place, done=done, target=target, retain=retain, begun=begun)
     config = {**place.config.as_dict(), "measured": subject.name, "key": key}
+    # Without a key until all is stored: killed in between, neither this record nor an older one passes for the other.
+    write_config(place.folder, {**config, "key": None})
     write_run(place.folder, record, samples=done.samples, lm_eval=done.results, config=config)
     progress(1, 1, label)
     return Measured(record, done.samples, place.folder)
@@ -150,11 +152,17 @@ def _record(
         role=subject.role,
         name=subject.name,
         benchmark=BenchmarkUse(
-            benchmark.name, benchmark.setting, place.data.profile, benchmark.group, benchmark.title, benchmark.modality
+            benchmark.name,
+            benchmark.setting,
+            place.data.profile,
+            benchmark.group,
+            benchmark.title,
+            benchmark.modality,
+            asked=_asked(place.config),
         ),
         method=subject.method,
         model_info=model_info(loaded),
-        data=benchmark.describe(place.data)["data"],
+        data={**benchmark.describe(place.data)["data"], "left_out": [": ".join(task) for task in done.left_out]},
         provenance=collect(
             begun, device=str(loaded.device), seeds={"training": subject.method.seed} if subject.method else {}
         ),
@@ -178,12 +186,17 @@ def _record(
     return replace(scored, examples=answers)
 
 
+def _asked(config: RunConfig) -> str:
+    """What the flags change in how questions are asked, in words; empty where nothing."""
+    return "; ".join(filter(None, ("chat template" if config.apply_chat_template else "", config.gen_kwargs)))
+
+
 def model_info(loaded: LoadedModel) -> dict[str, Any]:
     """What identifies the model in its record."""
     spec = loaded.spec
     quantisation = f"4bit-{spec.bnb_4bit_quant_type}" if spec.load_in_4bit else "8bit" if spec.load_in_8bit else None
     return {
-        "pretrained": Path(spec.pretrained).name if Path(spec.pretrained).exists() else spec.pretrained,
+        "pretrained": model_name(spec.pretrained),
         "fingerprint": loaded.fingerprint,
         "base_fingerprint": loaded.base_fingerprint or loaded.fingerprint,
         "dtype": str(loaded.core.dtype).removeprefix("torch."),

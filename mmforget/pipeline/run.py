@@ -89,9 +89,11 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
     done = forget_with(
         plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder, progress=progress
     )
-    model_args = f"pretrained={done.loaded.spec.pretrained}"
+    model_args = config.model_args if config.model != "micro" else f"pretrained={done.loaded.spec.pretrained}"
     if done.loaded.has_adapter:
         model_args += f",peft={folder / 'adapter'}"
+    else:
+        model_args = f"pretrained={done.loaded.spec.pretrained}"
     return {**done.training, "folder": str(folder), "model_args": model_args}
 
 

@@ -14,13 +14,13 @@ from typing import Any, Literal
 import torch
 import transformers
 
+from mmforget.benchmark.cache import cache_folder
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UnknownName, UserError
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.micro import build_base
-from mmforget.pipeline.cache import cache_root
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.prompts import render
 from mmforget.results.fingerprint import hash_image, hash_json
@@ -88,7 +88,7 @@ def _base(config: RunConfig, *, benchmark: Benchmark, data: DataSource, progress
     if config.model != "micro":
         return ModelSpec.parse(config.model_args, device=config.device)
     texts = benchmark_texts(benchmark, data=data)
-    folder = build_base(texts, modality=benchmark.modality, folder=cache_root() / "micro", seed=0, progress=progress)
+    folder = build_base(texts, modality=benchmark.modality, folder=cache_folder() / "micro", seed=0, progress=progress)
     return ModelSpec.parse(f"pretrained={folder},{config.model_args}", device=config.device)
 
 
@@ -107,7 +107,7 @@ def benchmark_texts(benchmark: Benchmark, *, data: DataSource) -> list[str]:
 def _home(config: RunConfig, *, benchmark: Benchmark) -> Path:
     """Micro models are small and shared by all runs; others are large and belong to the run that made them."""
     if config.model == "micro":
-        return cache_root() / "stage_one"
+        return cache_folder() / "stage_one"
     return config.output / "models" / benchmark.group
 
 

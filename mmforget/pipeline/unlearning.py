@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def forget_with(
     if report.adapter is not None:
         fresh = load_adapter(load_model(target), report.adapter)
     else:
-        fresh = load_model(ModelSpec(str(report.output), dtype=target.dtype, device=target.device))
+        fresh = load_model(replace(target, pretrained=str(report.output), revision=None, peft=None, merge_peft=False))
     return Unlearned(fresh, report.as_dict())
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +60,31 @@ def hash_docs(docs: Iterable[Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
+def _image_file(path: str | None) -> dict[str, str] | None:
+    """The bytes of an image that a data set keeps as a file, so that the same file elsewhere is the same image."""
+    if path is None:
+        return None
+    try:
+        state = Path(path).stat()
+        return {"sha256": _hash_known_file(path, state.st_size, state.st_mtime_ns)}
+    except OSError as error:
+        raise TypeError(f"image {path} cannot be read ({error.strerror}), so it has no stable hash") from error
+
+
+@lru_cache(maxsize=65536)
+def _hash_known_file(path: str, size_bytes: int, modified_ns: int) -> str:
+    # One picture is asked about twenty times; size and time are part of the key, so that a changed file is read again.
+    return hash_file(Path(path))
+
+
 def _hashable(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
     if isinstance(value, Mapping):
-        if set(value) == {"bytes", "path"} and value["bytes"] is not None:
-            return _hashable(value["bytes"])
+        if set(value) == {"bytes", "path"}:
+            return _hashable(value["bytes"]) if value["bytes"] is not None else _image_file(value["path"])
         return {str(key): _hashable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_hashable(item) for item in value]

@@ -32,6 +32,8 @@ PACKAGES = (
     "pillow",
 )
 CODE_PATHS = ("mmforget", "tasks", "pyproject.toml")
+OWN_FOLDERS = ("model", "adapter", "merged")
+"""What mmforget calls the folders it saves models in: the folder above says which model it is."""
 
 
 class Begun(NamedTuple):
@@ -107,6 +109,15 @@ def code_commit(root: Path | None = None) -> Commit:
     sha = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain", "--", *CODE_PATHS)
     return Commit(sha or None, None if sha is None or status is None else bool(status))
+
+
+def model_name(place: str) -> str:
+    """A model as records name it: a hub id as it is, a local folder by its name alone, since paths name people."""
+    path = Path(place).expanduser()
+    if not path.exists():
+        return place
+    parts = path.resolve().parts[-2:] if path.name in OWN_FOLDERS else path.resolve().parts[-1:]
+    return "/".join(parts)
 
 
 def device_name(device: str) -> str:

@@ -18,6 +18,8 @@ from mmforget.results.codec import from_json, to_jsonable
 from mmforget.types import Estimate
 
 SCHEMA_VERSION = 1
+MIN_COVERAGE = 0.95
+"""Share of the answers behind a headline number that must have been scored for the record to be ranked."""
 
 Role = Literal["target", "retain", "unlearned", "base"]
 Status = Literal["complete", "partial", "failed"]
@@ -40,6 +42,8 @@ class BenchmarkUse:
     """Full name for people, e.g. of the paper."""
     modality: str = "image"
     """`image` or `text`."""
+    asked: str = ""
+    """What was changed in how questions are asked, e.g. `chat template; max_gen_toks=10`; empty: as the tasks say."""
 
 
 @dataclass(frozen=True)

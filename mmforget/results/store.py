@@ -1,7 +1,8 @@
 """A run record's folder: `run.yaml`, `results_<time>.json`, samples, token log-probs. Written whole or not at all.
 
-The results file is written last and names the sha256 of the sample files, so a folder is either a complete record or
-none. It is lm_eval's own results file with one key more, `unlearning`; other readers see nothing new.
+The results file is written after the sample files and names their sha256, so a folder is either a complete record or
+none; `run.yaml` comes last, for it says of which run the record is. The results file is lm_eval's own with one key
+more, `unlearning`; other readers see nothing new.
 """
 
 from __future__ import annotations
@@ -65,10 +66,12 @@ def write_run(
 
     Raises UserError where the folder cannot be written; what stood there before is then still whole.
     """
+    files = write_samples(folder, samples, model=record.name) if samples else {}
+    path = write_results(folder, record.replace(files=files), lm_eval=lm_eval)
+    # Last: a run killed before this must not find the folder's older record under the configuration of the new one.
     if config is not None:
         write_config(folder, config)
-    files = write_samples(folder, samples, model=record.name) if samples else {}
-    return write_results(folder, record.replace(files=files), lm_eval=lm_eval)
+    return path
 
 
 def write_results(folder: Path, record: RunRecord, *, lm_eval: Mapping[str, Any] | None = None) -> Path:
@@ -78,7 +81,7 @@ def write_results(folder: Path, record: RunRecord, *, lm_eval: Mapping[str, Any]
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Write `run.yaml`: everything that was resolved before the run began."""
+    """Write `run.yaml`: what was asked for, resolved."""
     plain = to_jsonable(config).value
     return write_text(folder / "run.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 

@@ -22,7 +22,6 @@ FRAMES = (
     "State the {noun} of {subject}, please.",
     "Which {noun} does {subject} have?",
 )
-NUM_WORDINGS_TRAINED = 8
 SPLIT_SIZES = {  # of 48 people
     "forget1": 2,
     "forget5": 4,

@@ -74,10 +74,6 @@ class Face(NamedTuple):
     def top(self) -> float:
         return self.y - self.ry
 
-    @property
-    def chin(self) -> float:
-        return self.y + self.ry
-
 
 def face_of(params: PortraitParams) -> Face:
     """The geometry that follows from the shape parameters."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from mmforget.errors import UserError
+from mmforget.model.load import save_merged
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batches
@@ -29,15 +32,21 @@ def finetune(
 ) -> TrainReport:
     """Trains the language model (and the projector, if `settings` say so), or adapters, on the answers of `examples`.
 
-    The vision tower stays frozen. The result lies under `report.output`, whole, with tokenizer and processor; load it
-    from there: `loaded` holds the trained weights too when this call trained, but not when the folder was done already.
+    The vision tower stays frozen. The result lies under `report.output`, whole, with tokenizer and processor, trained
+    adapters merged in full precision; load it from there, `loaded` may or may not hold the trained weights.
     The same call on the same folder continues a killed training or returns the report of a finished one.
 
-    Raises BadData for rows that cannot be encoded, UserError for a folder that holds another training.
+    Raises BadData for rows that cannot be encoded, UserError for a folder that holds another training, and for adapters
+    on a base that came with one.
     """
+    if settings.lora is not None and loaded.spec.peft is not None:
+        raise UserError(
+            f"{label}: adapters cannot be trained on a base that came with the adapter {loaded.spec.peft}; save the "
+            "merged base first and give it as pretrained=..., or train without LoRA"
+        )
     encoded = encode_all(loaded, examples, append_eos=settings.append_eos, source=f"rows of {label}")
     batches = Batches([example.subject for example in examples], settings=settings)
-    return train_in(
+    report = train_in(
         folder,
         loaded=loaded,
         plan={"label": label, "data": data_hash(encoded)},
@@ -48,3 +57,7 @@ def finetune(
         progress=progress,
         features=features,
     )
+    if report.adapter is None:
+        return report
+    merged = replace(loaded.spec, peft=str(report.adapter), merge_peft=True)
+    return replace(report, output=save_merged(merged, folder / "merged"))

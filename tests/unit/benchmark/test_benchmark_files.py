@@ -59,6 +59,8 @@ def test_an_image_lies_where_it_should_or_anywhere_below(tmp_path: Path) -> None
         place.write_bytes(b"a")
         assert find_image(reference, folders=folders) == place
     assert find_image("c.jpg", folders=folders) == tmp_path / "one" / "c.jpg"
+    (tmp_path / "private.jpg").write_bytes(b"p")
+    assert find_image("../private.jpg", folders=folders) == tmp_path / "one" / "private.jpg", "nothing outside"
 
 
 def test_id_lists_and_refusals(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_the_hubs_files_and_the_commit_in_the_record(tmp_path: Path, monkeypatch
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MMFORGET_CACHE", str(tmp_path / "cache"))
     data = DataSource.parse("hub", metadata={"revision": COMMIT})
     row = find("fiubench").rows("forget", data=data)[0]
     assert (asked["repo"], asked["revision"], asked["repo_type"]) == ("gray311/FIUBench", COMMIT, "dataset")
@@ -125,7 +127,7 @@ def test_the_hubs_files_and_the_commit_in_the_record(tmp_path: Path, monkeypatch
 
 
 def test_an_archive_is_unpacked_once_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MMFORGET_CACHE", str(tmp_path / "cache"))
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(UserError, match="broken.zip: cannot be unpacked"):

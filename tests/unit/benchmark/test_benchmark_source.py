@@ -17,6 +17,12 @@ def test_defaults_by_model() -> None:
     assert DataSource.parse(None, "hf", metadata={"data": "synthetic"}) == DataSource("synthetic")
 
 
+def test_a_record_holds_no_more_of_a_path_than_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "files").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert DataSource.parse("files").describe()["path"] == "files"
+
+
 def test_a_path_and_what_lm_eval_gets(tmp_path: Path) -> None:
     source = DataSource.parse(str(tmp_path), metadata={"profile": "released", "num_subjects": 5})
     assert (source.kind, source.path, source.profile) == ("path", tmp_path, "released")

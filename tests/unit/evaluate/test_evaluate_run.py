@@ -139,7 +139,7 @@ def test_a_limit_is_visible_in_the_sets(folder: Path, llava: Path) -> None:
     assert half.sets["forget"].num_questions == 3
 
 
-def test_settings_reach_lm_eval(folder: Path, llava: Path) -> None:
+def test_settings_reach_lm_eval(folder: Path, llava: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(gen_kwargs={"max_gen_toks": 1}, apply_chat_template=True, num_fewshot=3)
     short = evaluate(
         model(llava), ["toy_forget_gen"], include_paths=[folder], data=DATA, progress=False, settings=settings
@@ -147,6 +147,13 @@ def test_settings_reach_lm_eval(folder: Path, llava: Path) -> None:
     assert short.results["configs"]["toy_forget_gen"]["generation_kwargs"]["max_gen_toks"] == 1
     assert "ASSISTANT" in short.results["chat_template"]
     assert short.results["n-shot"]["toy_forget_gen"] == 0
+    assert "toy_forget_gen is always asked without examples; num_fewshot is ignored" in caplog.text
+
+
+def test_results_hold_no_path_of_this_machine(folder: Path, llava: Path) -> None:
+    done = evaluate(model(llava), ["toy"], include_paths=[folder], data=DATA, limit=1, progress=False)
+    assert str(llava.parent) not in json.dumps(done.results, default=str)
+    assert str(folder.parent) not in json.dumps(done.results, default=str)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import BENCHMARK, GATE, PROVENANCE, family, rate, record, stored
+from fake_runs import BENCHMARK, GATE, PROVENANCE, family, metrics, rate, record, stored
 
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.eligibility import coverage, judge
@@ -76,9 +76,11 @@ def test_other_settings_profiles_and_forget_sets_are_other_boards() -> None:
         record("c", benchmark=replace(BENCHMARK, profile="paper")),
         record("d", sets={"forget": SetUse(28, 28, 4, "other")}),
         record("e", sets={}),
+        record("f", benchmark=replace(BENCHMARK, asked="max_gen_toks=5")),
+        record("g", metrics=metrics(recall=0.1, utility=0.9, degenerate=0.0)[:1]),
     ]
     found = [[row.record.name for row in board.rows] for board in boards(stored(runs))]
-    assert found == [["a", "e"], ["b"], ["c"], ["d"]]
+    assert found == [["a", "e"], ["b"], ["c"], ["d"], ["f"], ["g"]]
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,22 @@ def test_markdown_cannot_be_broken_by_a_name() -> None:
     text = export.markdown(boards(stored([record("a|b<script>")])))
     assert "a\\|b&lt;script>" in text
     assert "<script>" not in text
+    text = export.markdown(boards(stored([record("a\\|b\nc"), record("![x](https://e.example/x.png)")])))
+    assert "| a\\\\\\|b c |" in text, "the backslash and the bar are both escaped, so the cell stays one"
+    assert "!\\[x\\](https" in text
+
+
+def test_names_of_strangers_are_plain_text_everywhere() -> None:
+    """`$` is no formula in the picture, `[...]` no markup in the console, and no escape code reaches the terminal."""
+    from mmforget.leaderboard.plots import forget_vs_utility
+
+    evil = record("a$\\frac{$ [/red] \x1b[2J")
+    evil = evil.replace(benchmark=replace(evil.benchmark, title="T$\\frac{$ [/x]"))
+    text = console([evil], width=140)
+    assert "T$\\frac{$ [/x]" in text
+    assert "a$\\frac{$ [/red] \ufffd[2J" in text
+    assert "\x1b" not in text
+    assert forget_vs_utility(boards(stored([evil]))[0]).startswith(b"\x89PNG")
 
 
 def test_two_boards_get_a_picture_each(tmp_path: Path) -> None:

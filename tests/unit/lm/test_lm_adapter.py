@@ -285,10 +285,14 @@ def test_made_from_lm_evals_model_arguments(llava: Path) -> None:
     assert (lm.batch_size, lm.engine.packed, same.engine.packed) == (4, False, True)
     assert str(same.device) == "cpu"
     info = lm.get_model_info()
-    assert info["model_args"] == f"pretrained={llava},dtype=float32,device=cpu"
+    assert info["model_args"] == f"pretrained={llava.name},dtype=float32,device=cpu"
     assert info["model_sha"] == same.loaded.fingerprint
     with pytest.raises(UserError, match="batch_size is 'auto'"):
         MMForgetLM.create_from_arg_string(f"pretrained={llava}", {"batch_size": "auto"})
+    with pytest.raises(UserError, match="packed=Flase is neither True nor False"):
+        MMForgetLM.create_from_arg_string(f"pretrained={llava},packed=Flase", config)
+    with pytest.raises(UserError, match="'dtype' has no value"):
+        MMForgetLM.create_from_arg_string(f"pretrained={llava},dtype", config)
     with pytest.raises(UserError, match="pretrainde"):
         MMForgetLM.create_from_arg_string(f"pretrainde={llava}")
 

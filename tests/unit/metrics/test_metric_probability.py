@@ -96,6 +96,13 @@ def test_missing_candidates_are_named() -> None:
     assert SHARE.score(prob([HALF])).reason == "no log-probs for 'perturbed'"
 
 
+def test_a_model_without_any_log_prob_is_no_lack_of_the_row() -> None:
+    """Else a model that gives none would drop its probability and truth ratio from utility, and gain by it."""
+    for metric in (SHARE, NEAR, BETTER):
+        assert metric.score(prob([HALF])).lacking
+        assert metric.score(prob()) == Score(None, "ann", metric.score(prob()).reason, lacking=False)
+
+
 def test_min_k_by_hand() -> None:
     """Ten tokens, the lowest log 1/2 and nine of log 1: k = 1..5, exp(mean) = 2^-1, 2^-1/2, 2^-1/3, 2^-1/4, 2^-1/5."""
     sample = prob([0.0] * 4 + [HALF] + [0.0] * 5)

@@ -21,16 +21,14 @@ def test_mean_draws_equal_a_plain_loop() -> None:
     np.testing.assert_allclose(draws, wanted)
 
 
-def test_any_statistic_over_the_same_resamples() -> None:
-    generator = np.random.default_rng(0)
-    values, subjects = generator.normal(size=30).tolist(), [f"s{i % 6}" for i in range(30)]
-    means = bootstrap.mean_draws(values, subjects, num_resamples=200)
-    same = bootstrap.statistic_draws(values, subjects, statistic=lambda found: float(found.mean()), num_resamples=200)
-    np.testing.assert_allclose(same, means)
-    median = bootstrap.statistic_interval(values, subjects, statistic=lambda found: float(np.median(found)))
-    assert median.low is not None
-    assert median.high is not None
-    assert median.low <= np.median(values) <= median.high
+def test_a_subject_drawn_twice_brings_all_its_values_twice() -> None:
+    """Every draw equals the mean over the values of its subjects, written out."""
+    values = np.random.default_rng(0).normal(size=30)
+    codes = np.arange(30) % 6
+    counts = bootstrap.resample_counts(6, num_resamples=200).astype(int)
+    written_out = [np.repeat(values, drawn[codes]).mean() for drawn in counts]
+    means = bootstrap.mean_draws(values.tolist(), [f"s{code}" for code in codes], num_resamples=200)
+    np.testing.assert_allclose(means, written_out)
 
 
 def test_the_interval_is_seeded() -> None:

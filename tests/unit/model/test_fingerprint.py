@@ -43,6 +43,7 @@ def test_how_it_is_loaded_counts(llava_folder: Path) -> None:
     specs = [
         ModelSpec(folder),
         ModelSpec(folder, dtype="bfloat16"),
+        ModelSpec(folder, attn_implementation="eager"),
         ModelSpec(folder, load_in_8bit=True),
         ModelSpec(folder, load_in_4bit=True),
         ModelSpec(folder, load_in_4bit=True, bnb_4bit_quant_type="fp4"),
@@ -87,7 +88,7 @@ def test_full_training_changes_the_fingerprint(fresh_llava: LoadedModel, tmp_pat
 
 
 def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MMFORGET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("mmforget.model.fingerprint.LARGE_BYTES", 1)
     hashed: list[Path] = []
 
@@ -103,4 +104,4 @@ def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "config.json").write_text("another")
     assert weights_fingerprint(ModelSpec(str(tmp_path))) != first
     assert len(hashed) == 2
-    assert len(json.loads((tmp_path / "cache" / "mmforget" / "file_hashes.json").read_text())) == 2
+    assert len(json.loads((tmp_path / "cache" / "file_hashes.json").read_text())) == 2

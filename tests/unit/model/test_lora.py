@@ -98,6 +98,10 @@ def test_a_saved_adapter_comes_back(llava_folder: Path, tmp_path: Path, train_pr
     assert torch.equal(logprobs(again), logprobs(trained))
     assert not again.trainable()
     assert again.fingerprint == with_fingerprint(trained).fingerprint != again.base_fingerprint
+    scaled = shutil.copytree(folder, tmp_path / "scaled")
+    settings = json.loads((scaled / "adapter_config.json").read_text())
+    (scaled / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": settings["lora_alpha"] * 2}))
+    assert load_adapter(load_model(ModelSpec(str(llava_folder))), scaled).fingerprint != again.fingerprint
     merged = load_model(replace(base, peft=str(folder), merge_peft=True))
     torch.testing.assert_close(logprobs(merged), logprobs(trained), atol=TOLERANCE, rtol=0)
     assert len({merged.fingerprint, again.fingerprint, merged.base_fingerprint}) == 2

@@ -49,6 +49,21 @@ def test_a_document_counts_by_content_not_by_place() -> None:
     here, there = {"bytes": b"png", "path": "/here.png"}, {"bytes": b"png", "path": "/there.png"}
     assert fingerprint.hash_doc({"image": here}) == fingerprint.hash_doc({"image": there})
     assert fingerprint.hash_docs([doc, same]) != fingerprint.hash_docs([doc])
+
+
+def test_an_image_in_a_file_counts_by_its_bytes(tmp_path: Path) -> None:
+    """As `datasets` gives official images undecoded: a path and no bytes. The same picture elsewhere is the same."""
+    for name, colour in (("a.png", "red"), ("b.png", "red"), ("c.png", "blue")):
+        Image.new("RGB", (4, 4), colour).save(tmp_path / name)
+    red, moved, blue = ({"image": {"bytes": None, "path": str(tmp_path / f"{name}.png")}} for name in "abc")
+    embedded = {"image": {"bytes": (tmp_path / "a.png").read_bytes(), "path": None}}
+    assert fingerprint.hash_doc(red) == fingerprint.hash_doc(moved) == fingerprint.hash_doc(embedded)
+    assert fingerprint.hash_doc(red) != fingerprint.hash_doc(blue)
+    with pytest.raises(TypeError, match="cannot be read"):
+        fingerprint.hash_doc({"image": {"bytes": None, "path": str(tmp_path / "none.png")}})
+
+
+def test_what_has_no_stable_hash_is_refused() -> None:
     with pytest.raises(TypeError, match="no stable hash"):
         fingerprint.hash_doc({"x": object()})
 

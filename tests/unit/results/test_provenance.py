@@ -24,6 +24,14 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_local_model_is_named_without_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "target-1" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert provenance.model_name(str(tmp_path / "target-1")) == "target-1"
+    assert provenance.model_name("target-1/model") == "target-1/model"
+    assert provenance.model_name("llava-hf/llava-1.5-7b-hf") == "llava-hf/llava-1.5-7b-hf"
+
+
 def test_a_clean_clone(clone: Path) -> None:
     head = subprocess.run(["git", "-C", str(clone), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     assert provenance.code_commit(clone) == (head.stdout.strip(), False)

@@ -112,6 +112,21 @@ def test_a_run_is_stored_and_found(tmp_path: Path) -> None:
     assert store.read_record(path) == run.record
 
 
+def test_a_killed_run_never_puts_its_name_on_an_older_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever resumes reads run.yaml to know which run a record is of: it must not be ahead of the record."""
+    store.write_run(tmp_path, full_record(files={}), samples=SAMPLES, config={"key": "old"})
+    for step in ("write_samples", "write_results"):
+        with monkeypatch.context() as patch:
+            patch.setattr(store, step, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                store.write_run(tmp_path, full_record(files={}), samples=SAMPLES, config={"key": "new"})
+        assert (tmp_path / "run.yaml").read_text() == "key: old\n"
+
+
+def _killed(*args: object, **kwargs: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_the_newest_record_of_a_folder_counts(tmp_path: Path) -> None:
     store.write_results(tmp_path, full_record(name="old"))
     store.write_results(tmp_path, full_record(name="new"))

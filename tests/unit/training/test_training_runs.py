@@ -96,6 +96,23 @@ def test_the_saved_model_is_the_trained_one(llava: LoadedModel, examples: list[E
     assert "use_cache" not in json.loads((report.output / "config.json").read_text()), "left behind by the Trainer"
 
 
+def test_stage_one_with_adapters_leaves_a_whole_model(
+    llava: LoadedModel, examples: list[Example], tmp_path: Path
+) -> None:
+    """Whoever loads the result, or unlearns from it, need not know that it was an adapter."""
+    settings = replace(LORA, train_projector=True)
+    report = finetune(llava, examples, settings=settings, folder=tmp_path)
+    assert (report.output, report.adapter) == (tmp_path / "merged", None)
+    whole = load_model(ModelSpec(pretrained=str(report.output), device="cpu"))
+    expected = load_adapter(load_model(llava.spec), tmp_path / "adapter")
+    torch.testing.assert_close(logprobs(whole, examples), logprobs(expected, examples), rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(logprobs(whole, examples), logprobs(llava, examples), atol=0.1)
+    assert finetune(llava, examples, settings=settings, folder=tmp_path) == report
+    base = load_model(replace(llava.spec, peft=str(tmp_path / "adapter"), merge_peft=True))
+    with pytest.raises(UserError, match="base that came with the adapter"):
+        finetune(base, examples, settings=settings, folder=tmp_path / "other")
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_unlearning_trains_adapters_and_gives_the_model_back(
     name: str, llava: LoadedModel, examples: list[Example], tmp_path: Path

@@ -1,4 +1,4 @@
-"""Where models that several runs share are kept: micro models and their target and retain models, by content."""
+"""Where mmforget keeps what it can make or fetch again: unpacked data, micro models, hashes of large files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 
-def cache_root() -> Path:
-    """The folder $MMFORGET_CACHE, else the platform's cache folder for mmforget. Nothing in it is irreplaceable."""
+def cache_folder() -> Path:
+    """The folder $MMFORGET_CACHE, else `mmforget` in the user's cache folder. Nothing in it is irreplaceable."""
     named = os.environ.get("MMFORGET_CACHE")
     if named:
         return Path(named).expanduser()

@@ -1,0 +1,191 @@
+"""Killed at any moment, the same command continues, and ends as if it had never been disturbed: to the last bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmforget.results.store import read_run
+from mmforget.training.log import read_log
+from tests.commands import command
+from tests.conftest import MicroModels
+from tests.helpers import tiny_llava
+from tests.killing import Ended, Runner
+
+METHODS = ("grad_diff", "npo")
+NAMES = ("target", "retain", *METHODS)
+RUN = (
+    "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", ",".join(METHODS), "--allow_weak_target",
+    "--stage_one_args", "max_steps=12,save_steps=4", "--max_steps", "6", "--save_steps", "2",
+)  # fmt: skip
+NUM_KILLS, SEED = 10, 2
+# What a training cost depends on how often it was killed; what it came to does not.
+COST_OF_TRAINING = ("wall_s", "peak_memory_bytes", "resumed_from")
+ROW = (
+    "rank",
+    "tied",
+    "rank_range",
+    "eligible",
+    "reasons",
+    "verdict",
+    "gate",
+    "config",
+    "results",
+    "headline",
+    "metrics",
+)
+
+
+class Attempt(NamedTuple):
+    """One process of the disturbed run: when it was to be stopped, by which signal, and how it ended."""
+
+    moment: str
+    by: int
+    ended: Ended
+
+
+def runner(home: Path, *, tower: Path) -> Runner:
+    """A runner whose cache holds the vision tower, which takes long and is not what this is about."""
+    made = Runner(home)
+    shutil.copytree(tower, made.cache / "micro" / tower.name)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tower(model_cache: Path, micro: MicroModels) -> Path:
+    (found,) = (model_cache / "micro").glob("micro-tower-*")
+    return found
+
+
+@pytest.fixture(scope="module")
+def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """The run that nothing disturbs."""
+    made = runner(tmp_path_factory.mktemp("calm"), tower=tower)
+    ended = made.run(RUN)
+    assert ended.status == 0, ended.err
+    return made
+
+
+class Disturbed(NamedTuple):
+    runner: Runner
+    attempts: list[Attempt]
+    last: Ended
+
+
+@pytest.fixture(scope="module")
+def disturbed(calm: Runner, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
+    """The same run, stopped in every tenth of what happens, at a moment drawn at random, once by Ctrl-C."""
+    made = runner(tmp_path_factory.mktemp("disturbed"), tower=tower)
+    attempts = []
+    for number, moment in enumerate(drawn(calm.moments())):
+        by = signal.SIGINT if number == NUM_KILLS // 2 else signal.SIGKILL
+        attempts.append(Attempt(moment, by, made.run(RUN, moment=moment, by=by)))
+    return Disturbed(made, attempts, made.run(RUN))
+
+
+def drawn(moments: list[str]) -> Iterator[str]:
+    """One moment of each of `NUM_KILLS + 1` equal parts of a run."""
+    rng, parts = random.Random(SEED), NUM_KILLS + 1
+    for part in range(parts):
+        yield rng.choice(moments[part * len(moments) // parts : (part + 1) * len(moments) // parts])
+
+
+def test_every_signal_hit_its_moment(disturbed: Disturbed) -> None:
+    expected = [130 if attempt.by == signal.SIGINT else -signal.SIGKILL for attempt in disturbed.attempts]
+    assert [attempt.ended.status for attempt in disturbed.attempts] == expected
+    assert expected.count(-signal.SIGKILL) == NUM_KILLS
+    assert disturbed.last.status == 0, disturbed.last.err
+
+
+def test_ctrl_c_says_that_the_same_command_continues(disturbed: Disturbed) -> None:
+    (attempt,) = [attempt for attempt in disturbed.attempts if attempt.by == signal.SIGINT]
+    assert "mmforget: interrupted; the same command continues where it stopped" in attempt.ended.err
+    assert "Traceback" not in attempt.ended.err
+
+
+def board(made: Runner) -> list[dict[str, Any]]:
+    rows = json.loads((made.output / "leaderboard.json").read_text())["rows"]
+    return [{"name": row["name"], **{key: row[key] for key in ROW}} for row in rows]
+
+
+def test_the_leaderboard_is_the_same(calm: Runner, disturbed: Disturbed) -> None:
+    assert {row["name"] for row in board(calm)} == set(NAMES)
+    assert board(disturbed.runner) == board(calm)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_record_and_samples_are_the_same(name: str, calm: Runner, disturbed: Disturbed) -> None:
+    before, after = (read_run(made.output / "fiubench_forget1" / name) for made in (calm, disturbed.runner))
+    assert after.record.metrics == before.record.metrics
+    assert after.record.headline == before.record.headline
+    assert after.record.sets == before.record.sets
+    assert after.record.references == before.record.references
+    assert after.record.examples == before.record.examples
+    assert after.samples() == before.samples()
+    assert after.lm_eval["results"] == before.lm_eval["results"]
+    assert comparable(after.record.training) == comparable(before.record.training)
+
+
+def comparable(training: Any) -> dict[str, Any]:
+    return {key: value for key, value in training.items() if key not in COST_OF_TRAINING}
+
+
+def weights(made: Runner) -> dict[str, Path]:
+    """Every file of trained weights that a run leaves, by its place."""
+    found = [*made.output.rglob("training/adapter/*.safetensors"), *made.cache.rglob("stage_one/*/model/*.safetensors")]
+    return {str(path.relative_to(made.home)): path for path in found}
+
+
+def test_trained_weights_are_the_same_to_the_last_bit(calm: Runner, disturbed: Disturbed) -> None:
+    before, after = weights(calm), weights(disturbed.runner)
+    assert len(before) == len(NAMES)
+    assert after.keys() == before.keys()
+    for place in before:
+        old, new = load_file(before[place]), load_file(after[place])
+        assert new.keys() == old.keys()
+        assert all(torch.equal(old[name], new[name]) for name in old), place
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_log_of_a_training_has_every_step_once(method: str, calm: Runner, disturbed: Disturbed) -> None:
+    place = Path("fiubench_forget1", method, "training", "train_log.jsonl")
+    before, after = (read_log(made.output / place) for made in (calm, disturbed.runner))
+    assert [line["step"] for line in after] == [1, 2, 3, 4, 5, 6]
+    assert [{**line, "wall_s": 0} for line in after] == [{**line, "wall_s": 0} for line in before]
+
+
+def test_no_checkpoints_are_left(disturbed: Disturbed) -> None:
+    assert list(disturbed.runner.home.rglob("checkpoint-*")) == []
+
+
+@pytest.mark.parametrize("again", [2, 3])
+@pytest.mark.parametrize("unwritten", ["write_samples", "write_config"])
+def test_a_record_of_other_settings_is_not_taken_for_this_one(
+    unwritten: str, again: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked with --limit 2, then with 3 but stopped while that is stored, then with either again."""
+    from mmforget.results import store
+
+    def asked(limit: int) -> int:
+        words = ("--tasks", "fiubench_forget_prob", "--data", "synthetic", "--limit", str(limit), "--quiet")
+        said = command("eval", "--model_args", f"pretrained={model}", *words, "--output_path", out)
+        return said.status or read_run(out / "fiubench").record.sets["forget"].num_questions
+
+    def stopped(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    model, out = tiny_llava(tmp_path / "model"), tmp_path / "out"
+    assert asked(2) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(store, unwritten, stopped)
+        assert asked(3) == 130
+    assert asked(again) == again
