@@ -25,8 +25,9 @@ from mmforget.evaluate.undecoded import leave_undecoded
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.progress import Progress
 from mmforget.results.fingerprint import hash_docs
-from mmforget.results.provenance import model_name, peak_memory_bytes
+from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost, SetUse
+from mmforget.training.report import peak_memory, reset_peak_memory
 from mmforget.types import Sample
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ def evaluate(
     """
     settings = settings or Settings()
     before, started = lm.cost(), time.monotonic()
+    reset_peak_memory(lm.device)
     loaded = load_tasks(tasks, include_paths=include_paths, data=data)
     _apply(settings, loaded=loaded, limit=limit)
     for task in loaded.tasks.values():
@@ -257,9 +259,4 @@ def _environment() -> str:
 def _spent(before: Cost, after: Cost, *, wall_s: float, device: torch.device) -> Cost:
     counted = ("num_tokens", "num_requests", "num_cached", "num_images_encoded", "num_image_hits")
     differences = {name: getattr(after, name) - getattr(before, name) for name in counted}
-    return replace(after, **differences, wall_s=wall_s, peak_memory_bytes=_peak_memory_bytes(device))
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    """Of the device where it has memory of its own, else of this process."""
-    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else peak_memory_bytes()
+    return replace(after, **differences, wall_s=wall_s, peak_memory_bytes=peak_memory(device).num_bytes)

@@ -157,7 +157,8 @@ def _markdown(board: Board) -> str:
         cells += [words.measured(estimate) for estimate in estimates]
         lines.append("| " + " | ".join([*cells, words.status(row)]) + " |")
     lines += [""] + [_escaped(words.gate_sentence(gate)) for gate in board.gates]
-    lines += [f"- {_escaped(words.row_sentence(row))}" for row in board.rows if row.collapsed or row in board.refused]
+    told = [*(row for row in board.ranked if row.collapsed), *board.refused]
+    lines += [f"- {_escaped(words.row_sentence(row))}" for row in told]
     return "\n".join(lines)
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmforget.errors import UserError
-
-PLACEHOLDER = "<image>"
+from mmforget.model.encode import PLACEHOLDER
 
 
 def render_chat(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,16 +90,23 @@ def read_generate_request(request: Any, *, reader: ImageReader, blanked: bool, m
 
 
 def read_decoding(settings: Mapping[str, Any], *, max_gen_toks: int, where: str) -> Decoding:
-    """Generation settings under any of their usual names. Raises UserError on one that cannot be honoured."""
-    left = dict(settings)
-    limits = [left.pop(name) for name in MAX_TOKEN_NAMES if left.get(name) is not None]
+    """Generation settings under any of their usual names, typed or as text (`--gen_kwargs` gives text).
+
+    Raises UserError on one that cannot be honoured, and where a limit is given under two names and differs.
+    """
+    left = {name: value if name == "until" else _typed(value) for name, value in settings.items()}
+    limits = {name: left.pop(name) for name in MAX_TOKEN_NAMES if left.get(name) is not None}
+    if len(set(limits.values())) > 1:
+        raise UserError(f"{where}: {limits} are one setting; give it once, under the name the task has")
     until = left.pop("until", None) or ()
     given = left.pop("do_sample", None)
-    temperature = float(left.pop("temperature", 1.0 if given else 0.0))
-    do_sample = temperature > 0 if given is None else bool(given)
+    if not isinstance(given, bool | None):
+        raise UserError(f"{where}: do_sample is {given!r}; give true or false")
+    temperature = _number("temperature", left.pop("temperature", 1.0 if given else 0.0), where=where)
+    do_sample = temperature > 0 if given is None else given
     if do_sample and not temperature > 0:
         raise UserError(f"{where}: do_sample needs a temperature above 0, found {temperature}; set do_sample: false")
-    top_p = float(left.pop("top_p", None) or 1.0)
+    top_p = _number("top_p", left.pop("top_p", 1.0), where=where)
     harmless = {"num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1.0, "use_cache": True}
     unknown = {
         name: value
@@ -112,12 +120,32 @@ def read_decoding(settings: Mapping[str, Any], *, max_gen_toks: int, where: str)
             "use until, max_gen_toks, do_sample, temperature and top_p"
         )
     return Decoding(
-        max_new_tokens=int(limits[0]) if limits else max_gen_toks,
+        max_new_tokens=int(_number("max_gen_toks", next(iter(limits.values()), max_gen_toks), where=where)),
         until=(until,) if isinstance(until, str) else tuple(until),
         do_sample=do_sample,
         temperature=temperature if do_sample else 1.0,
         top_p=top_p if do_sample else 1.0,
     )
+
+
+def _typed(value: Any) -> Any:
+    """Text that says True, False, None or a number as what it says; every other value as it is."""
+    if not isinstance(value, str):
+        return value
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
+
+
+def _number(name: str, value: Any, *, where: str) -> float:
+    value = 1.0 if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{where}: {name} is {value!r}; give a number")
+    return value
 
 
 def read_rolling_request(request: Any) -> Ask:

@@ -16,11 +16,10 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from mmforget.benchmark.source import PROFILES
 from mmforget.errors import UnknownName
 from mmforget.registry import Registry
 from mmforget.types import Estimate, Sample, Score
-
-PROFILES = ("paper", "released", "clean")
 
 Kind = Literal["gen", "prob"]
 Other = Literal["retain_model", "holdout"]
@@ -32,7 +31,7 @@ class Declared(Protocol):
 
     Attributes:
         name: the registered name, which is the file name.
-        profiles: the variants of the formula that exist, a subset of `PROFILES`.
+        profiles: the variants of the formula that exist, a subset of the benchmark's `PROFILES`.
         range: smallest and largest value an estimate can take.
         higher_is_better: direction on a set that should be kept; None where nearness to the retain model counts.
     """

@@ -28,8 +28,8 @@ class KSForgetQuality:
 
     Profiles:
         released: r from losses divided by T + 1.
-        clean: r from losses divided by T; questions of which either ratio is NaN are left out and counted. Mends the
-            denominator and the crash.
+        clean: r from losses divided by T; ratios that are NaN are left out of their model's sample and counted. Mends
+            the denominator and the crash.
     """
 
     name: str = "ks_forget_quality"

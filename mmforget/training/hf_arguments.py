@@ -19,8 +19,8 @@ def training_arguments(
 ) -> TrainingArguments:
     """Arguments for `num_batches` micro-batches an epoch; `max_steps` is the number of updates.
 
-    Raises UserError for an optimiser or tracker that does not exist or is not installed, and for a model on another GPU
-    than the one that the Trainer computes on.
+    Raises UserError for an optimiser or tracker that does not exist or is not installed, for a model on another GPU
+    than the one that the Trainer computes on, and for a run of several processes.
     """
     _check_device(loaded)
     trackers = _trackers(settings)
@@ -49,16 +49,22 @@ def training_arguments(
         )
     except ValueError as error:
         raise UserError(f"the Hugging Face Trainer refuses these settings: {error}") from error
+    if arguments.world_size > 1:
+        # Scoring does not go through the wrapper that averages gradients, so each process would train a model of its
+        # own on its share of the rows, and only the first one's would be saved.
+        raise UserError(
+            f"training was started in {arguments.world_size} processes, and it runs in one; leave out accelerate "
+            "launch or torchrun, and use device_map=auto where one GPU is too small"
+        )
     if arguments.n_gpu > 1:
-        # Otherwise the Trainer wraps the model in DataParallel, which our scoring does not go through; several GPUs
-        # are used with `accelerate launch`.
+        # Otherwise the Trainer wraps the model in DataParallel, which our scoring does not go through either.
         arguments._n_gpu = 1
-    arguments.max_steps = num_updates(settings, num_batches=math.ceil(num_batches / max(1, arguments.world_size)))
+    arguments.max_steps = num_updates(settings, num_batches=num_batches)
     return arguments
 
 
 def num_updates(settings: TrainSettings, *, num_batches: int) -> int:
-    """Weight updates of a training with `num_batches` micro-batches an epoch (and process); at least 1."""
+    """Weight updates of a training with `num_batches` micro-batches an epoch; at least 1."""
     if settings.max_steps is not None:
         return settings.max_steps
     return math.ceil(settings.epochs * math.ceil(num_batches / settings.grad_accumulation))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from mmforget.errors import UserError
 from mmforget.results.codec import to_jsonable
 from mmforget.results.files import prepare_folder, read_json, write_json
+from mmforget.results.provenance import peak_memory_bytes
 
 PLAN, DONE = "plan.json", "done.json"
 
@@ -80,8 +79,7 @@ def peak_memory(device: torch.device) -> Memory:
     """The CUDA allocator's peak since the reset, or the process's resident peak."""
     if device.type == "cuda":
         return Memory(torch.cuda.max_memory_allocated(device), "cuda_max_allocated")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "process_rss")
+    return Memory(peak_memory_bytes(), "process_rss")
 
 
 def finished(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from mmforget.metrics.base import METRICS, PROFILES, CompositeMetric, Metric, ReferenceMetric, SampleMetric, profile_of
+from mmforget.benchmark.source import PROFILES
+from mmforget.metrics.base import METRICS, CompositeMetric, Metric, ReferenceMetric, SampleMetric, profile_of
 from mmforget.types import Estimate, Sample, Score
 
 NAMES = METRICS.names()

@@ -148,15 +148,15 @@ def test_a_broken_plugin_is_named_and_breaks_no_other(tmp_path: Path) -> None:
 
 
 def test_an_image_that_is_no_image(model: Path, tmp_path: Path) -> None:
-    from tests.unit.benchmark.official import write_official
+    from tests.unit.benchmark.official_files import write_official
 
     folder = write_official(tmp_path / "data")
     pictures = sorted((folder / "SFHQ").glob("*"))
     pictures[0].write_text("not a picture")
-    pictures[1].write_bytes(pictures[1].read_bytes()[:60])
+    pictures[1].write_bytes(pictures[1].read_bytes()[:45])
     pictures[2].unlink()
     tiny_image(0).save(pictures[3])
-    said = evaluate(model, "--tasks", "fiubench_forget_gen", "--data", folder)
+    said = evaluate(model, "--tasks", "fiubench_forget1_gen", "--data", folder)
     refused(said, pictures[0].name, pictures[1].name, pictures[2].name)
 
 

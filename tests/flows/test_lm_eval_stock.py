@@ -15,6 +15,8 @@ from mmforget.benchmark.source import DataSource
 from mmforget.evaluate.run import evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.load import ModelSpec, load_model
+from tests.commands import command
+from tests.conftest import MicroModels
 from tests.helpers import tiny_llava
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,3 +55,16 @@ def test_stock_lm_eval_gives_the_same_answers_and_the_same_rouge(tmp_path: Path)
     assert found["rouge_l,none"] > 0
     assert {name: found[name] for name in metrics} == pytest.approx({name: expected[name] for name in metrics})
     assert found.keys() == expected.keys()
+
+
+@pytest.mark.slow
+def test_stock_lm_eval_gives_the_trained_target_the_same_rouge(micro: MicroModels, tmp_path: Path) -> None:
+    """The model that `mmforget target` saved, asked by both command lines: it knows the answers to both."""
+    stock = run_stock(micro.target, tmp_path / "stock")
+    words = ("--tasks", TASK, "--data", "synthetic", "--no_blank_control", "--quiet", "--json")
+    said = command("eval", "--model", "hf", "--model_args", f"pretrained={micro.target}", *words)
+    assert said.status == 0, said.err
+    expected, found = stock["results"][TASK], json.loads(said.out)["results"][TASK]
+    assert expected["rouge_l,none"] > 0.95
+    assert found["rouge_l,none"] == pytest.approx(expected["rouge_l,none"], abs=1e-12)
+    assert found["exact_match,none"] == pytest.approx(expected["exact_match,none"], abs=1e-12)

@@ -139,13 +139,32 @@ def decode(**settings: object):  # noqa: ANN201
 def test_generation_settings_under_any_name() -> None:
     assert decode().max_new_tokens == 99
     assert decode(max_new_tokens=5, until="\n").until == ("\n",)
-    assert decode(max_gen_toks=3, max_tokens=7, until=["a", "b"]).max_new_tokens == 3
+    assert decode(max_gen_toks=3, max_tokens=3, until=["a", "b"]).max_new_tokens == 3
     assert not decode(temperature=0.0).do_sample
     assert decode(temperature=0.5).do_sample
     assert decode(do_sample=False, temperature=0.7) == decode()
     assert decode(do_sample=True).temperature == 1.0
     assert decode(do_sample=False, top_p=0.9, top_k=3, num_beams=1) == decode()
     assert decode(do_sample=True, temperature=0.5, top_p=0.9).top_p == 0.9
+
+
+def test_settings_as_text_mean_what_they_say() -> None:
+    """As `--gen_kwargs do_sample=False,max_gen_toks=5` gives them: every text that is not empty is true to Python."""
+    text = decode(do_sample="False", max_gen_toks="5", temperature="0.7", num_beams="1", until="7")
+    assert text == decode(do_sample=False, max_gen_toks=5, until="7")
+    assert decode(do_sample="true", temperature="1e-1").temperature == 0.1
+
+
+@pytest.mark.parametrize("name", ["do_sample", "temperature", "top_p", "max_gen_toks"])
+def test_settings_of_the_wrong_type_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"task t: {name} is 'often'"):
+        decode(**{name: "often"})
+
+
+def test_a_limit_under_two_names_is_refused() -> None:
+    """A task says max_gen_toks and the user max_new_tokens: neither may win in silence."""
+    with pytest.raises(UserError, match="max_new_tokens"):
+        decode(max_gen_toks=50, max_new_tokens=5)
 
 
 def test_settings_that_cannot_be_honoured_are_refused() -> None:

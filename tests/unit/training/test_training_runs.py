@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations import integration_utils
 
 from mmforget.errors import UserError
@@ -308,3 +308,12 @@ def test_the_report_is_plain_json(llava: LoadedModel, examples: list[Example], t
     values = json.loads(json.dumps(report.as_dict()))
     assert values["peak_memory_kind"] == "process_rss"
     assert copy.deepcopy(values) == json.loads((tmp_path / "done.json").read_text())
+
+
+def test_several_processes_are_refused(
+    llava: LoadedModel, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would train on its share alone, and one of them be saved as if it had seen everything."""
+    monkeypatch.setattr(TrainingArguments, "world_size", property(lambda self: 2))
+    with pytest.raises(UserError, match="started in 2 processes"):
+        finetune(llava, examples, settings=FULL, folder=tmp_path)
