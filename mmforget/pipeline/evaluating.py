@@ -43,8 +43,8 @@ def evaluate_only(
         return {"plan": [step.as_dict() for step in steps]}
     if dry_run:
         return {"plan": [{"task": name} for name in config.tasks]}
-    if ours and config.output_path and blank_control:
-        return _record(config, data=data, progress=progress)
+    if ours and config.output_path:
+        return _record(config, data=data, blank_control=blank_control, progress=progress)
     return _plain(config, data=data, blank_control=blank_control, bars=bars, progress=progress)
 
 
@@ -54,14 +54,14 @@ def _are_ours(config: RunConfig) -> bool:
     return any(name in labelled or any(c in name for c in "*?[") for name in config.tasks)
 
 
-def _record(config: RunConfig, *, data: DataSource, progress: Progress) -> dict[str, Any]:
+def _record(config: RunConfig, *, data: DataSource, blank_control: bool, progress: Progress) -> dict[str, Any]:
     documents: dict[str, Any] = {}
     for benchmark in find_all(config.tasks, config.include_path):
         bound = benchmark.bind(data)
         loaded = load_model(_spec(config, data=data, progress=progress))
         folder = config.output / safe_name(benchmark.group)
         subject = Subject("base", Path(loaded.spec.pretrained).name)
-        place = Place(config, benchmark, bound, folder)
+        place = Place(config, benchmark, bound, folder, blank_control)
         measured = measure(loaded, subject=subject, place=place, progress=progress)
         documents[benchmark.group] = read_json(read_run(measured.folder).path)
     return next(iter(documents.values())) if len(documents) == 1 else _merged(documents)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmforget import __version__
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
@@ -18,7 +19,7 @@ from mmforget.methods.arguments import as_mapping
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
 from mmforget.pipeline.config import RunConfig
-from mmforget.results.fingerprint import hash_json
+from mmforget.results.fingerprint import hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
 from mmforget.results.schema import BenchmarkUse, MethodUse, Role, RunRecord
 from mmforget.results.store import read_run, write_config, write_results, write_run
@@ -48,12 +49,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and on what a model is measured."""
+    """Where and on what a model is measured, and whether image tasks are asked with grey images, too."""
 
     config: RunConfig
     benchmark: Benchmark
     data: DataSource
     folder: Path
+    blank_control: bool = True
 
 
 def measure(
@@ -118,6 +120,7 @@ def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> 
         include_paths=config.include_path,
         data=place.data,
         limit=config.limit,
+        blank_control=place.blank_control,
         settings=settings_of(config),
         progress=progress,
     )
@@ -163,9 +166,7 @@ def _record(
         method=subject.method,
         model_info=model_info(loaded),
         data={**benchmark.describe(place.data)["data"], "left_out": [": ".join(task) for task in done.left_out]},
-        provenance=collect(
-            begun, device=str(loaded.device), seeds={"training": subject.method.seed} if subject.method else {}
-        ),
+        provenance=collect(begun, device=str(loaded.device), seeds=_seeds(subject)),
         sets=done.sets,
         training=subject.training,
         cost=done.cost,
@@ -205,6 +206,14 @@ def model_info(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
+def _seeds(subject: Subject) -> dict[str, int]:
+    """Seed of the training that made the model, where it was trained here."""
+    if subject.method is not None:
+        return {"training": subject.method.seed}
+    settings = subject.training.get("settings")
+    return {"stage_one": int(settings["seed"])} if settings else {}
+
+
 def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: Measured | None) -> str:
     """Identifies a measurement: model, what it is judged against, tasks, data and every setting that counts."""
     config = place.config
@@ -213,11 +222,21 @@ def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: 
         {
             "model": loaded.fingerprint,
             "references": [one.record.model_info["fingerprint"] if one else None for one in (target, retain)],
-            "tasks": [[task.name, task.path.read_text(encoding="utf-8")] for task in place.benchmark.tasks],
+            "version": __version__,
+            "tasks": [task.name for task in place.benchmark.tasks],
+            "files": _task_files(place.benchmark),
             "benchmark": place.benchmark.describe(place.data),
             "settings": settings,
+            "blank_control": place.blank_control,
         }
     )
+
+
+def _task_files(benchmark: Benchmark) -> dict[str, str]:
+    """sha256 of every file of the benchmark's folder: tasks, bases, document and loader."""
+    folders = {task.path.parent for task in benchmark.tasks}
+    files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
+    return {path.name: hash_file(path) for path in sorted(files)}
 
 
 def _stored(folder: Path, *, key: str) -> Measured | None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 import transformers
 
+from mmforget import __version__
 from mmforget.benchmark.cache import cache_folder
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
@@ -24,6 +25,7 @@ from mmforget.model.micro import build_base
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.prompts import render
 from mmforget.results.fingerprint import hash_image, hash_json
+from mmforget.training.session import UNIMPORTANT
 from mmforget.training.settings import TrainSettings, settings_from
 from mmforget.training.stage_one import finetune
 from mmforget.types import Example
@@ -60,7 +62,7 @@ def prepare(config: RunConfig, *, benchmark: Benchmark, data: DataSource, role: 
     folder = _home(config, benchmark=benchmark) / f"{benchmark.name}-{role}-{key[:16]}"
     report = finetune(base, examples, settings=settings, folder=folder, label=f"{role} model", progress=progress)
     spec = replace(base_spec, pretrained=str(report.output), revision=None, peft=None, merge_peft=False)
-    return StageOne(role, spec, report.as_dict())
+    return StageOne(role, spec, {**report.as_dict(), "settings": settings.as_dict()})
 
 
 def given_spec(text: str, *, config: RunConfig) -> ModelSpec:
@@ -118,4 +120,6 @@ def _key(base: LoadedModel, *, examples: Sequence[Example], settings: TrainSetti
             hashes.setdefault(id(image), hash_image(image))
     rows = [[e.id, e.context, e.answer, [hashes[id(i)] for i in e.images]] for e in examples]
     versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
-    return hash_json({"base": base.fingerprint, "rows": rows, "settings": settings.as_dict(), **versions})
+    deciding = {name: value for name, value in settings.as_dict().items() if name not in UNIMPORTANT}
+    facts = {"base": base.fingerprint, "rows": rows, "settings": deciding, "version": __version__}
+    return hash_json({**facts, **versions})
