@@ -68,6 +68,15 @@ def test_equal_models_are_told_so() -> None:
     assert DISTANCE.compare(samples, samples).value == 0.0
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("num", [5, 7, 14, 28, 400])
+def test_neighbours_are_told_so_without_a_warning(num: int) -> None:
+    """D = 1 / num can be no smaller but 0, so p is 1; scipy's exact sum comes out just above that for some num."""
+    found = ks_test(range(num), [k + 0.5 for k in range(num)])
+    assert found.distance == pytest.approx(1 / num)
+    assert found.p == pytest.approx(1.0, abs=1e-4)
+
+
 def test_the_distance_interval_holds_the_distance_and_p_has_none() -> None:
     generator = np.random.default_rng(1)
     mine = answered(generator.normal(0.3, 1, 200).tolist(), per_subject=10)
