@@ -110,9 +110,7 @@ class Answerer:
 
     def _plan_scores(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
         encoded = {key: self.engine.encode(ask) for key, ask in asks.items()}
-        groups = [ask.image_keys or (ask.context,) if self.engine.packed else None for ask in asks.values()]
-        ids = [item.ids for item in encoded.values()]
-        plan = score_batches(ids, groups=groups, batch_size=self.batch_size)
+        plan = score_batches(list(encoded.values()), batch_size=self.batch_size, packed=self.engine.shares)
         for indices in plan.indices:
             yield _batch(asks, indices=indices, encoded=encoded, max_tokens=plan.max_tokens)
 

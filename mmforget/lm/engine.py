@@ -40,6 +40,11 @@ class Engine:
         self.features = FeatureCache(FEATURE_BUDGET_BYTES)
         self.num_tokens = 0
 
+    @property
+    def shares(self) -> bool:
+        """Whether requests that begin alike are computed together."""
+        return self.packed and self.loaded.family.packs(self.loaded.core.config)
+
     def encode(self, ask: Ask) -> Encoded:
         """The tokens of a request. Raises UserError naming the task where it does not fit the model."""
         try:

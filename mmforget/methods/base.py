@@ -1,6 +1,6 @@
 """What a method is, what it may ask for, and how a name and its arguments become one. Imports no torch.
 
-Shapes: B answers, T answer tokens (padded on the right), V vocabulary.
+Shapes: B answers, T answer tokens (padded on the right).
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ class Need(Enum):
     RETAIN: `step.retain`, as many answers to keep, drawn from the retain set.
     ALTERNATE: `step.alternate`, the questions to forget answered by a refusal.
     REFERENCE_FORGET: `step.forget_reference`, log-probs of the forget answers before training.
-    RETAIN_LOGITS: `step.retain.logits`, with gradients.
-    REFERENCE_RETAIN_LOGITS: `step.retain_reference_logits`, of the model as it was before training.
+    RETAIN_KL: `step.retain_kl`, how far retain answers' distributions are from those before training.
     ALL_POSITIONS: what concerns retain covers every position (image, question and answer), not the answer alone.
     """
 
@@ -35,8 +34,7 @@ class Need(Enum):
     RETAIN = "retain"
     ALTERNATE = "alternate"
     REFERENCE_FORGET = "reference_forget"
-    RETAIN_LOGITS = "retain_logits"
-    REFERENCE_RETAIN_LOGITS = "reference_retain_logits"
+    RETAIN_KL = "retain_kl"
     ALL_POSITIONS = "all_positions"
 
 
@@ -69,7 +67,7 @@ _NO_FORGET: Any = _NotAsked(Need.FORGET)
 _NO_RETAIN: Any = _NotAsked(Need.RETAIN)
 _NO_ALTERNATE: Any = _NotAsked(Need.ALTERNATE)
 _NO_FORGET_REFERENCE: Any = _NotAsked(Need.REFERENCE_FORGET)
-_NO_RETAIN_REFERENCE: Any = _NotAsked(Need.REFERENCE_RETAIN_LOGITS)
+_NO_RETAIN_KL: Any = _NotAsked(Need.RETAIN_KL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +76,18 @@ class Step:
 
     Attributes:
         forget: the answers to forget; differentiable.
-        retain: answers to keep; differentiable; `logits` [B, T, V] only with Need.RETAIN_LOGITS. Row i is the partner
-            of forget row i, drawn anew every epoch.
+        retain: answers to keep; differentiable. Row i is the partner of forget row i, drawn anew every epoch.
         alternate: refusals to the questions of `forget`, in the same order; differentiable.
         forget_reference: float32 [B, T], log-probs of `forget` before training, 0 where padded; constant.
-        retain_reference_logits: float32 [B, T, V], what `retain.logits` was before training; constant.
+        retain_kl: float32 [B, T], KL(before training || now) of the next-token distributions at the positions of
+            `retain.mask`, in nats, 0 where padded; differentiable.
     """
 
     forget: Scored = _NO_FORGET
     retain: Scored = _NO_RETAIN
     alternate: Scored = _NO_ALTERNATE
     forget_reference: Tensor = _NO_FORGET_REFERENCE
-    retain_reference_logits: Tensor = _NO_RETAIN_REFERENCE
+    retain_kl: Tensor = _NO_RETAIN_KL
 
 
 class Method(Protocol):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mmforget.methods.arguments import require_not_negative
 from mmforget.methods.base import Need, Step
-from mmforget.methods.losses import forward_kl_token_mean, token_mean_nll
+from mmforget.methods.losses import token_mean, token_mean_nll
 from mmforget.types import LossParts
 
 
@@ -32,17 +32,13 @@ class KlMinimisation:
 
     @property
     def needs(self) -> frozenset[Need]:
-        needs = {Need.FORGET, Need.RETAIN_LOGITS, Need.REFERENCE_RETAIN_LOGITS}
+        needs = {Need.FORGET, Need.RETAIN_KL}
         return frozenset(needs | {Need.ALL_POSITIONS} if self.positions == "all" else needs)
 
     def loss(self, step: Step) -> LossParts:
         """Scalar, in nats a token; parts: `forget` <= 0 and `retain_kl` >= 0."""
-        if step.retain.logits is None:
-            raise ValueError("kl reads retain.logits, and this step has none")
         forget = -self.forget_weight * token_mean_nll(step.forget.token_logprobs, step.forget.mask)
-        divergence = self.retain_weight * forward_kl_token_mean(
-            step.retain.logits, reference_logits=step.retain_reference_logits, mask=step.retain.mask
-        )
+        divergence = self.retain_weight * token_mean(step.retain_kl, step.retain.mask)
         return LossParts(forget + divergence, {"forget": forget.item(), "retain_kl": divergence.item()})
 
 

@@ -1,6 +1,6 @@
 """The arithmetic of unlearning: pure functions of tensors, no model, mask and reduction in every name.
 
-B answers, T tokens (padded), V vocabulary. Log-probs are natural logarithms, float32, and must be 0 where the mask is
+B answers, T tokens (padded). Log-probs are natural logarithms, float32, and must be 0 where the mask is
 False. Every mask is bool and marks the tokens that count.
 """
 
@@ -22,7 +22,7 @@ def token_mean_nll(token_logprobs: Tensor, mask: Tensor) -> Tensor:
 
     Returns: scalar >= 0; 0 where nothing is masked.
     """
-    return -_masked_sum(token_logprobs, mask) / mask.sum().clamp(min=1)
+    return -token_mean(token_logprobs, mask)
 
 
 def pooled_token_mean_nll(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
@@ -59,21 +59,17 @@ def npo_batch_mean(logprob: Tensor, *, reference: Tensor, beta: float) -> Tensor
     return -(2.0 / beta) * functional.logsigmoid(-beta * (logprob - reference)).mean()
 
 
-def forward_kl_token_mean(logits: Tensor, *, reference_logits: Tensor, mask: Tensor) -> Tensor:
-    """KL(reference || current) of the next-token distributions, averaged over the masked positions, in nats.
+def token_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Average over all masked tokens of the batch together.
 
     Args:
-        logits: [B, T, V], of the model that trains.
-        reference_logits: [B, T, V], of the model before training; constant.
+        values: float32 [B, T], e.g. a divergence of each token's distribution.
         mask: bool [B, T].
 
-    Returns: scalar >= 0; 0 where nothing is masked.
+    Returns: scalar; 0 where nothing is masked.
     """
-    current = functional.log_softmax(logits[mask].float(), dim=-1)
-    reference = functional.log_softmax(reference_logits[mask].float(), dim=-1)
-    divergence = functional.kl_div(current, reference, reduction="sum", log_target=True)
-    return divergence / mask.sum().clamp(min=1)
+    return _masked_sum(values, mask) / mask.sum().clamp(min=1)
 
 
-def _masked_sum(token_logprobs: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask, token_logprobs, token_logprobs.new_zeros(())).sum()
+def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask, values, values.new_zeros(())).sum()

@@ -37,6 +37,7 @@ class Encoded:
         image_keys: hash of the pixels of each.
         image_at: positions of image tokens in `ids`.
         image_sizes: number of image tokens of each image.
+        grid_positions: int64 [3, length] in time, height and width, for families whose rotary embeddings have these.
     """
 
     ids: tuple[int, ...]
@@ -45,6 +46,7 @@ class Encoded:
     image_keys: tuple[str, ...] = ()
     image_at: tuple[int, ...] = ()
     image_sizes: tuple[int, ...] = ()
+    grid_positions: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,6 +59,11 @@ class Encoded:
     def array(self) -> Ints:
         """`ids` as int64 [length]."""
         return np.asarray(self.ids, dtype=np.int64)
+
+    @cached_property
+    def positions(self) -> Ints:
+        """int64 [1 or 3, length], position of every token along each axis."""
+        return self.grid_positions if self.grid_positions is not None else np.arange(len(self.ids))[None]
 
     @cached_property
     def image_positions(self) -> Ints:

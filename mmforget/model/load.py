@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from mmforget.errors import UserError
+from mmforget.model.attention import use_shared_prefixes
 from mmforget.model.families import find_family, is_image_text
 from mmforget.model.fingerprint import weights_fingerprint
 from mmforget.model.loaded import LoadedModel, save_model
@@ -134,6 +135,7 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
             f"{spec.pretrained}: {len(info['missing_keys'])} weights are missing, e.g. {names}; "
             "the checkpoint is incomplete or of another architecture than its config.json says"
         )
+    use_shared_prefixes(model)
     if quantisation is not None:
         prepare_quantised(model)
     return model if device is None or quantisation is not None else model.to(device)

@@ -1,10 +1,11 @@
-"""Which tokens stand where: plain rows, one sequence each, or packed rows in which branches share a prefix.
+"""Which tokens stand where: sequences that begin alike become one tree, computed once, laid out without padding.
 
-A packed row is `[prefix | branch 1 | branch 2 | ...]`. Positions restart at the end of the prefix for every branch, and
-a branch sees the prefix and itself only, so each token gets the numbers it would get in a row of its own. All indices
-are built with numpy, without a loop over tokens.
+The sequences about one image are sorted, so that neighbours share the longest beginnings; what each adds to the one
+before it is a run of new tokens. Runs stand one behind the other in depth-first order, so the tokens below a token are
+the ones that follow it, up to `end`: token j is seen by token i exactly where j <= i < end[j]. Positions are those of
+each token in its own sequence. All indices are built with numpy, without a loop over tokens.
 
-Shapes: R rows, L tokens of the longest row, N scored tokens, M image tokens, B sequences, T longest answer.
+Shapes: N tokens of all rows, S scored tokens, U places that predict one, M image tokens, B sequences, T longest answer.
 """
 
 from __future__ import annotations
@@ -20,166 +21,257 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-MAX_ROW_TOKENS = 2048
-"""A group's branches fill a row up to here; more would spend the time on masked attention."""
-MIN_SHARED = 0.2
-"""Share of a group's tokens that packing has to save for it to be worth a dense mask."""
+MIN_SHARED = 0.05
+"""Share of a sequence's tokens that it must have in common with its neighbour to stand in the same row."""
 
 
 class Row(NamedTuple):
-    """Sequences computed in one row: the first `num_prefix` tokens of `members[0]`, then the rest of each."""
+    """Sequences computed in one row, sorted by their tokens.
 
-    num_prefix: int
+    Attributes:
+        members: the sequences.
+        shared: for each the number of tokens that it has in common with the one before; 0 for the first.
+        num_tokens: distinct tokens of the row.
+    """
+
     members: tuple[int, ...]
-    length: int
+    shared: tuple[int, ...]
+    num_tokens: int
 
 
 class Layout(NamedTuple):
-    """Where everything of one batch of rows is.
+    """Where everything of one batch of rows is. A place is an index into the flattened rows.
 
     Attributes:
-        ids: [R, L] token ids, 0 where padded.
-        positions: [R, L] position of each token in its own sequence.
-        branch: [R, L] 0 for the prefix, k for branch k, -1 where padded.
-        is_packed: whether any row holds more than one sequence.
-        image_at: [M] place in R * L of each image token.
+        ids: [N] flat, or [rows, longest] padded on the right with 0.
+        positions: [axes, *ids.shape] position of each token in its own sequence; three axes for M-RoPE, else one.
+        is_token: of ids' shape, False where padded.
+        row_start: [rows + 1] where each row starts in the flat order, and where the last one ends.
+        num_root: [rows] tokens that all sequences of a row share.
+        end: [N] in the flat order, the place behind the last token that sees this one.
+        image_at: [M] place of each image token.
         image_key: the image of each run of image tokens, and
         image_start, image_count: which of its features those are.
-        predictor: [N] place in R * L of the token that predicts a scored one.
-        target: [N] the scored token ids.
-        slot: [N] place in B * T where the score goes.
+        predictor: [U] places of the tokens that predict a scored one, each once.
+        scored_by: [S] which of these predicts the scored token.
+        target: [S] the scored token ids.
+        slot: [S] place in B * T where the score goes.
+        is_flat: whether the rows share tokens and lie one behind the other.
     """
 
     ids: Ints
     positions: Ints
-    branch: Ints
-    is_packed: bool
+    is_token: NDArray[np.bool_]
+    row_start: Ints
+    num_root: Ints
+    end: Ints
     image_at: Ints
     image_key: list[str]
     image_start: list[int]
     image_count: list[int]
     predictor: Ints
+    scored_by: Ints
     target: Ints
     slot: Ints
+    is_flat: bool
 
 
 def plain_rows(encoded: Sequence[Encoded]) -> list[Row]:
     """One sequence a row."""
-    return [Row(0, (index,), len(one)) for index, one in enumerate(encoded)]
+    return [Row((index,), (0,), len(one)) for index, one in enumerate(encoded)]
 
 
-def packed_rows(encoded: Sequence[Encoded]) -> list[Row]:
-    """Sequences about the same images, or behind the same context, share a row where that saves enough tokens."""
+def packed_rows(encoded: Sequence[Encoded], *, max_tokens: int) -> list[Row]:
+    """Sequences about the same images share rows of at most `max_tokens` distinct tokens, in order of first appearance.
+
+    So do texts without images, as far as they begin alike.
+    """
     groups: dict[Hashable, list[int]] = {}
     for index, one in enumerate(encoded):
-        groups.setdefault(one.image_keys or one.ids[: one.num_context], []).append(index)
+        groups.setdefault(one.image_keys, []).append(index)
     rows: list[Row] = []
     for members in groups.values():
-        rows += _pack(encoded, members)
+        rows += _pack(encoded, members, max_tokens=max_tokens)
     return rows
 
 
 def batches(rows: Sequence[Row], *, max_tokens: int) -> list[list[Row]]:
+    """Rows in order, at most `max_tokens` distinct tokens a batch (or one row)."""
+    found: list[list[Row]] = []
+    room = 0
+    for row in rows:
+        if row.num_tokens > room:
+            found.append([])
+            room = max_tokens
+        found[-1].append(row)
+        room -= row.num_tokens
+    return found
+
+
+def padded_batches(rows: Sequence[Row], *, max_tokens: int) -> list[list[Row]]:
     """Rows of similar length together, at most `max_tokens` a batch, padding included (or one row)."""
     found: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: -row.length):
-        if found and (len(found[-1]) + 1) * found[-1][0].length <= max_tokens:
+    for row in sorted(rows, key=lambda row: -row.num_tokens):
+        if found and (len(found[-1]) + 1) * found[-1][0].num_tokens <= max_tokens:
             found[-1].append(row)
         else:
             found.append([row])
     return found
 
 
-def lay_out(encoded: Sequence[Encoded], rows: Sequence[Row], *, first: Sequence[int], width: int) -> Layout:
+def lay_out(
+    encoded: Sequence[Encoded], rows: Sequence[Row], *, first: Sequence[int], width: int, flat: bool = True
+) -> Layout:
     """Builds the index arrays of one batch of rows.
 
     Args:
         first: for each sequence the position of the first token to score, at least 1.
         width: T of the padded result.
+        flat: rows one behind the other; False pads each to the longest.
     """
-    length = max(row.length for row in rows)
-    pieces = _pieces(encoded, rows)
-    starts = pieces.row * length + pieces.offset
-    place = _runs(starts, pieces.size)
-    source = _runs(pieces.start, pieces.size)
-    size = len(rows) * length
-    ids, positions, branch = np.zeros(size, np.int64), np.zeros(size, np.int64), np.full(size, -1, np.int64)
-    ids[place] = np.concatenate(
-        [encoded[k].array[a : a + n] for k, a, n in zip(pieces.member, pieces.start, pieces.size, strict=True)]
+    runs = _runs_of(encoded, rows)
+    counts = np.asarray([row.num_tokens for row in rows], dtype=np.int64)
+    row_start = np.concatenate([[0], np.cumsum(counts)])
+    shape = (1, int(row_start[-1])) if flat else (len(rows), int(counts.max()))
+    moved = np.zeros_like(counts) if flat else np.arange(len(rows)) * shape[1] - row_start[:-1]
+    starts = runs.place + moved[runs.row]
+    place = _ranges(starts, runs.size)
+    arrays = [encoded[member] for member in runs.member]
+    spans = list(zip(arrays, runs.start.tolist(), (runs.start + runs.size).tolist(), strict=True))
+    ids, is_token = np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
+    ids.flat[place] = np.concatenate([one.array[a:b] for one, a, b in spans])
+    is_token.flat[place] = True
+    axes = max(len(one.positions) for one in arrays)
+    positions = np.zeros((axes, *shape), np.int64)
+    positions.reshape(axes, -1)[:, place] = np.concatenate(
+        [np.broadcast_to(one.positions[:, a:b], (axes, b - a)) for one, a, b in spans], axis=1
     )
-    positions[place] = source
-    branch[place] = np.repeat(pieces.branch, pieces.size)
-    shape = (len(rows), length)
-    scored = _scored(encoded, rows, pieces=pieces, starts=starts, first=first, width=width)
     return Layout(
-        ids.reshape(shape),
-        positions.reshape(shape),
-        branch.reshape(shape),
-        any(len(row.members) > 1 for row in rows),
-        *_images(encoded, pieces=pieces, starts=starts),
-        *scored,
+        ids,
+        positions,
+        is_token,
+        row_start,
+        np.asarray([_num_root(row) for row in rows], dtype=np.int64),
+        np.repeat(runs.end, runs.size),
+        *_images(encoded, runs=runs, starts=starts),
+        *_scored(encoded, rows, runs=runs, starts=starts, first=first, width=width),
+        flat,
     )
 
 
-class _Pieces(NamedTuple):
-    """Runs of tokens copied into rows: a prefix, or what is left of a sequence behind it. All arrays [pieces]."""
+class _Runs(NamedTuple):
+    """What each sequence adds to its row, in the flat order. All arrays [runs].
+
+    A run is cut where a later sequence branches off, so that all tokens of one run are seen by the same tokens.
+
+    Attributes:
+        row, member: whose tokens they are.
+        start, size: which of the member's tokens.
+        place: where the run starts in the flat order.
+        end: the place behind the last token that sees the run.
+        last: the last run on the path of each member, by member.
+        parent: the run before it on the path from the root; -1 for the first of a row.
+    """
 
     row: Ints
     member: list[int]
-    branch: Ints
     start: Ints
     size: Ints
-    offset: Ints
+    place: Ints
+    end: Ints
+    last: dict[int, int]
+    parent: list[int]
 
 
-def _pieces(encoded: Sequence[Encoded], rows: Sequence[Row]) -> _Pieces:
-    found: list[tuple[int, int, int, int, int, int]] = []
+def _runs_of(encoded: Sequence[Encoded], rows: Sequence[Row]) -> _Runs:
+    found: list[list[int]] = []
+    members: list[int] = []
+    last: dict[int, int] = {}
+    parent: list[int] = []
+    place = 0
     for number, row in enumerate(rows):
-        if row.num_prefix:
-            found.append((number, row.members[0], 0, 0, row.num_prefix, 0))
-        offset = row.num_prefix
-        for branch, member in enumerate(row.members, start=1):
-            count = len(encoded[member]) - row.num_prefix
-            found.append((number, member, branch, row.num_prefix, count, offset))
-            offset += count
+        path: list[int] = []  # runs from the root to where we are
+        cuts = _cuts(row)
+        for index, (member, shared) in enumerate(zip(row.members, row.shared, strict=True)):
+            while path and found[path[-1]][1] + found[path[-1]][2] > shared:
+                found[path.pop()][4] = place
+            start = shared
+            for stop in [*(cut for cut in cuts[index] if cut > start), len(encoded[member])]:
+                if stop == start:
+                    continue
+                parent.append(path[-1] if path else -1)
+                path.append(len(found))
+                found.append([number, start, stop - start, place, 0])
+                members.append(member)
+                place += stop - start
+                start = stop
+            last[member] = path[-1]
+        for run in path:
+            found[run][4] = place
     columns = np.asarray(found, dtype=np.int64).T
-    return _Pieces(columns[0], columns[1].tolist(), *columns[2:])
+    row_of, starts, sizes, places, ends = columns
+    return _Runs(row_of, members, starts, sizes, places, ends, last, parent)
+
+
+def _cuts(row: Row) -> list[list[int]]:
+    """For each member the lengths, in ascending order, at which later members branch off its own new tokens."""
+    cuts: list[list[int]] = [[] for _ in row.members]
+    owners: list[tuple[int, int]] = []  # (member's index, tokens it shares with those before it), innermost last
+    for index, shared in enumerate(row.shared):
+        while owners and owners[-1][1] >= shared:
+            owners.pop()
+        if owners:
+            cuts[owners[-1][0]].append(shared)
+        owners.append((index, shared))
+    return [sorted(set(found)) for found in cuts]
 
 
 def _scored(
     encoded: Sequence[Encoded],
     rows: Sequence[Row],
     *,
-    pieces: _Pieces,
+    runs: _Runs,
     starts: Ints,
     first: Sequence[int],
     width: int,
-) -> tuple[Ints, Ints, Ints]:
-    """Predictors, targets and slots of the scored tokens of all sequences in these rows."""
-    is_branch = pieces.branch > 0
-    members = [member for member, wanted in zip(pieces.member, is_branch, strict=True) if wanted]
-    begin = np.asarray([first[member] for member in members], dtype=np.int64)
-    count = np.asarray([len(encoded[member]) for member in members], dtype=np.int64) - begin
-    position = _runs(begin, count) - 1
-    num_prefix, own = pieces.start[is_branch], starts[is_branch]
-    row_start = (starts - pieces.offset)[is_branch]
-    in_prefix = np.repeat(row_start, count) + position
-    in_branch = np.repeat(own - num_prefix, count) + position
-    predictor = np.where(position < np.repeat(num_prefix, count), in_prefix, in_branch)
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """Predictors, which of them predicts what, targets and slots of the scored tokens of these rows' sequences."""
+    members = [member for row in rows for member in row.members]
+    begins, counts = list[int](), list[int]()
+    for member in members:
+        spans = _path_spans(member, runs=runs, begin=first[member] - 1, stop=len(encoded[member]) - 1)
+        begins += [int(starts[run]) + low for run, low, _ in spans]
+        counts += [count for _, _, count in spans]
+    places = _ranges(np.asarray(begins, dtype=np.int64), np.asarray(counts, dtype=np.int64))
     target = np.concatenate([encoded[member].array[first[member] :] for member in members])
-    slot = _runs(np.asarray(members, dtype=np.int64) * width, count)
-    return predictor, target, slot
+    num_scored = np.asarray([len(encoded[member]) - first[member] for member in members], dtype=np.int64)
+    slot = _ranges(np.asarray(members, dtype=np.int64) * width, num_scored)
+    predictor, scored_by = np.unique(places, return_inverse=True)
+    order = np.argsort(scored_by, kind="stable")
+    return predictor, scored_by[order], target[order], slot[order]
 
 
-def _images(
-    encoded: Sequence[Encoded], *, pieces: _Pieces, starts: Ints
-) -> tuple[Ints, list[str], list[int], list[int]]:
-    """Places of the image tokens in all pieces, and which features of which image they take."""
+def _path_spans(member: int, *, runs: _Runs, begin: int, stop: int) -> list[tuple[int, int, int]]:
+    """(run, first token in it, count) of the member's tokens `begin` to `stop`, in their order."""
+    spans: list[tuple[int, int, int]] = []
+    run = runs.last[member]
+    while run >= 0 and stop > begin:
+        start = int(runs.start[run])
+        low = max(begin, start)
+        if low < stop:
+            spans.append((run, low - start, stop - low))
+            stop = low
+        run = runs.parent[run]
+    return spans[::-1]
+
+
+def _images(encoded: Sequence[Encoded], *, runs: _Runs, starts: Ints) -> tuple[Ints, list[str], list[int], list[int]]:
+    """Places of the image tokens in all runs, and which features of which image they take."""
     places: list[Ints] = []
     keys: list[str] = []
     begins: list[int] = []
     counts: list[int] = []
-    bounds = zip(pieces.member, pieces.start.tolist(), pieces.size.tolist(), starts.tolist(), strict=True)
+    bounds = zip(runs.member, runs.start.tolist(), runs.size.tolist(), starts.tolist(), strict=True)
     for member, start, count, at in bounds:
         one = encoded[member]
         if not one.image_at or one.image_at[-1] < start:
@@ -195,35 +287,42 @@ def _images(
     return np.concatenate(places) if places else np.zeros(0, np.int64), keys, begins, counts
 
 
-def _pack(encoded: Sequence[Encoded], members: list[int]) -> list[Row]:
-    shared = _num_shared([encoded[member].array for member in members])
-    total = sum(len(encoded[member]) for member in members)
-    if shared * (len(members) - 1) < MIN_SHARED * total:
-        return [Row(0, (member,), len(encoded[member])) for member in members]
+def _pack(encoded: Sequence[Encoded], members: list[int], *, max_tokens: int) -> list[Row]:
+    """Rows of one group: sorted by tokens, each as full as allowed, and none that would share next to nothing."""
+    if len(members) > 1:
+        members = sorted(members, key=lambda member: encoded[member].ids)
     rows: list[Row] = []
     taken: list[int] = []
-    length = shared
+    shared: list[int] = []
+    room = 0
     for member in members:
-        own = len(encoded[member]) - shared
-        if taken and length + own > MAX_ROW_TOKENS:
-            rows.append(Row(shared, tuple(taken), length))
-            taken, length = [], shared
+        common = _num_common(encoded[taken[-1]].array, encoded[member].array) if taken else 0
+        own = len(encoded[member]) - common
+        if taken and (own > room or common < MIN_SHARED * len(encoded[member])):
+            rows.append(Row(tuple(taken), tuple(shared), max_tokens - room))
+            taken, shared = [], []
+        if not taken:
+            common, own, room = 0, len(encoded[member]), max_tokens
         taken.append(member)
-        length += own
-    return [*rows, Row(shared, tuple(taken), length)]
+        shared.append(common)
+        room -= own
+    return [*rows, Row(tuple(taken), tuple(shared), max_tokens - room)]
 
 
-def _num_shared(arrays: Sequence[Ints]) -> int:
-    """Length of the longest common beginning."""
-    shared = arrays[0]
-    for other in arrays[1:]:
-        length = min(len(shared), len(other))
-        differs = np.flatnonzero(shared[:length] != other[:length])
-        shared = shared[: differs[0] if differs.size else length]
-    return len(shared)
+def _num_root(row: Row) -> int:
+    """Tokens that all sequences of a row begin with."""
+    return min(row.shared[1:]) if len(row.shared) > 1 else row.num_tokens
 
 
-def _runs(starts: Ints, counts: Ints) -> Ints:
+def _num_common(one: Ints, other: Ints) -> int:
+    """Length of the common beginning."""
+    length = min(len(one), len(other))
+    differs = one[:length] != other[:length]
+    at = int(differs.argmax()) if length else 0
+    return at if length and differs[at] else length
+
+
+def _ranges(starts: Ints, counts: Ints) -> Ints:
     """`start, start + 1, ...` for `count` numbers, for each pair in turn."""
     ends = np.cumsum(counts)
     numbers: Ints = np.arange(ends[-1] if ends.size else 0, dtype=np.int64)

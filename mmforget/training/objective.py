@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,15 +14,16 @@ from mmforget.errors import UserError
 from mmforget.methods.base import Method, Need, Step
 from mmforget.methods.losses import token_mean_nll
 from mmforget.model.encode import Encoded
+from mmforget.model.head import Reference
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.scoring import score
+from mmforget.model.scoring import Divergence, Positions, score, score_against
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batch
 from mmforget.training.data import Refusals
 from mmforget.training.reference import before_training, padded, reference_logprobs
 from mmforget.types import Scored
 
-RETAIN_NEEDS = frozenset({Need.RETAIN, Need.RETAIN_LOGITS, Need.REFERENCE_RETAIN_LOGITS})
+RETAIN_NEEDS = frozenset({Need.RETAIN, Need.RETAIN_KL})
 
 
 class Losses(NamedTuple):
@@ -56,18 +58,26 @@ class Scoring:
     bf16: bool = False
     features: FeatureCache | None = None
 
-    def __call__(
-        self, encoded: Sequence[Encoded], *, want_logits: bool = False, positions: Literal["answer", "all"] = "answer"
-    ) -> Scored:
-        with torch.autocast(self.loaded.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            return score(
+    def __call__(self, encoded: Sequence[Encoded], *, positions: Positions = "answer") -> Scored:
+        with self._precision():
+            return score(self.loaded, encoded, positions=positions, packed=self.packed, features=self.features)
+
+    def against(
+        self, encoded: Sequence[Encoded], *, reference: Reference, positions: Positions = "answer"
+    ) -> Divergence:
+        """Scores, and how far each token's distribution is from that inside `reference()`."""
+        with self._precision():
+            return score_against(
                 self.loaded,
                 encoded,
-                want_logits=want_logits,
+                reference=reference,
                 positions=positions,
                 packed=self.packed,
                 features=self.features,
             )
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.loaded.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
 
 @dataclass(frozen=True)
@@ -105,17 +115,17 @@ class Unlearn:
     def prepare(self, *, batch_size: int) -> None:
         """Computes what has to be known before the first update. Raises UserError where there is no reference."""
         needs = self.method.needs
-        if Need.REFERENCE_RETAIN_LOGITS in needs and not self.has_adapters:
+        if Need.RETAIN_KL in needs and not self.has_adapters:
             raise UserError(
                 "this method compares with the model before training at every step, which needs adapters to switch "
                 "off; train with LoRA (--lora_r 8)"
             )
         if Need.REFERENCE_FORGET in needs and not self.forget_reference:
-            with before_training(self.score.loaded, has_adapters=self.has_adapters):
+            with self._before():
                 self.forget_reference.extend(reference_logprobs(self.score, self.forget, batch_size=batch_size))
-        elif Need.REFERENCE_RETAIN_LOGITS in needs:
+        elif Need.RETAIN_KL in needs:
             # Nothing is computed: a base with an unmerged adapter is refused now and not at the first step.
-            with before_training(self.score.loaded, has_adapters=True):
+            with self._before():
                 pass
 
     def loss(self, batch: Batch) -> Losses:
@@ -124,7 +134,7 @@ class Unlearn:
         return Losses(total, parts, self._nll(step))
 
     def step(self, batch: Batch) -> Step:
-        """Scores what the method's needs name; what needs no logits goes through the model together."""
+        """Scores what the method's needs name, as far as possible in one pass through the model."""
         needs, plain = self.method.needs, {}
         if Need.FORGET in needs:
             plain["forget"] = [self.forget[row] for row in batch.rows]
@@ -134,11 +144,12 @@ class Unlearn:
         if needs & RETAIN_NEEDS and not self._retain_apart:
             plain["retain"] = retain
         found: dict[str, Any] = _together(self.score, plain)
-        if needs & RETAIN_NEEDS and self._retain_apart:
-            found["retain"] = self._retain(retain)
-        if Need.REFERENCE_RETAIN_LOGITS in needs:
-            with before_training(self.score.loaded, has_adapters=True):
-                found["retain_reference_logits"] = self._retain(retain).logits
+        if Need.RETAIN_KL in needs:
+            found["retain"], found["retain_kl"] = self.score.against(
+                retain, reference=self._before, positions=self._retain_positions
+            )
+        elif needs & RETAIN_NEEDS and self._retain_apart:
+            found["retain"] = self.score(retain, positions=self._retain_positions)
         if Need.REFERENCE_FORGET in needs:
             rows = [self.forget_reference[row] for row in batch.rows]
             found["forget_reference"] = padded(rows, like=found["forget"].token_logprobs)
@@ -153,11 +164,15 @@ class Unlearn:
 
     @property
     def _retain_apart(self) -> bool:
-        return bool(self.method.needs & {Need.RETAIN_LOGITS, Need.REFERENCE_RETAIN_LOGITS, Need.ALL_POSITIONS})
+        return bool(self.method.needs & {Need.RETAIN_KL, Need.ALL_POSITIONS})
 
-    def _retain(self, encoded: Sequence[Encoded]) -> Scored:
-        positions: Literal["answer", "all"] = "all" if Need.ALL_POSITIONS in self.method.needs else "answer"
-        return self.score(encoded, want_logits=True, positions=positions)
+    @property
+    def _retain_positions(self) -> Positions:
+        return "all" if Need.ALL_POSITIONS in self.method.needs else "answer"
+
+    def _before(self) -> AbstractContextManager[object]:
+        """Inside, the model is the one that training started from."""
+        return before_training(self.score.loaded, has_adapters=self.has_adapters)
 
     def _nll(self, step: Step) -> dict[str, float]:
         needs, nll = self.method.needs, {}

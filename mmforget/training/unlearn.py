@@ -21,7 +21,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.trainer import Progress
 from mmforget.types import Example
 
-NEEDS_RETAIN = frozenset({Need.RETAIN, Need.RETAIN_LOGITS, Need.REFERENCE_RETAIN_LOGITS})
+NEEDS_RETAIN = frozenset({Need.RETAIN, Need.RETAIN_KL})
 
 
 def unlearn(

@@ -21,8 +21,7 @@ IS_NEEDED = {
     Need.RETAIN: "retain",
     Need.ALTERNATE: "alternate",
     Need.REFERENCE_FORGET: "forget_reference",
-    Need.RETAIN_LOGITS: "retain",
-    Need.REFERENCE_RETAIN_LOGITS: "retain_reference_logits",
+    Need.RETAIN_KL: "retain_kl",
 }
 
 
@@ -36,22 +35,24 @@ class Leaves:
         self.logits = {
             name: torch.randn(shape, generator=rng).requires_grad_() for name in ("forget", "retain", "alternate")
         }
-        offered = {name: self.scored(name, with_logits=Need.RETAIN_LOGITS in needs) for name in self.logits}
-        reference = torch.randn(shape, generator=rng)
+        offered = {name: self.scored(name) for name in self.logits}
+        reference = (self.logits["retain"].detach() + 0.1 * torch.randn(shape, generator=rng)).log_softmax(-1)
+        kl = (reference.exp() * (reference - self.logits["retain"].log_softmax(-1))).sum(-1)
         others = {
             "forget_reference": self.logprobs("forget").detach() - 0.3,
-            "retain_reference_logits": self.logits["retain"].detach() + 0.1 * reference,
+            "retain_kl": torch.where(MASK, kl, torch.zeros(())),
         }
         wanted = {IS_NEEDED[need] for need in needs if need in IS_NEEDED}
+        if Need.RETAIN_KL in needs:
+            wanted.add("retain")
         self.step = Step(**{name: value for name, value in {**offered, **others}.items() if name in wanted})
 
     def logprobs(self, name: str) -> torch.Tensor:
         found = self.logits[name].log_softmax(-1).gather(-1, self.targets[..., None])[..., 0]
         return torch.where(MASK, found, torch.zeros(()))
 
-    def scored(self, name: str, *, with_logits: bool) -> Scored:
-        logits = self.logits[name] if with_logits and name == "retain" else None
-        return Scored(self.logprobs(name), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool), logits)
+    def scored(self, name: str) -> Scored:
+        return Scored(self.logprobs(name), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool), None)
 
 
 @pytest.fixture(params=METHODS.names())

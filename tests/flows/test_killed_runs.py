@@ -25,7 +25,8 @@ METHODS = ("grad_diff", "npo")
 NAMES = ("target", "retain", *METHODS)
 RUN = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", ",".join(METHODS), "--allow_weak_target",
-    "--stage_one_args", "max_steps=12,save_steps=4", "--max_steps", "6", "--save_steps", "2",
+    "--stage_one_args", "max_steps=8,save_steps=3", "--max_steps", "6", "--save_steps", "2", "--limit", "14",
+    "--batch_size", "4",
 )  # fmt: skip
 NUM_KILLS, SEED = 10, 2
 # What a training cost depends on how often it was killed; what it came to does not.
@@ -53,23 +54,23 @@ class Attempt(NamedTuple):
     ended: Ended
 
 
-def runner(home: Path, *, tower: Path) -> Runner:
+def runner(home: Path, *, towers: list[Path]) -> Runner:
     """A runner whose cache holds the vision tower, which takes long and is not what this is about."""
     made = Runner(home)
-    shutil.copytree(tower, made.cache / "micro" / tower.name)
+    for tower in towers:
+        shutil.copytree(tower, made.cache / "micro" / tower.name)
     return made
 
 
 @pytest.fixture(scope="module")
-def tower(model_cache: Path, micro: MicroModels) -> Path:
-    (found,) = (model_cache / "micro").glob("micro-tower-*")
-    return found
+def towers(model_cache: Path, micro: MicroModels) -> list[Path]:
+    return list((model_cache / "micro").glob("micro-tower-*"))
 
 
 @pytest.fixture(scope="module")
-def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+def calm(towers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """The run that nothing disturbs."""
-    made = runner(tmp_path_factory.mktemp("calm"), tower=tower)
+    made = runner(tmp_path_factory.mktemp("calm"), towers=towers)
     ended = made.run(RUN)
     assert ended.status == 0, ended.err
     return made
@@ -82,9 +83,9 @@ class Disturbed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def disturbed(calm: Runner, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
+def disturbed(calm: Runner, towers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
     """The same run, stopped in every tenth of what happens, at a moment drawn at random, once by Ctrl-C."""
-    made = runner(tmp_path_factory.mktemp("disturbed"), tower=tower)
+    made = runner(tmp_path_factory.mktemp("disturbed"), towers=towers)
     attempts = []
     for number, moment in enumerate(drawn(calm.moments())):
         by = signal.SIGINT if number == NUM_KILLS // 2 else signal.SIGKILL

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+    from mmforget.model.attention import Rows
+
 
 class Tokens(NamedTuple):
     """One padded batch of rows, ready for a forward pass.
 
     Attributes:
         ids: int64 [R, L].
-        positions: int64 [R, L], position of each token in its own sequence; 0 where padded.
-        attention: None (causal, nothing padded), bool [R, L] (True where a token is) or additive [R, 1, L, L].
+        positions: int64 [R, L] or, for M-RoPE, [3, R, L], position of each token in its own sequence; 0 where padded.
+        attention: bool [R, L], True where a token is; None where nothing is padded.
+        rows: what each token sees where rows share tokens (then R is 1); None where it is all before it.
         images: projected image features [M, H], or None.
         image_at: int64 [M], the place of each in the rows, as an index into R * L.
     """
@@ -28,6 +31,7 @@ class Tokens(NamedTuple):
     ids: Tensor
     positions: Tensor
     attention: Tensor | None = None
+    rows: Rows | None = None
     images: Tensor | None = None
     image_at: Tensor | None = None
 
@@ -69,7 +73,7 @@ class Family(Protocol):
         """Tower features mapped to the language model's embeddings, [N, I, H]."""
 
     def packs(self, config: Any) -> bool:
-        """Whether several branches in one row, under a 4-D mask, give the same numbers as one sequence a row."""
+        """Whether sequences that share a row, see `attention.py`, give the same numbers as one sequence a row."""
 
     def hidden(self, model: Any, tokens: Tokens) -> Tensor:
         """What `head` turns into logits, [R, L, H]."""

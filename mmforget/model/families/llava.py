@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmforget.errors import UserError
 from mmforget.model.families.base import Tokens
 from mmforget.model.families.text import packs as language_model_packs
+from mmforget.model.families.text import seen
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,6 +95,7 @@ def hidden(model: Any, tokens: Tokens) -> Tensor:
         attention_mask=tokens.attention,
         position_ids=tokens.positions,
         use_cache=False,
+        **seen(tokens),
     )
     states: Tensor = output.last_hidden_state
     return states

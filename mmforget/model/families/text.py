@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from mmforget.model import attention
 from mmforget.model.families.base import Tokens
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ NAME = "text"
 LANGUAGE_TARGETS = r".*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 KEEP_PRECISE: tuple[str, ...] = (".*lm_head", "lm_head")
 CHECKED = frozenset({"llama", "mistral", "qwen2", "gpt_neox", "phi"})
-PACKED_ATTENTION = frozenset({"sdpa", "eager"})
 SHIFTING_ROPE = frozenset({"dynamic", "longrope"})
 """Rotary embeddings whose frequencies depend on the longest position of a batch."""
 
@@ -66,7 +66,7 @@ def packs(config: Any) -> bool:
     windowed = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
     return (
         config.model_type in CHECKED
-        and config._attn_implementation in PACKED_ATTENTION
+        and config._attn_implementation == attention.NAME
         and rope.get("rope_type") not in SHIFTING_ROPE
         and not windowed
     )
@@ -76,8 +76,13 @@ def embed(model: Any, tokens: Tokens) -> Tensor | None:
     return None
 
 
+def seen(tokens: Tokens) -> dict[str, Any]:
+    """What attention layers are told about rows that share tokens."""
+    return {} if tokens.rows is None else {"rows": tokens.rows}
+
+
 def hidden(model: Any, tokens: Tokens) -> Tensor:
-    inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention, "use_cache": False}
+    inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention, "use_cache": False, **seen(tokens)}
     if model.config.model_type in CHECKED:
         states: Tensor = model.base_model(**inputs, position_ids=tokens.positions).last_hidden_state
         return states

@@ -39,14 +39,11 @@ def test_grad_diff_weighs_both_terms() -> None:
 
 
 def test_kl_adds_the_divergence_on_retain() -> None:
-    """NLL forget 2; reference (1/2, 1/2) and current (1/4, 3/4) at 1 of 2 positions: KL 1/2 log(4/3) / 2."""
-    logits = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]).log()
-    step = Step(
-        forget=FORGET, retain=scored([[-1.0, -1.0]], logits=logits), retain_reference_logits=torch.zeros(1, 2, 2)
-    )
-    total, parts = build("kl").loss(step)
-    assert total.item() == pytest.approx(-2.0 + math.log(4 / 3) / 4)
-    assert parts["retain_kl"] == pytest.approx(math.log(4 / 3) / 4)
+    """NLL forget 2; divergences 0.3 and 0.1 at two positions: mean 0.2; weight 5: -2 + 1."""
+    step = Step(forget=FORGET, retain=scored([[-1.0, -1.0]]), retain_kl=torch.tensor([[0.3, 0.1]]))
+    total, parts = build("kl", "retain_weight=5").loss(step)
+    assert total.item() == pytest.approx(-1.0)
+    assert parts["retain_kl"] == pytest.approx(1.0)
 
 
 def test_kl_asks_for_all_positions_only_as_released() -> None:

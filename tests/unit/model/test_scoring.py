@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 from model_questions import (
@@ -20,8 +22,8 @@ from mmforget.errors import UserError
 from mmforget.model.encode import encode, encode_prompt
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.lora import set_trainable
-from mmforget.model.scoring import score
+from mmforget.model.lora import LoraSettings, adapters_off, attach, set_trainable
+from mmforget.model.scoring import Positions, score, score_against
 from mmforget.model.vision import FeatureCache
 from mmforget.types import Scored
 
@@ -160,7 +162,7 @@ def test_logits_in_pieces_give_the_same_gradients(fresh_llava: LoadedModel, monk
     loaded = set_trainable(fresh_llava)
     encoded = encode_all(loaded, one_image())
     whole = gradients(loaded, score(loaded, encoded))
-    monkeypatch.setattr("mmforget.model.scoring.MAX_LOGITS_BYTES", 4 * 400 * 7)
+    monkeypatch.setattr("mmforget.model.head.MAX_LOGITS_BYTES", 4 * 400 * 7)
     pieces = gradients(loaded, score(loaded, encoded))
     for name, wanted in whole.items():
         torch.testing.assert_close(pieces[name], wanted, atol=1e-6, rtol=1e-4)
@@ -178,9 +180,9 @@ def test_checkpointed_layers_give_the_same_gradients(fresh_llava: LoadedModel) -
 
 
 @torch.no_grad()
-def test_eager_attention_packs_too(llava: LoadedModel) -> None:
+def test_another_attention_computes_each_question_alone(llava: LoadedModel) -> None:
     eager = load_model(ModelSpec(llava.spec.pretrained, attn_implementation="eager"))
-    assert eager.family.packs(eager.core.config)
+    assert not eager.family.packs(eager.core.config)
     encoded = encode_all(llava, one_image())
     found, wanted = score(eager, encoded), score(llava, encoded)
     torch.testing.assert_close(found.token_logprobs, wanted.token_logprobs, atol=TOLERANCE, rtol=0)
@@ -208,3 +210,48 @@ def test_equal_sequences_in_one_row(llava: LoadedModel) -> None:
     encoded = [encode(llava, question.context, question.answer, question.images) for _ in range(3)]
     scored = score(llava, encoded)
     assert largest_difference(scored.token_logprobs, [plain_logprobs(llava, question)] * 3) < TOLERANCE
+
+
+@pytest.mark.parametrize("logits_bytes", [2**28, 4 * 400 * 7], ids=["whole", "in parts"])
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+@pytest.mark.parametrize("positions", ["answer", "all"])
+def test_divergence_from_the_model_before_training(
+    fresh_llava: LoadedModel,
+    positions: Positions,
+    packed: bool,
+    logits_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """KL(before || now) and its gradient equal those of two plain forward passes, their logits and torch's kl_div."""
+    monkeypatch.setattr("mmforget.model.head.MAX_LOGITS_BYTES", logits_bytes)
+    loaded = attach(fresh_llava, LoraSettings(r=4))
+    for name, weight in loaded.trainable().items():
+        torch.nn.init.normal_(weight, std=0.05, generator=torch.Generator().manual_seed(len(name)))
+    questions = one_image(2)
+    encoded = encode_all(loaded, questions)
+
+    def reference() -> AbstractContextManager[object]:
+        return adapters_off(loaded)
+
+    found = score_against(loaded, encoded, reference=reference, positions=positions, packed=packed)
+    wanted = []
+    for question, one in zip(questions, encoded, strict=True):
+        begin = one.num_context if positions == "answer" else 1
+        inputs = loaded.processor(  # type: ignore[misc]
+            text=question.context + question.answer, images=list(question.images), return_tensors="pt"
+        )
+        with adapters_off(loaded), torch.no_grad():
+            before = loaded.model(**inputs).logits[0, begin - 1 : -1].log_softmax(-1)
+        now = loaded.model(**inputs).logits[0, begin - 1 : -1].log_softmax(-1)
+        wanted.append(torch.nn.functional.kl_div(now, before, reduction="none", log_target=True).sum(-1))
+    assert max(float(one.detach().max()) for one in wanted) > 0.01
+    for row, one in zip(found.token_kl, wanted, strict=True):
+        torch.testing.assert_close(row[: len(one)], one, atol=TOLERANCE, rtol=0)
+        assert not row[len(one) :].any()
+    scored = score(loaded, encoded, positions=positions, packed=packed)
+    torch.testing.assert_close(found.scored.token_logprobs, scored.token_logprobs)
+    weights = list(loaded.trainable().values())
+    ours = torch.autograd.grad(found.token_kl.sum(), weights)
+    theirs = torch.autograd.grad(sum(one.sum() for one in wanted), weights)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
