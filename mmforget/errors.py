@@ -42,6 +42,11 @@ class RunFailed(Exception):
     """The run itself failed although the input was right: the command line exits with status 1."""
 
 
+def one_line(error: BaseException) -> str:
+    """What an exception of a library says, on one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _suggestion(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lm_eval.api.model import TemplateLM
 
+from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.lm.answering import Answerer, Tally
 from mmforget.lm.cache import ResponseCache
@@ -41,7 +42,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
     Args:
         loaded: the model, with or without adapters, quantised or not.
         batch_size: plain requests that fit in memory at once; packed batches hold more, in the same memory.
-        cache: answers of earlier runs, or None to compute everything.
+        cache: answers of earlier runs, or None to compute everything; of several processes, the main one's counts.
         max_gen_toks: tokens to generate where the task does not say.
         packed: share the tokens that requests begin with; False computes each request on its own.
         progress: True shows bars on stderr, False nothing, a function is called with done, total and a label.
@@ -121,13 +122,16 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             self._blanked = before
 
     def cost(self) -> Cost:
-        """What the answers so far took; wall time and memory are the caller's to add."""
+        """What the answers so far took, in all processes; wall time and memory are the caller's to add."""
+        features = self.engine.features
+        counts = parallel.gather((self.engine.num_tokens, features.num_encoded, features.num_hits))
+        num_tokens, num_encoded, num_hits = (sum(column) for column in zip(*counts, strict=True))
         return Cost(
-            num_tokens=self.engine.num_tokens,
+            num_tokens=num_tokens,
             num_requests=self.tally.num_requests,
             num_cached=self.tally.num_cached,
-            num_images_encoded=self.engine.features.num_encoded,
-            num_image_hits=self.engine.features.num_hits,
+            num_images_encoded=num_encoded,
+            num_image_hits=num_hits,
         )
 
     def get_model_info(self) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from mmforget.lm.batching import chunks, group_indices, score_batches
+from mmforget import parallel
+from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
 from mmforget.lm.cache import ResponseCache
 from mmforget.lm.engine import Engine
-from mmforget.lm.requests import Ask
+from mmforget.lm.requests import Ask, Decoding
 from mmforget.model.encode import Encoded
 from mmforget.types import TokenScores
 
@@ -79,23 +80,39 @@ class Answerer:
             self.tally.num_cached += len(asks)
             yield stored
             return
+        waiting: list[Batch] = []
         for batch in self._plan(asks):
             if all(key in stored for key in batch.keys):
                 self.tally.num_cached += len(batch.keys)
                 yield {key: stored[key] for key in batch.keys}
                 continue
-            found = dict(zip(batch.keys, self._compute(batch), strict=True))
-            self._store(found, asks=asks)
-            yield found
+            waiting.append(batch)
+            if len(waiting) == parallel.world_size():
+                yield self._finish(waiting, asks=asks)
+                waiting = []
+        if waiting:
+            yield self._finish(waiting, asks=asks)
+
+    def _finish(self, batches: Sequence[Batch], *, asks: Mapping[str, Ask]) -> dict[str, Any]:
+        """The answers of at most as many batches as there are processes, of which each computes one; all stored."""
+        rank = parallel.rank()
+        computed = parallel.gather(self._compute(batches[rank]) if rank < len(batches) else [])
+        found = {
+            key: answer
+            for batch, answers in zip(batches, computed, strict=False)
+            for key, answer in zip(batch.keys, answers, strict=True)
+        }
+        self._store(found, asks=asks)
+        return found
 
     def _stored(self, asks: Mapping[str, Ask]) -> dict[str, Any]:
-        if self.cache is None:
-            return {}
+        """What the main process's cache knows, in every process: which batches are computed must be the same in all."""
         wanted = [key for key, ask in asks.items() if ask.is_repeatable]
-        return {key: _from_json(value) for key, value in self.cache.get_many(wanted).items()}
+        known = parallel.on_main(lambda: self.cache.get_many(wanted) if self.cache is not None else {})
+        return {key: _from_json(value) for key, value in known.items()}
 
     def _store(self, found: Mapping[str, Any], *, asks: Mapping[str, Ask]) -> None:
-        if self.cache is not None:
+        if self.cache is not None and parallel.is_main():
             self.cache.put_many({key: _to_json(value) for key, value in found.items() if asks[key].is_repeatable})
 
     def _plan(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
@@ -116,13 +133,18 @@ class Answerer:
 
     def _plan_generations(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
         encoded = {key: self.engine.encode(ask) for key, ask in asks.items()}
-        listed = list(asks.values())
-        for same_settings in group_indices([ask.decoding for ask in listed]):
-            # Images keep the order in which they first appear, so that the questions about one stand together.
-            by_image = group_indices([listed[index].image_keys or None for index in same_settings])
-            order = [same_settings[index] for group in by_image for index in group]
-            for batch in chunks(order, size=self.batch_size):
-                yield _batch(asks, indices=batch, encoded=encoded)
+        prompts = list(encoded.values())
+        decodings = [ask.decoding for ask in asks.values()]
+        for indices in group_indices(decodings):
+            decoding = cast("Decoding", decodings[indices[0]])
+            planned = generation_batches(
+                [prompts[index] for index in indices],
+                max_new_tokens=decoding.max_new_tokens,
+                batch_size=self.batch_size,
+                packed=self.engine.continues_together(decoding),
+            )
+            for batch in planned:
+                yield _batch(asks, indices=[indices[number] for number in batch], encoded=encoded)
 
     def _plan_rolling(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
         for batch in chunks(range(len(asks)), size=self.batch_size):

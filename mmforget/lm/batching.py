@@ -39,11 +39,41 @@ def score_batches(encoded: Sequence[Encoded], *, batch_size: int, packed: bool) 
     return Batches([[index for row in rows for index in row.members] for rows in planned], budget)
 
 
+def generation_batches(
+    prompts: Sequence[Encoded], *, max_new_tokens: int, batch_size: int, packed: bool
+) -> list[list[int]]:
+    """Indices of the prompts of each batch: every prompt in exactly one, those about one image together.
+
+    A packed batch has no more distinct prompt tokens and new ones than `batch_size` prompts of the longest length have
+    with theirs; where nothing is shared it has `batch_size` prompts.
+    """
+    if not packed:
+        by_image = group_indices([prompt.image_keys for prompt in prompts])
+        return chunks([index for group in by_image for index in group], size=batch_size)
+    longest = max((len(prompt) for prompt in prompts), default=0)
+    budget = max(batch_size * (longest + max_new_tokens), MIN_BATCH_TOKENS)
+    found: list[list[int]] = []
+    room = 0
+    for row in packed_rows(prompts, max_tokens=budget):
+        if row.num_tokens + len(row.members) * max_new_tokens > room:
+            found.append([])
+            room = budget
+        for member, shared in zip(row.members, row.shared, strict=True):
+            needed = len(prompts[member]) - shared + max_new_tokens
+            if needed > room:
+                # The first prompt of a batch shares nothing with those before it.
+                found.append([])
+                room, needed = budget, len(prompts[member]) + max_new_tokens
+            found[-1].append(member)
+            room -= needed
+    return found
+
+
 def group_indices(groups: Sequence[Hashable]) -> list[list[int]]:
-    """Indices by equal group, in order of first appearance; those whose group is None stay alone."""
+    """Indices by equal group, in order of first appearance."""
     members: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups):
-        members.setdefault(("alone", index) if group is None else ("group", group), []).append(index)
+        members.setdefault(group, []).append(index)
     return list(members.values())
 
 

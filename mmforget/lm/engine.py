@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from torch import Tensor, nn
 
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm.requests import Ask, Decoding
 from mmforget.model.encode import Encoded, encode, encode_prompt
-from mmforget.model.generation import generate
+from mmforget.model.generation import continues_together, generate
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, score
 from mmforget.model.vision import FeatureCache
@@ -31,7 +32,7 @@ class Engine:
 
     Attributes:
         features: vision features by image, so that no image goes through the tower twice.
-        num_tokens: tokens handed to the language model, padding and sharing left aside.
+        num_tokens: tokens that the language model computed: shared ones once, padding too.
     """
 
     def __init__(self, loaded: LoadedModel, *, packed: bool = True) -> None:
@@ -43,7 +44,11 @@ class Engine:
     @property
     def shares(self) -> bool:
         """Whether requests that begin alike are computed together."""
-        return self.packed and self.loaded.family.packs(self.loaded.core.config)
+        return self.packed and self.loaded.shares_prefixes
+
+    def continues_together(self, decoding: Decoding) -> bool:
+        """Whether prompts share what they begin with."""
+        return self.packed and continues_together(self.loaded, do_sample=decoding.do_sample)
 
     def encode(self, ask: Ask) -> Encoded:
         """The tokens of a request. Raises UserError naming the task where it does not fit the model."""
@@ -56,12 +61,10 @@ class Engine:
 
     def score(self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS) -> list[TokenScores]:
         """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass."""
-        self.num_tokens += sum(len(item) for item in encoded)
         return self._in_parts(encoded, compute=lambda part: self._score(part, max_tokens=max_tokens))
 
     def generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
         """The text that follows each prompt, in order."""
-        self.num_tokens += sum(len(item) for item in encoded)
         return self._in_parts(encoded, compute=lambda part: self._generate(part, decoding=decoding))
 
     def rolling(self, texts: Sequence[str], *, prefix_token: int, batch_size: int) -> list[TokenScores]:
@@ -100,6 +103,7 @@ class Engine:
                 temperature=decoding.temperature,
                 top_p=decoding.top_p,
                 features=self.features,
+                packed=self.packed,
             )
 
     def _in_parts(self, encoded: Sequence[Encoded], *, compute: Callable[[Sequence[Encoded]], list[T]]) -> list[T]:
@@ -124,11 +128,17 @@ class Engine:
         model = self.loaded.model
         was_training = model.training
         model.eval()
+        counter = self.loaded.core.get_input_embeddings().register_forward_hook(self._count)
         try:
             with torch.no_grad():
                 yield
         finally:
+            counter.remove()
             model.train(was_training)
+
+    def _count(self, embeddings: nn.Module, inputs: tuple[Any, ...], embedded: Tensor) -> None:
+        """Counts what is embedded [..., hidden]: every token that the language model computes, once."""
+        self.num_tokens += embedded.shape[:-1].numel()
 
 
 def _windows(ids: list[int], *, prefix_token: int, length: int) -> Iterator[Encoded]:

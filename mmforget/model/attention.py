@@ -1,8 +1,8 @@
 """Attention over rows that share tokens, without computing what the mask would throw away.
 
 A row is a root, which all its sequences begin with, and what follows it. The root attends to itself. What follows is
-cut into blocks of whole branches; each block attends to the root and to itself under a small mask. Rows lie one behind
-the other without padding; only attention gathers them into padded pieces of similar size.
+cut into blocks; each attends to the tokens before it that it sees, mostly the root, and to itself under a small mask.
+Rows lie one behind the other without padding; only attention gathers them into padded pieces of similar size.
 
 `load_model` gives models that attend by SDPA this function in its place. Called without `rows` it is SDPA.
 Shapes: N tokens of all rows, P pieces of Q queries and K keys, D width of a head.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 NAME = "mmforget"
 BLOCK_TOKENS = 240
-"""Branches are attended to together up to here: fewer would copy the root's keys more often than they save."""
+"""Size of a block: a smaller one would copy the root's keys more often than it saves masked work."""
 
 
 class Rows(Protocol):
@@ -124,7 +124,7 @@ class TreeRows:
 def tree_rows(layout: Layout, *, device: torch.device, dtype: torch.dtype) -> TreeRows:
     """The attention of a flat layout, for a model that computes in `dtype`."""
     pieces, order = list[_Piece](), list[Ints]()
-    for queries, keys in _padded(_pieces(layout)):
+    for queries, keys in _padded(_spans(layout)):
         pieces.append(_piece(queries, keys, end=layout.end, device=device, dtype=dtype))
         order.append(queries.ravel())
     flat = np.concatenate(order)
@@ -135,57 +135,56 @@ def tree_rows(layout: Layout, *, device: torch.device, dtype: torch.dtype) -> Tr
 
 
 class _Span(NamedTuple):
-    """Tokens `start` to `stop` attending to themselves and to `root`: tokens before them, or None for a root itself."""
+    """Tokens `start` to `stop`, which attend to themselves and to those before them; None for a root, with none."""
 
     start: int
     stop: int
-    root: tuple[int, int] | None
+    before: Ints | None
 
     @property
     def size_class(self) -> tuple[bool, int, int]:
         """Spans of one class differ in size by less than a factor of two, so that padding costs little."""
-        before = 0 if self.root is None else self.root[1] - self.root[0]
-        return self.root is None, (self.stop - self.start).bit_length(), before.bit_length()
+        num_before = 0 if self.before is None else len(self.before)
+        return self.before is None, (self.stop - self.start).bit_length(), num_before.bit_length()
 
 
-def _pieces(layout: Layout) -> Iterable[list[_Span]]:
+def _spans(layout: Layout) -> Iterable[list[_Span]]:
     """All spans of the rows, those of similar size together."""
     classes: dict[tuple[bool, int, int], list[_Span]] = {}
     bounds = zip(layout.row_start[:-1].tolist(), layout.row_start[1:].tolist(), layout.num_root.tolist(), strict=True)
     for start, stop, num_root in bounds:
-        root = (start, start + num_root)
-        for span in (_Span(*root, None), *_blocks(layout.end, root=root, stop=stop)):
+        for span in (_Span(start, start + num_root, None), *_blocks(layout.end, start=start, root=num_root, stop=stop)):
             classes.setdefault(span.size_class, []).append(span)
     return classes.values()
 
 
-def _blocks(end: Ints, *, root: tuple[int, int], stop: int) -> Iterable[_Span]:
-    """What follows the root, cut between branches into blocks of up to BLOCK_TOKENS tokens, or one branch."""
-    start = at = root[1]
-    while at < stop:
-        branch_end = int(end[at])
-        if branch_end - start > BLOCK_TOKENS and at > start:
-            yield _Span(start, at, root)
-            start = at
-        at = branch_end
-    if start < stop:
-        yield _Span(start, stop, root)
+def _blocks(end: Ints, *, start: int, root: int, stop: int) -> Iterable[_Span]:
+    """What follows the root of a row, in blocks of equal size, each with the tokens before it that it sees.
+
+    Whatever a token of a block sees before the block, its first token sees, too: in depth-first order both stand below
+    it. So a block may begin anywhere.
+    """
+    length = stop - start - root
+    num_blocks = -(-length // BLOCK_TOKENS)
+    for number in range(num_blocks):
+        first, last = (start + root + length * edge // num_blocks for edge in (number, number + 1))
+        yield _Span(first, last, start + np.flatnonzero(end[start:first] > first))
 
 
 def _padded(groups: Iterable[list[_Span]]) -> Iterable[tuple[Ints, Ints | None]]:
     """Places of queries [P, Q] and keys [P, K] of each group, -1 where padded; keys None for roots."""
     for spans in groups:
-        own = _places([(span.start, span.stop) for span in spans])
-        roots = [span.root for span in spans if span.root is not None]
-        yield own, np.concatenate([_places(roots), own], axis=1) if roots else None
+        own = _stacked([np.arange(span.start, span.stop) for span in spans])
+        before = [span.before for span in spans if span.before is not None]
+        yield own, np.concatenate([_stacked(before), own], axis=1) if before else None
 
 
-def _places(bounds: list[tuple[int, int]]) -> Ints:
-    """[P, longest] the numbers from start to stop, then -1."""
-    starts, stops = np.asarray(bounds, dtype=np.int64).T
-    numbers: Ints = starts[:, None] + np.arange(int((stops - starts).max()))
-    numbers[numbers >= stops[:, None]] = -1
-    return numbers
+def _stacked(rows: list[Ints]) -> Ints:
+    """[P, longest] the rows, with -1 behind the shorter ones."""
+    found = np.full((len(rows), max(map(len, rows))), -1, dtype=np.int64)
+    for row, numbers in zip(found, rows, strict=True):
+        row[: len(numbers)] = numbers
+    return found
 
 
 def _piece(queries: Ints, keys: Ints | None, *, end: Ints, device: torch.device, dtype: torch.dtype) -> _Piece:

@@ -6,7 +6,8 @@ tokenised together, and the answer is what lies behind the tokens of the context
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mmforget.errors import UserError
+from mmforget.errors import UserError, one_line
+from mmforget.model.families import other
 from mmforget.results.fingerprint import hash_image
 
 if TYPE_CHECKING:
@@ -96,12 +98,15 @@ def encode(
     blanks = len(context) - len(context.rstrip())
     if blanks:
         context, answer = context[:-blanks], context[-blanks:] + answer
-    if context:
-        whole, num_context = _ids(loaded, context + answer), len(_ids(loaded, context))
-    else:
+    if not context:
         images, image_keys = (), None
+    _check_images(loaded, context, answer=answer, num_images=len(images))
+    if context:
+        whole = _ids(loaded, context + answer, images=images)
+        num_context = len(_ids(loaded, context, images=images))
+    else:
         front = _empty_context(loaded)
-        whole, num_context = front + _plain_ids(loaded, answer), len(front)
+        whole, num_context = front + _plain_ids(loaded, answer, images=()), len(front)
     if len(whole) <= num_context:
         raise UserError(f"the answer {_short(answer)!r} has no tokens behind the context {_short(context)!r}")
     eos = loaded.tokenizer.eos_token_id
@@ -114,9 +119,10 @@ def encode_prompt(
     loaded: LoadedModel, context: str, images: Sequence[Image] = (), *, image_keys: Sequence[str] | None = None
 ) -> Encoded:
     """A context to generate from. Raises UserError as `encode` does."""
-    ids = _ids(loaded, context) if context else _empty_context(loaded)
     if not context:
         images, image_keys = (), None
+    _check_images(loaded, context, answer="", num_images=len(images))
+    ids = _ids(loaded, context, images=images) if context else _empty_context(loaded)
     return _expand(loaded, ids, num_context=len(ids), images=images, image_keys=image_keys, text=context)
 
 
@@ -129,34 +135,75 @@ def _expand(
     image_keys: Sequence[str] | None,
     text: str,
 ) -> Encoded:
-    token = loaded.image_token
-    places = [at for at, one in enumerate(ids) if one == token] if token is not None else []
-    _check_placeholders(loaded, num_places=len(places), num_images=len(images), text=text)
-    if any(at >= num_context for at in places):
-        raise UserError(f"an answer cannot hold an image, but the one behind {_short(text)!r} has {PLACEHOLDER} in it")
-    sizes = [loaded.family.num_image_tokens(loaded.core.config, size=image.size) for image in images]
-    expanded, image_at, start = list[int](), list[int](), 0
-    for at, size in zip(places, sizes, strict=True):
-        expanded += ids[start:at]
-        image_at += range(len(expanded), len(expanded) + size)
-        expanded += [ids[at]] * size
-        start = at + 1
-    expanded += ids[start:]
-    _check_length(loaded, num_tokens=len(expanded), num_image_tokens=sum(sizes), text=text)
+    """Ids with every image as many tokens long as it is, and where those are."""
+    token, counts = loaded.image_token, [_num_image_tokens(loaded, image) for image in images]
+    places = [at for at, one in enumerate(ids) if one == token] if images else []
+    if loaded.writes_images:
+        expanded, image_at = ids, places
+    else:
+        expanded, image_at = _repeated(ids, places=places, counts=counts)
+    _check_length(loaded, num_tokens=len(expanded), num_image_tokens=sum(counts), text=text)
     keys = tuple(image_keys) if image_keys is not None else tuple(map(hash_image, images))
     num_context += len(expanded) - len(ids)
-    return Encoded(tuple(expanded), num_context, tuple(images), keys, tuple(image_at), tuple(sizes))
+    positions = loaded.family.grid_positions(
+        loaded.core.config,
+        loaded.processor,
+        num_tokens=len(expanded),
+        image_at=image_at,
+        sizes=[image.size for image in images],
+    )
+    return Encoded(tuple(expanded), num_context, tuple(images), keys, tuple(image_at), tuple(counts), positions)
 
 
-def _check_placeholders(loaded: LoadedModel, *, num_places: int, num_images: int, text: str) -> None:
-    if num_images and not loaded.is_multimodal:
+def _repeated(ids: list[int], *, places: list[int], counts: list[int]) -> tuple[list[int], list[int]]:
+    """Ids with the one at each of the places repeated, and where the repeated ones are."""
+    expanded, image_at, start = list[int](), list[int](), 0
+    for at, count in zip(places, counts, strict=True):
+        expanded += ids[start:at]
+        image_at += range(len(expanded), len(expanded) + count)
+        expanded += [ids[at]] * count
+        start = at + 1
+    return expanded + ids[start:], image_at
+
+
+def _num_image_tokens(loaded: LoadedModel, image: Image) -> int:
+    with _readable(loaded, image):
+        return loaded.family.num_image_tokens(loaded.core.config, loaded.processor, size=image.size)
+
+
+def _written_image(loaded: LoadedModel, image: Image) -> str:
+    with _readable(loaded, image):
+        return other.written(loaded.processor, size=image.size)
+
+
+@contextmanager
+def _readable(loaded: LoadedModel, image: Image) -> Iterator[None]:
+    """Turns what processors say about sizes that they do not take into a message that names the image's."""
+    try:
+        yield
+    except ValueError as error:
+        width, height = image.size
         raise UserError(
-            f"{loaded.spec.pretrained} reads text only, but {_short(text)!r} comes with {num_images} image(s); "
-            "use an image-text model or the task's _text twin"
+            f"{loaded.spec.pretrained} cannot read an image of {width} x {height} pixels ({one_line(error)}); crop it"
+        ) from error
+
+
+def _check_images(loaded: LoadedModel, context: str, *, answer: str, num_images: int) -> None:
+    if not loaded.is_multimodal:
+        if num_images:
+            raise UserError(
+                f"{loaded.spec.pretrained} reads text only, but {_short(context)!r} comes with {num_images} image(s); "
+                "use an image-text model or the task's _text twin"
+            )
+        return
+    if _written(loaded, answer).count(str(loaded.image_text)):
+        raise UserError(
+            f"an answer cannot hold an image, but the one behind {_short(context)!r} has {PLACEHOLDER} in it"
         )
+    num_places = _written(loaded, context).count(str(loaded.image_text))
     if num_places != num_images:
         raise UserError(
-            f"{_short(text)!r} holds {num_places} {PLACEHOLDER} placeholder(s) for {num_images} image(s); "
+            f"{_short(context)!r} holds {num_places} {PLACEHOLDER} placeholder(s) for {num_images} image(s); "
             "write exactly one per image"
         )
 
@@ -169,19 +216,27 @@ def _check_length(loaded: LoadedModel, *, num_tokens: int, num_image_tokens: int
         )
 
 
-def _ids(loaded: LoadedModel, text: str) -> list[int]:
+def _ids(loaded: LoadedModel, text: str, *, images: Sequence[Image]) -> list[int]:
     """Token ids with the special tokens that the tokenizer puts in front, unless the text has them already."""
     bos = loaded.tokenizer.bos_token
     if bos and text.startswith(bos):
-        return _plain_ids(loaded, text)
-    return [*loaded.front_tokens, *_plain_ids(loaded, text)]
+        return _plain_ids(loaded, text, images=images)
+    return [*loaded.front_tokens, *_plain_ids(loaded, text, images=images)]
 
 
-def _plain_ids(loaded: LoadedModel, text: str) -> list[int]:
-    if loaded.image_text is not None and loaded.image_text != PLACEHOLDER:
-        text = text.replace(PLACEHOLDER, loaded.image_text)
+def _plain_ids(loaded: LoadedModel, text: str, *, images: Sequence[Image]) -> list[int]:
+    text = _written(loaded, text)
+    if loaded.writes_images and images:
+        first, *rest = text.split(str(loaded.image_text))
+        written = [_written_image(loaded, image) for image in images]
+        text = first + "".join(image + part for image, part in zip(written, rest, strict=True))
     ids: list[int] = loaded.tokenizer.encode(text, add_special_tokens=False)
     return ids
+
+
+def _written(loaded: LoadedModel, text: str) -> str:
+    """The text with the model's own image token in place of `<image>`."""
+    return text if loaded.image_text is None else text.replace(PLACEHOLDER, loaded.image_text)
 
 
 def _empty_context(loaded: LoadedModel) -> list[int]:

@@ -1,24 +1,37 @@
-"""Text from prompts: what `model.generate` gives, with every image encoded once and stop strings cut off.
+"""Text from prompts: what `model.generate` gives, with all that prompts have in common computed once.
 
 texts = generate(loaded, [encode_prompt(loaded, "<image>\\nwho is this?", [picture])], max_new_tokens=50)
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
+from mmforget.model.choosing import Choice, Sampling, StopStrings, choice_for, other_settings
+from mmforget.model.decoding import Memory, Step, prefill_of
 from mmforget.model.families import Tokens
+from mmforget.model.packing import lay_out, packed_rows
+from mmforget.model.plain import plain
+from mmforget.model.scoring import batch_tokens
 from mmforget.model.vision import FeatureCache, image_features
 
 if TYPE_CHECKING:
+    from mmforget.model.attention import Rows
     from mmforget.model.encode import Encoded
     from mmforget.model.loaded import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+SHARE_ENDED = 0.25
+"""Prompts leave the batch once this share of it has ended: each time what is kept of the others is copied."""
 
 
 def generate(
@@ -31,11 +44,16 @@ def generate(
     temperature: float = 1.0,
     top_p: float = 1.0,
     features: FeatureCache | None = None,
+    packed: bool = True,
 ) -> list[str]:
     """The continuation of each prompt, without special tokens, cut before the first of the `until` strings.
 
-    All prompts form one batch, padded on the left. Greedy text equals that of plain `model.generate`. Sampling draws
-    from torch's global generator.
+    All prompts form one batch. Greedy text equals that of plain `model.generate`, with the checkpoint's own settings.
+    Sampling draws from torch's global generator.
+
+    Args:
+        packed: False leaves it to `model.generate`, where prompts share nothing. So does a checkpoint whose settings
+            ask for what only that can do; this is said once.
 
     Raises:
         UserError: a prompt that leaves no room for `max_new_tokens`, or sampling settings out of range.
@@ -43,26 +61,17 @@ def generate(
     if not prompts:
         return []
     _check(loaded, prompts, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
-    stops = tuple(stop for stop in until if stop)
-    inputs = _inputs(loaded, prompts, features=features)
-    criteria = _StopStrings(loaded.tokenizer, num_prompt=inputs["input_ids"].shape[1], stops=stops)
-    sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0} if do_sample else GREEDY
+    sampling = Sampling(temperature, top_p) if do_sample else None
+    stops = StopStrings(loaded.tokenizer, tuple(stop for stop in until if stop))
+    images = {key: image for prompt in prompts for key, image in zip(prompt.image_keys, prompt.images, strict=True)}
     with torch.no_grad():
-        output = loaded.core.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=do_sample,
-            **sampling,
-            pad_token_id=loaded.tokenizer.pad_token_id,
-            stopping_criteria=[criteria] if stops else None,
-        )
-    new = output[:, inputs["input_ids"].shape[1] :].tolist()
-    texts = [loaded.tokenizer.decode(ids, skip_special_tokens=True) for ids in new]
-    return [_cut(text, stops) for text in texts]
-
-
-GREEDY: dict[str, Any] = {"temperature": None, "top_p": None, "top_k": None}
-"""Unset, since transformers warns where a checkpoint's sampling settings meet greedy search."""
+        found = image_features(loaded, images, cache=features)
+        if packed and continues_together(loaded, do_sample=do_sample):
+            choice = choice_for(loaded.core.generation_config, sampling)
+            new = _continue(loaded, prompts, images=found, choice=choice, stops=stops, max_new_tokens=max_new_tokens)
+        else:
+            new = plain(loaded, prompts, images=found, sampling=sampling, stops=stops, max_new_tokens=max_new_tokens)
+    return [stops.cut(loaded.tokenizer.decode(ids, skip_special_tokens=True)) for ids in new]
 
 
 def _check(
@@ -82,48 +91,102 @@ def _check(
         )
 
 
-def _inputs(loaded: LoadedModel, prompts: Sequence[Encoded], *, features: FeatureCache | None) -> dict[str, Tensor]:
-    """Ids and mask [B, L], and embeddings [B, L, H] with the images in place where the family merges them itself."""
-    device, length = loaded.device, max(len(prompt) for prompt in prompts)
-    ids = torch.full((len(prompts), length), int(loaded.tokenizer.pad_token_id))
-    mask = torch.zeros_like(ids)
-    image_at = []
-    for row, prompt in enumerate(prompts):
-        start = length - len(prompt)
-        ids[row, start:] = torch.from_numpy(prompt.array)
-        mask[row, start:] = 1
-        image_at.append(torch.from_numpy(prompt.image_positions) + row * length + start)
-    with torch.no_grad():
-        images = {key: image for prompt in prompts for key, image in zip(prompt.image_keys, prompt.images, strict=True)}
-        found = image_features(loaded, images, cache=features)
-        merged = torch.cat([found[key] for prompt in prompts for key in prompt.image_keys]) if found else None
-        tokens = Tokens(ids.to(device), ids.to(device), images=merged, image_at=torch.cat(image_at).to(device))
-        embedded = loaded.family.embed(loaded.core, tokens)
-    inputs = {"input_ids": tokens.ids, "attention_mask": mask.to(device)}
-    return inputs if embedded is None else {**inputs, "inputs_embeds": embedded}
+def continues_together(loaded: LoadedModel, *, do_sample: bool) -> bool:
+    """Whether prompts share what they begin with; says once where only the checkpoint's settings are in the way."""
+    if not loaded.shares_prefixes:
+        return False
+    settings = other_settings(loaded.core.generation_config, do_sample=do_sample)
+    if settings:
+        _say_plain(loaded.spec.pretrained, str(settings))
+    return not settings
 
 
-@dataclass
-class _StopStrings:
-    """Tells `generate` which sequences have written a stop string, looking at their last tokens only."""
-
-    tokenizer: Any
-    num_prompt: int
-    stops: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        lengths = [len(self.tokenizer.encode(stop, add_special_tokens=False)) for stop in self.stops]
-        # A stop string may share its first and last token with other text.
-        self.num_tail = max(lengths, default=0) + 2
-
-    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
-        tails = input_ids[:, max(self.num_prompt, input_ids.shape[1] - self.num_tail) :].tolist()
-        texts = [self.tokenizer.decode(tail, skip_special_tokens=True) for tail in tails]
-        found = [any(stop in text for stop in self.stops) for text in texts]
-        return torch.tensor(found, dtype=torch.bool, device=input_ids.device)
+@cache
+def _say_plain(pretrained: str, settings: str) -> None:
+    logger.warning(
+        "%s: its generation settings %s need plain model.generate, where prompts share nothing, which is slower",
+        pretrained,
+        settings,
+    )
 
 
-def _cut(text: str, stops: Sequence[str]) -> str:
-    for stop in stops:
-        text = text.split(stop)[0]
-    return text
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Prompts that are being continued together.
+
+    Attributes:
+        numbers: which prompts, [B].
+        known: int64 [B, longest prompt + new tokens], all ids so far; in front of a shorter prompt its first id.
+        position: int64 [B], of the first new token.
+        memory: keys and values.
+    """
+
+    numbers: list[int]
+    known: Tensor
+    position: Tensor
+    memory: Memory
+
+    def keep(self, indices: list[int]) -> _Batch:
+        numbers = [self.numbers[index] for index in indices]
+        return _Batch(numbers, self.known[indices], self.position[indices], self.memory.keep(indices))
+
+
+def _continue(
+    loaded: LoadedModel,
+    prompts: Sequence[Encoded],
+    *,
+    images: dict[str, Tensor],
+    choice: Choice,
+    stops: StopStrings,
+    max_new_tokens: int,
+) -> list[list[int]]:
+    """New token ids of each prompt, the one that ends the text included."""
+    hidden, batch = _prefill(loaded, prompts, images=images, max_new_tokens=max_new_tokens)
+    longest = batch.known.shape[1] - max_new_tokens
+    new: list[list[int]] = [[] for _ in prompts]
+    ended: set[int] = set()
+    for number in range(max_new_tokens):
+        logits = loaded.family.head(loaded.core, hidden).to(loaded.device)
+        ids = choice.next_tokens(logits, known=batch.known[:, : longest + number])
+        for prompt, token in zip(batch.numbers, ids.tolist(), strict=True):
+            if prompt not in ended:
+                new[prompt].append(token)
+                if token in choice.ends or stops.ended(new[prompt]):
+                    ended.add(prompt)
+        left = [index for index, prompt in enumerate(batch.numbers) if prompt not in ended]
+        if not left or number + 1 == max_new_tokens:
+            break
+        if len(left) <= (1 - SHARE_ENDED) * len(batch.numbers):
+            batch, ids = batch.keep(left), ids[left]
+        batch.known[:, longest + number] = ids
+        hidden = _next_hidden(loaded, batch, ids=ids, number=number)
+    return new
+
+
+def _prefill(
+    loaded: LoadedModel, prompts: Sequence[Encoded], *, images: dict[str, Tensor], max_new_tokens: int
+) -> tuple[Tensor, _Batch]:
+    """Hidden states [B, H] of the last token of each prompt, every distinct token computed once."""
+    rows = packed_rows(prompts, max_tokens=sum(map(len, prompts)))
+    layout = lay_out(prompts, rows, first=[len(prompt) for prompt in prompts], width=0)
+    tokens = batch_tokens(loaded, layout, images=images)
+    seen = cast("Rows", tokens.rows)  # a flat layout has them
+    prefill = prefill_of(prompts, rows, layout=layout, seen=seen, max_new_tokens=max_new_tokens, device=loaded.device)
+    hidden = loaded.family.hidden(loaded.core, tokens._replace(rows=prefill)).flatten(0, 1)
+    numbers = [member for row in rows for member in row.members]
+    longest = max(len(prompt) for prompt in prompts)
+    known = torch.empty(len(prompts), longest + max_new_tokens, dtype=torch.int64)
+    for index, number in enumerate(numbers):
+        ids = torch.from_numpy(prompts[number].array)
+        known[index, : longest - len(ids)] = ids[0]
+        known[index, longest - len(ids) : longest] = ids
+    position = torch.tensor([int(prompts[number].positions.max()) + 1 for number in numbers])
+    batch = _Batch(numbers, known.to(loaded.device), position.to(loaded.device), prefill.memory())
+    return hidden.index_select(0, prefill.last.to(hidden.device)), batch
+
+
+def _next_hidden(loaded: LoadedModel, batch: _Batch, *, ids: Tensor, number: int) -> Tensor:
+    """Hidden states [B, H] of the `number`-th new tokens."""
+    position = (batch.position + number)[None]
+    tokens = Tokens(ids[None], position, rows=Step(batch.memory, number))
+    return loaded.family.hidden(loaded.core, tokens)[0]

@@ -19,12 +19,13 @@ from typing import Any
 
 import torch
 
-from mmforget.errors import UserError
-from mmforget.model.attention import use_shared_prefixes
+from mmforget.errors import UserError, one_line
 from mmforget.model.families import find_family, is_image_text
 from mmforget.model.fingerprint import weights_fingerprint
 from mmforget.model.loaded import LoadedModel, save_model
+from mmforget.model.processor import tokenizer_and_processor
 from mmforget.model.quantize import prepare_quantised, quantisation_config
+from mmforget.model.selfcheck import settle
 from mmforget.model.spec import DTYPES, ModelSpec
 
 __all__ = ["ModelSpec", "load_model", "save_merged"]
@@ -70,12 +71,13 @@ def _base_model(spec: ModelSpec) -> LoadedModel:
     _check_place(spec)
     with _explained(spec):
         config = _config(spec)
-        family = find_family(config)
+        family = find_family(config, custom_code=spec.trust_remote_code)
         model = _weights(spec, config=config, family=family)
-        tokenizer, processor = _tokenizer(spec, multimodal=family.image_token(config) is not None)
+        tokenizer, processor = tokenizer_and_processor(spec, config=config, source=_source(spec))
         fingerprint = weights_fingerprint(spec)
     model.requires_grad_(False).eval()
-    return LoadedModel(model, tokenizer, processor, family, spec, fingerprint, base_fingerprint=fingerprint)
+    loaded = LoadedModel(model, tokenizer, processor, family, spec, fingerprint, base_fingerprint=fingerprint)
+    return settle(loaded)
 
 
 def _merged_then_quantised(spec: ModelSpec) -> LoadedModel:
@@ -135,7 +137,6 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
             f"{spec.pretrained}: {len(info['missing_keys'])} weights are missing, e.g. {names}; "
             "the checkpoint is incomplete or of another architecture than its config.json says"
         )
-    use_shared_prefixes(model)
     if quantisation is not None:
         prepare_quantised(model)
     return model if device is None or quantisation is not None else model.to(device)
@@ -148,19 +149,6 @@ def _dtype(spec: ModelSpec, *, config: Any) -> torch.dtype:
     return getattr(torch, stored) if isinstance(stored, str) else stored
 
 
-def _tokenizer(spec: ModelSpec, *, multimodal: bool) -> tuple[Any, Any | None]:
-    from transformers import AutoProcessor, AutoTokenizer
-
-    if multimodal:
-        processor = AutoProcessor.from_pretrained(spec.pretrained, **_source(spec))
-        tokenizer = processor.tokenizer
-    else:
-        processor, tokenizer = None, AutoTokenizer.from_pretrained(spec.pretrained, **_source(spec))
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token or tokenizer.convert_ids_to_tokens(0)
-    return tokenizer, processor
-
-
 @contextmanager
 def _explained(spec: ModelSpec) -> Iterator[None]:
     """Turns what transformers and the hub raise into a message that says what to do next."""
@@ -169,16 +157,18 @@ def _explained(spec: ModelSpec) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise UserError(f"{spec.pretrained}: the weights are damaged ({error}); download or save them again") from error
+        raise UserError(
+            f"{spec.pretrained}: the weights are damaged ({one_line(error)}); download or save them again"
+        ) from error
     except ImportError as error:
-        raise UserError(f"{spec.pretrained} needs a package that cannot be used here: {error}") from error
+        raise UserError(f"{spec.pretrained} needs a package that cannot be used here: {one_line(error)}") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UserError(_explanation(spec, error=error)) from error
 
 
 def _explanation(spec: ModelSpec, *, error: Exception) -> str:
     names = {type(cause).__name__ for cause in _causes(error)}
-    name, text = spec.pretrained, str(error).strip()
+    name, text = spec.pretrained, one_line(error)
     local = Path(name).expanduser().is_dir()
     if isinstance(error, torch.OutOfMemoryError):
         return f"{name} does not fit into the memory of the device; use load_in_4bit=True or device_map=auto ({text})"
@@ -200,7 +190,7 @@ def _explanation(spec: ModelSpec, *, error: Exception) -> str:
         )
     if "safetensors" in text:
         return f"{name} holds no safetensors weights; convert them first, pickled weights are not loaded ({text})"
-    return f"{name} cannot be loaded: {text or type(error).__name__}"
+    return f"{name} cannot be loaded: {text}"
 
 
 OFFLINE = frozenset(

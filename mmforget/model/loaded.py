@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mmforget.errors import UserError
-from mmforget.model.families import Family
+from mmforget.model.families import Family, other
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
 from mmforget.model.spec import ModelSpec
 from mmforget.results.files import prepare_folder
@@ -32,6 +32,7 @@ class LoadedModel:
         processor: images and text for image-text models, None for text-only ones.
         fingerprint: identifies the numbers this model gives: weights, adapter, quantisation, dtype, processor.
         base_fingerprint: the same without the adapter.
+        shares_prefixes: whether sequences that begin alike can be computed together, see `selfcheck.py`.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class LoadedModel:
     spec: ModelSpec
     fingerprint: str
     base_fingerprint: str = ""
+    shares_prefixes: bool = False
 
     @property
     def core(self) -> Any:
@@ -82,10 +84,19 @@ class LoadedModel:
         count = next((at for at in range(len(special)) if special[at : at + len(plain)] == plain), 0)
         return tuple(special[:count])
 
+    @property
+    def writes_images(self) -> bool:
+        """Whether the processor says what an image becomes in a text, and the model itself reads images."""
+        return self.is_multimodal and self.family.OWN_FORWARD
+
     @cached_property
     def image_text(self) -> str | None:
-        """How the image token is written in a text; None for text-only models."""
-        return None if self.image_token is None else str(self.tokenizer.convert_ids_to_tokens(self.image_token))
+        """What stands for an image in a text; None for text-only models."""
+        if self.image_token is None:
+            return None
+        if self.writes_images:
+            return other.placeholder(self.processor)
+        return str(self.tokenizer.convert_ids_to_tokens(self.image_token))
 
     def trainable(self) -> dict[str, torch.Tensor]:
         """The parameters that an optimiser would change, by name."""

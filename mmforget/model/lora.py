@@ -87,9 +87,11 @@ def set_trainable(loaded: LoadedModel, *, projector: bool = False, tower: bool =
     family, core = loaded.family, loaded.core
     loaded.model.requires_grad_(False)
     parts = list(family.language_parts(core))
-    for wanted, part in ((projector, family.projector(core)), (tower, family.tower(core))):
-        if wanted and part is not None:
-            parts.append(part)
+    middle = family.projector(core)
+    if projector and middle is not None:
+        parts.append(middle)
+    if tower:
+        parts += family.tower_parts(core)
     for part in parts:
         part.requires_grad_(True)
     return in_training(loaded, model=loaded.model)
@@ -224,9 +226,9 @@ def _targets(loaded: LoadedModel, settings: LoraSettings) -> str | list[str]:
     linear = _linear_layers(loaded)
     wanted = settings.target_modules
     if wanted is None:
-        if any(re.fullmatch(loaded.family.LANGUAGE_TARGETS, name) for name in linear):
-            return loaded.family.LANGUAGE_TARGETS
         chosen = [name for name in linear if not _is_outside(loaded, name)]
+        if chosen and all(re.fullmatch(loaded.family.LANGUAGE_TARGETS, name) for name in chosen):
+            return loaded.family.LANGUAGE_TARGETS
     elif isinstance(wanted, str):
         chosen = [name for name in linear if _fullmatch(wanted, name)]
         if not re.search("vision|tower", wanted):
@@ -250,10 +252,9 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _is_outside(loaded: LoadedModel, name: str) -> bool:
-    """Whether a layer is part of the vision tower or the projector."""
-    parts = (loaded.family.tower(loaded.core), loaded.family.projector(loaded.core))
+    """Whether a layer is no part of the language model, but of the vision tower or the projector."""
     layer = loaded.core.get_submodule(name)
-    return any(part is not None and any(layer is inner for inner in part.modules()) for part in parts)
+    return not any(layer is inner for part in loaded.family.language_parts(loaded.core) for inner in part.modules())
 
 
 def _is_named(loaded: LoadedModel, name: str, *, wanted: str) -> bool:
@@ -273,7 +274,7 @@ def _projector_names(loaded: LoadedModel) -> list[str]:
     projector = loaded.family.projector(loaded.core)
     names = [name for name, module in loaded.core.named_modules() if module is projector]
     if not names:
-        raise UserError(f"{loaded.spec.pretrained} reads text only and has no projector; leave train_projector out")
+        raise UserError(f"{loaded.spec.pretrained} has no projector that is known; leave train_projector out")
     return names
 
 

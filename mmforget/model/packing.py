@@ -159,6 +159,17 @@ def lay_out(
     )
 
 
+def sequence_places(encoded: Sequence[Encoded], rows: Sequence[Row]) -> list[Ints]:
+    """The place of each token of each sequence in the flat order, in the order of the rows' members."""
+    runs = _runs_of(encoded, rows)
+    found: list[Ints] = []
+    for member in (member for row in rows for member in row.members):
+        spans = _path_spans(member, runs=runs, begin=0, stop=len(encoded[member]))
+        columns = np.asarray([(runs.place[run], count) for run, _, count in spans], dtype=np.int64)
+        found.append(_ranges(columns[:, 0], columns[:, 1]))
+    return found
+
+
 class _Runs(NamedTuple):
     """What each sequence adds to its row, in the flat order. All arrays [runs].
 

@@ -21,7 +21,7 @@ from mmforget.model.attention import tree_rows
 from mmforget.model.families import Tokens
 from mmforget.model.head import AnswerScores, Reference, answer_scores, answer_scores_against
 from mmforget.model.packing import Ints, Layout, batches, lay_out, packed_rows, padded_batches, plain_rows
-from mmforget.model.vision import FeatureCache, image_features
+from mmforget.model.vision import FeatureCache, image_features, image_inputs
 from mmforget.types import Scored
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _distinct_images(encoded: Sequence[Encoded]) -> dict[str, Image]:
 def _layouts(
     loaded: LoadedModel, encoded: Sequence[Encoded], *, first: Sequence[int], width: int, packed: bool, max_tokens: int
 ) -> Iterator[Layout]:
-    share = packed and loaded.family.packs(loaded.core.config)
+    share = packed and loaded.shares_prefixes
     if share:
         planned = batches(packed_rows(encoded, max_tokens=max_tokens), max_tokens=max_tokens)
     else:
@@ -142,8 +142,6 @@ def _predictors(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor
 def batch_tokens(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor]) -> Tokens:
     """What a family's forward pass takes, from a layout and the projected features of its images."""
     device = loaded.device
-    runs = zip(layout.image_key, layout.image_start, layout.image_count, strict=True)
-    parts = [images[key][start : start + count] for key, start, count in runs]
     positions = torch.from_numpy(layout.positions).to(device)
     weight: Tensor = loaded.core.get_input_embeddings().weight
     return Tokens(
@@ -151,8 +149,7 @@ def batch_tokens(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tenso
         positions=positions[0] if len(positions) == 1 else positions,
         attention=None if layout.is_token.all() else torch.from_numpy(layout.is_token).to(device),
         rows=tree_rows(layout, device=device, dtype=weight.dtype) if layout.is_flat else None,
-        images=torch.cat(parts) if parts else None,
-        image_at=torch.from_numpy(layout.image_at).to(device) if parts else None,
+        **image_inputs(loaded, layout, images=images),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mmforget import parallel
 from mmforget.errors import UnknownName, UserError
 
 DTYPES = {
@@ -65,6 +66,11 @@ class ModelSpec:
             raise UserError(
                 f"device_map={self.device_map} and device {self.device} exclude each other; give one of them"
             )
+        if self.device_map is not None and parallel.world_size() > 1:
+            raise UserError(
+                f"device_map={self.device_map} spreads one model over the devices that {parallel.world_size()} "
+                "processes have one each of; leave it out, or start one process"
+            )
 
     @classmethod
     def parse(cls, text: str, *, device: str | None = None) -> ModelSpec:
@@ -93,9 +99,13 @@ class ModelSpec:
         return self.peft is not None and not self.merge_peft
 
     def target_device(self) -> torch.device:
-        """The device asked for, or the best there is. Raises UserError where torch cannot use it."""
+        """The device asked for, or the best there is; of several processes, each its own.
+
+        Raises UserError where torch cannot use it, and for one device that several processes would share.
+        """
+        own = parallel.device()
         if self.device is None:
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            return own or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             device = torch.device(self.device)
         except RuntimeError as error:
@@ -108,6 +118,13 @@ class ModelSpec:
             raise UserError(
                 f"device '{self.device}' does not exist; there are {torch.cuda.device_count()} CUDA devices"
             )
+        if device.type == "cuda" and own is not None:
+            if ":" in self.device:
+                raise UserError(
+                    f"device '{self.device}' was asked for by {parallel.world_size()} processes, which take one each; "
+                    "leave --device out, and choose among GPUs with CUDA_VISIBLE_DEVICES"
+                )
+            return own
         return device
 
 

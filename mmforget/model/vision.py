@@ -2,136 +2,130 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmforget.errors import UserError
+from mmforget.errors import UserError, one_line
+from mmforget.model.families import other
+from mmforget.model.feature_cache import FeatureCache, tower_fingerprint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmforget.model.loaded import LoadedModel
+    from mmforget.model.packing import Layout
 
-IMAGES_A_BATCH = 32
-"""Images that go together through a tower that trains; through a frozen one they go singly, see below."""
-
-
-class FeatureCache:
-    """Tower features, before the projector, of the images used last, up to `budget_bytes`.
-
-    It belongs to one vision tower: asked on behalf of another it starts empty. While the tower trains, or an adapter
-    sits inside it, nothing is kept.
-
-    Attributes:
-        num_encoded: images that went through the tower.
-        num_hits: images found here instead.
-    """
-
-    def __init__(self, budget_bytes: int = 2**30) -> None:
-        self.budget_bytes = budget_bytes
-        self.num_encoded = 0
-        self.num_hits = 0
-        self.size_bytes = 0
-        self._features: OrderedDict[str, Tensor] = OrderedDict()
-        self._tower: weakref.ref[nn.Module] | None = None
-
-    def __len__(self) -> int:
-        return len(self._features)
-
-    def bind(self, tower: nn.Module) -> None:
-        """Forget everything unless the features here come from this very tower."""
-        if self._tower is None or self._tower() is not tower:
-            self.clear()
-            self._tower = weakref.ref(tower)
-
-    def clear(self) -> None:
-        self._features.clear()
-        self.size_bytes = 0
-
-    def get(self, key: str) -> Tensor | None:
-        found = self._features.get(key)
-        if found is not None:
-            self._features.move_to_end(key)
-            self.num_hits += 1
-        return found
-
-    def put(self, key: str, features: Tensor) -> None:
-        """Keep features [I, D], dropping those used longest ago where the budget is exceeded."""
-        self._features[key] = features
-        self.size_bytes += features.nbytes
-        while self.size_bytes > self.budget_bytes and self._features:
-            _, old = self._features.popitem(last=False)
-            self.size_bytes -= old.nbytes
+__all__ = ["FeatureCache", "image_features", "image_inputs", "is_fixed"]
 
 
-def image_features(
-    loaded: LoadedModel, images: Mapping[str, Image], *, cache: FeatureCache | None
-) -> dict[str, Tensor]:
+def image_features(loaded: LoadedModel, images: Mapping[str, Image], *, cache: FeatureCache | None) -> dict[str, Any]:
     """Projected features [image tokens, hidden] of each image, by its key; every image is encoded at most once.
 
-    Differentiable in the projector, and in the tower where that trains.
+    Differentiable in the projector, and in the tower where that trains. Where the model's own forward reads images
+    they are handed on as they are.
     """
-    if not images:
-        return {}
+    if not images or loaded.writes_images:
+        return dict(images)
     features = _tower_features(loaded, images, cache=cache)
-    keys = list(features)
-    projected: Tensor = loaded.family.project(loaded.core, torch.stack([features[key] for key in keys]))
-    return dict(zip(keys, projected, strict=True))
+    sizes = [images[key].size for key in features]
+    projected = loaded.family.project(loaded.core, list(features.values()), sizes=sizes)
+    return dict(zip(features, projected, strict=True))
+
+
+def image_inputs(loaded: LoadedModel, layout: Layout, *, images: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Tokens` that bring the images of a layout in, from what `image_features` gave."""
+    if loaded.writes_images:
+        return {"pictures": _pictures(loaded, layout, images=images)}
+    if not layout.image_key:
+        return {}
+    runs = zip(layout.image_key, layout.image_start, layout.image_count, strict=True)
+    parts = [images[key][start : start + count] for key, start, count in runs]
+    return {"images": torch.cat(parts), "image_at": torch.from_numpy(layout.image_at).to(loaded.device)}
+
+
+def _pictures(loaded: LoadedModel, layout: Layout, *, images: Mapping[str, Image]) -> list[dict[str, Tensor]]:
+    """What the model's own forward takes for the images of each row of a padded layout."""
+    keys: list[list[str]] = [[] for _ in layout.ids]
+    first = np.cumsum([0, *layout.image_count])[:-1]
+    for key, place in zip(layout.image_key, layout.image_at[first].tolist() if len(first) else [], strict=True):
+        keys[place // layout.ids.shape[1]].append(key)
+    made: dict[tuple[str, ...], dict[str, Tensor]] = {}
+    for row in map(tuple, keys):
+        if row not in made:
+            made[row] = other.pictures(loaded.processor, [images[key] for key in row])
+    return [made[tuple(row)] for row in keys]
 
 
 def _tower_features(
     loaded: LoadedModel, images: Mapping[str, Image], *, cache: FeatureCache | None
 ) -> dict[str, Tensor]:
-    tower: Any = loaded.family.tower(loaded.core)
-    fixed = is_fixed(tower)
+    """Features of each image before the projector. They go through the tower singly.
+
+    So the last bits of an image's features do not depend on which other images were new at the same time, and a run
+    that is interrupted and continues gets the same numbers. Each image comes here once, so it costs little.
+    """
+    parts = loaded.family.tower_parts(loaded.core)
+    fixed = is_fixed(parts)
+    tower = tower_fingerprint(loaded, parts) if cache is not None and fixed else ""
     found: dict[str, Tensor] = {}
-    if cache is not None and fixed:
-        cache.bind(tower)
-        found = {key: features for key in images if (features := cache.get(key)) is not None}
-    elif cache is not None:
-        cache.clear()
-    missing = [key for key in images if key not in found]
-    # Singly, the last bits of an image's features do not depend on which other images were new at the same time, so a
-    # run that is interrupted and continues gets the same numbers. Each image comes here once, so it costs little.
-    size = 1 if fixed else IMAGES_A_BATCH
-    for start in range(0, len(missing), size):
-        keys = missing[start : start + size]
-        computed = _encode(loaded, [images[key] for key in keys], tower=tower, fixed=fixed)
-        found |= dict(zip(keys, computed, strict=True))
+    for key, image in images.items():
+        known = cache.get(key, tower=tower) if cache is not None and fixed else None
+        if known is not None:
+            found[key] = known.to(_weight(parts).device)
+            continue
+        found[key] = _encode(loaded, image, parts=parts, fixed=fixed)
         if cache is not None:
-            cache.num_encoded += len(keys)
+            cache.num_encoded += 1
             if fixed:
-                for key in keys:
-                    cache.put(key, found[key])
-    return {key: found[key] for key in images}
+                cache.put(key, found[key], tower=tower)
+    return found
 
 
-def _encode(loaded: LoadedModel, images: list[Image], *, tower: nn.Module, fixed: bool) -> Tensor:
-    weight = next(tower.parameters())
+def _encode(loaded: LoadedModel, image: Image, *, parts: Sequence[nn.Module], fixed: bool) -> Tensor:
+    weight = _weight(parts)
     try:
-        pixels = loaded.family.preprocess(loaded.processor, images).to(weight.device, weight.dtype)
+        read = loaded.family.preprocess(loaded.processor, image)
     except (ValueError, OSError) as error:
-        sizes = ", ".join(str(image.size) for image in images)
-        raise UserError(f"the image processor cannot read the images of sizes {sizes}: {error}") from error
+        width, height = image.size
+        raise UserError(
+            f"the image processor cannot read an image of {width} x {height} pixels: {one_line(error)}"
+        ) from error
+    pixels = {
+        name: tensor.to(weight.device, weight.dtype if tensor.is_floating_point() else None)
+        for name, tensor in read.items()
+    }
     if not fixed:
         return loaded.family.tower_features(loaded.core, pixels)
-    # Dropout in a frozen tower would make its features depend on when they were computed.
-    was_training = tower.training
-    tower.eval()
-    # Nor may they come from inference mode: they are used in training too.
-    with torch.inference_mode(False), torch.no_grad():
-        features = loaded.family.tower_features(loaded.core, pixels)
-    tower.train(was_training)
-    return features
+    # Features of a frozen tower may not come from inference mode: they are used in training too.
+    with _evaluating(parts), torch.inference_mode(False), torch.no_grad():
+        return loaded.family.tower_features(loaded.core, pixels)
 
 
-def is_fixed(tower: nn.Module) -> bool:
-    """Whether the tower always gives the same features: nothing in it trains and no adapter sits in it."""
-    if any(weight.requires_grad for weight in tower.parameters()):
+def _weight(parts: Sequence[nn.Module]) -> Tensor:
+    """A weight of the tower, for where it is and what it computes in."""
+    return next(weight for part in parts for weight in part.parameters())
+
+
+@contextmanager
+def _evaluating(parts: Sequence[nn.Module]) -> Iterator[None]:
+    """Without dropout, which in a frozen tower would make its features depend on when they were computed."""
+    before = [part.training for part in parts]
+    for part in parts:
+        part.eval()
+    try:
+        yield
+    finally:
+        for part, was_training in zip(parts, before, strict=True):
+            part.train(was_training)
+
+
+def is_fixed(parts: Sequence[nn.Module]) -> bool:
+    """Whether a tower always gives the same features: nothing in it trains and no adapter sits in it."""
+    if any(weight.requires_grad for part in parts for weight in part.parameters()):
         return False
-    return not any(type(module).__module__.startswith("peft.") for module in tower.modules())
+    return not any(type(module).__module__.startswith("peft.") for part in parts for module in part.modules())

@@ -1,13 +1,16 @@
 """What the engine needs to know about an architecture: where its parts are and how tokens and image features meet.
 
 A family is a module with these functions; `families.find_family` picks it from a configuration.
-Shapes: R rows, L tokens a row, M image tokens in the rows, N images, I image tokens an image, H hidden size.
+Shapes: R rows, L tokens a row, M image tokens in the rows, I image tokens of an image, H hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,9 +18,13 @@ if TYPE_CHECKING:
 
     from mmforget.model.attention import Rows
 
+Ints = NDArray[np.int64]
+Size = tuple[int, int]
+"""Width and height of an image in pixels, as PIL has them."""
+
 
 class Tokens(NamedTuple):
-    """One padded batch of rows, ready for a forward pass.
+    """One batch of rows, ready for a forward pass.
 
     Attributes:
         ids: int64 [R, L].
@@ -26,6 +33,7 @@ class Tokens(NamedTuple):
         rows: what each token sees where rows share tokens (then R is 1); None where it is all before it.
         images: projected image features [M, H], or None.
         image_at: int64 [M], the place of each in the rows, as an index into R * L.
+        pictures: for families that leave images to the model's own forward: for each row what it takes besides ids.
     """
 
     ids: Tensor
@@ -34,6 +42,7 @@ class Tokens(NamedTuple):
     rows: Rows | None = None
     images: Tensor | None = None
     image_at: Tensor | None = None
+    pictures: Sequence[Mapping[str, Tensor]] | None = None
 
 
 class Family(Protocol):
@@ -41,9 +50,12 @@ class Family(Protocol):
 
     NAME: str
     LANGUAGE_TARGETS: str
-    """Regular expression, matched in full, of the linear layers that LoRA adapts: never in the vision tower."""
+    """Regular expression, matched in full, for the linear layers that LoRA adapts, all of the language model's but the
+    head; where it matches fewer they are named one by one."""
     KEEP_PRECISE: tuple[str, ...]
     """Modules that quantisation leaves alone, as transformers' `llm_int8_skip_modules` patterns."""
+    OWN_FORWARD: bool
+    """Whether the model's own forward is run on everything, images too; then `hidden` gives logits."""
 
     def check_config(self, config: Any) -> None:
         """Raises UserError for a configuration of this type that is not supported."""
@@ -51,14 +63,24 @@ class Family(Protocol):
     def image_token(self, config: Any) -> int | None:
         """Token id that stands for one image feature, None for text-only models."""
 
-    def num_image_tokens(self, config: Any, *, size: tuple[int, int]) -> int:
-        """Image tokens of an image of `size` (width, height) in pixels."""
+    def num_image_tokens(self, config: Any, processor: Any, *, size: Size) -> int:
+        """Image tokens of an image of this size. Raises ValueError for a size that the processor does not take."""
 
-    def preprocess(self, processor: Any, images: Sequence[Image]) -> Tensor:
-        """Pixel values of N images, float32 [N, ...], on the CPU."""
+    def grid_positions(
+        self, config: Any, processor: Any, *, num_tokens: int, image_at: Sequence[int], sizes: Sequence[Size]
+    ) -> Ints | None:
+        """Positions [3, num_tokens] in time, height and width; None where plain numbering is right.
 
-    def tower(self, model: Any) -> nn.Module | None:
-        """The vision tower."""
+        Args:
+            image_at: where the image tokens of all images are, in order.
+            sizes: the size of each image.
+        """
+
+    def preprocess(self, processor: Any, image: Image) -> dict[str, Tensor]:
+        """What the vision tower takes for one image, on the CPU: `pixel_values` and perhaps more."""
+
+    def tower_parts(self, model: Any) -> list[nn.Module]:
+        """The modules that make up the vision tower, without the projector; none for text-only models."""
 
     def projector(self, model: Any) -> nn.Module | None:
         """What maps tower features to the language model's embeddings."""
@@ -66,14 +88,17 @@ class Family(Protocol):
     def language_parts(self, model: Any) -> list[nn.Module]:
         """Everything that is neither vision tower nor projector."""
 
-    def tower_features(self, model: Any, pixels: Tensor) -> Tensor:
-        """Features of the vision tower, before the projector, [N, I, features]."""
+    def tower_features(self, model: Any, pixels: Mapping[str, Tensor]) -> Tensor:
+        """Features of one image, before the projector: [..., I or a multiple of it, features]."""
 
-    def project(self, model: Any, features: Tensor) -> Tensor:
-        """Tower features mapped to the language model's embeddings, [N, I, H]."""
+    def project(self, model: Any, features: Sequence[Tensor], *, sizes: Sequence[Size]) -> list[Tensor]:
+        """Tower features of several images mapped to the language model's embeddings, each [I, H]."""
 
-    def packs(self, config: Any) -> bool:
-        """Whether sequences that share a row, see `attention.py`, give the same numbers as one sequence a row."""
+    def packs(self, config: Any) -> bool | None:
+        """Whether sequences that share a row, see `attention.py`, give the same numbers as one sequence a row.
+
+        None where only a check on the model itself can tell, see `selfcheck.py`.
+        """
 
     def hidden(self, model: Any, tokens: Tokens) -> Tensor:
         """What `head` turns into logits, [R, L, H]."""

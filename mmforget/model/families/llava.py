@@ -5,23 +5,23 @@ One image is always the same number of tokens, since the processor crops every i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mmforget.errors import UserError
-from mmforget.model.families.base import Tokens
-from mmforget.model.families.text import packs as language_model_packs
-from mmforget.model.families.text import seen
+from mmforget.model.families import language
+from mmforget.model.families.base import Ints, Size, Tokens
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 NAME = "llava"
-LANGUAGE_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+LANGUAGE_TARGETS = rf".*language_model.*\.{language.PROJECTIONS}"
 KEEP_PRECISE: tuple[str, ...] = (".*vision_tower", ".*multi_modal_projector", ".*lm_head", "lm_head")
+OWN_FORWARD = False
 TOWERS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 """Class tokens in front of the patches, by type of vision tower."""
 
@@ -37,7 +37,7 @@ def image_token(config: Any) -> int | None:
     return int(config.image_token_id)
 
 
-def num_image_tokens(config: Any, *, size: tuple[int, int]) -> int:
+def num_image_tokens(config: Any, processor: Any, *, size: Size) -> int:
     vision = config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
     if config.vision_feature_select_strategy == "default":
@@ -45,14 +45,18 @@ def num_image_tokens(config: Any, *, size: tuple[int, int]) -> int:
     return int(patches + TOWERS[vision.model_type])
 
 
-def preprocess(processor: Any, images: Sequence[Image]) -> Tensor:
-    pixels: Tensor = processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
-    return pixels
+def grid_positions(
+    config: Any, processor: Any, *, num_tokens: int, image_at: Sequence[int], sizes: Sequence[Size]
+) -> Ints | None:
+    return None
 
 
-def tower(model: Any) -> nn.Module | None:
-    found: nn.Module = model.model.vision_tower
-    return found
+def preprocess(processor: Any, image: Image) -> dict[str, Tensor]:
+    return {"pixel_values": processor.image_processor([image], return_tensors="pt")["pixel_values"]}
+
+
+def tower_parts(model: Any) -> list[nn.Module]:
+    return [model.model.vision_tower]
 
 
 def projector(model: Any) -> nn.Module | None:
@@ -64,41 +68,37 @@ def language_parts(model: Any) -> list[nn.Module]:
     return [model.model.language_model, model.lm_head]
 
 
-def tower_features(model: Any, pixels: Tensor) -> Tensor:
+def tower_features(model: Any, pixels: Mapping[str, Tensor]) -> Tensor:
+    """[I, features]."""
+    return selected_features(model, pixels["pixel_values"])[0]
+
+
+def selected_features(model: Any, pixel_values: Tensor) -> Tensor:
+    """Features [N, tokens, features] of N pictures of the tower's size, of the layers that the model reads."""
     config = model.config
     layers, drop_class = config.vision_feature_layer, config.vision_feature_select_strategy == "default"
-    states = model.model.vision_tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
+    states = model.model.vision_tower(pixel_values, output_hidden_states=True, return_dict=True).hidden_states
     chosen = [states[layer] for layer in ([layers] if isinstance(layers, int) else layers)]
     return torch.cat([state[:, 1:] if drop_class else state for state in chosen], dim=-1)
 
 
-def project(model: Any, features: Tensor) -> Tensor:
-    projected: Tensor = model.model.multi_modal_projector(features)
-    return projected
+def project(model: Any, features: Sequence[Tensor], *, sizes: Sequence[Size]) -> list[Tensor]:
+    # The projector looks at one token at a time.
+    projected: Tensor = model.model.multi_modal_projector(torch.cat(list(features)))
+    return list(torch.split(projected, [len(one) for one in features]))
 
 
-def packs(config: Any) -> bool:
-    return language_model_packs(config.get_text_config())
+def packs(config: Any) -> bool | None:
+    return language.packs(config.get_text_config())
 
 
 def embed(model: Any, tokens: Tokens) -> Tensor | None:
-    embedded: Tensor = model.get_input_embeddings()(tokens.ids)
-    if tokens.images is None or tokens.image_at is None:
-        return embedded
-    images = tokens.images.to(embedded.device, embedded.dtype)
-    return embedded.flatten(0, 1).index_copy(0, tokens.image_at, images).view_as(embedded)
+    return language.with_images(model.get_input_embeddings()(tokens.ids), tokens)
 
 
 def hidden(model: Any, tokens: Tokens) -> Tensor:
-    output = model.model.language_model(
-        inputs_embeds=embed(model, tokens),
-        attention_mask=tokens.attention,
-        position_ids=tokens.positions,
-        use_cache=False,
-        **seen(tokens),
-    )
-    states: Tensor = output.last_hidden_state
-    return states
+    embedded = language.with_images(model.get_input_embeddings()(tokens.ids), tokens)
+    return language.last_states(model.model.language_model, tokens, inputs_embeds=embedded)
 
 
 def head(model: Any, hidden: Tensor) -> Tensor:

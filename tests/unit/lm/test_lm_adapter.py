@@ -13,10 +13,12 @@ from lm_requests import adapter, request
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from mmforget.errors import RunFailed, UserError
+from mmforget.lm import batching
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.lm.chat import render_chat
 from mmforget.lm.images import blank
+from mmforget.model.encode import Encoded, encode, encode_prompt
 from mmforget.types import TokenScores
 from tests.helpers import tiny_image, tiny_llama, tiny_llava
 
@@ -109,9 +111,10 @@ def test_an_empty_context_scores_behind_bos_and_ignores_the_image(llava: Path) -
     assert math.isfinite(without[0])
 
 
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_generation_equals_plain_generate(llava: Path, batch_size: int) -> None:
-    lm = adapter(llava, batch_size=batch_size)
+def test_generation_equals_plain_generate(llava: Path, batch_size: int, packed: bool) -> None:
+    lm = adapter(llava, batch_size=batch_size, packed=packed)
     processor, model = AutoProcessor.from_pretrained(llava), AutoModelForImageTextToText.from_pretrained(llava).eval()
     settings = {"do_sample": False, "max_gen_toks": 12, "until": []}
     requests = [request("generate_until", QUESTION, settings, images=[tiny_image(seed)]) for seed in (1, 2, 1)]
@@ -220,21 +223,24 @@ def test_answers_come_from_the_cache_and_never_from_another_model(llava: Path, t
     assert other.cost().num_cached == 0
 
 
-def test_an_interrupted_run_continues_with_the_same_bits(llava: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_continues_with_the_same_bits(
+    llava: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The process dies after two batches; the next one computes only the rest and ends the same."""
+    monkeypatch.setattr(batching, "MIN_BATCH_TOKENS", 0)
     requests = [
         request("loglikelihood", QUESTION, answer, images=[tiny_image(seed)], doc_id=seed)
         for seed in range(6)
         for answer in (" Anna Meier.", " his blood type is o positive.", " Bern.")
     ]
-    undisturbed = adapter(llava, batch_size=1)
+    undisturbed = adapter(llava, batch_size=2)
     expected = [scores.token_logprobs for scores in undisturbed.loglikelihood(requests)]
 
     class Killed(Exception):
         pass
 
     cache = ResponseCache(tmp_path / "cache.db")
-    broken = adapter(llava, batch_size=1, cache=cache)
+    broken = adapter(llava, batch_size=2, cache=cache)
     compute, calls = broken.engine.score, []
 
     def dies(*args: Any, **settings: Any) -> Any:
@@ -248,10 +254,70 @@ def test_an_interrupted_run_continues_with_the_same_bits(llava: Path, tmp_path: 
         broken.loglikelihood(requests)
     kept = len(cache)
     assert 0 < kept < len(requests)
-    resumed = adapter(llava, batch_size=1, cache=ResponseCache(tmp_path / "cache.db"))
+    resumed = adapter(llava, batch_size=2, cache=ResponseCache(tmp_path / "cache.db"))
     assert [scores.token_logprobs for scores in resumed.loglikelihood(requests)] == expected
     assert resumed.cost().num_cached == kept
     assert resumed.engine.features.num_encoded < 6
+
+
+def test_interrupted_generation_continues_with_the_same_texts(
+    llava: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five pictures with two questions each, a picture a batch; the process dies in the third batch."""
+    monkeypatch.setattr(batching, "MIN_BATCH_TOKENS", 0)
+    requests = [
+        request("generate_until", f"<image>\n{text}", {"max_gen_toks": 12}, images=[tiny_image(seed)], doc_id=seed)
+        for text in ("what is the name of this person?", "where does she live?")
+        for seed in range(5)
+    ]
+    expected = adapter(llava, batch_size=2).generate_until(requests)
+    broken = adapter(llava, batch_size=2, cache=ResponseCache(tmp_path / "cache.db"))
+    compute, sizes = broken.engine.generate, []
+
+    def dies(encoded: Any, **settings: Any) -> Any:
+        sizes.append(len(encoded))
+        if len(sizes) == 3:
+            raise KeyboardInterrupt
+        return compute(encoded, **settings)
+
+    broken.engine.generate = dies  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        broken.generate_until(requests)
+    assert sizes == [2, 2, 2]
+    resumed = adapter(llava, batch_size=2, cache=ResponseCache(tmp_path / "cache.db"))
+    assert resumed.generate_until(requests) == expected
+    assert resumed.cost().num_cached == 4
+    assert resumed.engine.features.num_encoded == 3
+
+
+def test_tokens_that_the_language_model_computed(llava: Path) -> None:
+    """Counted with sets of beginnings: what requests share is computed once, new tokens but the last once each."""
+    lm = adapter(llava)
+    asked = [
+        request("loglikelihood", QUESTION, answer, images=[tiny_image(seed)])
+        for seed in (1, 2)
+        for answer in (" Anna Meier.", " Anna lives in Bern.", " his blood type.")
+    ]
+    lm.loglikelihood(asked)
+    ids = [encode(lm.loaded, *one.args[:2], one.args[2]["visual"]) for one in asked]
+    assert lm.cost().num_tokens == distinct_tokens(ids)
+    lm, settings = adapter(llava), {"max_gen_toks": 6, "until": []}
+    asked = [
+        request("generate_until", f"<image>\n{text}", settings, images=[tiny_image(1)])
+        for text in ("who?", "where does she live?")
+    ]
+    lm.loaded.core.generation_config.eos_token_id = None
+    lm.generate_until(asked)
+    prompts = [encode_prompt(lm.loaded, one.args[0], one.args[2]["visual"]) for one in asked]
+    assert lm.cost().num_tokens == distinct_tokens(prompts) + 2 * 5
+    plain = adapter(llava, packed=False)
+    plain.loaded.core.generation_config.eos_token_id = None
+    plain.generate_until(asked)
+    assert plain.cost().num_tokens == 2 * max(map(len, prompts)) + 2 * 5
+
+
+def distinct_tokens(encoded: list[Encoded]) -> int:
+    return len({(one.image_keys, one.ids[:size]) for one in encoded for size in range(1, len(one) + 1)})
 
 
 def test_lm_evals_own_cache_finds_every_partial_answer(llava: Path, tmp_path: Path) -> None:

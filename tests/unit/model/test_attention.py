@@ -69,17 +69,15 @@ def test_it_equals_attention_under_a_dense_mask(seed: int, block_tokens: int, mo
         torch.testing.assert_close(one, other, atol=2e-5, rtol=0)
 
 
-def test_blocks_hold_whole_branches() -> None:
-    """Root 0 1; branches of 3, 3 and 5 tokens at places 2, 5 and 8: with room for 6 the first two share a block, and
-    a branch larger than the room has one of its own."""
-    layout = layout_of([[0, 1, 2, 2, 2], [0, 1, 3, 3, 3], [0, 1, 4, 4, 4, 4, 4]])
-    for room, wanted in ((6, [(2, 8), (8, 13)]), (4, [(2, 5), (5, 8), (8, 13)]), (11, [(2, 13)])):
-        attention.BLOCK_TOKENS, before = room, attention.BLOCK_TOKENS
-        try:
-            found = attention._blocks(layout.end, root=(0, 2), stop=13)
-            assert [(span.start, span.stop) for span in found] == wanted
-        finally:
-            attention.BLOCK_TOKENS = before
+def test_blocks_and_what_they_see_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root 0 1, then 2 2 2 | 3 with branches 5 5 and 6 6 | at places 2-4, 5, 6-7, 8-9. In blocks of 4 of these 8: places
+    2-5 see the root before them; 6-9 see the root and place 5, which their branches hang on."""
+    layout = layout_of([[0, 1, 2, 2, 2], [0, 1, 3, 5, 5], [0, 1, 3, 6, 6]])
+    assert layout.ids.tolist() == [[0, 1, 2, 2, 2, 3, 5, 5, 6, 6]]
+    monkeypatch.setattr(attention, "BLOCK_TOKENS", 4)
+    found = list(attention._blocks(layout.end, start=0, root=2, stop=10))
+    assert [(span.start, span.stop) for span in found] == [(2, 6), (6, 10)]
+    assert [list(span.before) for span in found if span.before is not None] == [[0, 1], [0, 1, 5]]
 
 
 def test_dropout_is_passed_on() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 from lm_eval.api.model import TemplateLM
 from model_questions import PICTURES, chat, encode_all, one_image, several_images
+from PIL import Image
 
 from mmforget.errors import UserError
 from mmforget.model.encode import encode, encode_prompt
+from mmforget.model.generation import generate
 from mmforget.model.loaded import LoadedModel
+from mmforget.model.scoring import score
 from tests.helpers import NUM_IMAGE_TOKENS
 
 
@@ -111,3 +114,25 @@ def test_too_long(llava: LoadedModel) -> None:
 def test_lengths(llava: LoadedModel) -> None:
     for one in encode_all(llava, one_image()):
         assert len(one) == len(one.ids) == one.num_context + one.num_answer
+
+
+def test_messages_take_one_line(llava: LoadedModel) -> None:
+    faults = [("<image>\nwho\n\nis\nit?", " Anna", 0), ("where\n" * 600, " here", 0), ("a\nb", " <image>", 1)]
+    for context, answer, num_images in faults:
+        with pytest.raises(UserError) as caught:
+            encode(llava, context, answer, PICTURES[:num_images])
+        assert "\n" not in str(caught.value)
+
+
+def test_images_of_mixed_sizes_and_modes(llava: LoadedModel) -> None:
+    """One pixel, a line, and a palette: the processor brings all to the tower's size."""
+    images = [Image.new("RGB", (1, 1)), Image.new("L", (300, 2)), Image.new("P", (7, 7))]
+    found = encode(llava, "<image><image><image>who?", " Anna", images)
+    assert found.image_sizes == (NUM_IMAGE_TOKENS,) * 3
+    assert score(llava, [found]).token_logprobs.isfinite().all()
+
+
+def test_zero_questions(llava: LoadedModel) -> None:
+    with pytest.raises(UserError, match="no question was given"):
+        score(llava, [])
+    assert generate(llava, [], max_new_tokens=3) == []

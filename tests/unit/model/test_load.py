@@ -153,7 +153,7 @@ def _unknown_type(folder: Path) -> None:
 
 
 def _unsupported_type(folder: Path) -> None:
-    _changed_config(folder, model_type="blip-2")
+    _changed_config(folder, model_type="blip-2", image_token_index=None)
 
 
 def _not_generative(folder: Path) -> None:
@@ -189,7 +189,7 @@ def _adapter_only(folder: Path) -> None:
         (_pickled, "no safetensors"),
         (_damaged_config, "config.json"),
         (_unknown_type, "nonsense"),
-        (_unsupported_type, "'blip-2' are not supported; supported: llava"),
+        (_unsupported_type, "'blip-2' are not supported: its configuration names no image token; supported: llava"),
         (_not_generative, "neither a causal language model"),
         (_other_tower, "'pixtral' is not supported; supported: clip_vision_model"),
         (_too_few_weights, "weights are missing, e.g. .*layers.2"),

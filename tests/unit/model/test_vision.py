@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from model_questions import PICTURES, encode_all, one_image, several_images
 
+from mmforget.errors import UserError
 from mmforget.model.encode import encode
+from mmforget.model.feature_cache import tower_fingerprint
 from mmforget.model.generation import generate
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -21,8 +28,7 @@ class Counter:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.count = 0
-        tower = loaded.family.tower(loaded.core)
-        assert tower is not None
+        (tower,) = loaded.family.tower_parts(loaded.core)
         tower.register_forward_pre_hook(self)
 
     def __call__(self, module: object, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -66,8 +72,10 @@ def test_the_budget_drops_what_was_used_longest_ago(llava: LoadedModel) -> None:
     image_features(llava, {"2": images["2"]}, cache=cache)
     assert len(cache) == 2
     assert cache.size_bytes == 2 * 2048
-    assert cache.get("1") is None
-    assert cache.get("0") is not None
+    image_features(llava, {"0": images["0"], "2": images["2"]}, cache=cache)
+    assert cache.num_encoded == 3
+    image_features(llava, {"1": images["1"]}, cache=cache)
+    assert cache.num_encoded == 4
 
 
 def test_features_from_inference_mode_can_be_trained_on(fresh_llava: LoadedModel) -> None:
@@ -84,19 +92,62 @@ def test_features_do_not_depend_on_the_other_images(llava: LoadedModel) -> None:
     images = {str(k): tiny_image(k) for k in range(5)}
     image_features(llava, images, cache=together)
     image_features(llava, {"3": images["3"]}, cache=alone)
-    first, second = alone.get("3"), together.get("3")
+    (tower,) = llava.family.tower_parts(llava.core)
+    fingerprint = tower_fingerprint(llava, [tower])
+    first, second = (cache.get("3", tower=fingerprint) for cache in (alone, together))
     assert first is not None
     assert second is not None
     assert torch.equal(first, second)
 
 
 @torch.no_grad()
-def test_another_tower_starts_empty(llava: LoadedModel, fresh_llava: LoadedModel) -> None:
+def test_a_tower_is_known_by_its_content(llava: LoadedModel, llava_folder: Path) -> None:
+    """A model loaded again, with another language model or an adapter there, finds what is kept."""
     cache, images = FeatureCache(), {"a": tiny_image(1)}
+    found = image_features(llava, images, cache=cache)
+    again = load_model(ModelSpec(str(llava_folder)))
+    again.core.lm_head.weight.add_(1)
+    again.core.model.multi_modal_projector.linear_2.bias.add_(1)
+    moved = image_features(attach(again, LoraSettings(r=2)), images, cache=cache)
+    assert (cache.num_encoded, cache.num_hits) == (1, 1)
+    torch.testing.assert_close(moved["a"], found["a"] + 1)
+
+
+def _changed_weight(loaded: LoadedModel) -> None:
+    loaded.core.model.vision_tower.embeddings.patch_embedding.weight.add_(0.1)
+
+
+def _replaced_weight(loaded: LoadedModel) -> None:
+    weight = loaded.core.model.vision_tower.embeddings.patch_embedding.weight
+    weight.data = weight.data + 0.1
+
+
+def _other_layer(loaded: LoadedModel) -> None:
+    loaded.core.config.vision_feature_layer = -1
+
+
+def _other_pictures(loaded: LoadedModel) -> None:
+    loaded.processor.image_processor.image_mean = [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize("change", [_changed_weight, _replaced_weight, _other_layer, _other_pictures])
+@pytest.mark.parametrize("fresh", [True, False])
+@torch.no_grad()
+def test_another_tower_has_features_of_its_own(
+    llava: LoadedModel, llava_folder: Path, change: Callable[[LoadedModel], None], fresh: bool
+) -> None:
+    """Whether it is another model or the same one, changed since; and the first one's features stay."""
+    cache, images = FeatureCache(), {"a": tiny_image(1)}
+    other = load_model(ModelSpec(str(llava_folder)))
+    image_features(llava if fresh else other, images, cache=cache)
+    change(other)
+    if change in (_other_layer, _other_pictures) and not fresh:
+        # Settings are read when a tower is first asked; nothing changes them later.
+        other = replace(other, model=deepcopy(other.model))
+    image_features(other, images, cache=cache)
+    assert (cache.num_encoded, cache.num_hits) == (2, 0)
     image_features(llava, images, cache=cache)
-    image_features(fresh_llava, images, cache=cache)
-    assert cache.num_encoded == 2
-    assert cache.num_hits == 0
+    assert (cache.num_encoded, cache.num_hits) == (2, 1)
 
 
 def test_nothing_is_kept_while_the_tower_trains(fresh_llava: LoadedModel) -> None:
@@ -107,8 +158,7 @@ def test_nothing_is_kept_while_the_tower_trains(fresh_llava: LoadedModel) -> Non
         score(loaded, encoded, features=cache).token_logprobs.sum().backward()
     assert cache.num_encoded == 2
     assert len(cache) == 0
-    tower = loaded.family.tower(loaded.core)
-    assert tower is not None
+    (tower,) = loaded.family.tower_parts(loaded.core)
     trained = [weight for weight in tower.parameters() if weight.grad is not None and weight.grad.any()]
     assert trained
 
@@ -136,12 +186,34 @@ def test_images_of_other_modes(llava: LoadedModel, mode: str) -> None:
 
 
 @torch.no_grad()
-def test_a_tower_that_takes_all_features_of_two_layers(llava_folder: object) -> None:
+def test_a_tower_that_takes_all_features_of_two_layers(llava_folder: Path) -> None:
     """`full` keeps the class token, so an image is 17 tokens; two layers double the features."""
     loaded = load_model(ModelSpec(str(llava_folder)))
     config = loaded.model.config
     config.vision_feature_select_strategy = "full"
-    assert loaded.family.num_image_tokens(config, size=(48, 48)) == 17
+    assert loaded.family.num_image_tokens(config, loaded.processor, size=(48, 48)) == 17
     config.vision_feature_layer = [-1, -2]
-    pixels = loaded.family.preprocess(loaded.processor, [tiny_image(0)])
-    assert loaded.family.tower_features(loaded.core, pixels).shape == (1, 17, 64)
+    pixels = loaded.family.preprocess(loaded.processor, tiny_image(0))
+    assert loaded.family.tower_features(loaded.core, pixels).shape == (17, 64)
+
+
+@torch.no_grad()
+def test_a_tower_left_in_training_mode_drops_nothing_out(fresh_llava: LoadedModel) -> None:
+    (tower,) = fresh_llava.family.tower_parts(fresh_llava.core)
+    for module in tower.modules():
+        if hasattr(module, "dropout") and isinstance(module.dropout, float):
+            module.dropout = 0.5
+    images = {"a": tiny_image(1)}
+    wanted = image_features(fresh_llava, images, cache=None)["a"]
+    fresh_llava.model.train()
+    assert torch.equal(image_features(fresh_llava, images, cache=None)["a"], wanted)
+    assert tower.training
+
+
+def test_an_image_that_the_processor_refuses(llava: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise ValueError("height and width\n must be > 0")
+
+    monkeypatch.setattr(type(llava.processor.image_processor), "__call__", refuse)
+    with pytest.raises(UserError, match="cannot read an image of 20 x 30 pixels: height and width must be > 0$"):
+        image_features(llava, {"a": tiny_image(1, size=(20, 30))}, cache=None)

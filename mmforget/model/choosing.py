@@ -1,0 +1,142 @@
+"""Which token comes next, and where a text ends: what a task and the checkpoint's own settings make of the logits.
+
+Greedy: the most likely token. Sampling: temperature, then top-p, drawn from torch's global generator. Before either the
+checkpoint's repetition penalty, as `model.generate` has it. `other_settings` names what only `model.generate` does.
+Shapes: B prompts, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+
+HONOURED = frozenset(
+    {"eos_token_id", "repetition_penalty", "do_sample", "temperature", "top_k", "top_p", "max_length", "max_new_tokens"}
+)
+"""Settings of a checkpoint that `Choice` follows, or that the task's own replace."""
+WITHOUT_EFFECT = frozenset(
+    {
+        *("pad_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version", "_from_model_config"),
+        *("use_cache", "disable_compile", "compile_config", "renormalize_logits"),
+        *("output_attentions", "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate"),
+        *("length_penalty", "early_stopping", "num_assistant_tokens", "num_assistant_tokens_schedule"),
+        *("assistant_confidence_threshold", "assistant_lookbehind", "target_lookbehind", "is_assistant"),
+    }
+)
+"""Settings that change no token of one beam without an assistant."""
+SAMPLING_ONLY = frozenset({"min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"})
+NEUTRAL: dict[str, float] = {
+    "num_beams": 1,
+    "num_beam_groups": 1,
+    "num_return_sequences": 1,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "encoder_repetition_penalty": 1,
+    "diversity_penalty": 0,
+    "guidance_scale": 1,
+    "typical_p": 1,
+    "epsilon_cutoff": 0,
+    "eta_cutoff": 0,
+}
+"""Values that ask for nothing; so do None, False and an empty list, whatever the setting."""
+
+
+class Sampling(NamedTuple):
+    """How tokens are drawn: temperature above 0, and the share of the probability that they come from, in (0, 1]."""
+
+    temperature: float
+    top_p: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the next token is chosen.
+
+    Attributes:
+        sampling: None for the most likely token.
+        penalty: divides positive and multiplies negative logits of tokens that prompt or text hold; 1 for none.
+        ends: tokens that end a text.
+    """
+
+    sampling: Sampling | None
+    penalty: float
+    ends: frozenset[int]
+
+    @cached_property
+    def _processors(self) -> LogitsProcessorList:
+        found: list[Any] = []
+        if self.penalty != 1:
+            found.append(RepetitionPenaltyLogitsProcessor(self.penalty))
+        if self.sampling is not None and self.sampling.temperature != 1:
+            found.append(TemperatureLogitsWarper(self.sampling.temperature))
+        if self.sampling is not None and self.sampling.top_p < 1:
+            found.append(TopPLogitsWarper(self.sampling.top_p))
+        return LogitsProcessorList(found)
+
+    def next_tokens(self, logits: Tensor, *, known: Tensor) -> Tensor:
+        """One token a prompt, int64 [B], from logits [B, V] and all token ids so far, int64 [B, length]."""
+        scores: Tensor = self._processors(known, logits.float())
+        if self.sampling is None:
+            return scores.argmax(-1)
+        return torch.multinomial(scores.softmax(-1), num_samples=1)[:, 0]
+
+
+def choice_for(config: GenerationConfig, sampling: Sampling | None) -> Choice:
+    """The task's settings on top of the checkpoint's."""
+    ends = config.eos_token_id
+    return Choice(
+        sampling,
+        penalty=float(config.repetition_penalty or 1),
+        ends=frozenset(() if ends is None else [ends] if isinstance(ends, int) else ends),
+    )
+
+
+def other_settings(config: GenerationConfig, *, do_sample: bool) -> dict[str, Any]:
+    """Settings of a checkpoint that change its text and that `Choice` does not follow, by name."""
+    ignored = HONOURED | WITHOUT_EFFECT | (frozenset() if do_sample else SAMPLING_ONLY)
+    known = GenerationConfig().to_dict().keys() - ignored
+    return {
+        name: value
+        for name, value in config.to_diff_dict().items()
+        if name in known and value is not None and value is not False and value != [] and NEUTRAL.get(name) != value
+    }
+
+
+@dataclass(frozen=True)
+class StopStrings:
+    """Tells which texts have written a stop string, looking at their last tokens only, and cuts texts there."""
+
+    tokenizer: Any
+    stops: tuple[str, ...]
+
+    @cached_property
+    def _num_tail(self) -> int:
+        lengths = [len(self.tokenizer.encode(stop, add_special_tokens=False)) for stop in self.stops]
+        # A stop string may share its first and last token with other text.
+        return max(lengths, default=0) + 2
+
+    def ended(self, new: list[int]) -> bool:
+        """Whether the last of the new token ids have completed a stop string."""
+        if not self.stops:
+            return False
+        text = self.tokenizer.decode(new[-self._num_tail :], skip_special_tokens=True)
+        return any(stop in text for stop in self.stops)
+
+    def cut(self, text: str) -> str:
+        """What stands before the first stop string."""
+        for stop in self.stops:
+            text = text.split(stop)[0]
+        return text
