@@ -83,11 +83,11 @@ def _child(runner: Runner, words: list[str], moment: str | None, by: int) -> Non
                 os.kill(os.getpid(), by)
 
         with contextlib.redirect_stderr(err), contextlib.redirect_stdout(err):
-            status = _watched(words, home=runner.home, note=note)
+            status = watched(words, home=runner.home, note=note)
     os._exit(status)
 
 
-def _watched(words: Sequence[str], *, home: Path, note: Callable[[str], None]) -> int:
+def watched(words: Sequence[str], *, home: Path, note: Callable[[str], None]) -> int:
     from mmforget.cli import main, run
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
     ("errors", "types", "registry"),
+    ("parallel",),
     ("benchmark", "results"),
     ("synthetic",),
     ("model",),
@@ -34,7 +35,7 @@ NEVER = {
     "training": {"lm"},
     "leaderboard": {"benchmark", "synthetic", "model", "lm", "methods", "training", "metrics", "attacks", "evaluate"},
 }
-NO_TORCH = ("errors", "types", "registry", "benchmark", "results", "metrics", "leaderboard", "cli")
+NO_TORCH = ("errors", "types", "registry", "parallel", "benchmark", "results", "metrics", "leaderboard", "cli")
 
 
 def part_of(path: Path) -> str:

@@ -57,6 +57,7 @@ def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False)
     group = parser.add_argument_group("output")
     group.add_argument("--output_path", required=required, metavar="DIR", help="folder for records; resumed if there")
     group.add_argument("--use_cache", metavar="FILE", help="response cache, default: inside the output folder")
+    group.add_argument("--feature_folder", metavar="DIR", help="keep image features on disk, for further runs too")
     group.add_argument("--seed", type=int, metavar="N", help="seed of training (default: the recipe's, else 0)")
     group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
@@ -151,4 +152,5 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         seed=given["seed"],
         output_path=given["output_path"],
         use_cache=given["use_cache"],
+        feature_folder=given["feature_folder"],
     )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from mmforget import __version__
+from mmforget import __version__, parallel
 from mmforget.errors import RunFailed, UserError
 
 VERBS = ("run", "target", "unlearn", "eval", "rescore", "leaderboard", "ls", "validate")
+DISTRIBUTED = ("run", "target", "unlearn", "eval")
+"""Verbs that several processes share; of all others the main process does everything."""
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -85,26 +88,61 @@ def prepare_libraries() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 the run failed, 2 the input is wrong."""
+    """Run one command and return its exit status: 0 done, 1 the run failed, 2 the input is wrong.
+
+    Of several processes the main one alone prints; where one fails, the first to do so says why and all end.
+    """
     prepare_libraries()
     try:
-        args = build_parser().parse_args(argv)
-        status = int(args.execute(args))
-        sys.stdout.flush()
+        with _only_main_speaks():
+            status = _execute(argv)
+            sys.stdout.flush()
     except UserError as error:
-        print(f"mmforget: error: {error}", file=sys.stderr)
-        return WRONG_INPUT
+        return _failed(WRONG_INPUT, f"mmforget: error: {error}")
     except RunFailed as error:
-        print(f"mmforget: the run failed: {error}", file=sys.stderr)
-        return FAILED
+        return _failed(FAILED, f"mmforget: the run failed: {error}")
     except KeyboardInterrupt:
-        print("\nmmforget: interrupted; the same command continues where it stopped", file=sys.stderr)
-        return INTERRUPTED
+        return _failed(INTERRUPTED, "\nmmforget: interrupted; the same command continues where it stopped")
     except BrokenPipeError:
         # The reader of our output is gone (`mmforget ls | head`); keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except Exception:
+        earlier = parallel.failed_before(FAILED)
+        if earlier is None:
+            raise
+        return earlier
     return status
+
+
+def _execute(argv: Sequence[str] | None) -> int:
+    args = build_parser().parse_args(argv)
+    if args.verb in DISTRIBUTED:
+        parallel.start(cpu=args.device == "cpu")
+    elif not parallel.is_main_launched():
+        return DONE
+    status = int(args.execute(args))
+    parallel.stop()
+    return status
+
+
+def _failed(status: int, message: str) -> int:
+    """Says why, unless another process has; returns the exit status of whoever failed first."""
+    earlier = parallel.failed_before(status)
+    if earlier is not None:
+        return earlier
+    print(message, file=sys.stderr)
+    return status
+
+
+@contextlib.contextmanager
+def _only_main_speaks() -> Iterator[None]:
+    """Inside, what processes other than the main one print goes nowhere."""
+    if parallel.is_main_launched():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
 
 
 if __name__ == "__main__":

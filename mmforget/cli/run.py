@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mmforget import parallel
 from mmforget.cli import flags
 from mmforget.cli.plan import print_plan
 from mmforget.cli.progress import progress_bars
@@ -48,4 +49,6 @@ def execute(args: argparse.Namespace) -> int:
             say=lambda line: print(line, file=sys.stderr),
             allow_weak_target=args.allow_weak_target,
         )
+    if not parallel.is_main():
+        return 0
     return leaderboard.execute(argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json))

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from mmforget import parallel
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
 from mmforget.evaluate.samples import BLANK_IMAGE, samples_of
@@ -259,4 +260,5 @@ def _environment() -> str:
 def _spent(before: Cost, after: Cost, *, wall_s: float, device: torch.device) -> Cost:
     counted = ("num_tokens", "num_requests", "num_cached", "num_images_encoded", "num_image_hits")
     differences = {name: getattr(after, name) - getattr(before, name) for name in counted}
-    return replace(after, **differences, wall_s=wall_s, peak_memory_bytes=peak_memory(device).num_bytes)
+    memory = max(parallel.gather(peak_memory(device).num_bytes))
+    return replace(after, **differences, wall_s=wall_s, peak_memory_bytes=memory)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
@@ -23,6 +24,7 @@ from mmforget.lm.images import ImageReader
 from mmforget.lm.progress import Progress, told
 from mmforget.lm.requests import Ask, read_generate_request, read_rolling_request, read_score_request
 from mmforget.model.encode import Encoded
+from mmforget.model.feature_cache import FeatureCache
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import arguments_in, boolean
@@ -32,7 +34,7 @@ from mmforget.types import TokenScores
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_MAX_GEN_TOKS = 256
-OWN_ARGUMENTS = ("max_gen_toks", "packed")
+OWN_ARGUMENTS = ("max_gen_toks", "packed", "feature_folder")
 """Model arguments that are the adapter's, not the model's."""
 
 
@@ -45,6 +47,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         cache: answers of earlier runs, or None to compute everything; of several processes, the main one's counts.
         max_gen_toks: tokens to generate where the task does not say.
         packed: share the tokens that requests begin with; False computes each request on its own.
+        features: image features that other models of the run share; otherwise this one keeps its own.
         progress: True shows bars on stderr, False nothing, a function is called with done, total and a label.
     """
 
@@ -58,6 +61,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         cache: ResponseCache | None = None,
         max_gen_toks: int = DEFAULT_MAX_GEN_TOKS,
         packed: bool = True,
+        features: FeatureCache | None = None,
         progress: Progress = True,
     ) -> None:
         super().__init__()
@@ -67,7 +71,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         self.max_gen_toks = _positive("max_gen_toks", value=max_gen_toks)
         self.cache = cache
         self.progress: Progress = progress
-        self.engine = Engine(loaded, packed=packed)
+        self.engine = Engine(loaded, packed=packed, features=features)
         self._reader = ImageReader()
         self._blanked = False
         self.tally = Tally()
@@ -89,6 +93,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             batch_size=given.get("batch_size", DEFAULT_BATCH_SIZE),
             max_gen_toks=own.get("max_gen_toks", DEFAULT_MAX_GEN_TOKS),
             packed=boolean("packed", own.get("packed", True)),
+            features=FeatureCache(folder=Path(own["feature_folder"])) if own.get("feature_folder") else None,
         )
 
     # -- what lm_eval asks -------------------------------------------------------------------------------------------
@@ -123,8 +128,8 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
 
     def cost(self) -> Cost:
         """What the answers so far took, in all processes; wall time and memory are the caller's to add."""
-        features = self.engine.features
-        counts = parallel.gather((self.engine.num_tokens, features.num_encoded, features.num_hits))
+        engine = self.engine
+        counts = parallel.gather((engine.num_tokens, engine.num_images_encoded, engine.num_image_hits))
         num_tokens, num_encoded, num_hits = (sum(column) for column in zip(*counts, strict=True))
         return Cost(
             num_tokens=num_tokens,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm.requests import Ask, Decoding
 from mmforget.model.encode import Encoded, encode, encode_prompt
-from mmforget.model.generation import continues_together, generate
+from mmforget.model.generation import check_room, continues_together, generate
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, score
 from mmforget.model.vision import FeatureCache
@@ -31,15 +31,26 @@ class Engine:
     """Runs the model on encoded requests, without gradients and in evaluation mode, and counts what it computed.
 
     Attributes:
-        features: vision features by image, so that no image goes through the tower twice.
+        features: vision features by image, so that no image goes through the tower twice; a run's models share them.
         num_tokens: tokens that the language model computed: shared ones once, padding too.
     """
 
-    def __init__(self, loaded: LoadedModel, *, packed: bool = True) -> None:
+    def __init__(self, loaded: LoadedModel, *, packed: bool = True, features: FeatureCache | None = None) -> None:
         self.loaded = loaded
         self.packed = packed
-        self.features = FeatureCache(FEATURE_BUDGET_BYTES)
+        self.features = FeatureCache(FEATURE_BUDGET_BYTES) if features is None else features
+        self._before = (self.features.num_encoded, self.features.num_hits)
         self.num_tokens = 0
+
+    @property
+    def num_images_encoded(self) -> int:
+        """Images that went through the tower for this engine."""
+        return self.features.num_encoded - self._before[0]
+
+    @property
+    def num_image_hits(self) -> int:
+        """Images whose features this engine found."""
+        return self.features.num_hits - self._before[1]
 
     @property
     def shares(self) -> bool:
@@ -51,13 +62,16 @@ class Engine:
         return self.packed and continues_together(self.loaded, do_sample=decoding.do_sample)
 
     def encode(self, ask: Ask) -> Encoded:
-        """The tokens of a request. Raises UserError naming the task where it does not fit the model."""
+        """The tokens of a request. Raises UserError naming task and row where it does not fit the model."""
         try:
             if ask.continuation is None:
-                return encode_prompt(self.loaded, ask.context, ask.images, image_keys=ask.image_keys)
+                prompt = encode_prompt(self.loaded, ask.context, ask.images, image_keys=ask.image_keys)
+                if ask.decoding is not None:
+                    check_room(self.loaded, [prompt], max_new_tokens=ask.decoding.max_new_tokens)
+                return prompt
             return encode(self.loaded, ask.context, ask.continuation, ask.images, image_keys=ask.image_keys)
         except UserError as error:
-            raise UserError(f"task {ask.task or '(unnamed)'}: {error}") from error
+            raise UserError(f"{ask.where or 'request'}: {error}") from error
 
     def score(self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS) -> list[TokenScores]:
         """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass."""

@@ -47,6 +47,8 @@ class Ask:
     images: tuple[Image, ...]
     image_keys: tuple[str, ...]
     decoding: Decoding | None = None
+    where: str = ""
+    """Task and row, for messages."""
 
     def key(self, fingerprint: str) -> str:
         """Names the answer of the model `fingerprint` to this request: equal only where the answer must be."""
@@ -78,7 +80,8 @@ def read_score_request(request: Any, *, reader: ImageReader, blanked: bool) -> A
     if context == "":
         # acc_mutual_info asks for the bare answer but hands the document's images over all the same.
         images = ()
-    return Ask("score", _task(request), context, continuation, images, tuple(map(reader.key, images)))
+    keys = tuple(map(reader.key, images))
+    return Ask("score", _task(request), context, continuation, images, keys, where=_where(request))
 
 
 def read_generate_request(request: Any, *, reader: ImageReader, blanked: bool, max_gen_toks: int) -> Ask:
@@ -86,7 +89,8 @@ def read_generate_request(request: Any, *, reader: ImageReader, blanked: bool, m
     context, settings = request.args[:2]
     images = _images(request, reader=reader, blanked=blanked)
     decoding = read_decoding(settings, max_gen_toks=max_gen_toks, where=_where(request))
-    return Ask("generate", _task(request), context, None, images, tuple(map(reader.key, images)), decoding)
+    keys = tuple(map(reader.key, images))
+    return Ask("generate", _task(request), context, None, images, keys, decoding, where=_where(request))
 
 
 def read_decoding(settings: Mapping[str, Any], *, max_gen_toks: int, where: str) -> Decoding:
@@ -155,7 +159,7 @@ def read_rolling_request(request: Any) -> Ask:
             f"{_where(request)}: the log-likelihood of a whole document with an image is not defined; "
             "use output_type loglikelihood or multiple_choice"
         )
-    return Ask("rolling", _task(request), "", request.args[0], (), ())
+    return Ask("rolling", _task(request), "", request.args[0], (), (), where=_where(request))
 
 
 def _images(request: Any, *, reader: ImageReader, blanked: bool) -> tuple[Image, ...]:
@@ -177,4 +181,6 @@ def _task(request: Any) -> str:
 
 
 def _where(request: Any) -> str:
-    return f"task {_task(request) or '(unnamed)'}, document {request.doc_id}"
+    doc = getattr(request, "doc", None)
+    row = f" (row '{doc['id']}')" if isinstance(doc, Mapping) and "id" in doc else ""
+    return f"task {_task(request) or '(unnamed)'}, document {request.doc_id}{row}"

@@ -118,7 +118,7 @@ class TreeRows:
             _attend_piece(piece, query, key, value, scaling=scaling, dropout=dropout).flatten(0, 1)
             for piece in self.pieces
         ]
-        return torch.cat(results).index_select(0, self.at)
+        return torch.cat(results).index_select(0, self.at.to(query.device))
 
 
 def tree_rows(layout: Layout, *, device: torch.device, dtype: torch.dtype) -> TreeRows:
@@ -215,7 +215,7 @@ def _attend_piece(
         for part in (key, value)
     )
     # Under autocast queries come in another dtype than the weights have.
-    mask = None if piece.mask is None else piece.mask.to(asked.dtype)
+    mask = None if piece.mask is None else piece.mask.to(asked)
     result = functional.scaled_dot_product_attention(
         asked, looked, taken, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scaling
     )
@@ -224,7 +224,8 @@ def _attend_piece(
 
 def _gathered(part: Tensor, at: Tensor, *, num_pieces: int, length: int) -> Tensor:
     """[N, heads, D] to [P, heads, length, D]."""
-    return part.index_select(0, at).view(num_pieces, length, *part.shape[1:]).transpose(1, 2)
+    # Layers may lie on several devices, the indices on the first.
+    return part.index_select(0, at.to(part.device)).view(num_pieces, length, *part.shape[1:]).transpose(1, 2)
 
 
 def _additive(seen: Tensor, *, dtype: torch.dtype) -> Tensor:

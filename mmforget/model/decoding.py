@@ -145,7 +145,7 @@ class Step:
         for group, kept in zip(self.memory.groups, self.memory.layers[layer], strict=True):
             parts = [_in_rows(part, group, key_heads=key.shape[1]) for part in (query * scaling, key, value)]
             results.append(_attend(*parts, kept=kept, hidden=group.hidden, column=group.num_own + self.number))
-        return torch.cat(results).index_select(0, self.memory.at)
+        return torch.cat(results).index_select(0, self.memory.at.to(query.device))
 
 
 def prefill_of(
@@ -205,14 +205,15 @@ def _kept(part: Tensor, places: _Places, *, room: int) -> _Kept:
     """What a group keeps of keys or values [N, key heads, D], with room for new ones."""
     num_rows, num_prompts, num_own = places.own.shape
     own = part.new_empty(num_rows, part.shape[1], num_prompts, num_own + room, part.shape[2])
-    own[:, :, :, :num_own] = part[places.own].permute(0, 3, 1, 2, 4)
-    return _Kept(part[places.root].transpose(1, 2).contiguous(), own)
+    own[:, :, :, :num_own] = part[places.own.to(part.device)].permute(0, 3, 1, 2, 4)
+    return _Kept(part[places.root.to(part.device)].transpose(1, 2).contiguous(), own)
 
 
 def _in_rows(part: Tensor, group: _Group, *, key_heads: int) -> Tensor:
     """[B, heads, D] to [R, key heads, P, heads / key heads, D]."""
     num_rows, num_prompts = group.members.shape
-    chosen = part.index_select(0, group.asks)
+    # Layers may lie on several devices, the indices on the first.
+    chosen = part.index_select(0, group.asks.to(part.device))
     return chosen.view(num_rows, num_prompts, key_heads, -1, part.shape[-1]).transpose(1, 2).contiguous()
 
 
@@ -225,7 +226,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, kept: _Layer, hidden: 
     to_root = query.flatten(2, 3) @ keys.root.transpose(2, 3)
     scores = torch.cat([to_root.view(*query.shape[:4], num_root), query @ own_keys.transpose(3, 4)], dim=-1)
     if hidden is not None:
-        scores[..., : hidden.shape[-1]].masked_fill_(hidden, -torch.inf)
+        scores[..., : hidden.shape[-1]].masked_fill_(hidden.to(scores.device), -torch.inf)
     weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     from_root = weights[..., :num_root].flatten(2, 3) @ values.root
     found = from_root.view_as(query) + weights[..., num_root:] @ own_values

@@ -60,7 +60,8 @@ def generate(
     """
     if not prompts:
         return []
-    _check(loaded, prompts, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+    _check_sampling(temperature, top_p=top_p)
+    check_room(loaded, prompts, max_new_tokens=max_new_tokens)
     sampling = Sampling(temperature, top_p) if do_sample else None
     stops = StopStrings(loaded.tokenizer, tuple(stop for stop in until if stop))
     images = {key: image for prompt in prompts for key, image in zip(prompt.image_keys, prompt.images, strict=True)}
@@ -74,15 +75,17 @@ def generate(
     return [stops.cut(loaded.tokenizer.decode(ids, skip_special_tokens=True)) for ids in new]
 
 
-def _check(
-    loaded: LoadedModel, prompts: Sequence[Encoded], *, max_new_tokens: int, temperature: float, top_p: float
-) -> None:
-    if max_new_tokens < 1:
-        raise UserError(f"max_new_tokens={max_new_tokens} must be at least 1")
+def _check_sampling(temperature: float, *, top_p: float) -> None:
     if not temperature > 0:
         raise UserError(f"temperature={temperature} must be above 0; for greedy text leave do_sample out")
     if not 0 < top_p <= 1:
         raise UserError(f"top_p={top_p} must be in (0, 1]")
+
+
+def check_room(loaded: LoadedModel, prompts: Sequence[Encoded], *, max_new_tokens: int) -> None:
+    """Raises UserError where a prompt leaves no room for so many new tokens."""
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens={max_new_tokens} must be at least 1")
     longest = max(len(prompt) for prompt in prompts)
     if longest + max_new_tokens > loaded.max_length:
         raise UserError(

@@ -48,7 +48,7 @@ def answer_scores(loaded: LoadedModel, hidden: Tensor, *, layout: Layout, want_l
     if want_logits:
         (chunk,) = _chunks(loaded, layout, size=len(hidden))
         logits = loaded.family.head(loaded.core, hidden).float()
-        return AnswerScores(*_target_scores(logits, chunk), logits.index_select(0, chunk.scored_by))
+        return AnswerScores(*_target_scores(logits, chunk), logits.index_select(0, chunk.scored_by.to(logits.device)))
 
     def compute(chunk: _Chunk) -> tuple[Tensor, ...]:
         logits = loaded.family.head(loaded.core, hidden[chunk.start : chunk.stop]).float()
@@ -69,7 +69,7 @@ def answer_scores_against(
         logits = loaded.family.head(loaded.core, hidden[part]).float()
         now = functional.log_softmax(logits, dim=-1)
         kl = functional.kl_div(now, before, reduction="none", log_target=True).sum(-1)
-        return (*_target_scores(logits, chunk), kl.index_select(0, chunk.scored_by))
+        return (*_target_scores(logits, chunk), kl.index_select(0, chunk.scored_by.to(kl.device)))
 
     logprobs, is_best, kl = _in_chunks(compute, chunks=list(_chunks(loaded, layout)))
     return AnswerScores(logprobs, is_best, kl=kl)

@@ -36,6 +36,7 @@ class RunConfig:
     seed: int | None = None
     output_path: str | None = None
     use_cache: str | None = None
+    feature_folder: str | None = None
 
     @property
     def output(self) -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmforget import parallel
 from mmforget.benchmark.find import find_all, read_index
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
@@ -16,6 +18,7 @@ from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import load_model
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.features import run_features
 from mmforget.pipeline.measuring import Place, Subject, cache_file, measure, settings_of
 from mmforget.pipeline.stage_one import prepare
 from mmforget.results.files import read_json, write_json
@@ -63,16 +66,22 @@ def _record(config: RunConfig, *, data: DataSource, blank_control: bool, progres
         subject = Subject("base", Path(loaded.spec.pretrained).name)
         place = Place(config, benchmark, bound, folder, blank_control)
         measured = measure(loaded, subject=subject, place=place, progress=progress)
-        documents[benchmark.group] = read_json(read_run(measured.folder).path)
+        documents[benchmark.group] = parallel.on_main(partial(_document, measured.folder))
     return next(iter(documents.values())) if len(documents) == 1 else _merged(documents)
+
+
+def _document(folder: Path) -> Any:
+    """The results file of the newest record."""
+    return read_json(read_run(folder).path)
 
 
 def _plain(
     config: RunConfig, *, data: DataSource, blank_control: bool, bars: bool, progress: Progress
 ) -> dict[str, Any]:
     loaded = load_model(_spec(config, data=data, progress=progress))
-    cache = ResponseCache(cache_file(config)) if config.use_cache or config.output_path else None
-    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, progress=bars)
+    is_cached = parallel.is_main() and (config.use_cache or config.output_path)
+    cache = ResponseCache(cache_file(config)) if is_cached else None
+    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=bars)
     done = evaluate(
         lm,
         config.tasks,
@@ -84,7 +93,7 @@ def _plain(
         settings=settings_of(config),
     )
     if config.output_path:
-        write_json(config.output / f"results_{timestamp()}.json", done.results)
+        parallel.on_main(lambda: write_json(config.output / f"results_{timestamp()}.json", done.results))
     return done.results
 
 

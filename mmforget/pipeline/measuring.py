@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmforget import __version__
+from mmforget import __version__, parallel
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
@@ -19,9 +19,10 @@ from mmforget.methods.arguments import as_mapping
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.features import run_features
 from mmforget.results.fingerprint import hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
-from mmforget.results.schema import BenchmarkUse, MethodUse, Role, RunRecord
+from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord
 from mmforget.results.store import read_run, write_config, write_results, write_run
 from mmforget.types import Sample
 
@@ -69,24 +70,34 @@ def measure(
 ) -> Measured:
     """Evaluate a model and store its record; a record of the same model, data and settings is read, not made again."""
     key = _key(loaded, place=place, target=target, retain=retain)
-    stored = _stored(place.folder, key=key)
+    stored = parallel.on_main(lambda: _stored(place.folder, key=key))
     if stored is not None:
         return stored
     begun = begin()
     label = f"{place.benchmark.group}: measure {subject.name}"
     progress(0, 1, label)
     done = evaluate_tasks(loaded, place=place, progress=_labelled(progress, label=label))
-    record = _record(loaded, subject=subject, place=place, done=done, target=target, retain=retain, begun=begun)
-    config = {**place.config.as_dict(), "measured": subject.name, "key": key}
-    # Without a key until all is stored: killed in between, neither this record nor an older one passes for the other.
-    write_config(place.folder, {**config, "key": None})
-    write_run(place.folder, record, samples=done.samples, lm_eval=done.results, config=config)
+
+    def store() -> Measured:
+        record = _record(loaded, subject=subject, place=place, done=done, target=target, retain=retain, begun=begun)
+        config = {**place.config.as_dict(), "measured": subject.name, "key": key}
+        # Without a key until all is stored: killed in between, neither this record nor an older one passes for the
+        # other.
+        write_config(place.folder, {**config, "key": None})
+        write_run(place.folder, record, samples=done.samples, lm_eval=done.results, config=config)
+        return Measured(record, done.samples, place.folder)
+
+    measured = parallel.on_main(store)
     progress(1, 1, label)
-    return Measured(record, done.samples, place.folder)
+    return measured
 
 
 def judge_retain(retain: Measured, *, target: Measured, benchmark: Benchmark, data: DataSource) -> Measured:
     """The retain model's record with the target's samples to judge by, which exist only now; stored in its place."""
+    return parallel.on_main(lambda: _judged(retain, target=target, benchmark=benchmark, data=data))
+
+
+def _judged(retain: Measured, *, target: Measured, benchmark: Benchmark, data: DataSource) -> Measured:
     fingerprint = str(target.record.model_info["fingerprint"])
     if retain.record.references.get("target") == fingerprint:
         return retain
@@ -112,8 +123,8 @@ def _labelled(progress: Progress, *, label: str) -> Progress:
 def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> Evaluation:
     """The benchmark's tasks on a model, with the response cache and the blank-image control."""
     config = place.config
-    cache = ResponseCache(cache_file(config))
-    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, progress=progress)
+    cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
+    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
     return evaluate(
         lm,
         [task.name for task in place.benchmark.tasks],
@@ -166,7 +177,7 @@ def _record(
         method=subject.method,
         model_info=model_info(loaded),
         data={**benchmark.describe(place.data)["data"], "left_out": [": ".join(task) for task in done.left_out]},
-        provenance=collect(begun, device=str(loaded.device), seeds=_seeds(subject)),
+        provenance=_provenance(loaded, begun=begun, seeds=_seeds(subject)),
         sets=done.sets,
         training=subject.training,
         cost=done.cost,
@@ -185,6 +196,14 @@ def _record(
         benchmark, data=place.data, samples=done.samples, target=before or (), retain=gold or ()
     )  # fmt: skip
     return replace(scored, examples=answers)
+
+
+def _provenance(loaded: LoadedModel, *, begun: Begun, seeds: Mapping[str, int]) -> Provenance:
+    """Where the record comes from; its device says how many processes there were, if several."""
+    found = collect(begun, device=str(loaded.device), seeds=seeds)
+    if parallel.world_size() == 1:
+        return found
+    return replace(found, device=f"{found.device}, {parallel.world_size()} processes")
 
 
 def _asked(config: RunConfig) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmforget import parallel
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
@@ -60,8 +61,7 @@ def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: b
     """
     uses = resolve(config)
     plans = {u.benchmark.group: check(config, use=u) for u in uses}
-    prepare_folder(config.output)
-    write_config(config.output, config.as_dict())
+    parallel.on_main(lambda: _write_down(config))
     folders: list[Path] = []
     for use in uses:
         home = config.output / safe_name(use.benchmark.group)
@@ -70,6 +70,12 @@ def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: b
             allow_weak_target=allow_weak_target,
         )  # fmt: skip
     return folders
+
+
+def _write_down(config: RunConfig) -> None:
+    """Proves that the output folder can be written, and leaves there what was asked for."""
+    prepare_folder(config.output)
+    write_config(config.output, config.as_dict())
 
 
 def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
@@ -82,9 +88,9 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
         raise UserError(f"{', '.join(config.tasks)} means {len(uses)} benchmarks or settings; name one of them")
     use = uses[0]
     (plan,) = check(config, use=use)
-    prepare_folder(config.output)
+    parallel.on_main(lambda: prepare_folder(config.output))
     spec = unlearning_start(config, use=use, progress=progress)
-    write_config(config.output, config.as_dict())
+    parallel.on_main(lambda: _write_down(config))
     folder = config.output / "training"
     done = forget_with(
         plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder, progress=progress

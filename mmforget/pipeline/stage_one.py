@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 import transformers
 
-from mmforget import __version__
+from mmforget import __version__, parallel
 from mmforget.benchmark.cache import cache_folder
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
@@ -23,6 +23,8 @@ from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.micro import build_base
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.features import run_features
+from mmforget.pipeline.fitting import check_rows_fit
 from mmforget.pipeline.prompts import render
 from mmforget.results.fingerprint import hash_image, hash_json
 from mmforget.training.session import UNIMPORTANT
@@ -54,13 +56,18 @@ def prepare(config: RunConfig, *, benchmark: Benchmark, data: DataSource, role: 
     base_spec = _base(config, benchmark=benchmark, data=data, progress=progress)
     settings = stage_one_settings(config, benchmark=benchmark)
     base = load_model(base_spec)
+    if role == "target":
+        check_rows_fit(base, config=config, benchmark=benchmark, data=data)
     examples = benchmark.examples(benchmark.stage_one[role], data=data)
     examples = render(examples, loaded=base, benchmark=benchmark, config=config)
     if not examples:
         raise UserError(f"{benchmark.group}: the set '{benchmark.stage_one[role]}' has no rows in this data")
     key = _key(base, examples=examples, settings=settings)
     folder = _home(config, benchmark=benchmark) / f"{benchmark.name}-{role}-{key[:16]}"
-    report = finetune(base, examples, settings=settings, folder=folder, label=f"{role} model", progress=progress)
+    report = finetune(
+        base, examples, settings=settings, folder=folder, label=f"{role} model", progress=progress,
+        features=run_features(config),
+    )  # fmt: skip
     spec = replace(base_spec, pretrained=str(report.output), revision=None, peft=None, merge_peft=False)
     return StageOne(role, spec, {**report.as_dict(), "settings": settings.as_dict()})
 
@@ -90,7 +97,8 @@ def _base(config: RunConfig, *, benchmark: Benchmark, data: DataSource, progress
     if config.model != "micro":
         return ModelSpec.parse(config.model_args, device=config.device)
     texts = benchmark_texts(benchmark, data=data)
-    folder = build_base(texts, modality=benchmark.modality, folder=cache_folder() / "micro", seed=0, progress=progress)
+    home, modality = cache_folder() / "micro", benchmark.modality
+    folder = parallel.on_main(lambda: build_base(texts, modality=modality, folder=home, seed=0, progress=progress))
     return ModelSpec.parse(f"pretrained={folder},{config.model_args}", device=config.device)
 
 

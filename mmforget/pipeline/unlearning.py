@@ -14,6 +14,7 @@ from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import load_adapter
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.features import run_features
 from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.training.unlearn import unlearn
@@ -55,6 +56,7 @@ def forget_with(
         folder=folder,
         label=plan.name,
         progress=progress,
+        features=run_features(config),
     )
     if report.adapter is not None:
         fresh = load_adapter(load_model(target), report.adapter)

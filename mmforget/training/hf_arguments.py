@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 from transformers import TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
+from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.model.loaded import LoadedModel
 from mmforget.training.settings import TrainSettings
@@ -19,8 +19,8 @@ def training_arguments(
 ) -> TrainingArguments:
     """Arguments for `num_batches` micro-batches an epoch; `max_steps` is the number of updates.
 
-    Raises UserError for an optimiser or tracker that does not exist or is not installed, for a model on another GPU
-    than the one that the Trainer computes on, and for a run of several processes.
+    Raises UserError for an optimiser or tracker that does not exist or is not installed, for a model on another device
+    than the one that the Trainer computes on, and for several processes that were not introduced to one another.
     """
     _check_device(loaded)
     trackers = _trackers(settings)
@@ -49,15 +49,14 @@ def training_arguments(
         )
     except ValueError as error:
         raise UserError(f"the Hugging Face Trainer refuses these settings: {error}") from error
-    if arguments.world_size > 1:
-        # Scoring does not go through the wrapper that averages gradients, so each process would train a model of its
-        # own on its share of the rows, and only the first one's would be saved.
+    if arguments.world_size != parallel.world_size():
+        # Each would train a model of its own, and all of them write to one folder.
         raise UserError(
-            f"training was started in {arguments.world_size} processes, and it runs in one; leave out accelerate "
-            "launch or torchrun, and use device_map=auto where one GPU is too small"
+            f"training was started in {arguments.world_size} processes that do not know of one another; call "
+            "mmforget.parallel.start() first, or use the command line (torchrun -m mmforget ...)"
         )
     if arguments.n_gpu > 1:
-        # Otherwise the Trainer wraps the model in DataParallel, which our scoring does not go through either.
+        # Otherwise the Trainer expects to spread each batch over all GPUs, which our scoring does not do.
         arguments._n_gpu = 1
     arguments.max_steps = num_updates(settings, num_batches=num_batches)
     return arguments
@@ -82,11 +81,13 @@ def _trackers(settings: TrainSettings) -> list[str]:
 
 
 def _check_device(loaded: LoadedModel) -> None:
-    if loaded.device.type != "cuda" or getattr(loaded.core, "hf_device_map", None):
+    own = parallel.device()
+    if own is not None and loaded.device != own:
+        raise UserError(f"the model is on {loaded.device}, but this process trains on {own}; leave --device out")
+    if own is not None or loaded.device.type != "cuda" or getattr(loaded.core, "hf_device_map", None):
         return
-    wanted = int(os.environ.get("LOCAL_RANK", "0"))
-    if (loaded.device.index or 0) != wanted:
+    if loaded.device.index:
         raise UserError(
-            f"the model is on {loaded.device}, but training runs on cuda:{wanted}; choose the GPU with "
+            f"the model is on {loaded.device}, but training runs on cuda:0; choose the GPU with "
             f"CUDA_VISIBLE_DEVICES={loaded.device.index} and --device cuda"
         )

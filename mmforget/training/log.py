@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mmforget.results.files import write_text
 
@@ -18,15 +18,20 @@ class TrainLog:
     Every line holds `step` (1-based), `loss`, `parts` (weighted terms of the loss), `forget_nll` and `retain_nll` (nats
     a token, where measured), `lr`, `grad_norm` (before clipping) and `wall_s` (seconds of training so far, over all
     sessions).
+
+    Args:
+        path: the file; None keeps the last update in memory only, for processes that leave writing to another.
     """
 
-    def __init__(self, path: Path, *, resume_step: int = 0) -> None:
-        kept = [line for line in read_log(path) if line["step"] <= resume_step]
-        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+    def __init__(self, path: Path | None, *, resume_step: int = 0) -> None:
+        kept = [line for line in read_log(path) if line["step"] <= resume_step] if path else []
         self.last: dict[str, Any] = kept[-1] if kept else {}
         self._before_s = float(self.last.get("wall_s", 0.0))
         self._start_s = time.perf_counter()
-        self._file = path.open("a", encoding="utf-8")
+        self._file: TextIO | None = None
+        if path is not None:
+            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+            self._file = path.open("a", encoding="utf-8")
 
     @property
     def wall_s(self) -> float:
@@ -36,11 +41,13 @@ class TrainLog:
     def write(self, values: Mapping[str, Any]) -> None:
         """Adds a line and hands it to the operating system, so that a killed process loses none."""
         self.last = {**_finite(values), "wall_s": round(self.wall_s, 4)}
-        self._file.write(json.dumps(self.last, allow_nan=False) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(self.last, allow_nan=False) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

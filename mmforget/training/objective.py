@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.methods.base import Method, Need, Step
 from mmforget.methods.losses import token_mean_nll
 from mmforget.model.encode import Encoded
 from mmforget.model.head import Reference
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.scoring import Divergence, Positions, score, score_against
+from mmforget.model.scoring import MAX_TOKENS, Divergence, Positions, score, score_against
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batch
 from mmforget.training.data import Refusals
 from mmforget.training.reference import before_training, padded, reference_logprobs
+from mmforget.training.sharding import reaching_all
+from mmforget.training.shares import Rows, Scores, score_shared
 from mmforget.types import Scored
 
 RETAIN_NEEDS = frozenset({Need.RETAIN, Need.RETAIN_KL})
@@ -51,7 +55,10 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Scoring:
-    """A model and how it scores: the one way in which training looks at it, reference log-probs included."""
+    """A model and how it scores: the one way in which training looks at it, reference log-probs included.
+
+    Among several processes each computes a share of the rows, see `shares.py`.
+    """
 
     loaded: LoadedModel
     packed: bool = True
@@ -59,25 +66,55 @@ class Scoring:
     features: FeatureCache | None = None
 
     def __call__(self, encoded: Sequence[Encoded], *, positions: Positions = "answer") -> Scored:
-        with self._precision():
-            return score(self.loaded, encoded, positions=positions, packed=self.packed, features=self.features)
+        def compute(rows: Rows) -> Scores:
+            scored = score(self.loaded, rows, positions=positions, **self._how)
+            return Scores(scored.mask, scored.is_greedy, (scored.token_logprobs,))
+
+        return _scored(self._shared(encoded, score=compute))
 
     def against(
         self, encoded: Sequence[Encoded], *, reference: Reference, positions: Positions = "answer"
     ) -> Divergence:
         """Scores, and how far each token's distribution is from that inside `reference()`."""
-        with self._precision():
-            return score_against(
-                self.loaded,
-                encoded,
-                reference=reference,
-                positions=positions,
-                packed=self.packed,
-                features=self.features,
-            )
 
-    def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.loaded.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+        def compute(rows: Rows) -> Scores:
+            scored, kl = score_against(self.loaded, rows, reference=reference, positions=positions, **self._how)
+            return Scores(scored.mask, scored.is_greedy, (scored.token_logprobs, kl))
+
+        found = self._shared(encoded, score=compute)
+        return Divergence(_scored(found), found.values[1])
+
+    def _shared(self, encoded: Sequence[Encoded], *, score: Callable[[Rows], Scores]) -> Scores:
+        with torch.autocast(self.loaded.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return score_shared(encoded, score=score)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        # Where weights are divided, every process has to go through the model equally often.
+        max_tokens = sys.maxsize if parallel.is_sharded() else MAX_TOKENS
+        return {"packed": self.packed, "features": self.features, "max_tokens": max_tokens}
+
+
+def _scored(found: Scores) -> Scored:
+    return Scored(found.values[0], found.mask, found.is_greedy, None)
+
+
+class ObjectiveModule(nn.Module):
+    """The model that trains, with the objective that looks at it.
+
+    Weights are divided among processes module by module, so whatever looks at them has to be a module's forward.
+    """
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, batch: Batch, *, probe: bool = False) -> Losses | float | None:
+        """The micro-batch's loss, or for a `probe` the NLL of its retain partners."""
+        if probe:
+            return self.objective.retain_nll(batch)
+        losses = self.objective.loss(batch)
+        return losses._replace(total=reaching_all(losses.total, module=self))
 
 
 @dataclass(frozen=True)

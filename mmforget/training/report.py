@@ -27,7 +27,7 @@ class TrainReport:
         num_steps: weight updates done.
         num_planned: weight updates planned; more than `num_steps` where training stopped early.
         wall_s: seconds spent in updates, over all sessions of a run that was killed and resumed.
-        peak_memory_bytes: the most memory used, in this session.
+        peak_memory_bytes: the most memory used in this session, by one process.
         peak_memory_kind: `cuda_max_allocated`, of the device, or `process_rss`, of the whole process since it started.
         num_trainable: parameters that were trained.
         num_parameters: all parameters of the model; packed 4-bit ones count as the weights they hold.
@@ -35,6 +35,7 @@ class TrainReport:
         diverged: a loss or gradient was not finite; training stopped and the weights before that update were kept.
         stopped: why training ended before its planned end: `diverged`, `stop_loss`, `stop_retain_nll`, or "".
         resumed_from: the update at which the last session took up, 0 where it started at the beginning.
+        num_processes: how many computed it together, in the last session.
     """
 
     label: str
@@ -50,6 +51,7 @@ class TrainReport:
     diverged: bool = False
     stopped: str = ""
     resumed_from: int = 0
+    num_processes: int = 1
 
     @property
     def adapter(self) -> Path | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmforget import parallel
 from mmforget.errors import RunFailed
 from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.lora import save_adapter
@@ -45,10 +46,9 @@ def train_in(
     """
     deciding = {name: value for name, value in settings.as_dict().items() if name not in UNIMPORTANT}
     whole_plan = {**plan, "model": loaded.fingerprint, "settings": deciding}
-    done = report.finished(folder, plan=whole_plan)
+    done = parallel.on_main(lambda: _begun(folder, plan=whole_plan))
     if done is not None:
         return done
-    report.begin(folder, plan=whole_plan)
     with trainable(loaded, settings=settings) as prepared:
         report.reset_peak_memory(prepared.device)
         scoring = Scoring(
@@ -67,8 +67,19 @@ def train_in(
             progress=progress,
         )
         _require_finite(prepared, folder=folder)
-        output = _save(prepared, folder=folder, is_adapter=settings.lora is not None)
+        output = parallel.on_main(lambda: _save(prepared, folder=folder, is_adapter=settings.lora is not None))
         made = _report(prepared, outcome=outcome, label=label, output=output)
+    return parallel.on_main(lambda: _finished(folder, made))
+
+
+def _begun(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
+    done = report.finished(folder, plan=plan)
+    if done is None:
+        report.begin(folder, plan=plan)
+    return done
+
+
+def _finished(folder: Path, made: TrainReport) -> TrainReport:
     finished = report.finish(folder, made)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return finished
@@ -94,7 +105,7 @@ def _save(prepared: LoadedModel, *, folder: Path, is_adapter: bool) -> Path:
 
 
 def _report(prepared: LoadedModel, *, outcome: Outcome, label: str, output: Path) -> TrainReport:
-    memory = report.peak_memory(prepared.device)
+    memory = max(parallel.gather(report.peak_memory(prepared.device)))
     return TrainReport(
         label=label,
         output=output,
@@ -109,6 +120,7 @@ def _report(prepared: LoadedModel, *, outcome: Outcome, label: str, output: Path
         diverged=outcome.stopped == "diverged",
         stopped=outcome.stopped,
         resumed_from=outcome.resumed_from,
+        num_processes=parallel.world_size(),
     )
 
 

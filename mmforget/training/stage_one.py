@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.model.load import save_merged
 from mmforget.model.loaded import LoadedModel
@@ -60,4 +61,4 @@ def finetune(
     if report.adapter is None:
         return report
     merged = replace(loaded.spec, peft=str(report.adapter), merge_peft=True)
-    return replace(report, output=save_merged(merged, folder / "merged"))
+    return replace(report, output=parallel.on_main(lambda: save_merged(merged, folder / "merged")))

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.model.loaded import LoadedModel
 from mmforget.training import draws
@@ -23,9 +24,10 @@ from mmforget.training.batches import Batch, Batches
 from mmforget.training.checkpoints import mark_complete, newest_complete, step_of
 from mmforget.training.hf_arguments import training_arguments
 from mmforget.training.log import TrainLog
-from mmforget.training.objective import Losses, Objective
+from mmforget.training.objective import Losses, Objective, ObjectiveModule
 from mmforget.training.schedule import make_scheduler
 from mmforget.training.settings import TrainSettings
+from mmforget.training.sharding import divided, divided_like, save_whole_states, whole
 
 Progress = Callable[[int, int, str], None]
 WEIGHTS = "trainable.safetensors"
@@ -64,27 +66,28 @@ def train(
     weights before it; `Outcome.stopped` says so.
     """
     arguments = training_arguments(settings, loaded=loaded, folder=folder, num_batches=len(batches))
-    checkpoint = newest_complete(folder / "checkpoints")
+    checkpoint = parallel.on_main(lambda: newest_complete(folder / "checkpoints"))
     resumed_from = step_of(checkpoint) if checkpoint else 0
-    log = TrainLog(folder / "train_log.jsonl", resume_step=resumed_from)
-    with _lent(loaded, settings=settings):
+    log = TrainLog(folder / "train_log.jsonl" if parallel.is_main() else None, resume_step=resumed_from)
+    notify = progress if parallel.is_main() else None
+    module = ObjectiveModule(loaded.model, objective)
+    with _lent(loaded, settings=settings), divided(module, loaded=loaded):
         trainer = UnlearningTrainer(
             loaded,
             arguments=arguments,
-            objective=objective,
+            module=module,
             batches=batches,
             settings=settings,
             log=log,
-            notify=lambda done: progress(done, arguments.max_steps, label) if progress else None,
+            notify=lambda done: notify(done, arguments.max_steps, label) if notify else None,
         )
         try:
             stopped = trainer.run(checkpoint)
         finally:
             log.close()
-            # Mixed precision lives in the model's forward until it is unwrapped.
-            trainer.accelerator.unwrap_model(loaded.model, keep_fp32_wrapper=False)
     parts = log.last.get("parts", {})
-    return Outcome(log.last.get("step", 0), arguments.max_steps, log.wall_s, parts, stopped, resumed_from)
+    outcome = Outcome(log.last.get("step", 0), arguments.max_steps, log.wall_s, parts, stopped, resumed_from)
+    return parallel.broadcast(outcome)
 
 
 @contextmanager
@@ -127,13 +130,14 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         loaded: LoadedModel,
         *,
         arguments: Any,
-        objective: Objective,
+        module: ObjectiveModule,
         batches: Batches,
         settings: TrainSettings,
         log: TrainLog,
         notify: Callable[[int], None],
     ) -> None:
-        self.objective, self.batches, self.settings = objective, batches, settings
+        self.loaded, self.module = loaded, module
+        self.batches, self.settings = batches, settings
         self.train_log, self.notify = log, notify
         self.update, self.stopped = _Update(), ""
         super().__init__(
@@ -154,7 +158,8 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         return self.stopped
 
     def get_train_dataloader(self) -> Any:
-        return self.accelerator.prepare(DataLoader(self.batches, batch_size=1, shuffle=False, collate_fn=_only))
+        """All micro-batches, in every process: what is divided are the rows of each."""
+        return DataLoader(self.batches, batch_size=1, shuffle=False, collate_fn=_only)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.lr_scheduler is None:
@@ -178,7 +183,7 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             micro_batch=len(self.update.losses),
             process=self.args.process_index,
         )
-        losses = self.objective.loss(batch)
+        losses: Losses = model(batch)
         if not math.isfinite(losses.total.item()):
             raise Diverged
         self.update.losses.append(losses._replace(total=losses.total.detach()))
@@ -205,7 +210,7 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             flat = {**line, **{f"parts/{name}": value for name, value in line["parts"].items()}}
             self.log({name: value for name, value in flat.items() if isinstance(value, float)})
         self.notify(step)
-        self.stopped = self._reason_to_stop(loss, retain_nll=retain_nll)
+        self.stopped = parallel.broadcast(self._reason_to_stop(loss, retain_nll=retain_nll))
         return self.stopped
 
     def _reason_to_stop(self, loss: float | None, *, retain_nll: float | None) -> str:
@@ -222,7 +227,8 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             return _mean(seen)
         if self.settings.stop_retain_nll is None and step % RETAIN_PROBE_STEPS != 1:
             return None
-        return self.objective.retain_nll(update.last_batch)
+        probed: float | None = self.module(update.last_batch, probe=True)
+        return probed
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
@@ -230,8 +236,23 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
     def _prepare_inputs(self, inputs: Any) -> Any:
         return inputs
 
+    def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
+        """The loss is computed, and gradients are summed, by ourselves; no wrapper of accelerate's averages them."""
+        return self.module
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if parallel.is_sharded():
+            save_whole_states(optimizer)
+        return optimizer
+
+    def _move_model_to_device(self, model: Any, device: Any) -> None:
+        """It is where `load_model` has put it."""
+
     def _clip_grad_norm(self, model: Any) -> Any:
-        norm = super()._clip_grad_norm(model)
+        if not parallel.is_sharded():
+            parallel.sum_gradients(self.loaded.trainable().values())
+        norm = whole(super()._clip_grad_norm(model))
         self.update.grad_norm = float(norm)
         if not math.isfinite(self.update.grad_norm):
             raise Diverged
@@ -242,26 +263,32 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         if self.args.should_save:
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        if not self.args.should_save:
-            return
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: weight.detach().cpu().contiguous() for name, weight in self._trained()}, folder / WEIGHTS)
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The trained weights alone."""
+        weights = {name: whole(weight.detach()).cpu().contiguous() for name, weight in self.loaded.trainable().items()}
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(weights, folder / WEIGHTS)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if parallel.is_sharded() and not self.args.should_save:
+            # The state is put together from all processes, of which one saves it.
+            self.optimizer.state_dict()
+        super()._save_optimizer_and_scheduler(output_dir)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """There is none to save, see `draws.py`."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        saved, own = load_file(Path(resume_from_checkpoint) / WEIGHTS), dict(self._trained())
+        saved, own = load_file(Path(resume_from_checkpoint) / WEIGHTS), self.loaded.trainable()
         if set(saved) != set(own):
             raise UserError(
                 f"{resume_from_checkpoint} holds other parameters than are trained now; delete it to start again"
             )
         with torch.no_grad():
             for name, weight in own.items():
-                weight.copy_(saved[name])
-
-    def _trained(self) -> Iterator[tuple[str, Tensor]]:
-        model = self.accelerator.unwrap_model(self.model)
-        return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+                weight.copy_(divided_like(saved[name], like=weight))
 
 
 class _Hooks(TrainerCallback):  # type: ignore[misc]

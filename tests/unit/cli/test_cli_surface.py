@@ -12,7 +12,7 @@ from mmforget.cli.main import VERBS, build_parser
 
 TASKS = {"--tasks", "--include_path", "--data", "--metadata", "--limit", "--num_fewshot"}
 MODEL = {"--model", "--model_args", "--device", "--batch_size", "--apply_chat_template", "--gen_kwargs"}
-OUTPUT = {"--output_path", "--use_cache", "--seed", "--dry-run", "--json", "--quiet"}
+OUTPUT = {"--output_path", "--use_cache", "--feature_folder", "--seed", "--dry-run", "--json", "--quiet"}
 TRAINING = {"--recipe", "--lora_r", "--lora_alpha", "--lr", "--epochs", "--max_steps", "--train_batch_size"}
 TRAINING |= {"--save_steps", "--report_to"}
 TARGET = {"--target_model", "--retain_model", "--stage_one_args"}

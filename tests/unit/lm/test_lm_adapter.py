@@ -19,6 +19,7 @@ from mmforget.lm.cache import ResponseCache
 from mmforget.lm.chat import render_chat
 from mmforget.lm.images import blank
 from mmforget.model.encode import Encoded, encode, encode_prompt
+from mmforget.model.feature_cache import FeatureCache
 from mmforget.types import TokenScores
 from tests.helpers import tiny_image, tiny_llama, tiny_llava
 
@@ -386,6 +387,42 @@ def test_several_tasks_in_one_call_keep_their_order(llava: Path) -> None:
     together = adapter(llava).loglikelihood(requests)
     for one, found in zip(requests, together, strict=True):
         assert adapter(llava).loglikelihood([one])[0].token_logprobs == pytest.approx(found.token_logprobs, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "last", "message"),
+    [
+        ("loglikelihood", " who?" * 600, "takes 512"),
+        ("generate_until", {"until": [], "max_gen_toks": 500}, "exceed the 512 tokens"),
+    ],
+)
+def test_a_row_that_does_not_fit_ends_it_before_any_work(llava: Path, kind: str, last: Any, message: str) -> None:
+    """It stands in the second task, and nothing of the first has been computed; the message names task and row."""
+    lm = adapter(llava)
+    short: Any = " Anna." if kind == "loglikelihood" else {"until": [], "max_gen_toks": 3}
+    requests = [
+        request(kind, QUESTION, short, images=[tiny_image(1)], task="first"),
+        request(kind, QUESTION, last, images=[tiny_image(1)], task="second", doc_id=7),
+    ]
+    requests[1].doc = {"id": "p0003/07"}
+    with pytest.raises(UserError, match="task second, document 7 .row 'p0003/07'.: .*" + message):
+        getattr(lm, kind)(requests)
+    assert lm.engine.num_tokens == 0
+    assert lm.engine.num_images_encoded == 0
+
+
+def test_models_of_a_run_share_image_features(llava: Path, tmp_path: Path) -> None:
+    """The second model, loaded anew, finds the first one's features, in memory and in a folder of an earlier run."""
+    features = FeatureCache(folder=tmp_path)
+    asked = [request("loglikelihood", QUESTION, " Anna.", images=[tiny_image(1)])]
+    answers, costs = [], []
+    for kept in (features, features, FeatureCache(folder=tmp_path)):
+        lm = adapter(llava, features=kept)
+        answers.append(lm.loglikelihood(asked))
+        costs.append(lm.cost())
+    assert answers[0] == answers[1] == answers[2]
+    assert [cost.num_images_encoded for cost in costs] == [1, 0, 0]
+    assert [cost.num_image_hits for cost in costs] == [0, 1, 1]
 
 
 def test_another_models_image_token_becomes_the_placeholder() -> None:

@@ -70,8 +70,8 @@ def test_it_equals_attention_under_a_dense_mask(seed: int, block_tokens: int, mo
 
 
 def test_blocks_and_what_they_see_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root 0 1, then 2 2 2 | 3 with branches 5 5 and 6 6 | at places 2-4, 5, 6-7, 8-9. In blocks of 4 of these 8: places
-    2-5 see the root before them; 6-9 see the root and place 5, which their branches hang on."""
+    """Root 0 1, then 2 2 2 | 3 with branches 5 5 and 6 6 | at places 2-4, 5, 6-7, 8-9. In blocks of 4 of these 8:
+    places 2-5 see the root before them; 6-9 see the root and place 5, which their branches hang on."""
     layout = layout_of([[0, 1, 2, 2, 2], [0, 1, 3, 5, 5], [0, 1, 3, 6, 6]])
     assert layout.ids.tolist() == [[0, 1, 2, 2, 2, 3, 5, 5, 6, 6]]
     monkeypatch.setattr(attention, "BLOCK_TOKENS", 4)

@@ -310,10 +310,9 @@ def test_the_report_is_plain_json(llava: LoadedModel, examples: list[Example], t
     assert copy.deepcopy(values) == json.loads((tmp_path / "done.json").read_text())
 
 
-def test_several_processes_are_refused(
+def test_several_processes_that_do_not_know_of_one_another_are_refused(
     llava: LoadedModel, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each would train on its share alone, and one of them be saved as if it had seen everything."""
     monkeypatch.setattr(TrainingArguments, "world_size", property(lambda self: 2))
-    with pytest.raises(UserError, match="started in 2 processes"):
+    with pytest.raises(UserError, match="2 processes that do not know of one another"):
         finetune(llava, examples, settings=FULL, folder=tmp_path)

@@ -1,0 +1,141 @@
+"""Values between two processes: who has what afterwards, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmforget import parallel
+from mmforget.errors import RunFailed, UnknownName, UserError
+from tests.processes import launch
+
+
+def test_one_process_needs_nothing() -> None:
+    parallel.start(cpu=True)
+    assert (parallel.world_size(), parallel.rank(), parallel.is_main(), parallel.device()) == (1, 0, True, None)
+    assert parallel.gather("a") == ["a"]
+    assert parallel.broadcast("a") == parallel.on_main(lambda: "a") == "a"
+    assert parallel.failed_before(2) is None
+    weight = torch.nn.Parameter(torch.ones(2))
+    parallel.sum_gradients([weight])
+    assert weight.grad is None
+
+
+def exchange() -> dict[str, Any]:
+    parallel.start(cpu=True)
+    rank = parallel.rank()
+    found = {
+        "who": (rank, parallel.world_size(), parallel.is_main(), str(parallel.device())),
+        "gathered": parallel.gather({"rank": rank}),
+        "broadcast": parallel.broadcast(f"from {rank}"),
+        "on_main": parallel.on_main(lambda: f"computed by {rank}"),
+    }
+    parallel.stop()
+    return found
+
+
+def test_values_go_round(tmp_path: Path) -> None:
+    first, second = (ended.value for ended in launch(exchange, home=tmp_path))
+    assert first.pop("who") == [0, 2, True, "cpu"]
+    assert second.pop("who") == [1, 2, False, "cpu"]
+    assert first == second
+    assert first == {
+        "gathered": [{"rank": 0}, {"rank": 1}],
+        "broadcast": "from 0",
+        "on_main": "computed by 0",
+    }
+
+
+def summed(bucket_bytes: int) -> list[Any]:
+    parallel.BUCKET_BYTES = bucket_bytes
+    parallel.start(cpu=True)
+    rank = parallel.rank()
+    weights = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 2), (3,), (1,), (2,))]
+    weights.append(torch.nn.Parameter(torch.zeros(2, dtype=torch.float64)))
+    weights[0].grad = torch.full((2, 2), 1.0 + rank)
+    if rank == 1:
+        weights[1].grad = torch.tensor([1.0, 2.0, 3.0])
+    weights[3].grad = torch.tensor([0.5, -0.5])
+    weights[4].grad = torch.tensor([1.0, 10.0], dtype=torch.float64) * (rank + 1)
+    parallel.sum_gradients(weights)
+    return [None if weight.grad is None else weight.grad.tolist() for weight in weights]
+
+
+@pytest.mark.parametrize("bucket_bytes", [2**20, 16])
+def test_gradients_are_summed(bucket_bytes: int, tmp_path: Path) -> None:
+    """1 + 2 = 3; a gradient that only one has counts as zero in the other; one that nobody has stays away."""
+    for ended in launch(summed, bucket_bytes, home=tmp_path):
+        assert ended.value == [[[3.0, 3.0], [3.0, 3.0]], [1.0, 2.0, 3.0], None, [1.0, -1.0], [3.0, 30.0]], ended.err
+
+
+def fails_on_main(kind: str) -> str:
+    parallel.start(cpu=True)
+
+    def compute() -> None:
+        raise UnknownName("task", name="a", known=["b"]) if kind == "user" else RunFailed("no more disk")
+
+    try:
+        parallel.on_main(compute)
+    except (UserError, RunFailed) as error:
+        return f"{isinstance(error, UserError)}: {error}"
+    return "nothing"
+
+
+@pytest.mark.parametrize("kind", ["user", "run"])
+def test_an_error_of_the_main_process_is_everybodys(kind: str, tmp_path: Path) -> None:
+    first, second = (ended.value for ended in launch(fails_on_main, kind, home=tmp_path))
+    assert first == second == ("True: unknown task 'a'; known: b" if kind == "user" else "False: no more disk")
+
+
+def waits_for_the_dead() -> str:
+    parallel.start(cpu=True)
+    parallel.gather(0)
+    if parallel.rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        parallel.gather(1)
+    except parallel.LostContact as error:
+        return str(error)
+    return "nothing"
+
+
+def test_whoever_waits_for_a_dead_process_is_told(tmp_path: Path) -> None:
+    first, second = launch(waits_for_the_dead, home=tmp_path)
+    assert "another process of this run has ended" in first.value
+    assert second.status == -signal.SIGKILL
+
+
+def fails_one_after_another() -> int | None:
+    parallel.start(cpu=True)
+    if parallel.rank() == 0:
+        parallel.gather(0)
+        before = parallel.failed_before(1)
+    else:
+        before = parallel.failed_before(2)
+        parallel.gather(0)
+    parallel.gather(0)
+    return before
+
+
+def test_the_first_to_fail_is_known_to_the_others(tmp_path: Path) -> None:
+    assert [ended.value for ended in launch(fails_one_after_another, home=tmp_path)] == [2, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ACCELERATE_MIXED_PRECISION", "bf16", "mixed_precision: bf16"),
+        ("ACCELERATE_USE_DEEPSPEED", "true", "DeepSpeed"),
+    ],
+)
+def test_launcher_settings_that_would_change_numbers_are_refused(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=said):
+        parallel.start()

@@ -1,0 +1,104 @@
+"""The benchmarks in tiny sizes: everything runs, and what must be exact is exact. Times mean nothing here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from benchmarks import generation, lm_eval_share, scoring, training
+from benchmarks.context import Context
+
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    return Context(tmp_path_factory.mktemp("bench"), repeats=1, quick=True)
+
+
+def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, TOOLS / name, *arguments], capture_output=True, text=True, timeout=300)
+
+
+def test_scoring_computes_every_distinct_token_once(context: Context) -> None:
+    shared = scoring.run(context)["shared"]
+    assert shared["ours"]["tokens_computed"] == shared["distinct_tokens"] < shared["plain"]["tokens_computed"]
+    assert shared["ours"]["images_encoded"] == shared["distinct_images"] == 2
+    assert shared["largest_difference"] < 1e-5
+    assert shared["largest_difference_to_hugging_face"] < 1e-5
+
+
+def test_generation_writes_what_stock_lm_eval_writes(context: Context) -> None:
+    found = generation.run(context)
+    assert found["same_text"]
+    assert found["distinct_texts"] == 8
+    assert found["ours"]["images_encoded"] == 2
+    assert found["stock"]["images_encoded"] == 8
+
+
+def test_text_that_differs_ends_the_benchmark() -> None:
+    with pytest.raises(RuntimeError, match="prompt 1: ours writes 'b', stock writes 'c'"):
+        generation.check_same({"ours": ["a", "b"], "stock": ["a", "c"]})
+
+
+def test_training_gives_the_official_gradients_without_a_second_model(context: Context) -> None:
+    found = training.run(context)
+    for loss in ("nll", "npo"):
+        assert found[loss]["gradient_difference_to_official"] < 1e-5
+        assert found[loss]["gradient_difference_to_plain"] < 1e-5
+        assert found[loss]["ours"]["tokens_computed"] == found[loss]["shape"]["distinct_tokens"]
+        assert found[loss]["ours"]["images_encoded"] == 1
+    assert found["nll"]["official"]["images_encoded"] == 4
+    assert found["npo"]["official"]["images_encoded"] == 8
+    assert found["npo"]["parameters_added_for_reference"] == 0
+
+
+def test_evaluation_through_lm_eval_encodes_each_image_once(context: Context) -> None:
+    found = lm_eval_share.run(context)
+    assert found["images_encoded"] == 2
+    assert 0 < found["model_s"] < found["wall_s"]
+
+
+def test_one_command_writes_one_document(tmp_path: Path) -> None:
+    output, picture = tmp_path / "cpu.json", tmp_path / "growth.png"
+    arguments = ["--quick", "--only", "growth", "--date", "2026-01-31", "--output", str(output), "--plot", str(picture)]
+    said = script("bench.py", *arguments)
+    assert said.returncode == 0, said.stderr
+    document = json.loads(output.read_text())
+    assert document["date"] == "2026-01-31"
+    assert document["quick"]
+    assert [row["questions"] for row in document["growth"]["by_questions"]] == [1, 5]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "sequences" in said.stderr
+
+
+def test_the_gpu_benchmark_runs_on_a_processor_in_tiny_sizes() -> None:
+    said = script("bench_gpu.py", "--device", "cpu", "--size", "tiny", "--quick", "--methods", "ga,kl")
+    assert said.returncode == 0, said.stderr
+    document = json.loads(said.stdout)
+    assert list(document["training"]) == ["ga", "kl"]
+    for part in (document["scoring"], *document["training"].values()):
+        assert part["ours"]["tokens_computed"] == part["distinct_tokens"] < part["plain"]["tokens_computed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("bench.py", ["--only", "speed"], "unknown part 'speed'; choose from scoring,generation"),
+        ("bench.py", ["--repeats", "0"], "'0' is not a whole number of at least 1"),
+        ("bench.py", ["--date", "today"], "'today' is not a date like 2026-01-31"),
+        ("bench.py", ["--output", "/nowhere/at/all.json"], "there is no folder /nowhere/at"),
+        ("bench.py", ["--fast"], "unrecognized arguments: --fast"),
+        ("bench_gpu.py", ["--methods", "idk"], "unknown method 'idk'; choose from ga,grad_diff"),
+        ("bench_gpu.py", ["--device", "gpu"], "--device gpu: there is no such device"),
+    ],
+)
+def test_wrong_flags_end_with_one_line(name: str, arguments: list[str], message: str) -> None:
+    said = script(name, *arguments)
+    assert said.returncode == 2
+    assert message in said.stderr
+    assert said.stderr.count("\n") == 1
+    assert said.stdout == ""

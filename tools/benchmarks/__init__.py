@@ -1,0 +1,1 @@
+"""What `tools/bench.py` and `tools/bench_gpu.py` measure, one file a subject."""

@@ -1,0 +1,94 @@
+"""Peak memory of every variant, each in a process of its own, which does it once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.context import Context
+from benchmarks.measuring import memory, num_parameters_alive, reset_peak, say
+
+SCRIPT = Path(__file__).parent.parent / "bench.py"
+VARIANTS = {
+    "scoring": ("ours", "plain"),
+    "generation": ("ours", "plain", "stock"),
+    "training": tuple(f"{loss}-{kind}" for loss in ("nll", "npo") for kind in ("ours", "plain", "official")),
+}
+Work = Callable[[], object]
+
+
+def run(context: Context, part: str) -> dict[str, Any]:
+    """Bytes of each variant of a part."""
+    context.model_folder()
+    found = {}
+    for variant in VARIANTS[part]:
+        say(f"memory of {part}, {variant}")
+        found[variant] = _in_child(context, f"{part}.{variant}")
+    return found
+
+
+def _in_child(context: Context, name: str) -> dict[str, Any]:
+    command = [sys.executable, str(SCRIPT), "--child", name, "--folder", str(context.folder)]
+    done = subprocess.run([*command, *(["--quick"] if context.quick else [])], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(context: Context, name: str) -> dict[str, Any]:
+    """What the process of one variant measures: beyond its imports, once everything is loaded, and at the peak."""
+    part, variant = name.split(".")
+    import benchmarks.generation
+    import benchmarks.scoring
+    import benchmarks.training  # noqa: F401 - imports are no part of what is measured
+
+    before = memory().now
+    work = {"scoring": _scoring, "generation": _generation, "training": _training}[part](context, variant)
+    reset_peak()
+    loaded, parameters = memory().now, num_parameters_alive()
+    work()
+    peak = memory().peak
+    return {
+        "loaded_bytes": loaded - before,
+        "work_bytes": peak - loaded,
+        "peak_bytes": peak - before,
+        "parameters": parameters,
+    }
+
+
+def _scoring(context: Context, variant: str) -> Work:
+    from benchmarks import scoring
+    from benchmarks.world import encode_answers, make_questions
+
+    loaded = context.model()
+    encoded = encode_answers(loaded, make_questions(context.shape, side=context.geometry.image_side))
+    return scoring.scorer(loaded, encoded, packed=variant == "ours")
+
+
+def _generation(context: Context, variant: str) -> Work:
+    from benchmarks import generation
+    from benchmarks.world import Shape, make_questions
+
+    shape = Shape(context.shape.images, context.shape.questions)
+    requests = generation.requests_of(make_questions(shape, side=context.geometry.image_side))
+    if variant == "stock":
+        stock = generation.stock_models(context)
+        return lambda: stock[4].generate_until(requests, disable_tqdm=True)
+    lm = generation.fresh_lm(context.model(), packed=variant == "ours")
+    return lambda: lm.generate_until(requests, disable_tqdm=True)
+
+
+def _training(context: Context, variant: str) -> Work:
+    from benchmarks import training
+    from benchmarks.world import encode_answers
+
+    loss, kind = variant.split("-")
+    questions = training.questions_of(context)
+    if kind == "official":
+        step = training.official_step(context, questions, loss=loss, lora={})
+    else:
+        loaded = training.adapted(context)
+        step = training.our_step(loaded, encode_answers(loaded, questions), loss=loss, packed=kind == "ours")
+    return lambda: step.update(None)

@@ -1,0 +1,124 @@
+"""What the numbers have to reach, read from a finished document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Document = Mapping[str, Any]
+
+
+class Wanted(NamedTuple):
+    """One requirement: what is looked at, in which part, how it must compare, and how it is found."""
+
+    what: str
+    part: str
+    bound: str
+    limit: float
+    find: Callable[[Document], float]
+
+
+def _outside(part: Document) -> float:
+    return float(part["ours"]["share_outside_model"])
+
+
+def _memory_ratio(name: str) -> Callable[[Document], float]:
+    def find(part: Document) -> float:
+        ours, official = (part["memory"][f"{name}-{kind}"]["peak_bytes"] for kind in ("ours", "official"))
+        return float(ours / official)
+
+    return find
+
+
+WANTED = (
+    Wanted("scoring: times faster than the plain path", "scoring", ">=", 12, lambda p: p["shared"]["ratio"]),
+    Wanted(
+        "scoring: tokens computed over distinct tokens",
+        "scoring",
+        "<=",
+        1.02,
+        lambda p: p["shared"]["tokens_computed_over_distinct"],
+    ),
+    Wanted(
+        "scoring: images encoded over distinct images",
+        "scoring",
+        "<=",
+        1,
+        lambda p: p["shared"]["ours"]["images_encoded"] / p["shared"]["distinct_images"],
+    ),
+    Wanted("scoring: largest difference", "scoring", "<=", 1e-5, lambda p: p["shared"]["largest_difference"]),
+    Wanted(
+        "scoring: largest difference to a stock forward pass",
+        "scoring",
+        "<=",
+        1e-5,
+        lambda p: p["shared"]["largest_difference_to_hugging_face"],
+    ),
+    Wanted("scoring: share of time outside the model", "scoring", "<=", 0.10, lambda p: _outside(p["shared"])),
+    Wanted(
+        "nothing shared: time over the plain path's", "scoring", "<=", 1.05, lambda p: p["unshared"]["time_over_plain"]
+    ),
+    Wanted(
+        "evaluation through lm_eval: share of time outside the model",
+        "scoring",
+        "<=",
+        0.10,
+        lambda p: p["lm_eval"]["share_outside_model"],
+    ),
+    Wanted("generation: times faster than hf-multimodal", "generation", ">=", 4, lambda p: p["ratio_to_stock"]),
+    Wanted("generation: share of time outside the model", "generation", "<=", 0.10, _outside),
+    *(
+        wanted
+        for loss in ("nll", "npo")
+        for wanted in (
+            Wanted(
+                f"training, {loss}: times faster than one question a row",
+                "training",
+                ">=",
+                7,
+                lambda p, loss=loss: p[loss]["ratio_to_official"],
+            ),
+            Wanted(
+                f"training, {loss}: relative difference of gradients",
+                "training",
+                "<=",
+                1e-5,
+                lambda p, loss=loss: p[loss]["gradient_difference_to_official"],
+            ),
+            Wanted(
+                f"training, {loss}: share of time outside forward and backward",
+                "training",
+                "<=",
+                0.10,
+                lambda p, loss=loss: _outside(p[loss]),
+            ),
+            Wanted(f"training, {loss}: peak memory over the official", "training", "<=", 1, _memory_ratio(loss)),
+        )
+    ),
+    Wanted(
+        "training, npo: parameters added for the reference model",
+        "training",
+        "<=",
+        0,
+        lambda p: p["npo"]["parameters_added_for_reference"],
+    ),
+    Wanted("demo: times faster than the plain path", "demo", ">=", 3, lambda p: p["evaluation"]["ratio"]),
+    Wanted(
+        "demo: largest difference of a log-prob", "demo", "<=", 1e-5, lambda p: p["evaluation"]["largest_difference"]
+    ),
+    Wanted("demo: texts that differ", "demo", "<=", 0, lambda p: p["evaluation"]["texts_that_differ"]),
+)
+
+
+def judged(document: Document) -> list[dict[str, Any]]:
+    """Every requirement whose part was measured, with the number found and whether it is met."""
+    rows = []
+    for wanted in WANTED:
+        if wanted.part not in document:
+            continue
+        found = float(wanted.find(document[wanted.part]))
+        met = found >= wanted.limit if wanted.bound == ">=" else found <= wanted.limit
+        rows.append(
+            {"what": wanted.what, "wanted": f"{wanted.bound} {wanted.limit:g}", "found": found, "met": bool(met)}
+        )
+    return rows
