@@ -9,12 +9,13 @@ import contextlib
 import json
 import multiprocessing
 import os
-import socket
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from tests.killing import PRELOADED
 
@@ -48,8 +49,16 @@ def launch(
     context.set_forkserver_preload([*PRELOADED, "accelerate"])
     place = home / f"said-{len(list(home.glob('said-*')))}"
     place.mkdir(parents=True)
-    common = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", **(env or {})}
-    common["MASTER_PORT"] = str(_free_port())
+    # The place where processes meet belongs to the launcher, as torchrun has it: it outlives each of them.
+    meeting = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    common = {
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(meeting.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        **(env or {}),
+    }
     processes = [
         context.Process(target=_child, args=(function, args, place, rank, common), name=f"process {rank}")
         for rank in range(world)
@@ -76,8 +85,6 @@ def command(words: Sequence[str | Path]) -> int:
 
 
 def _child(function: Callable[..., Any], args: tuple[Any, ...], place: Path, rank: int, common: dict[str, str]) -> None:
-    import torch
-
     torch.set_num_threads(1)
     os.environ.update(common, RANK=str(rank), LOCAL_RANK=str(rank))
     status = 1
@@ -100,9 +107,3 @@ def _ended(place: Path, *, rank: int, status: int | None) -> Ended:
     value = place / f"value-{rank}"
     found = json.loads(value.read_text()) if value.is_file() else None
     return Ended(-1 if status is None else status, out, err, found)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

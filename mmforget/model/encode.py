@@ -230,8 +230,7 @@ def _plain_ids(loaded: LoadedModel, text: str, *, images: Sequence[Image]) -> li
         first, *rest = text.split(str(loaded.image_text))
         written = [_written_image(loaded, image) for image in images]
         text = first + "".join(image + part for image, part in zip(written, rest, strict=True))
-    ids: list[int] = loaded.tokenizer.encode(text, add_special_tokens=False)
-    return ids
+    return list(loaded.token_ids(text))
 
 
 def _written(loaded: LoadedModel, text: str) -> str:

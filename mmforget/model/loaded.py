@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mmforget.model.spec import ModelSpec
 from mmforget.results.files import prepare_folder
 from mmforget.results.fingerprint import hash_json
 
+NUM_TEXTS_KEPT = 2**14
 ADAPTER = "default"
 """PEFT's name for the one adapter that is trained, saved and loaded."""
 SCALING = ("r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
@@ -44,12 +46,14 @@ class LoadedModel:
     base_fingerprint: str = ""
     shares_prefixes: bool = False
 
-    @property
+    # A configuration of transformers is slow to ask, and every request asks: what cannot change is kept.
+
+    @cached_property
     def core(self) -> Any:
         """The bare Hugging Face model; LoRA layers, if any, sit inside it."""
         return self.model.get_base_model() if self.has_adapter else self.model
 
-    @property
+    @cached_property
     def has_adapter(self) -> bool:
         return hasattr(self.model, "get_base_model")
 
@@ -57,7 +61,7 @@ class LoadedModel:
     def is_multimodal(self) -> bool:
         return self.image_token is not None
 
-    @property
+    @cached_property
     def image_token(self) -> int | None:
         """Token id that stands for one image feature; None for text-only models."""
         return self.family.image_token(self.core.config)
@@ -68,7 +72,7 @@ class LoadedModel:
         weight: torch.Tensor = self.core.get_input_embeddings().weight
         return weight.device
 
-    @property
+    @cached_property
     def max_length(self) -> int:
         """Longest sequence, in tokens, that the model was made for."""
         config = self.core.config.get_text_config()
@@ -76,6 +80,16 @@ class LoadedModel:
             if getattr(config, name, None):
                 return int(getattr(config, name))
         return int(min(self.tokenizer.model_max_length, 2**20))
+
+    @cached_property
+    def token_ids(self) -> Callable[[str], tuple[int, ...]]:
+        """Token ids of a text without special tokens; of texts seen lately they are known, e.g. of a question that is
+        scored with several answers."""
+
+        def ids_of(text: str) -> tuple[int, ...]:
+            return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+        return lru_cache(maxsize=NUM_TEXTS_KEPT)(ids_of)
 
     @cached_property
     def front_tokens(self) -> tuple[int, ...]:

@@ -29,10 +29,9 @@ from tests.processes import Ended, launch
 from tests.processes import command as in_process
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = ("grad_diff", "npo")
-NAMES = ("target", "retain", *METHODS)
+NAMES = ("target", "retain", "npo")
 RUN = (
-    "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", ",".join(METHODS), "--allow_weak_target",
+    "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "npo", "--allow_weak_target",
     "--stage_one_args", "max_steps=6,save_steps=2", "--max_steps", "4", "--save_steps", "2", "--limit", "6",
     "--batch_size", "4",
 )  # fmt: skip
@@ -80,26 +79,26 @@ def test_eval_gives_the_same_bits_in_one_voice(model: Path, tmp_path: Path) -> N
 
 
 def test_answers_of_one_process_serve_two(model: Path, tmp_path: Path) -> None:
-    """Half of the cache is taken away, so that both processes have to agree on what is left to compute."""
+    """Half of the cache is taken away, and only the main process sees what is left of it."""
     with one_thread():
         assert command(*eval_words(model, tmp_path / "one")).status == 0
     (tmp_path / "two").mkdir()
     known, half = (sqlite3.connect(tmp_path / name / "responses.sqlite") for name in ("one", "two"))
     known.backup(half)
-    half.execute("DELETE FROM responses WHERE rowid % 2")
+    half.execute("DELETE FROM responses WHERE rowid > (SELECT MAX(rowid) FROM responses) / 2")
     half.commit()
     half.close()
     ended = launch(in_process, eval_words(model, tmp_path / "two"), home=tmp_path)
     assert statuses(ended) == [0, 0], ended[0].err
     old, new = (read_run(tmp_path / name / "fiubench_forget1") for name in ("one", "two"))
     assert new.samples() == old.samples()
-    assert new.record.cost.num_cached > 0
+    assert 0 < new.record.cost.num_cached < new.record.cost.num_requests
 
 
 def unlearn_words(model: Path, output: Path) -> list[str]:
     words = ["unlearn", "--model_args", f"pretrained={model}", "--tasks", "fiubench_forget1", "--data", "synthetic"]
-    words += ["--method", "npo", "--lora_r", "2", "--max_steps", "3", "--lr", "1e-3", "--json"]
-    return [*words, "--output_path", str(output)]
+    words += ["--method", "npo", "--recipe", "micro", "--lora_r", "2", "--max_steps", "3", "--lr", "1e-3"]
+    return [*words, "--json", "--output_path", str(output)]
 
 
 def adapter(output: Path) -> dict[str, torch.Tensor]:
@@ -131,7 +130,7 @@ def test_launched_as_the_documents_say_with_weights_divided(model: Path, tmp_pat
 def test_wrong_input_is_said_once_and_ends_all(fault: str, model: Path, tmp_path: Path) -> None:
     words = eval_words(model, tmp_path / "out")
     if fault == "everybody's":
-        words[words.index("fiubench_forget1")] = "fiubench_nonsense"
+        words[words.index("synthetic")] = str(tmp_path / "nowhere")
     else:
         (tmp_path / "out").write_text("a file stands here")
     ended = launch(in_process, words, home=tmp_path)
@@ -253,14 +252,10 @@ def assert_close(new: Any, old: Any, *, at: str) -> None:
 def test_killed_and_started_again_two_processes_end_with_the_same_bits(
     calm: Runner, towers: list[Path], tmp_path: Path
 ) -> None:
-    """Once in stage one, once when a model is measured, once in the last method's training."""
+    """Killed when the target is measured and in the method's training, each time the main process alone."""
     made, moments = runner(tmp_path, towers=towers), calm.moments()
-    chosen = [
-        next(one for one in moments if one.startswith("retain model: 4 of")),
-        next(one for one in moments if "measure target" in one and "(gen" in one),
-        next(one for one in moments if one.startswith("npo: 3 of")),
-    ]
-    for moment in chosen:
+    for beginning in ("fiubench_forget1: measure target: fiubench_forget1_gen", "npo: 3 of"):
+        moment = next(one for one in moments if one.startswith(beginning))
         ended = run_in_two(made, moment=moment)
         assert statuses(ended) == [-signal.SIGKILL, 1], ended[1].err
         assert "another process of this run has ended" in ended[1].err
