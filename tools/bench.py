@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PARTS = ("scoring", "generation", "training", "growth", "demo")
-REPEATS, QUICK_REPEATS = 5, 2
+REPEATS, QUICK_REPEATS = 3, 1
 PLOT = Path(__file__).parent.parent / "docs" / "bench_growth.png"
 
 

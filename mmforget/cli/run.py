@@ -49,6 +49,5 @@ def execute(args: argparse.Namespace) -> int:
             say=lambda line: print(line, file=sys.stderr),
             allow_weak_target=args.allow_weak_target,
         )
-    if not parallel.is_main():
-        return 0
-    return leaderboard.execute(argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json))
+    wanted = argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json)
+    return parallel.on_main(lambda: leaderboard.execute(wanted))

@@ -1,14 +1,14 @@
 """From requests to answers: equal requests once, known answers from the cache, the rest in batches, each one kept.
 
-Batches are planned over all requests of a task, whatever the cache holds, and a batch with one unknown answer is
-computed whole: an interrupted run that continues therefore gives the same numbers to the last bit.
+Batches are planned over all requests of a call, of whichever task, whatever the cache holds, and a batch with one
+unknown answer is computed whole: an interrupted run that continues therefore gives the same numbers to the last bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from mmforget import parallel
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
@@ -37,14 +37,6 @@ class Batch:
     max_tokens: int = 0
 
 
-class _Work(NamedTuple):
-    """What one task asks: requests by key, answers that are known, and batches of all of them unless all are known."""
-
-    asks: Mapping[str, Ask]
-    stored: Mapping[str, Any]
-    batches: list[Batch]
-
-
 @dataclass(frozen=True)
 class Answerer:
     """Answers requests with a model and a cache.
@@ -70,16 +62,9 @@ class Answerer:
         for index, key in enumerate(keys):
             indices.setdefault(key, []).append(index)
         answers: dict[str, Any] = {}
-        tasks = dict.fromkeys(ask.task for ask in asks)
-        # All of them before the first is computed: a row that does not fit the model ends this before any work is done.
-        planned = [
-            self._planned({key: asks[own[0]] for key, own in indices.items() if asks[own[0]].task == task})
-            for task in tasks
-        ]
-        for work in planned:
-            for found in self._answer_task(work):
-                answers.update(found)
-                keep({index: found[key] for key in found for index in indices[key]})
+        for found in self._answers({key: asks[own[0]] for key, own in indices.items()}):
+            answers.update(found)
+            keep({index: found[key] for key in found for index in indices[key]})
         self.tally.num_requests += len(asks)
         return [answers[key] for key in keys]
 
@@ -87,18 +72,16 @@ class Answerer:
         key = ask.key(self.engine.loaded.fingerprint)
         return key if ask.is_repeatable else f"{key}#{index}"
 
-    def _planned(self, asks: Mapping[str, Ask]) -> _Work:
+    def _answers(self, asks: Mapping[str, Ask]) -> Iterator[dict[str, Any]]:
         stored = self._stored(asks)
-        return _Work(asks, stored, [] if len(stored) == len(asks) else list(self._plan(asks)))
-
-    def _answer_task(self, work: _Work) -> Iterator[dict[str, Any]]:
-        asks, stored = work.asks, work.stored
         if len(stored) == len(asks):
             self.tally.num_cached += len(asks)
-            yield dict(stored)
+            yield stored
             return
+        # Before the first is computed: a row that does not fit the model ends this before any work is done.
+        batches = list(self._plan(asks))
         waiting: list[Batch] = []
-        for batch in work.batches:
+        for batch in batches:
             if all(key in stored for key in batch.keys):
                 self.tally.num_cached += len(batch.keys)
                 yield {key: stored[key] for key in batch.keys}

@@ -199,11 +199,12 @@ def _record(
 
 
 def _provenance(loaded: LoadedModel, *, begun: Begun, seeds: Mapping[str, int]) -> Provenance:
-    """Where the record comes from; its device says how many processes there were, if several."""
-    found = collect(begun, device=str(loaded.device), seeds=seeds)
-    if parallel.world_size() == 1:
+    """Where the record comes from; device and command say how many processes there were, if several."""
+    found, count = collect(begun, device=str(loaded.device), seeds=seeds), parallel.world_size()
+    if count == 1:
         return found
-    return replace(found, device=f"{found.device}, {parallel.world_size()} processes")
+    launched = ("torchrun", "--nproc-per-node", str(count), "-m", "mmforget", *found.command[1:])
+    return replace(found, device=f"{found.device}, {count} processes", command=launched)
 
 
 def _asked(config: RunConfig) -> str:

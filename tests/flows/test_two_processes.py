@@ -18,6 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mmforget.errors import RunFailed
+from mmforget.lm import batching
 from mmforget.model import micro
 from mmforget.results.store import StoredRun, read_run
 from mmforget.training.log import read_log
@@ -29,6 +31,7 @@ from tests.processes import Ended, launch
 from tests.processes import command as in_process
 
 ROOT = Path(__file__).resolve().parents[2]
+SMALL = 100
 NAMES = ("target", "retain", "npo")
 RUN = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "npo", "--allow_weak_target",
@@ -58,14 +61,26 @@ def eval_words(model: Path, output: Path, *more: str) -> list[str]:
     return [*words, "--limit", "5", "--batch_size", "1", "--json", "--output_path", str(output), *more]
 
 
+def in_small_batches(words: Sequence[str]) -> None:
+    """The command, with questions of one picture or two a batch, so that there is something to share out."""
+    batching.MIN_BATCH_TOKENS = SMALL
+    in_process(words)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MIN_BATCH_TOKENS", SMALL)
+
+
 def statuses(ended: Sequence[Ended]) -> list[int]:
     return [one.status for one in ended]
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_eval_gives_the_same_bits_in_one_voice(model: Path, tmp_path: Path) -> None:
     with one_thread():
         alone = command(*eval_words(model, tmp_path / "one"))
-    first, second = launch(in_process, eval_words(model, tmp_path / "two"), home=tmp_path)
+    first, second = launch(in_small_batches, eval_words(model, tmp_path / "two"), home=tmp_path)
     assert (first.status, second.status) == (0, 0), first.err + second.err
     assert (second.out, second.err) == ("", "")
     old, new = (read_run(tmp_path / name / "fiubench_forget1") for name in ("one", "two"))
@@ -75,9 +90,11 @@ def test_eval_gives_the_same_bits_in_one_voice(model: Path, tmp_path: Path) -> N
     assert json.loads(first.out)["results"] == json.loads(alone.out)["results"]
     for name in ("num_tokens", "num_requests", "num_cached"):
         assert getattr(new.record.cost, name) == getattr(old.record.cost, name), name
+    assert new.record.cost.num_images_encoded > old.record.cost.num_images_encoded, "each looks at pictures itself"
     assert new.record.provenance.device == "cpu, 2 processes"
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_answers_of_one_process_serve_two(model: Path, tmp_path: Path) -> None:
     """Half of the cache is taken away, and only the main process sees what is left of it."""
     with one_thread():
@@ -88,7 +105,7 @@ def test_answers_of_one_process_serve_two(model: Path, tmp_path: Path) -> None:
     half.execute("DELETE FROM responses WHERE rowid > (SELECT MAX(rowid) FROM responses) / 2")
     half.commit()
     half.close()
-    ended = launch(in_process, eval_words(model, tmp_path / "two"), home=tmp_path)
+    ended = launch(in_small_batches, eval_words(model, tmp_path / "two"), home=tmp_path)
     assert statuses(ended) == [0, 0], ended[0].err
     old, new = (read_run(tmp_path / name / "fiubench_forget1") for name in ("one", "two"))
     assert new.samples() == old.samples()
@@ -141,24 +158,36 @@ def test_wrong_input_is_said_once_and_ends_all(fault: str, model: Path, tmp_path
     assert "".join(one.out for one in ended) == ""
 
 
-def interrupted(words: Sequence[str]) -> None:
-    """Ctrl-C reaches the main process while the other waits for it."""
-    from mmforget import parallel
-    from mmforget.pipeline import measuring
+def fails_in(rank: str, kind: str, words: Sequence[str]) -> None:
+    """Something happens in one process alone, while it computes and the other waits for its answers."""
+    from mmforget.lm.engine import Engine
 
-    def stopped(*args: Any, **kwargs: Any) -> Any:
-        raise KeyboardInterrupt
+    errors = {"Ctrl-C": KeyboardInterrupt(), "memory": RunFailed("no more memory"), "a bug": TypeError("a bug")}
 
-    if os.environ["RANK"] == "0":
-        measuring._stored = stopped
-    assert not parallel.is_sharded()
-    in_process(words)
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        raise errors[kind]
+
+    if os.environ["RANK"] == rank:
+        Engine.score = Engine.generate = fails
+    in_small_batches(words)
 
 
-def test_ctrl_c_in_one_process_ends_all(model: Path, tmp_path: Path) -> None:
-    ended = launch(interrupted, eval_words(model, tmp_path / "out"), home=tmp_path)
-    assert statuses(ended) == [130, 130], [one.err for one in ended]
-    assert "".join(one.err for one in ended).count("the same command continues") == 1
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [
+        ("Ctrl-C", 130, "mmforget: interrupted; the same command continues"),
+        ("memory", 1, "mmforget: the run failed: no more memory"),
+        ("a bug", 1, "TypeError: a bug"),
+    ],
+)
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_ends_one_process_ends_all_and_is_said_once(
+    rank: str, kind: str, status: int, said: str, model: Path, tmp_path: Path
+) -> None:
+    ended = launch(fails_in, rank, kind, eval_words(model, tmp_path / "out"), home=tmp_path)
+    assert statuses(ended) == [status, status], [one.err for one in ended]
+    assert said in ended[int(rank)].err
+    assert ended[1 - int(rank)].err == ""
 
 
 def test_one_device_for_two_processes_is_refused(model: Path, tmp_path: Path) -> None:
@@ -252,13 +281,12 @@ def assert_close(new: Any, old: Any, *, at: str) -> None:
 def test_killed_and_started_again_two_processes_end_with_the_same_bits(
     calm: Runner, towers: list[Path], tmp_path: Path
 ) -> None:
-    """Killed when the target is measured and in the method's training, each time the main process alone."""
-    made, moments = runner(tmp_path, towers=towers), calm.moments()
-    for beginning in ("fiubench_forget1: measure target: fiubench_forget1_gen", "npo: 3 of"):
-        moment = next(one for one in moments if one.startswith(beginning))
-        ended = run_in_two(made, moment=moment)
-        assert statuses(ended) == [-signal.SIGKILL, 1], ended[1].err
-        assert "another process of this run has ended" in ended[1].err
+    """The main process is killed in the method's training; what it left is all that the next two know."""
+    made = runner(tmp_path, towers=towers)
+    moment = next(one for one in calm.moments() if one.startswith("npo: 3 of"))
+    ended = run_in_two(made, moment=moment)
+    assert statuses(ended) == [-signal.SIGKILL, 1], ended[1].err
+    assert "another process of this run has ended" in ended[1].err
     ended = run_in_two(made)
     assert statuses(ended) == [0, 0], ended[0].err
     assert board(made) == board(calm)

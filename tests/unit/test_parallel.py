@@ -12,6 +12,7 @@ import torch
 
 from mmforget import parallel
 from mmforget.errors import RunFailed, UnknownName, UserError
+from mmforget.model.spec import ModelSpec
 from tests.processes import launch
 
 
@@ -127,15 +128,31 @@ def test_the_first_to_fail_is_known_to_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("settings", "said"),
     [
-        ("ACCELERATE_MIXED_PRECISION", "bf16", "mixed_precision: bf16"),
-        ("ACCELERATE_USE_DEEPSPEED", "true", "DeepSpeed"),
+        ({"ACCELERATE_MIXED_PRECISION": "bf16"}, "mixed_precision: bf16"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed is not supported"),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "fsdp_version is 1"),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params is true"),
+        ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, "accelerate launch --cpu starts one process"),
     ],
 )
 def test_launcher_settings_that_would_change_numbers_are_refused(
-    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(name, value)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=said):
         parallel.start()
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = torch.device("cuda:1")
+    monkeypatch.setattr(parallel, "device", lambda: own)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert ModelSpec("model").target_device() == own
+    assert ModelSpec("model", device="cuda").target_device() == own
+    assert ModelSpec("model", device="cpu").target_device() == torch.device("cpu")
+    with pytest.raises(UserError, match="device 'cuda:1' was asked for"):
+        ModelSpec("model", device="cuda:1").target_device()

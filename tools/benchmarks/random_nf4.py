@@ -12,7 +12,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from benchmarks.world import OPENINGS, make_words
+from benchmarks.world import OPENINGS, make_words, weight_scale
 from mmforget.model.families import find_family, llava
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.micro_tokenizer import IMAGE, train_tokenizer
@@ -106,31 +106,30 @@ def _fill(model: nn.Module, *, device: torch.device, generator: torch.Generator)
     """Random matrices that keep the size of what goes through them, those of the decoder layers in NF4; else ones."""
     for name, module in list(model.named_modules()):
         if re.fullmatch(llava.LANGUAGE_TARGETS, name):
-            model.set_submodule(name, _quantised(module, device=device, generator=generator))
+            model.set_submodule(name, _quantised(name, module, device=device, generator=generator))
             continue
         for key, buffer in module._buffers.items():
             module._buffers[key] = None if buffer is None else buffer.to(device)
         for key, weight in module._parameters.items():
             if weight is not None:
-                filled = _values(weight, is_embedding="embed" in name, device=device, generator=generator)
+                filled = _values(f"{name}.{key}", weight, device=device, generator=generator)
                 module._parameters[key] = nn.Parameter(filled, requires_grad=False)
     # The logits of the first ids, <pad>, <s>, </s> and <image>, are 0: no text ends by itself.
     model.get_submodule("lm_head").weight[:4] = 0.0
 
 
-def _values(
-    weight: torch.Tensor, *, is_embedding: bool, device: torch.device, generator: torch.Generator
-) -> torch.Tensor:
+def _values(name: str, weight: torch.Tensor, *, device: torch.device, generator: torch.Generator) -> torch.Tensor:
+    """A random matrix of a parameter's shape, or ones for a vector: norms and, for simplicity, biases."""
     if weight.ndim < 2:
         return torch.ones(weight.shape, dtype=DTYPE, device=device)
-    scale = 1.0 if is_embedding else weight[0].numel() ** -0.5
-    return torch.randn(weight.shape, dtype=DTYPE, device=device, generator=generator) * scale
+    values = torch.randn(weight.shape, dtype=DTYPE, device=device, generator=generator)
+    return values.mul_(weight_scale(name, weight))
 
 
-def _quantised(module: Any, *, device: torch.device, generator: torch.Generator) -> Linear4bit:
+def _quantised(name: str, module: Any, *, device: torch.device, generator: torch.Generator) -> Linear4bit:
     sizes = module.in_features, module.out_features
     linear = Linear4bit(*sizes, bias=False, compute_dtype=DTYPE, quant_type="nf4", device="meta")
-    values = _values(module.weight, is_embedding=False, device=device, generator=generator)
+    values = _values(f"{name}.weight", module.weight, device=device, generator=generator)
     linear.weight = Params4bit(values, requires_grad=False, quant_type="nf4", compress_statistics=True)
     return linear.to(device)
 

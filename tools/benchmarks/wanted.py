@@ -102,7 +102,7 @@ WANTED = (
         0,
         lambda p: p["npo"]["parameters_added_for_reference"],
     ),
-    Wanted("demo: times faster than the plain path", "demo", ">=", 3, lambda p: p["evaluation"]["ratio"]),
+    Wanted("demo: times faster than the plain path", "demo", ">=", 3, lambda p: p["evaluation"]["ratios"]["answering"]),
     Wanted(
         "demo: largest difference of a log-prob", "demo", "<=", 1e-5, lambda p: p["evaluation"]["largest_difference"]
     ),

@@ -169,13 +169,22 @@ def llava_config(geometry: Geometry, *, tokenizer: object) -> LlavaConfig:
     )
 
 
+def weight_scale(name: str, weight: torch.Tensor) -> float:
+    """Standard deviation of a random matrix: what goes through it keeps its size, and attention looks closely.
+
+    So images and wordings change what the model writes.
+    """
+    if "embed" in name:
+        return 1.0
+    sharpness = 2.0 if name.endswith(("q_proj.weight", "k_proj.weight")) else 1.0
+    return sharpness * weight[0].numel() ** -0.5
+
+
 @torch.no_grad()
 def _randomise(model: LlavaForConditionalGeneration, *, seed: int) -> None:
-    """Matrices that keep the size of what goes through them, so that images and wordings change what comes out."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in sorted(model.named_parameters()):
         if weight.ndim > 1:
-            scale = 1.0 if "embed" in name else weight[0].numel() ** -0.5
-            weight.normal_(0.0, scale, generator=generator)
+            weight.normal_(0.0, weight_scale(name, weight), generator=generator)
     # The logits of the first ids, <pad>, <s>, </s> and <image>, are 0: among hundreds never the largest.
     model.lm_head.weight[:4] = 0.0

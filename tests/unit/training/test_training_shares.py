@@ -39,7 +39,6 @@ SETTINGS = TrainSettings(
     order="rows",
     save_steps=2,
 )
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def row(num_tokens: int, *, image: str | None = None, num_image: int = 0) -> Encoded:
@@ -97,7 +96,7 @@ def numbers(line: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in flat.items() if value is not None}
 
 
-def assert_same_training(one: Path, two: Path) -> None:
+def assert_same_training(one: Path, two: Path, *, rtol: float = 1e-5) -> None:
     before, after = read_log(one / "train_log.jsonl"), read_log(two / "train_log.jsonl")
     assert len(before) == len(after) > 0
     for old, new in zip(before, after, strict=True):
@@ -105,7 +104,7 @@ def assert_same_training(one: Path, two: Path) -> None:
     old, new = weights(one), weights(two)
     assert old.keys() == new.keys()
     for name in old:
-        torch.testing.assert_close(new[name], old[name], **CLOSE)
+        torch.testing.assert_close(new[name], old[name], rtol=rtol, atol=1e-5)
 
 
 CASES = {
@@ -145,7 +144,9 @@ def trained(llava_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.mark.parametrize("name", LAUNCHES)
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_train_as_one_does(case: str, name: str, trained: Path) -> None:
-    assert_same_training(trained / "one" / case, trained / name / case)
+    # Weights of 1e30 are the last gradient's signs but for those so small that Adam's epsilon counts.
+    rtol = 1e-2 if case == "diverged" else 1e-5
+    assert_same_training(trained / "one" / case, trained / name / case, rtol=rtol)
     reports = [read_json(trained / kind / case / "done.json") for kind in ("one", name)]
     assert [report["num_processes"] for report in reports] == [1, 2]
     for key in ("num_steps", "stopped", "num_trainable", "num_parameters"):
