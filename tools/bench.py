@@ -119,9 +119,13 @@ def prepare_libraries(folder: Path) -> None:
 
 def _child(context: Any, name: str) -> dict[str, Any]:
     """What a process of its own measures: the stages of a demo, or the memory of one variant."""
-    from benchmarks import demo, peak_memory
+    if name == "demo.stages":
+        from benchmarks.demo_stages import measure_stages
 
-    return demo.measure_stages(context) if name == "demo.stages" else peak_memory.measure(context, name)
+        return measure_stages("fiubench", output=context.folder / "demo", quick=context.quick)
+    from benchmarks.peak_memory import measure
+
+    return measure(context, name)
 
 
 def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path) -> dict[str, Any]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import io
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +22,8 @@ from mmforget.model.spec import ModelSpec
 from mmforget.model.vision import FeatureCache
 
 SCRIPT = Path(__file__).parent.parent / "bench.py"
-TASKS, METHODS = "fiubench", "ga,grad_diff,kl,po,npo"
-QUICK = ["--limit", "2", "--stage_one_args", "max_steps=2", "--max_steps", "2", "--allow_weak_target"]
+TASKS = "fiubench"
 BATCH_SIZE = 16
-STAGES: dict[str, tuple[tuple[str, str], ...]] = {
-    "base model and vision tower": (("mmforget.pipeline.stage_one", "build_base"),),
-    "stage one: target and retain model": (("mmforget.pipeline.stage_one", "finetune"),),
-    "unlearning": (("mmforget.pipeline.unlearning", "unlearn"),),
-    "evaluation": (("mmforget.pipeline.measuring", "evaluate"),),
-    "scores and intervals": (("mmforget.pipeline.measuring", "score_record"),),
-    "loading models": tuple((f"mmforget.pipeline.{name}", "load_model") for name in ("run", "stage_one", "unlearning")),
-    "leaderboard": (("mmforget.cli.leaderboard", "execute"),),
-}
-"""Functions that are timed, where their callers look them up."""
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -46,51 +32,21 @@ def run(context: Context) -> dict[str, Any]:
     Trained models are looked for in $MMFORGET_CACHE and left there; without it all is made anew in `context.folder`.
     """
     cache = os.environ.get("MMFORGET_CACHE") or str(context.folder / "cache")
+    breakdown = _breakdown(context, cache=cache)
+    return {"breakdown": breakdown, "evaluation": _evaluations(context, Path(cache))}
+
+
+def _breakdown(context: Context, *, cache: str) -> dict[str, Any]:
     say("demo: the whole run")
     flags = ["--quick"] if context.quick else []
     command = [sys.executable, str(SCRIPT), "--child", "demo.stages", "--folder", str(context.folder), *flags]
     start = time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env={**os.environ, "MMFORGET_CACHE": cache})
-    stages = json.loads(done.stdout.splitlines()[-1])
-    stages["wall_s"] = time.perf_counter() - start
-    known = sum(stages["stages_s"].values())
-    stages["stages_s"]["everything else"] = stages["wall_s"] - known
-    return {
-        "models_were_cached": stages.pop("models_were_cached"),
-        "breakdown": stages,
-        "evaluation": _evaluations(context, Path(cache)),
-    }
-
-
-def measure_stages(context: Context) -> dict[str, Any]:
-    """Seconds of each stage of a demo in this process."""
-    start = time.perf_counter()
-    from mmforget.cli.main import main
-
-    places = [(stage, importlib.import_module(module), name) for stage, all_ in STAGES.items() for module, name in all_]
-    seconds = {"imports": time.perf_counter() - start, **dict.fromkeys(STAGES, 0.0)}
-    for stage, module, name in places:
-        setattr(module, name, _timed(getattr(module, name), name=stage, seconds=seconds))
-    cached = (Path(os.environ["MMFORGET_CACHE"]) / "stage_one").is_dir()
-    output = context.folder / "demo"
-    command = ["run", "--model", "micro", "--tasks", TASKS, "--methods", METHODS, "--output_path", str(output)]
-    shown = io.StringIO()
-    with redirect_stdout(shown), redirect_stderr(shown):
-        status = main([*command, *(QUICK if context.quick else [])])
-    if status != 0:
-        raise RuntimeError(f"the demo ended with status {status}: {shown.getvalue()[-2000:]}")
-    return {"models_were_cached": cached, "stages_s": seconds}
-
-
-def _timed(function: Callable[..., Any], *, name: str, seconds: dict[str, float]) -> Callable[..., Any]:
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            seconds[name] += time.perf_counter() - start
-
-    return timed
+    wall = time.perf_counter() - start
+    found = json.loads(done.stdout.splitlines()[-1])
+    stages = {"imports": wall - found["command_s"], **found["stages_s"]}
+    stages["everything else"] = wall - sum(stages.values())
+    return {"models_were_cached": found["models_were_cached"], "wall_s": wall, "stages_s": stages}
 
 
 def _evaluations(context: Context, cache: Path) -> dict[str, Any]:
@@ -121,9 +77,7 @@ def _evaluation(cache: Path, *, limit: int | None) -> Callable[..., tuple[dict[s
     data, names = benchmark.bind(DataSource("synthetic")), [task.name for task in benchmark.tasks]
 
     def once(*, packed: bool, features: FeatureCache) -> tuple[dict[str, Any], Any]:
-        lm = MMForgetLM(
-            loaded, batch_size=BATCH_SIZE, packed=packed, features=features, cache=None, progress=False
-        )
+        lm = MMForgetLM(loaded, batch_size=BATCH_SIZE, packed=packed, features=features, cache=None, progress=False)
         scoring, generation = _clocked(lm, "loglikelihood"), _clocked(lm, "generate_until")
         start = Seconds.now()
         samples = evaluate(lm, names, data=data, limit=limit, progress=False).samples
