@@ -85,12 +85,12 @@ def _measured(parser: argparse.ArgumentParser, args: argparse.Namespace, *, devi
 def measure(args: argparse.Namespace, *, device: Any) -> dict[str, Any]:
     """The whole document."""
     import torch
+
+    from bench import today
     from benchmarks import on_device, random_nf4
     from benchmarks.machine import machine, versions
     from benchmarks.measuring import attainable_flops, memory, reset_peak, say
     from benchmarks.world import Shape
-
-    from bench import today
 
     size = 256 if device.type == "cpu" else MATMUL_SIZE
     attainable = attainable_flops(device=str(device), dtype=torch.bfloat16, size=size)

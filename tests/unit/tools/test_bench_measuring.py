@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from benchmarks.flops import Tree, tree_of, work_of
 from benchmarks.measuring import (
     Seconds,
@@ -21,8 +23,6 @@ from benchmarks.measuring import (
 from benchmarks.tables import number, table
 from benchmarks.wanted import judged
 from benchmarks.world import TINY, Shape, build_llava, encode_answers, encode_prompts, make_questions
-from torch import nn
-
 from mmforget.model.encode import Encoded
 from mmforget.model.load import load_model
 from mmforget.model.loaded import LoadedModel

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from benchmarks import generation, lm_eval_share, scoring, training
 from benchmarks.context import Context
 
