@@ -7,7 +7,7 @@ depends on the disk, writes and prints. In one process nothing here does anythin
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +26,13 @@ PATIENCE = timedelta(hours=2)
 FAILURE = "mmforget/failure"
 FSDP_SETTINGS = {"FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "false", "FSDP_ACTIVATION_CHECKPOINTING": "false"}
 """What the launcher may ask for beside FSDP itself; recomputed activations are the recipe's gradient_checkpointing."""
+DEEPSPEED_SETTINGS = {
+    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "none",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "none",
+    "ACCELERATE_DEEPSPEED_CONFIG_FILE": "none",
+}
+ZERO_STAGES = ("0", "1", "2", "3")
+"""What DeepSpeed divides: nothing; optimiser states; gradients, too; weights, too."""
 BUCKET_BYTES = 256 * 2**20
 """Gradients travel together up to here."""
 
@@ -233,12 +240,10 @@ def _buckets(grads: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _launcher_settings() -> bool:
-    """Whether the launcher asks for FSDP. What it sets for other libraries and mmforget does itself is taken back."""
-    if _is_set("ACCELERATE_USE_DEEPSPEED"):
-        raise UserError(
-            "DeepSpeed is not supported: it changes the precision of weights and updates them before a gradient can be "
-            "checked; launch with configs/fsdp.yaml, which divides the same things (ZeRO-3)"
-        )
+    """Whether the launcher asks for a divided model, through FSDP or DeepSpeed.
+
+    What it sets for other libraries and mmforget does itself is taken back.
+    """
     if _is_set("ACCELERATE_USE_CPU") and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         raise UserError(
             "accelerate launch --cpu starts one process, or several that do not know of one another (mpirun); launch "
@@ -250,15 +255,37 @@ def _launcher_settings() -> bool:
             f"accelerate was told mixed_precision: {precision}, but the recipe decides (bf16: true in its settings); "
             "launch with --mixed_precision no"
         )
+    if _is_set("ACCELERATE_USE_DEEPSPEED", forget=True):
+        return _zero()
     if not _is_set("ACCELERATE_USE_FSDP", forget=True):
         return False
-    for name, allowed in FSDP_SETTINGS.items():
-        given = os.environ.get(name, allowed)
-        if given.lower() != allowed:
-            raise UserError(f"{name.lower()} is {given}, and mmforget allows {allowed} alone; see configs/fsdp.yaml")
+    _require(FSDP_SETTINGS, see="configs/fsdp.yaml")
     # Transformers would load weights in the first process only, and leave all others with empty ones.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     return True
+
+
+def _zero() -> bool:
+    """Whether DeepSpeed was told to divide anything.
+
+    mmforget divides what the ZeRO stage says by PyTorch's own means (FSDP2): DeepSpeed wants all weights in one dtype,
+    which 4-bit weights with float32 adapters are not, and updates them before a gradient can be checked.
+    """
+    _require(DEEPSPEED_SETTINGS, see="configs/deepspeed.yaml")
+    stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    if stage not in ZERO_STAGES:
+        raise UserError(f"zero_stage is {stage}; give one of {', '.join(ZERO_STAGES)}; see configs/deepspeed.yaml")
+    os.environ["FSDP_RESHARD_AFTER_FORWARD"] = str(stage == "3").lower()
+    return stage != "0"
+
+
+def _require(settings: Mapping[str, str], *, see: str) -> None:
+    """Raises UserError for a setting of the launcher that has another value than the one that is supported."""
+    for name, allowed in settings.items():
+        given = os.environ.get(name, allowed)
+        if given.lower() != allowed:
+            shown = name.removeprefix("ACCELERATE_DEEPSPEED_").lower()
+            raise UserError(f"{shown} is {given}, and mmforget allows {allowed} alone; see {see}")
 
 
 def _is_set(name: str, *, forget: bool = False) -> bool:

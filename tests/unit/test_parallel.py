@@ -131,7 +131,15 @@ def test_the_first_to_fail_is_known_to_the_others(tmp_path: Path) -> None:
     ("settings", "said"),
     [
         ({"ACCELERATE_MIXED_PRECISION": "bf16"}, "mixed_precision: bf16"),
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed is not supported"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "4"}, "zero_stage is 4; give one of"),
+        (
+            {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "cpu"},
+            "offload_param_device is cpu, and mmforget allows none alone; see configs/deepspeed.yaml",
+        ),
+        (
+            {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": "ds.json"},
+            "config_file is ds.json",
+        ),
         ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "fsdp_version is 1"),
         ({"ACCELERATE_USE_FSDP": "true", "FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params is true"),
         ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, "accelerate launch --cpu starts one process"),
@@ -144,6 +152,42 @@ def test_launcher_settings_that_would_change_numbers_are_refused(
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=said):
         parallel.start()
+
+
+@pytest.mark.parametrize(("stage", "reshards"), [("3", "true"), ("2", "false"), ("1", "false")])
+def test_a_zero_stage_divides_by_pytorchs_own_means(stage: str, reshards: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else finds DeepSpeed's flag afterwards; stage 3 takes layers apart again behind their forward pass."""
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", stage)
+    monkeypatch.setenv("FSDP_RESHARD_AFTER_FORWARD", "")
+    assert parallel._launcher_settings() is True
+    assert "ACCELERATE_USE_DEEPSPEED" not in os.environ
+    assert os.environ["FSDP_RESHARD_AFTER_FORWARD"] == reshards
+
+
+def test_zero_stage_0_divides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "0")
+    monkeypatch.setenv("FSDP_RESHARD_AFTER_FORWARD", "")
+    assert parallel._launcher_settings() is False
+
+
+def test_the_deepspeed_file_asks_for_what_is_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """configs/deepspeed.yaml, through accelerate's own reading of it, as far as it goes without the library."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_deepspeed_cmd_env
+
+    config = str(Path(__file__).parents[2] / "configs" / "deepspeed.yaml")
+    args = launch_command_parser().parse_args(["--config_file", config, "-m", "mmforget"])
+    args, _, _ = _validate_launch_command(args)
+    args.deepspeed_fields_from_accelerate_config = ""
+    _, env = prepare_deepspeed_cmd_env(args)
+    for name, value in env.items():
+        if name.startswith(("ACCELERATE_", "FSDP_")):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FSDP_RESHARD_AFTER_FORWARD", "")
+    assert parallel._launcher_settings() is True
+    assert os.environ["FSDP_RESHARD_AFTER_FORWARD"] == "true"
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

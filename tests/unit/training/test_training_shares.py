@@ -153,6 +153,15 @@ def test_two_processes_train_as_one_does(case: str, name: str, trained: Path) ->
         assert reports[0][key] == reports[1][key], key
 
 
+@pytest.mark.parametrize("stage", ["0", "2", "3"])
+def test_a_launch_file_for_deepspeed_trains_as_one_process_does(stage: str, trained: Path, llava_folder: Path) -> None:
+    env = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": stage}
+    folder = trained / f"zero {stage}"
+    for ended in launch(train, folder, llava_folder, *CASES["grad_diff"], home=trained, env=env):
+        assert ended.status == 0, ended.err
+    assert_same_training(trained / "one" / "grad_diff", folder, rtol=1e-5)
+
+
 def train_until(update: int | None, folder: Path, model: Path, settings: TrainSettings) -> None:
     """The last process is killed when it has made that update and is about to log it."""
     from mmforget.training.trainer import UnlearningTrainer
