@@ -13,6 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+from filelock import FileLock
 
 from tests.commands import command, demo_command
 
@@ -33,10 +34,33 @@ def real() -> Path:
     return folder
 
 
+SHARED = ("demo", "micro")
+"""Fixtures that take minutes. Of several processes one makes them, and the others find them made."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The demo first, what else needs its models last: by then they are there, whichever process makes them."""
+
+    def place(item: pytest.Item) -> int:
+        if item.path.name == "test_demo.py":
+            return 0
+        return 2 if item.path in waiting else 1
+
+    waiting = {item.path for item in items if set(SHARED) & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test run, which all of its processes share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
 @pytest.fixture(scope="session", autouse=True)
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Micro models are built once a session, or once for good where MMFORGET_TEST_CACHE names a folder."""
-    folder = Path(os.environ.get("MMFORGET_TEST_CACHE") or tmp_path_factory.mktemp("mmforget-cache"))
+def model_cache(common: Path) -> Iterator[Path]:
+    """Micro models are built once a test run, or once for good where MMFORGET_TEST_CACHE names a folder."""
+    folder = Path(os.environ.get("MMFORGET_TEST_CACHE") or common / "mmforget-cache")
     before = os.environ.get("MMFORGET_CACHE")
     os.environ["MMFORGET_CACHE"] = str(folder)
     yield folder
@@ -54,18 +78,20 @@ class MicroModels(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def micro(model_cache: Path) -> MicroModels:
+def micro(model_cache: Path, common: Path) -> MicroModels:
     """The models that the demo starts from, trained by the full micro recipe."""
-    said = command("target", "--model", "micro", "--tasks", "fiubench", "--json", "--quiet")
+    with FileLock(common / "demo.lock"):
+        said = command("target", "--model", "micro", "--tasks", "fiubench", "--json", "--quiet")
     assert said.status == 0, said.err
     (found,) = json.loads(said.out)
     return MicroModels(Path(found["target"]), Path(found["retain"]))
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The README's demo: target, retain model and five methods on the synthetic FIUBench. Minutes, once a session."""
-    folder = tmp_path_factory.mktemp("demo")
-    said = command(*demo_command(folder))
+def demo(common: Path) -> Path:
+    """The README's demo: target, retain model and five methods on the synthetic FIUBench. Minutes, once a test run."""
+    folder = common / "demo"
+    with FileLock(common / "demo.lock"):
+        said = command(*demo_command(folder))
     assert said.status == 0, said.err
     return folder
