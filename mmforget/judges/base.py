@@ -1,0 +1,155 @@
+"""What a judge is, which labels a benchmark asks of it, and how samples get them.
+
+judge = judge_from("rules", local_only=False)
+samples = label_samples(samples, labels=labels_of(benchmark), judge=judge)
+
+A label stands in `Sample.labels` under its name, and under `<name>/by` who said it: the rules' version, or the prompt's
+version and the model. `Judge.describe()` says the same for the run record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from mmforget.benchmark.spec import Benchmark
+from mmforget.errors import UnknownName, UserError
+from mmforget.metrics.base import METRICS, CompositeMetric, label_of
+from mmforget.metrics.judged import GRADED, LABEL_NAMES
+from mmforget.metrics.medical import CLOSED
+from mmforget.types import Sample
+
+KINDS = ("rules", "none", "hf:MODEL", "remote:MODEL")
+BY = "/by"
+
+
+class Said(NamedTuple):
+    """A label and who gave it: one of the words of its name, a number where it is graded, or `UNREADABLE`."""
+
+    label: str
+    by: str
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Whoever labels answers.
+
+    Attributes:
+        name: as `--judge` names it.
+        is_free: whether answers cost next to nothing; if not, controls are not judged.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_free(self) -> bool: ...
+
+    def judge(self, samples: Sequence[Sample], *, label: str) -> list[Said | None]:
+        """What it says of each response under one name of `LABEL_NAMES`; None where it says nothing at all.
+
+        Raises UserError where it cannot be asked: no model, no key, or a model that does not answer as it should.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON values for the run record: `judge`, and by label name the version of rules or prompt."""
+
+
+class Nobody:
+    """The judge `none`: says nothing, so that what needs a judge is unscored and says so."""
+
+    name = "none"
+    is_free = True
+
+    def judge(self, samples: Sequence[Sample], *, label: str) -> list[Said | None]:
+        return [None] * len(samples)
+
+    def describe(self) -> dict[str, Any]:
+        return {"judge": self.name, "labels": {}}
+
+
+def judge_from(text: str, *, local_only: bool, refusals: Collection[str] = (), device: str | None = None) -> Judge:
+    """The judge that `--judge TEXT` names: `rules`, `none`, `hf:MODEL` or `remote:MODEL`. Loads and asks nothing yet.
+
+    Args:
+        local_only: the answers may not leave the machine, so a remote judge is refused.
+        refusals: the benchmark's own, which rules know as refusals.
+        device: where a local model goes; None takes a GPU where there is one.
+
+    Raises UnknownName for another text, UserError for a judge that may not be used or has no model or key.
+    """
+    kind, _, model = text.partition(":")
+    if text == "none":
+        return Nobody()
+    if text == "rules":
+        from mmforget.judges.rules import Rules
+
+        return Rules(refusals=tuple(refusals))
+    if kind not in ("hf", "remote"):
+        raise UnknownName("judge", name=text, known=KINDS)
+    if not model.strip():
+        raise UserError(f"--judge {text} names no model; write e.g. hf:Qwen/Qwen2.5-7B-Instruct or remote:gpt-4o")
+    if kind == "hf":
+        from mmforget.judges.local import local_judge
+
+        return local_judge(model.strip(), refusals=tuple(refusals), device=device)
+    if local_only:
+        raise UserError(
+            f"--judge {text}: this benchmark's data may not leave the machine (its document says judges: local); "
+            "use --judge rules or hf:MODEL"
+        )
+    from mmforget.judges.remote import remote_judge
+
+    return remote_judge(model.strip())
+
+
+def labels_of(benchmark: Benchmark) -> dict[str, tuple[str, ...]]:
+    """By set, the names of the labels that the benchmark's metrics read there, parts of composites included."""
+    found: dict[str, dict[str, None]] = {}
+    sets = benchmark.document.sets
+    for use in benchmark.metrics:
+        metric = METRICS.get(use.metric)
+        reads = [(use.set, metric)]
+        if isinstance(metric, CompositeMetric):
+            known = [part for part in metric.components if part.metric in METRICS.entries]
+            reads = [(sets.get(part.role, part.role), METRICS.get(part.metric)) for part in known]
+        for name, read in reads:
+            label = label_of(read)
+            if label is not None:
+                found.setdefault(name, {})[label] = None
+    return {name: tuple(labels) for name, labels in found.items()}
+
+
+def label_samples(
+    samples: Sequence[Sample], *, labels: Mapping[str, Collection[str]] | Collection[str], judge: Judge
+) -> list[Sample]:
+    """The samples, in order, with what the judge says of their responses; other labels they had are kept.
+
+    Args:
+        labels: names of labels by set, as `labels_of` gives them, or names for all samples alike.
+
+    Samples without a response get none, nor do controls where the judge is not free. Raises UnknownName for a label
+    that does not exist, and what the judge raises.
+    """
+    by_set = labels if isinstance(labels, Mapping) else {sample.set: labels for sample in samples}
+    for name in sorted({name for names in by_set.values() for name in names}):
+        if name not in LABEL_NAMES:
+            raise UnknownName("label", name=name, known=LABEL_NAMES)
+    found: list[dict[str, str]] = [dict(sample.labels) for sample in samples]
+    for name in LABEL_NAMES:
+        asked = [
+            index
+            for index, sample in enumerate(samples)
+            if name in by_set.get(sample.set, ()) and _can_be_judged(sample, label=name, judge=judge)
+        ]
+        answers = judge.judge([samples[index] for index in asked], label=name) if asked else []
+        for index, said in zip(asked, answers, strict=True):
+            if said is not None:
+                found[index] |= {name: said.label, name + BY: said.by}
+    return [replace(sample, labels=labels) for sample, labels in zip(samples, found, strict=True)]
+
+
+def _can_be_judged(sample: Sample, *, label: str, judge: Judge) -> bool:
+    if label in GRADED and sample.extra.get("task") in CLOSED:
+        return False  # right or wrong without a judge
+    return sample.response is not None and (sample.control is None or judge.is_free)

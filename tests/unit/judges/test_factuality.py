@@ -1,0 +1,63 @@
+"""A graded label: which numbers are read from a judge's answer, and who can give one."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmforget.judges.base import label_samples
+from mmforget.judges.prompts import KNOWN, agrees, read, text_of
+from mmforget.judges.rules import Rules
+from mmforget.metrics.judged import UNREADABLE
+from mmforget.types import Sample
+
+
+def sample(**changes: object) -> Sample:
+    given = {"task": "t", "set": "forget", "kind": "gen", "id": "1", "subject": "s", "question": "what?"}
+    return Sample(**{**given, "answer": "a rib {response}", "response": "a lung", **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "grade"),
+    [
+        ("7", "7"),
+        ("Score: 10", "10"),
+        ("8.", "8"),
+        ("0", UNREADABLE),
+        ("11", UNREADABLE),
+        ("7.5", UNREADABLE),
+        ("3 or 4", UNREADABLE),
+        ("good", UNREADABLE),
+    ],
+)
+def test_a_grade_is_the_only_whole_number_within_range(answer: str, grade: str) -> None:
+    assert read(answer, label="factuality") == grade
+
+
+def test_what_is_beyond_doubt_must_be_graded_high_and_low() -> None:
+    """At least 7 for the reference itself, at most 4 for something else."""
+    right, wrong = (known for known in KNOWN if known.label == "factuality")
+    assert agrees(right, answer="9")
+    assert not agrees(right, answer="6")
+    assert agrees(wrong, answer="1")
+    assert not agrees(wrong, answer="5")
+    assert not agrees(wrong, answer="none")
+
+
+def test_the_judge_sees_question_reference_and_answer_as_they_are() -> None:
+    text = text_of(sample(), label="factuality")
+    assert "Question: what?" in text
+    assert "Reference: a rib {response}" in text
+    assert "Answer: a lung" in text
+
+
+def test_rules_grade_nothing_and_closed_questions_are_not_asked_about() -> None:
+    class Asked(Rules):
+        def judge(self, samples: object, *, label: str) -> list[None]:  # type: ignore[override]
+            seen.extend(samples)  # type: ignore[arg-type]
+            return [None] * len(samples)  # type: ignore[arg-type]
+
+    seen: list[Sample] = []
+    open_one, closed = sample(extra={"task": "generation"}), sample(extra={"task": "cloze"})
+    assert [one.labels for one in label_samples([open_one], labels=["factuality"], judge=Rules())] == [{}]
+    label_samples([open_one, closed], labels=["factuality"], judge=Asked())
+    assert seen == [open_one]
