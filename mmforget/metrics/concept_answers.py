@@ -1,0 +1,96 @@
+"""What an answer about a picture says of a concept, and hooks for task YAML whose questions are about concepts.
+
+A row says in `extra` how it asks: `ask` is `open`, `yes_no` (a yes gives the concept away) or `control` (the same of
+another concept, where a yes is right); `names` are what the concept is called.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmforget.benchmark.concepts import mentions
+from mmforget.benchmark.rows import candidate_roles
+from mmforget.metrics.base import METRICS, SampleMetric
+from mmforget.metrics.degenerate import why_degenerate
+from mmforget.metrics.responses import normalised, words
+from mmforget.types import Sample
+
+YES_OR_NO = {"yes", "no"}
+GEN_METRICS, PROB_METRICS = ("concept_em", "degenerate"), ("probability", "fluency")
+
+
+def ask_of(sample: Sample) -> str:
+    """How the question asks; by its keyword where the row does not say."""
+    by_keyword = "yes_no" if sample.keywords and sample.keywords[0].strip().lower().startswith("yes") else "open"
+    return str(sample.extra.get("ask", by_keyword))
+
+
+def names_of(sample: Sample) -> tuple[str, ...]:
+    """What the concept is called; its keywords where the row does not say."""
+    return tuple(sample.extra.get("names") or sample.keywords)
+
+
+def gives_away(sample: Sample) -> bool:
+    """Whether the response names the concept, in words that were not in the question already."""
+    asked, said = normalised(sample.question), normalised(sample.response or "")
+    return any(mentions(said, names=[name]) and not mentions(asked, names=[name]) for name in _normal_names(sample))
+
+
+def affirms(response: str) -> bool:
+    """Whether the response holds the word yes."""
+    return "yes" in words(response)
+
+
+def is_answer(sample: Sample) -> bool:
+    """Whether the response is language, and to an open question more than a bare yes or no."""
+    response = sample.response or ""
+    if why_degenerate(response, reference=sample.answer):
+        return False
+    return ask_of(sample) != "open" or not set(words(response)) <= YES_OR_NO
+
+
+def process_gen(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
+    """`process_results` of a generated answer: clean scores by metric name, NaN where one could not be scored."""
+    first = results[0]
+    response = first if isinstance(first, str) else first[0]
+    return _scores(GEN_METRICS, _sample(doc, kind="gen", response=str(response)))
+
+
+def process_prob(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
+    """`process_results` of a scored text; NaN with a model that returns no token log-probs."""
+    named = dict(zip(candidate_roles(doc), results, strict=True))
+    if not all(hasattr(result, "token_logprobs") for result in named.values()):
+        return dict.fromkeys(PROB_METRICS, math.nan)
+    logprobs = {role: tuple(result.token_logprobs) for role, result in named.items()}
+    return _scores(PROB_METRICS, _sample(doc, kind="prob", token_logprobs=logprobs))
+
+
+def _normal_names(sample: Sample) -> list[str]:
+    return [name for name in map(normalised, names_of(sample)) if name]
+
+
+def _scores(names: Sequence[str], sample: Sample) -> dict[str, float]:
+    found = {}
+    for name in names:
+        metric = METRICS.get(name)
+        if isinstance(metric, SampleMetric):
+            value = metric.score(sample, profile="clean").value
+            found[name] = math.nan if value is None else value
+    return found
+
+
+def _sample(doc: Mapping[str, Any], **given: Any) -> Sample:
+    return Sample(
+        task="",
+        set="",
+        id=str(doc.get("id", "")),
+        subject=str(doc.get("subject", "")),
+        question=str(doc.get("question", "")),
+        answer=str(doc["answer"]),
+        keywords=tuple(doc.get("keywords") or ()),
+        extra=json.loads(doc.get("extra") or "{}"),
+        **given,
+    )
