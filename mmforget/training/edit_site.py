@@ -1,0 +1,250 @@
+"""A loaded model as a method that edits weights sees it: its feed-forward matrices and what they put out.
+
+Shapes: n questions of a batch, P places (tokens of all rows, one behind the other), D outputs of a matrix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmforget.errors import UserError
+from mmforget.methods.edits import Matrix, Pooling, Sums
+from mmforget.model.encode import Encoded
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.packing import Layout, Row, batches, lay_out, packed_rows, plain_rows, sequence_places
+from mmforget.model.scoring import batch_tokens
+from mmforget.model.vision import FeatureCache, image_features
+from mmforget.training.data import encode_all
+from mmforget.types import Example
+
+MAX_TOKENS = 4096
+"""Distinct tokens of a forward pass: the outputs of one matrix for all of them are in memory at a time."""
+FEATURE_BUDGET_BYTES = 2**30
+FEED_FORWARD = re.compile(r"(?:.*\.)?layers\.(\d+)\.mlp\.[^.]+")
+
+Take = Callable[[str, Tensor], None]
+
+
+class Places(NamedTuple):
+    """Where one question's tokens are in a batch: int64 arrays of places, those of image tokens and all others."""
+
+    vision: Any
+    text: Any
+
+
+class ModelSite:
+    """`methods.edits.Site` of a loaded model, which remembers what it replaced.
+
+    Attributes:
+        layers: by decoder layer; empty where the model's feed-forward blocks have other names.
+        projector: the linear layers of the projector in order, where there is one.
+        replaced: names of the matrices that were replaced, and what they were.
+
+    Raises UserError for a model whose weights are quantised or that carries an adapter.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, append_eos: bool) -> None:
+        _check(loaded)
+        self.loaded, self.append_eos = loaded, append_eos
+        self._modules: dict[str, nn.Module] = dict(loaded.core.named_modules())
+        self.layers = _layers(loaded)
+        self.projector = _projector(loaded)
+        self.family = loaded.family.NAME
+        self.replaced: dict[str, Matrix] = {}
+        self._features = FeatureCache(FEATURE_BUDGET_BYTES)
+
+    def matrix(self, name: str) -> Matrix:
+        module: Any = self._modules[name]
+        return Matrix(module.weight.detach(), None if module.bias is None else module.bias.detach())
+
+    def replace(self, name: str, matrix: Matrix) -> None:
+        before = self.matrix(name)
+        if name not in self.replaced:
+            self.replaced[name] = Matrix(*(None if part is None else part.cpu().clone() for part in before))  # type: ignore[arg-type]
+        self._write(name, matrix)
+
+    def restore(self) -> None:
+        """Puts everything back that was replaced, bit by bit."""
+        for name, matrix in self.replaced.items():
+            self._write(name, matrix)
+
+    def _write(self, name: str, matrix: Matrix) -> None:
+        with torch.no_grad():
+            for old, new in zip(self.matrix(name), matrix, strict=True):
+                if old is not None and new is not None:
+                    old.copy_(new)
+
+    @torch.no_grad()
+    def sums(self, examples: Sequence[Example], *, names: Sequence[str], pooling: Pooling) -> dict[str, Sums]:
+        """See `Site.sums`. Without padding, questions that begin alike are computed together where the model allows."""
+        encoded = encode_all(self.loaded, examples, append_eos=self.append_eos, source="rows to compare")
+        found: dict[str, Sums] = {}
+        for part, rows, is_flat in self._batches(encoded, pooling=pooling):
+            self._add_batch(part, rows, is_flat=is_flat, names=names, pooling=pooling, found=found)
+        return found
+
+    def _batches(
+        self, encoded: Sequence[Encoded], *, pooling: Pooling
+    ) -> Iterator[tuple[Sequence[Encoded], list[Row], bool]]:
+        """Questions of one forward pass, how they share rows, and whether those lie one behind the other."""
+        if self.loaded.shares_prefixes and not pooling.padding:
+            for rows in batches(packed_rows(encoded, max_tokens=MAX_TOKENS), max_tokens=MAX_TOKENS):
+                yield encoded, rows, True
+            return
+        # A model whose own forward reads images takes one sequence at a time, so nothing is padded there.
+        size = 1 if self.loaded.writes_images else pooling.batch_size
+        for start in range(0, len(encoded), size):
+            part = encoded[start : start + size]
+            yield part, plain_rows(part), False
+
+    def _add_batch(
+        self,
+        encoded: Sequence[Encoded],
+        rows: list[Row],
+        *,
+        is_flat: bool,
+        names: Sequence[str],
+        pooling: Pooling,
+        found: dict[str, Sums],
+    ) -> None:
+        members = [member for row in rows for member in row.members]
+        asked = [encoded[member] for member in members]
+        images = {key: image for one in asked for key, image in zip(one.image_keys, one.images, strict=True)}
+        first = [one.num_context for one in encoded]
+        layout = lay_out(encoded, rows, first=first, width=max(one.num_answer for one in asked), flat=is_flat)
+        language = _means(asked, _places(encoded, rows, layout=layout, pooling=pooling), pooling=pooling, layout=layout)
+        pictures = _picture_means(asked, keys=list(images), each_token=pooling.each_token)
+
+        def take(name: str, output: Tensor) -> None:
+            is_projector = name in self.projector
+            weights = pictures if is_projector else language
+            flat = output.flatten(0, -2).float()
+            sums = _sums(flat, weights.to(flat.device), each_place=is_projector and pooling.each_token)
+            found[name] = sums if name not in found else _plus(found[name], sums)
+
+        projected: dict[str, Tensor] = {}
+        # Qwen's tower runs the projector, too, for each image that is new; what it gave last is for all images.
+        with self._watched([name for name in names if name in self.projector], take=projected.__setitem__):
+            features = image_features(self.loaded, images, cache=self._features)
+        for name, output in projected.items():
+            take(name, output)
+        tokens = batch_tokens(self.loaded, layout, images=features)
+        if tokens.attention is not None and not self.loaded.writes_images:
+            pad = int(self.loaded.tokenizer.pad_token_id or 0)
+            tokens = tokens._replace(ids=tokens.ids.masked_fill(~tokens.attention, pad))
+        with self._watched([name for name in names if name not in self.projector], take=take):
+            self.loaded.family.hidden(self.loaded.core, tokens)
+
+    @contextmanager
+    def _watched(self, names: Sequence[str], *, take: Take) -> Iterator[None]:
+        """Inside, `take` is handed each named matrix's output whenever the model computes it."""
+
+        def hook(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+            return lambda _module, _inputs, output: take(name, output)
+
+        handles = [self._modules[name].register_forward_hook(hook(name)) for name in names]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _check(loaded: LoadedModel) -> None:
+    if loaded.has_adapter:
+        raise UserError(
+            "weights are edited in the model itself, but it carries an adapter that is not merged; add merge_peft=True "
+            "to --model_args"
+        )
+    packed = [name for name, weight in loaded.core.named_parameters() if not weight.is_floating_point()]
+    if loaded.spec.is_quantised or packed:
+        raise UserError(
+            "weights are edited in full precision, and those of this model are quantised; load it without load_in_4bit "
+            "and load_in_8bit (dtype=bfloat16), edit, and quantise what was saved"
+        )
+
+
+def _layers(loaded: LoadedModel) -> tuple[tuple[str, ...], ...]:
+    """Names of the linear layers in each decoder layer's feed-forward block, of the language model alone."""
+    language = {id(module) for part in loaded.family.language_parts(loaded.core) for module in part.modules()}
+    found: dict[int, list[str]] = {}
+    for name, module in loaded.core.named_modules():
+        match = FEED_FORWARD.fullmatch(name)
+        if match is not None and isinstance(module, nn.Linear) and id(module) in language:
+            found.setdefault(int(match[1]), []).append(name)
+    return tuple(tuple(found[number]) for number in sorted(found))
+
+
+def _projector(loaded: LoadedModel) -> tuple[str, ...]:
+    """Names of the projector's linear layers."""
+    projector = loaded.family.projector(loaded.core)
+    if projector is None:
+        return ()
+    inside = {id(module) for module in projector.modules() if isinstance(module, nn.Linear)}
+    return tuple(name for name, module in loaded.core.named_modules() if id(module) in inside)
+
+
+def _places(encoded: Sequence[Encoded], rows: list[Row], *, layout: Layout, pooling: Pooling) -> list[Places]:
+    """For each question of the rows, in their order, the places of its image tokens and of its other tokens."""
+    if layout.is_flat:
+        every = sequence_places(encoded, rows)
+    else:
+        length = layout.ids.shape[1]
+        ends = [length if pooling.padding else row.num_tokens for row in rows]
+        every = [number * length + np.arange(end) for number, end in enumerate(ends)]
+    found = []
+    for places, member in zip(every, (member for row in rows for member in row.members), strict=True):
+        one = encoded[member]
+        num_vision = sum(one.image_sizes[:1] if pooling.padding else one.image_sizes)
+        is_vision = np.zeros(len(places), dtype=np.bool_)
+        is_vision[one.image_positions[:num_vision]] = True
+        found.append(Places(places[is_vision], places[~is_vision]))
+    return found
+
+
+def _means(asked: Sequence[Encoded], places: Sequence[Places], *, pooling: Pooling, layout: Layout) -> Tensor:
+    """float32 [n, P], what makes each question's row of the outputs at all places."""
+    weights = torch.zeros(len(asked), layout.ids.size)
+    for row, (vision, text) in enumerate(places):
+        if pooling.alpha is None or not len(vision) or not len(text):
+            weights[row, np.concatenate([vision, text])] = 1.0 / (len(vision) + len(text))
+            continue
+        weights[row, vision] = pooling.alpha / len(vision)
+        weights[row, text] = (1.0 - pooling.alpha) / len(text)
+    return weights
+
+
+def _picture_means(asked: Sequence[Encoded], *, keys: Sequence[str], each_token: bool) -> Tensor:
+    """Weights of the image tokens, in the order of `keys`, for a projector's rows.
+
+    float32 [n, image tokens], what makes each question's row, of questions with an image; with `each_token` [1, image
+    tokens], how often each is a row.
+    """
+    sizes = {key: size for one in asked for key, size in zip(one.image_keys, one.image_sizes, strict=True)}
+    starts = dict(zip(keys, np.cumsum([0, *(sizes[key] for key in keys)]).tolist(), strict=False))
+    shown = [one for one in asked if one.image_keys]
+    weights = torch.zeros(len(shown), sum(sizes.values()))
+    for row, one in enumerate(shown):
+        for key in one.image_keys:
+            share = 1.0 if each_token else 1.0 / (len(one.image_keys) * sizes[key])
+            weights[row, starts[key] : starts[key] + sizes[key]] += share
+    return weights.sum(0, keepdim=True) if each_token else weights
+
+
+def _sums(output: Tensor, weights: Tensor, *, each_place: bool) -> Sums:
+    """Sums of the rows that weights [n, P] make of outputs [P, D]; with `each_place`, n is 1 and outputs are rows."""
+    rows = weights @ output
+    if each_place:
+        return Sums(rows[0].cpu().double(), (weights @ output.abs())[0].cpu().double(), int(weights.sum()))
+    return Sums(rows.sum(0).cpu().double(), rows.abs().sum(0).cpu().double(), len(rows))
+
+
+def _plus(one: Sums, other: Sums) -> Sums:
+    return Sums(one.total + other.total, one.absolute + other.absolute, one.num_rows + other.num_rows)
