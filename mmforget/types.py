@@ -37,6 +37,7 @@ class Example:
     """A context and the answer that should follow it, as text and images, ready to be encoded.
 
     `context` holds one literal `<image>` per image, in order; `answer` starts with its own delimiter (usually a blank).
+    `path` and `extra` are the row's, for methods that look at where a row stands or what it goes with.
     """
 
     id: str
@@ -44,6 +45,8 @@ class Example:
     context: str
     answer: str
     images: tuple[Image, ...] = ()
+    path: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Scored(NamedTuple):
@@ -85,7 +88,8 @@ class Sample:
 
     `response` is set for kind `gen`. `token_logprobs` is set for kinds `prob` and `mc`: a role to per-token log-probs,
     with roles `answer`, `rephrased/<k>`, `perturbed/<k>` and `choice/<k>`. `control` is `blank_image` where every
-    image was replaced by plain grey.
+    image was replaced by plain grey. `extra` is the row's. `labels` is what a judge said of the response, by
+    what it was asked.
     """
 
     task: str
@@ -100,6 +104,8 @@ class Sample:
     response: str | None = None
     token_logprobs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     control: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def with_role(self, prefix: str) -> list[tuple[float, ...]]:
         """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order."""

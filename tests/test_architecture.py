@@ -22,6 +22,7 @@ LAYERS = (
     ("lm", "methods"),
     ("training",),
     ("metrics",),
+    ("judges",),
     ("attacks",),
     ("evaluate",),
     ("leaderboard",),
@@ -35,7 +36,18 @@ NEVER = {
     "training": {"lm"},
     "leaderboard": {"benchmark", "synthetic", "model", "lm", "methods", "training", "metrics", "attacks", "evaluate"},
 }
-NO_TORCH = ("errors", "types", "registry", "parallel", "benchmark", "results", "metrics", "leaderboard", "cli")
+NO_TORCH = (
+    "errors",
+    "types",
+    "registry",
+    "parallel",
+    "benchmark",
+    "results",
+    "metrics",
+    "judges",
+    "leaderboard",
+    "cli",
+)
 
 
 def part_of(path: Path) -> str:

@@ -13,7 +13,8 @@ from mmforget.errors import UnknownName
 KINDS = ("gen", "mc", "prob")
 MODALITIES = ("image", "text")
 DIRECTIONS = ("higher", "lower", "retain_model")
-SET_ROLES = ("forget", "retain", "utility", "rephrase", "holdout")
+NEEDED_SETS = ("forget", "retain", "utility")
+JUDGES = ("any", "local")
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,29 @@ class GroupLabel:
 class Gate:
     """The memorisation gate: scores count only where the target knew the set and the retain model did not.
 
-    The target must reach `minimum` on `metric` of `set`, and be at least `room` above the retain model.
+    The target must reach `minimum` on `metric` of `set`, and be at least `room` above the retain model; `room` is None
+    where the protocol has no retain model.
     """
 
     metric: str
     profile: str
     set: str
     minimum: float
-    room: float
+    room: float | None = None
 
 
 @dataclass(frozen=True)
 class MetricUse:
-    """A metric on a set. `direction` is `higher`, `lower` or `retain_model` (near it is good); no profiles: all."""
+    """A metric on a set. `direction` is `higher`, `lower` or `retain_model` (near it is good); no profiles: all.
+
+    `goal` is the value to come close to where no retain model says it, e.g. 0 for a share of harmful answers.
+    """
 
     metric: str
     set: str
     direction: str
     profiles: tuple[str, ...] | None = None
+    goal: float | None = None
 
     @property
     def higher_is_better(self) -> bool | None:
@@ -66,7 +72,14 @@ class MetricUse:
 
 @dataclass(frozen=True)
 class Document:
-    """`metadata.unlearning` of a benchmark's main group: everything about it that is not a row."""
+    """`metadata.unlearning` of a benchmark's main group: everything about it that is not a row.
+
+    `sets` gives sets their roles: forget, retain and utility, and where there are any rephrase, holdout and benign;
+    further roles are named by the composite metrics that read them. `stage_one` says which sets target and retain model
+    learn; no `retain`: the protocol has no retain model. `pretrained`: real models bring the knowledge along, only the
+    micro model is taught it. `levels` names the parts of a row's path, outermost first. `judges` is `local` where the
+    answers may not leave the machine. `blur_images`: pages show pictures when they are asked for.
+    """
 
     benchmark: str
     title: str
@@ -81,6 +94,13 @@ class Document:
     metrics: tuple[MetricUse, ...]
     recipes: Mapping[str, Mapping[str, Any]]
     refusals: tuple[str, ...] = field(default=())
+    pretrained: bool = False
+    levels: tuple[str, ...] = ()
+    judges: str = "any"
+    blur_images: bool = False
+
+
+OPTIONAL = ("refusals", "pretrained", "levels", "judges", "blur_images")
 
 
 class Faults:
@@ -106,6 +126,10 @@ class Faults:
     def choice(self, value: Any, *, at: str, allowed: Sequence[str]) -> None:
         if value not in allowed:
             self.found.append(f"{at}: {UnknownName('value', name=str(value), known=allowed)}")
+
+    def boolean(self, value: Any, *, at: str) -> None:
+        if not isinstance(value, bool):
+            self.found.append(f"{at} is {value!r}; give true or false")
 
     def number(self, value: Any, *, at: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -145,27 +169,32 @@ def parse_document(value: Any, *, source: str) -> Document:
     """The document of a benchmark. Raises TaskFileError with every fault, naming `source`."""
     faults = Faults(source)
     at = "metadata.unlearning"
-    needed = [name for name in Document.__dataclass_fields__ if name != "refusals"]
-    complete = faults.keys(value, at=at, needed=needed, optional=("refusals",))
+    needed = [name for name in Document.__dataclass_fields__ if name not in OPTIONAL]
+    complete = faults.keys(value, at=at, needed=needed, optional=OPTIONAL)
     if complete:
         faults.choice(value["modality"], at=f"{at}.modality", allowed=MODALITIES)
         faults.choice(value["setting"], at=f"{at}.setting", allowed=list(value["settings"]))
-        faults.keys(value["stage_one"], at=f"{at}.stage_one", needed=("target", "retain"))
-        faults.keys(value["sets"], at=f"{at}.sets", needed=("forget", "retain", "utility"), optional=SET_ROLES)
+        faults.keys(value["stage_one"], at=f"{at}.stage_one", needed=("target",), optional=("retain",))
+        further = list(value["sets"]) if isinstance(value["sets"], Mapping) else []
+        faults.keys(value["sets"], at=f"{at}.sets", needed=NEEDED_SETS, optional=further)
+        faults.choice(value.get("judges", "any"), at=f"{at}.judges", allowed=JUDGES)
+        for name in ("pretrained", "blur_images"):
+            faults.boolean(value.get(name, False), at=f"{at}.{name}")
         _check_gate(value["gate"], faults=faults, at=f"{at}.gate")
         _check_metrics(value["metrics"], faults=faults, at=f"{at}.metrics")
         _check_recipes(value["recipes"], faults=faults, at=f"{at}.recipes")
     faults.raise_any()
-    lists = {name: tuple(value.get(name, ())) for name in ("settings", "refusals")}
+    lists = {name: tuple(value.get(name, ())) for name in ("settings", "refusals", "levels")}
     metrics = tuple(_metric_use(use) for use in value["metrics"])
     return Document(**{**value, **lists, "gate": Gate(**value["gate"]), "metrics": metrics})
 
 
 def _check_gate(value: Any, *, faults: Faults, at: str) -> None:
-    if faults.keys(value, at=at, needed=tuple(Gate.__dataclass_fields__)):
+    if faults.keys(value, at=at, needed=("metric", "profile", "set", "minimum"), optional=("room",)):
         faults.choice(value["profile"], at=f"{at}.profile", allowed=PROFILES)
         faults.number(value["minimum"], at=f"{at}.minimum")
-        faults.number(value["room"], at=f"{at}.room")
+        if value.get("room") is not None:
+            faults.number(value["room"], at=f"{at}.room")
 
 
 def _check_metrics(value: Any, *, faults: Faults, at: str) -> None:
@@ -174,8 +203,10 @@ def _check_metrics(value: Any, *, faults: Faults, at: str) -> None:
         return
     for index, use in enumerate(value):
         here = f"{at}[{index}]"
-        if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=("profiles",)):
+        if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=("profiles", "goal")):
             faults.choice(use["direction"], at=f"{here}.direction", allowed=DIRECTIONS)
+            if use.get("goal") is not None:
+                faults.number(use["goal"], at=f"{here}.goal")
             for profile in use.get("profiles", ()):
                 faults.choice(profile, at=f"{here}.profiles", allowed=PROFILES)
 
@@ -190,4 +221,10 @@ def _check_recipes(value: Any, *, faults: Faults, at: str) -> None:
 
 def _metric_use(use: Mapping[str, Any]) -> MetricUse:
     profiles = use.get("profiles")
-    return MetricUse(use["metric"], use["set"], use["direction"], None if profiles is None else tuple(profiles))
+    return MetricUse(
+        use["metric"],
+        use["set"],
+        use["direction"],
+        None if profiles is None else tuple(profiles),
+        None if use.get("goal") is None else float(use["goal"]),
+    )

@@ -20,7 +20,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "perturbed": ("borrowed",),
 }
 _COUNTS: Mapping[str, int] = {"num_subjects": 1, "seed": 0}
-_TEXTS = ("revision", "setting", "data")
+_TEXTS = ("revision", "setting", "data", "forget_path")
 OPTION_NAMES = (*_CHOICES, *_COUNTS, *_TEXTS)
 
 _MEANING = {
@@ -28,6 +28,7 @@ _MEANING = {
     "perturbed": "missing perturbed answers are borrowed from other people asked the same question, and the "
     "answer itself stands for its missing paraphrase (a reconstruction)",
     "num_subjects": "a subset of the people, which is not the official protocol",
+    "forget_path": "what is forgotten was chosen by its path, which is not the official split",
 }
 
 
@@ -93,6 +94,7 @@ class LoadOptions:
     perturbed: str | None = None
     revision: str | None = None
     setting: str | None = None
+    forget_path: str | None = None
     seed: int = 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -100,6 +101,16 @@ class Benchmark:
         return self.document.recipes
 
     @property
+    def benign_set(self) -> str | None:
+        """The questions to forget, asked of harmless images, with normal answers."""
+        return self.document.sets.get("benign")
+
+    @property
+    def has_retain_model(self) -> bool:
+        """Whether the protocol has a model that never saw what is to be forgotten."""
+        return "retain" in self.stage_one
+
+    @property
     def refusals(self) -> tuple[str, ...]:
         """The document's own refusals; `refusals_for` gives those that come with the data."""
         return self.document.refusals
@@ -150,9 +161,11 @@ class Benchmark:
             Example(
                 id=doc["id"],
                 subject=doc["subject"],
-                context=template.render(**doc),
+                context=template.render(**doc, images=images),
                 answer=self.target_delimiter + doc["answer"],
                 images=tuple(_picture(value, known=pictures) for value in images),
+                path=tuple(doc["path"]),
+                extra=json.loads(doc["extra"] or "{}"),
             )
             for doc, images in zip(texts, values, strict=True)
         ]
@@ -161,6 +174,18 @@ class Benchmark:
         """Refusals that come with the data (FIUBench's `prompt.json`), else the document's own."""
         given = self._hook("refusals", data=data)
         return tuple(given) if given else self.refusals
+
+    def level(self, data: DataSource) -> int | None:
+        """Which part of a row's path is forgotten as a whole, 0 the outermost; None where rows have no levels."""
+        path = data.metadata.get("forget_path")
+        if path:
+            return len(str(path).strip("/").split("/")) - 1
+        levels = self.document.levels
+        return levels.index(self.setting) if self.setting in levels else None
+
+    def concepts(self, data: DataSource) -> list[dict[str, Any]]:
+        """What the loader says about each concept to forget: names, facts, neighbours; see `methods.material`."""
+        return list(self._hook("concepts", data=data) or ())
 
     def notes(self, data: DataSource) -> list[str]:
         """What the loader knows to be odd about the data: known defects, stand-ins, reconstructions."""

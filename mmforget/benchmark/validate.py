@@ -118,9 +118,10 @@ def _check_tasks(benchmark: Benchmark, *, report: Report) -> None:
     if len(set(known.values())) > 1:
         report.faults.append(f"{benchmark.group}: its tasks differ in doc_to_text, but training shows one: {known}")
     sets = {benchmark.gate.set, *(use.set for use in benchmark.metrics)}
-    unknown = sets - set(benchmark.document.sets.values())
+    unknown = sets - {*benchmark.document.sets.values(), *(task.set for task in benchmark.tasks)}
     report.faults += [
-        f"{benchmark.group}: metrics name the set '{name}', which 'sets' does not list" for name in sorted(unknown)
+        f"{benchmark.group}: metrics name the set '{name}', which 'sets' does not list and no task asks"
+        for name in sorted(unknown)
     ]
 
 

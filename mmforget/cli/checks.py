@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,7 @@ def _measure(
 def _samples(name: str, *, kind: str, benchmark: Benchmark, data: DataSource) -> list[Sample]:
     """Samples of the first rows of a set, answered with the reference."""
     from mmforget.benchmark.rows import candidate_roles, candidates
+    from mmforget.pipeline.judging import find_judge, judged
     from mmforget.types import Sample
 
     rows = benchmark.rows(name, data=data)
@@ -166,11 +168,12 @@ def _samples(name: str, *, kind: str, benchmark: Benchmark, data: DataSource) ->
                 answer=doc["answer"],
                 keywords=tuple(doc["keywords"]),
                 path=tuple(doc["path"]),
+                extra=json.loads(doc["extra"] or "{}"),
                 response=doc["answer"] if kind == "gen" else None,
                 token_logprobs={} if kind == "gen" else {role: _logprobs(text) for role, text in texts},
             )
         )
-    return samples
+    return list(judged(samples, benchmark=benchmark, judge=find_judge("rules", benchmark=benchmark, data=data)).samples)
 
 
 def _logprobs(text: str) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_task_flags(parser)
     flags.add_model_flags(parser)
     flags.add_recipe_flags(parser)
+    flags.add_judge_flags(parser)
     flags.add_output_flags(parser)
     parser.add_argument("--no_blank_control", action="store_true", help="skip asking image tasks with grey images")
 

@@ -49,8 +49,18 @@ def add_task_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
     group.add_argument("--data", metavar="WHERE", help="hub, synthetic or a folder of official files")
     group.add_argument("--metadata", default="", metavar="JSON", help="loader settings, e.g. '{\"num_subjects\": 24}'")
+    group.add_argument("--forget_path", metavar="PATH", help="forget this subtree, e.g. inst_03/pat_0012")
     group.add_argument("--limit", type=positive_float, metavar="N", help="questions a task, for a quick look only")
     group.add_argument("--num_fewshot", type=int, metavar="N", help="examples before each question (text tasks)")
+
+
+def add_judge_flags(parser: argparse.ArgumentParser, *, default: str | None = "rules") -> None:
+    parser.add_argument(
+        "--judge",
+        default=default,
+        metavar="WHO",
+        help="labels answers where a metric asks it: rules, none, hf:MODEL, remote:MODEL (sends answers away)",
+    )
 
 
 def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -105,6 +115,16 @@ def parse_metadata(text: str) -> dict[str, Any]:
     return value
 
 
+def _metadata(text: str, *, forget_path: str | None) -> dict[str, Any]:
+    """The loader settings, with --forget_path as one of them."""
+    found = parse_metadata(text)
+    if forget_path is None:
+        return found
+    if found.get("forget_path") not in (None, forget_path):
+        raise UserError(f"--forget_path {forget_path} and --metadata forget_path differ; give one of them")
+    return {**found, "forget_path": forget_path}
+
+
 def key_values(text: str, *, flag: str) -> dict[str, str]:
     """`K=V,K=V` as a mapping. Raises UserError for a part without `=`."""
     found = {}
@@ -135,7 +155,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         tasks=comma_list(given["tasks"]),
         include_path=tuple(given["include_path"]),
         data=given["data"],
-        metadata=parse_metadata(given["metadata"]),
+        metadata=_metadata(given["metadata"], forget_path=given.get("forget_path")),
         methods=comma_list(given.get("methods") or given.get("method") or ""),
         method_args=given.get("method_args", ""),
         recipe=given.get("recipe") or ("micro" if given["model"] == "micro" else "released"),
@@ -153,4 +173,5 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         output_path=given["output_path"],
         use_cache=given["use_cache"],
         feature_folder=given["feature_folder"],
+        judge=given.get("judge") or "rules",
     )

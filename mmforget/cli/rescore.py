@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmforget.cli import flags
 from mmforget.errors import MissingReference, UserError
 
 if TYPE_CHECKING:
     from mmforget.benchmark.source import DataSource
     from mmforget.benchmark.spec import Benchmark
+    from mmforget.pipeline.judging import Judged
     from mmforget.results.schema import MetricResult, RunRecord
     from mmforget.results.store import StoredRun
     from mmforget.types import Sample
@@ -62,12 +64,13 @@ class Rescored:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER", help="folders to search for run records")
     parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
+    flags.add_judge_flags(parser, default=None)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Write a new results file beside every record found, and say what changed."""
-    done = rescore(args.runs, include_paths=args.include_path)
+    done = rescore(args.runs, include_paths=args.include_path, judge=args.judge)
     if args.json:
         print(json.dumps({"records": [item.as_dict() for item in done]}, indent=2, ensure_ascii=False, allow_nan=False))
         return 0
@@ -79,25 +82,50 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def rescore(paths: Sequence[Path], *, include_paths: Sequence[str] = ()) -> list[Rescored]:
+def rescore(paths: Sequence[Path], *, include_paths: Sequence[str] = (), judge: str | None = None) -> list[Rescored]:
     """Score every record at or below `paths` again: retain models first, then targets, then what is judged by them.
+
+    Args:
+        judge: who labels the answers anew; without it the stored labels stand.
 
     The models a record was judged against are looked up by fingerprint among `paths` and the folders beside it.
     Nothing is written before every record has been scored. Raises UserError for samples that are missing or not those
     of the record, MissingReference where a target or retain record is not found.
     """
-    from mmforget.results.store import find_records, write_results
+    from mmforget.results.store import find_records
 
     runs = sorted(find_records(paths), key=lambda run: ORDER.index(run.record.role))
-    samples = {run.path: run.samples() for run in runs}
+    answered = {run.path: _answered(run, judge=judge, include_paths=include_paths) for run in runs}
+    samples = {path: one.samples for path, one in answered.items()}
     scored = []
     for run in runs:
         references = {role: _reference(role, run=run, among=runs, samples=samples) for role in ("target", "retain")}
-        scored.append(_scored(run, samples=samples[run.path], references=references, include_paths=include_paths))
+        record = _scored(run, samples=samples[run.path], references=references, include_paths=include_paths)
+        scored.append(record.replace(judge=answered[run.path].by))
     return [
-        Rescored(run.record, record, write_results(run.folder, record, lm_eval=run.lm_eval))
+        Rescored(run.record, record, _written(run, record, samples=samples[run.path] if judge else None))
         for run, record in zip(runs, scored, strict=True)
     ]
+
+
+def _written(run: StoredRun, record: RunRecord, *, samples: Sequence[Sample] | None) -> Path:
+    """The new results file; samples are stored again where their labels are new."""
+    from mmforget.results.store import write_results, write_run
+
+    if samples is None:
+        return write_results(run.folder, record, lm_eval=run.lm_eval)
+    return write_run(run.folder, record, samples=samples, lm_eval=run.lm_eval)
+
+
+def _answered(run: StoredRun, *, judge: str | None, include_paths: Sequence[str]) -> Judged:
+    """The stored samples, labelled anew where a judge is named."""
+    from mmforget.pipeline.judging import Judged, find_judge, judged
+
+    if judge is None:
+        return Judged(run.samples(), run.record.judge)
+    benchmark = _benchmark(run, include_paths=include_paths)
+    named = find_judge(judge, benchmark=benchmark, data=data_of(run.record))
+    return judged(run.samples(), benchmark=benchmark, judge=named)
 
 
 def _scored(
@@ -145,7 +173,7 @@ def _benchmark(run: StoredRun, *, include_paths: Sequence[str]) -> Benchmark:
 
 
 def _reference(
-    role: str, *, run: StoredRun, among: Iterable[StoredRun], samples: dict[Path, list[Sample]]
+    role: str, *, run: StoredRun, among: Iterable[StoredRun], samples: Mapping[Path, Sequence[Sample]]
 ) -> Sequence[Sample] | None:
     """Samples of the model this record was judged against; its own where it is that model; None where it had none."""
     if run.record.role == role:

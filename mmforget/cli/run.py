@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_target_flags(parser)
     flags.add_training_flags(parser)
     flags.add_recipe_flags(parser)
+    flags.add_judge_flags(parser)
     flags.add_output_flags(parser, required=True)
     parser.add_argument(
         "--allow_weak_target", action="store_true", help="go on where the target fails the memorisation gate"

@@ -32,10 +32,10 @@ def execute(args: argparse.Namespace) -> int:
     with progress_bars(quiet=args.quiet) as progress:
         for use in resolve(config):
             if args.dry_run:
-                found.append({"group": use.benchmark.group, "models": ["target", "retain"]})
+                found.append({"group": use.benchmark.group, "models": list(use.benchmark.stage_one)})
                 continue
             models = make_models(config, use=use, progress=progress)
-            found.append({"group": use.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
+            found.append({"group": use.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models if m}})
     if args.json:
         json.dump(found, sys.stdout, indent=2)
         print()

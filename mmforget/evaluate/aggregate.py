@@ -15,21 +15,26 @@ from mmforget.types import Estimate, Sample
 
 
 def aggregate(
-    benchmark: Benchmark, samples: Sequence[Sample], *, retain: Sequence[Sample] | None = None
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    *,
+    retain: Sequence[Sample] | None = None,
+    target: Sequence[Sample] | None = None,
 ) -> list[MetricResult]:
     """All numbers of one model, in the order of the benchmark's document; needs no model.
 
     A metric on a set gives one result for each task and profile, the benchmark's own modality first, and one more for
-    the blank-image control where that was asked. A set that was not asked gives none. What needs the retain model and
-    has none, or could not be scored, is there without a value and with the reason.
+    the blank-image control where that was asked. A set that was not asked gives none. What needs another model and has
+    none, or could not be scored, is there without a value and with the reason.
 
     Args:
         samples: everything the model was asked, controls included.
         retain: the retain model's samples.
+        target: the target model's samples.
 
     Raises UnknownName for a metric that does not exist and UnknownName for a profile a metric does not have.
     """
-    measured = Measurements(benchmark, samples, retain)
+    measured = Measurements(benchmark, samples, retain, target)
     return [result for use in benchmark.metrics for result in _results(use, measured=measured)]
 
 

@@ -20,8 +20,8 @@ def memorisation_gate(benchmark: Benchmark, *, target: Sequence[Sample], retain:
 
     Args:
         target: the target model's samples.
-        retain: the retain model's, or None where there is no such model; the gate is then not passed, because nobody
-            can say how much of what the target knows is due to the forget set.
+        retain: the retain model's, or None where there is no such model. A gate that asks for room is then not passed,
+            because nobody can say how much of what the target knows is due to the forget set.
     """
     gate = benchmark.gate
     found = _value(benchmark, target)
@@ -57,6 +57,8 @@ def _reason(gate: Gate, *, target: float | None, retain: float | None) -> str:
         return f"the target model has no {what}"
     if target < gate.minimum:
         return f"the target model has not memorised: {target:.3f} in {what}, at least {gate.minimum:g} is needed"
+    if gate.room is None:
+        return ""
     if retain is None:
         return f"no {what} of a retain model, so the room between it and the target ({target:.3f}) is unknown"
     if target - retain < gate.room:

@@ -2,6 +2,7 @@
 
 closeness      c = max(0, 1 - |m_unlearned - m_retain| / |m_target - m_retain|) of one metric on forgotten rows:
                0 = still like the target, or as far beyond the retain model; 1 = as if it had never seen them.
+               Where the benchmark gives a metric a goal, the goal stands in place of m_retain.
 forget_score   mean closeness over the headline forget metrics.
 utility        the benchmark's composite on its utility set.
 utility_ratio  utility over the target's, clipped to [0, 1].
@@ -15,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmforget.benchmark.document import MetricUse
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.evaluate.measurements import Measurements
 from mmforget.metrics.base import METRICS, CompositeMetric, SampleMetric, profile_of
 from mmforget.metrics.bootstrap import percentile_interval
@@ -38,12 +40,14 @@ FORGET_SEED, UTILITY_SEED = 0, 1
 
 @dataclass(frozen=True)
 class Closeness:
-    """How close to the retain model one metric on one set has come.
+    """How close to the retain model, or to its goal, one metric on one set has come.
 
     Attributes:
-        unlearned, target, retain: the metric's value for each model, None where it has none.
+        unlearned, target, retain: the metric's value for each model, None where it has none; the retain model's is None
+            where the metric has a goal.
         estimate: the closeness; without a value, and with the reason, where there is no room to move in.
         draws: bootstrap draws [R] of the closeness, NaN where a draw has no room; empty without an interval.
+        goal: the value to come close to, None where it is the retain model's.
     """
 
     metric: str
@@ -53,10 +57,11 @@ class Closeness:
     retain: float | None
     estimate: Estimate
     draws: Draws
+    goal: float | None = None
 
     @property
     def overshoot(self) -> float:
-        """How far beyond the retain model, as a share of the room; 0 where it is not beyond."""
+        """How far beyond the retain model, as a share of the room; 0 where it is not beyond, and with a goal."""
         if self.estimate.value is None or self.unlearned is None or self.target is None or self.retain is None:
             return 0.0
         return max(0.0, (self.retain - self.unlearned) / (self.target - self.retain))
@@ -74,14 +79,14 @@ def headline(
 
     Args:
         target: the target model's samples; None leaves what needs them without a value.
-        retain: the retain model's samples, likewise.
+        retain: the retain model's samples, likewise; metrics with a goal do without.
         collapsed: the model answers nothing any more (`verdict.collapse_reasons`); `overall` is then 0.
     """
-    unlearned = Measurements(benchmark, samples, retain)
-    before = None if target is None else Measurements(benchmark, target, retain)
-    gold = None if retain is None else Measurements(benchmark, retain, retain)
+    unlearned = Measurements(benchmark, samples, retain, target)
+    before = None if target is None else Measurements(benchmark, target, retain, target)
+    gold = None if retain is None else Measurements(benchmark, retain, retain, target)
     parts = closenesses(unlearned, target=before, retain=gold)
-    forget, forget_draws = forget_score(parts, missing=_missing(target, retain))
+    forget, forget_draws = forget_score(parts, missing=_missing(benchmark, target=target, retain=retain))
     utility = utility_of(unlearned)
     ratio, ratio_draws = utility_ratio(unlearned, target=before)
     return {
@@ -94,26 +99,31 @@ def headline(
 
 
 def closeness(unlearned: float, *, target: float, retain: float) -> float:
-    """max(0, 1 - |unlearned - retain| / |target - retain|), in [0, 1]. Raises ZeroDivisionError without any room."""
+    """max(0, 1 - |unlearned - retain| / |target - retain|), in [0, 1]; a goal may stand for `retain`.
+
+    Raises ZeroDivisionError without any room.
+    """
     return max(0.0, 1.0 - abs(unlearned - retain) / abs(target - retain))
 
 
 def closenesses(
     unlearned: Measurements, *, target: Measurements | None, retain: Measurements | None
 ) -> list[Closeness]:
-    """The closeness of each headline forget metric; none without both other models.
+    """The closeness of each headline forget metric.
 
-    Those are the sample metrics that the benchmark uses on its forget and rephrase sets, in the clean profile, but for
-    metrics that count failures: a model that fails at everything has not come close to the retain model by that.
+    None without a target, and without a retain model only those with a goal. Headline forget metrics are the sample
+    metrics that the benchmark uses on its forget and rephrase sets, in the clean profile. One that is better when
+    lower, as a rate of failures is, needs a goal: a model that fails at everything has not come close to the retain
+    model by that. Where the protocol has no retain model, each of them needs a goal.
     """
-    if target is None or retain is None:
+    if target is None:
         return []
-    uses = [use for use in unlearned.benchmark.metrics if use.set in _forget_sets(unlearned.benchmark)]
+    uses = _headline_uses(unlearned.benchmark)
     return [part for use in uses for part in _closeness_of(use, unlearned=unlearned, target=target, retain=retain)]
 
 
 def forget_score(parts: Sequence[Closeness], *, missing: str = "") -> tuple[Estimate, Draws]:
-    """Mean of the closenesses that have a value, with its draws. `missing` says why there are none at all."""
+    """Mean of the closenesses that have a value, with its draws. `missing` says what could not be compared with."""
     used = [part for part in parts if part.estimate.value is not None]
     reasons = tuple(
         f"{part.metric} on the {part.set} set: {reason}"
@@ -124,13 +134,13 @@ def forget_score(parts: Sequence[Closeness], *, missing: str = "") -> tuple[Esti
     num_scored = sum(part.estimate.num_scored for part in used)
     num_unscored = sum(part.estimate.num_unscored for part in parts)
     if not used:
-        why = (missing,) if missing else reasons or ("no forget metric was measured",)
+        why = (*((missing,) if missing else ()), *reasons) or ("no forget metric was measured",)
         return Estimate(None, num_unscored=num_unscored, higher_is_better=True, reasons=why), np.empty(0)
     values = [part.estimate.value for part in used if part.estimate.value is not None]
     draws = _mean_of([part.draws for part in used])
     interval = percentile_interval(draws)
     found = Estimate(sum(values) / len(values), interval.low, interval.high, num_scored, num_unscored, True)
-    return replace(found, reasons=reasons), draws
+    return replace(found, reasons=(*((missing,) if missing else ()), *reasons)), draws
 
 
 def utility_of(model: Measurements) -> Estimate:
@@ -178,50 +188,82 @@ def overall(forget: Estimate, ratio: Estimate, *, draws: tuple[Draws, Draws], co
     return Estimate(value, interval.low, interval.high, num_scored, num_unscored, True)
 
 
-def _missing(target: object, retain: object) -> str:
-    absent = [name for name, found in (("target", target), ("retain", retain)) if found is None]
+def _missing(benchmark: Benchmark, *, target: object, retain: object) -> str:
+    """Which model is missing, in words; the retain model is only where a headline metric has no goal."""
+    needs_retain = any(use.goal is None for use in _headline_uses(benchmark))
+    absent = ["target"] if target is None else []
+    absent += ["retain"] if retain is None and needs_retain else []
     return f"no {' and no '.join(absent)} model to compare with" if absent else ""
 
 
-def _forget_sets(benchmark: Benchmark) -> set[str]:
-    return {name for name in (benchmark.forget_set, benchmark.rephrase_set) if name is not None}
+def _headline_uses(benchmark: Benchmark) -> Iterator[MetricUse]:
+    sets = {benchmark.forget_set, benchmark.rephrase_set}
+    for use in benchmark.metrics:
+        metric = METRICS.get(use.metric)
+        if use.set not in sets or not isinstance(metric, SampleMetric):
+            continue
+        if use.goal is not None or (benchmark.has_retain_model and metric.higher_is_better is not False):
+            yield use
+
+
+class _Value(NamedTuple):
+    """What one model has in one metric: the estimate and its bootstrap draws [R]."""
+
+    estimate: Estimate
+    draws: Draws
 
 
 def _closeness_of(
-    use: MetricUse, *, unlearned: Measurements, target: Measurements, retain: Measurements
+    use: MetricUse, *, unlearned: Measurements, target: Measurements, retain: Measurements | None
 ) -> Iterator[Closeness]:
     metric = METRICS.get(use.metric)
-    if not isinstance(metric, SampleMetric) or metric.higher_is_better is False:
+    if not isinstance(metric, SampleMetric):
         return
     profile = profile_of(metric, PROFILE)
-    if use.profiles is not None and profile not in use.profiles:
-        return
     tasks = unlearned.tasks(use.set, metric.kind)
-    if not tasks:
+    if (use.profiles is not None and profile not in use.profiles) or not tasks:
         return
-    models = (unlearned, target, retain)
-    own, before, gold = (model.estimate(metric, task=tasks[0], profile=profile) for model in models)
-    drawn = [model.draws(metric, task=tasks[0].name, profile=profile, seed=FORGET_SEED) for model in models]
-    reason = _no_closeness(own, target=before, retain=gold)
-    draws = np.empty(0) if reason else _closeness_draws(*drawn)
+    own, before = (_value(model, metric, task=tasks[0], profile=profile) for model in (unlearned, target))
+    if use.goal is not None:
+        gold = _Value(Estimate(use.goal), np.full(before.draws.shape, use.goal))
+    elif retain is not None:
+        gold = _value(retain, metric, task=tasks[0], profile=profile)
+    else:
+        return
+    found, draws = _compared(own, before, gold, name="retain model" if use.goal is None else "goal")
+    known = (own.estimate.value, before.estimate.value, gold.estimate.value if use.goal is None else None)
+    yield Closeness(use.metric, use.set, *known, found, draws, use.goal)
+
+
+def _value(model: Measurements, metric: SampleMetric, *, task: TaskSpec, profile: str) -> _Value:
+    draws = model.draws(metric, task=task.name, profile=profile, seed=FORGET_SEED)
+    return _Value(model.estimate(metric, task=task, profile=profile), draws)
+
+
+def _compared(own: _Value, target: _Value, standard: _Value, *, name: str) -> _Value:
+    """The closeness of `own` to the standard, which is the retain model's value or a goal, as `name` says."""
+    values = (own.estimate, target.estimate, standard.estimate)
+    reason = _no_closeness(*values, name=name)
+    counts = (own.estimate.num_scored, own.estimate.num_unscored)
+    unknown = Estimate(None, None, None, *counts, higher_is_better=True, reasons=(reason,) if reason else ())
+    found, before, gold = (estimate.value for estimate in values)
+    if reason or found is None or before is None or gold is None:
+        return _Value(unknown, np.empty(0))
+    draws = _closeness_draws(own.draws, target.draws, standard.draws)
     interval = percentile_interval(draws)
-    value = None
-    if not reason and own.value is not None and before.value is not None and gold.value is not None:
-        value = closeness(own.value, target=before.value, retain=gold.value)
-    found = Estimate(value, interval.low, interval.high, own.num_scored, own.num_unscored, True)
-    found = replace(found, reasons=(reason,) if reason else ())
-    yield Closeness(use.metric, use.set, own.value, before.value, gold.value, found, draws)
+    value = closeness(found, target=before, retain=gold)
+    return _Value(replace(unknown, value=value, low=interval.low, high=interval.high), draws)
 
 
-def _no_closeness(own: Estimate, *, target: Estimate, retain: Estimate) -> str:
+def _no_closeness(own: Estimate, target: Estimate, standard: Estimate, *, name: str) -> str:
     """Why a closeness cannot be said, or the empty string."""
-    for name, found in (("this", own), ("the target", target), ("the retain", retain)):
+    for model, found in (("this model", own), ("the target model", target), (f"the {name}", standard)):
         if found.value is None:
-            return f"{name} model has no value ({'; '.join(found.reasons) or 'not asked'})"
+            return f"{model} has no value ({'; '.join(found.reasons) or 'not asked'})"
     width = own.range[1] - own.range[0]
-    before, gold = target.value or 0.0, retain.value or 0.0
+    before, gold = target.value or 0.0, standard.value or 0.0
     if abs(before - gold) < MIN_ROOM * (width if np.isfinite(width) else 1.0):
-        return f"no room between target ({before:.3f}) and retain model ({gold:.3f})"
+        return f"no room between target ({before:.3f}) and {name} ({gold:.3f})"
     return ""
 
 

@@ -26,11 +26,13 @@ class Measurements:
     Args:
         samples: everything the model was asked, controls included.
         retain: the retain model's samples, or None where there is no such model.
+        target: the target model's samples, likewise.
     """
 
     benchmark: Benchmark
     samples: Sequence[Sample]
     retain: Sequence[Sample] | None = None
+    target: Sequence[Sample] | None = None
     _found: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def tasks(self, set_name: str, kind: str) -> list[TaskSpec]:
@@ -81,7 +83,7 @@ class Measurements:
         parts: dict[str, Estimate] = {}
         draws: dict[str, Draws] = {}
         for component in metric.components:
-            set_name = self.benchmark.document.sets.get(component.role)
+            set_name = self._set_of(component.role)
             if component.metric not in METRICS.entries or set_name is None:
                 continue
             found = METRICS.get(component.metric)
@@ -100,15 +102,23 @@ class Measurements:
                 draws[component.key] = self.draws(found, task=task.name, profile=own, seed=seed)
         return parts, draws
 
+    def _set_of(self, role: str) -> str | None:
+        """The set that plays a role, or the set of that name; None where the benchmark has neither."""
+        named = {task.set for task in self.benchmark.tasks}
+        return self.benchmark.document.sets.get(role) or (role if role in named else None)
+
     def _compared(self, metric: ReferenceMetric, *, task: TaskSpec, profile: str) -> Estimate:
         samples = self.of_task(task.name)
         if metric.other == "holdout":
             return self._against_holdout(metric, samples=samples, profile=profile)
-        if self.retain is None:
-            return unmeasured(metric, reason="no retain model to compare with", num_unscored=len(samples))
-        others = [sample for sample in self.retain if (sample.task, sample.control) == (task.name, None)]
+        if metric.other == "itself":
+            return metric.compare(samples, samples, profile=profile)
+        name, model = ("target", self.target) if metric.other == "target" else ("retain", self.retain)
+        if model is None:
+            return unmeasured(metric, reason=f"no {name} model to compare with", num_unscored=len(samples))
+        others = [sample for sample in model if (sample.task, sample.control) == (task.name, None)]
         if not others:
-            return unmeasured(metric, reason=f"the retain model was not asked {task.name}", num_unscored=len(samples))
+            return unmeasured(metric, reason=f"the {name} model was not asked {task.name}", num_unscored=len(samples))
         return metric.compare(samples, others, profile=profile)
 
     def _against_holdout(self, metric: ReferenceMetric, *, samples: Sequence[Sample], profile: str) -> Estimate:

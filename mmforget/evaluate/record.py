@@ -10,6 +10,7 @@ from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import headline
+from mmforget.evaluate.levels import gaps, level_results
 from mmforget.evaluate.verdict import collapse_reasons, judge
 from mmforget.results.schema import RunRecord
 from mmforget.types import Sample
@@ -24,7 +25,7 @@ def score_record(
     target: Sequence[Sample] | None,
     retain: Sequence[Sample] | None,
 ) -> RunRecord:
-    """The record with every number computed from samples: metrics, gate, headline, verdict. Needs no model."""
+    """The record with every number computed from samples: metrics, gate, headline, levels, verdict. Needs no model."""
     gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
     against = target if record.role == "unlearned" else None
     collapse = collapse_reasons(benchmark, samples, target=against)
@@ -33,5 +34,7 @@ def score_record(
         benchmark, samples, role=record.role, target=target, retain=retain, headline=numbers, gate=gate, data=data,
         sets=record.sets,
     )  # fmt: skip
-    metrics = tuple(aggregate(benchmark, samples, retain=retain))
-    return replace(record, metrics=metrics, gate=gate, headline=numbers, verdict=verdict)
+    metrics = tuple(aggregate(benchmark, samples, retain=retain, target=target))
+    levels = tuple(level_results(benchmark, samples, target=target, retain=retain))
+    numbers |= gaps(benchmark, samples)
+    return replace(record, metrics=metrics, gate=gate, headline=numbers, levels=levels, verdict=verdict)

@@ -252,7 +252,9 @@ def _environment() -> str:
     """What lm_eval says about the machine, as JSON: the same for the whole process, and slow to find out."""
     from lm_eval.loggers.utils import add_env_info, get_git_commit_hash
 
-    found: dict[str, Any] = {"git_hash": get_git_commit_hash()}
+    # Outside of a repository git would complain on stderr.
+    is_repository = any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
+    found: dict[str, Any] = {"git_hash": get_git_commit_hash() if is_repository else None}
     add_env_info(found)
     return json.dumps(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ def _sample(
         response=str(answers[0]) if is_text else None,
         token_logprobs={} if is_text else _token_logprobs(name, label=label, doc=doc, answers=answers),
         control=control,
+        extra=json.loads(doc["extra"] or "{}"),
     )
 
 

@@ -9,7 +9,7 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.headline import closenesses, utility_of
 from mmforget.evaluate.measurements import Measurements
-from mmforget.metrics.base import METRICS, SampleMetric, profile_of
+from mmforget.metrics.base import METRICS, SampleMetric, counts_failures, profile_of
 from mmforget.results.schema import MIN_COVERAGE, GateResult, Role, SetUse, Verdict, VerdictStatus
 from mmforget.types import Estimate, Sample
 
@@ -29,10 +29,10 @@ def collapse_reasons(
     """Why the model counts as collapsed; empty where it does not.
 
     It has collapsed where any log-prob is NaN, where most answers on the utility set are failures (by any registered
-    sample metric of generated answers that counts these), or where less than a fifth of the target's utility is left.
+    metric that counts these), or where less than a fifth of the target's utility is left.
     """
-    model = Measurements(benchmark, samples)
-    before = None if target is None else Measurements(benchmark, target)
+    model = Measurements(benchmark, samples, target=target)
+    before = None if target is None else Measurements(benchmark, target, target=target)
     return (*_nan_reasons(model), *_failure_reasons(model, target=before), *_utility_reasons(model, target=before))
 
 
@@ -57,7 +57,8 @@ def judge(
     collapse = collapse_reasons(benchmark, samples, target=target if role == "unlearned" else None)
     refusals = (*_data_refusals(data, sets=sets),)
     if role == "unlearned":
-        refusals = (*_reference_refusals(gate, retain=retain), *refusals, *(() if collapse else _uncovered(headline)))
+        reference = _reference_refusals(gate, lacks_retain=benchmark.has_retain_model and retain is None)
+        refusals = (*reference, *refusals, *(() if collapse else _uncovered(headline)))
     status = _status(role, headline=headline, gate=gate, collapsed=bool(collapse))
     remarks = (
         () if collapse or role != "unlearned" else tuple(_remarks(benchmark, samples, target=target, retain=retain))
@@ -78,13 +79,13 @@ def _status(role: Role, *, headline: Mapping[str, Estimate], gate: GateResult | 
     return "forgotten" if score >= FORGOTTEN_FROM else "partly" if score >= PARTLY_FROM else "remembered"
 
 
-def _reference_refusals(gate: GateResult | None, *, retain: object) -> Iterator[str]:
+def _reference_refusals(gate: GateResult | None, *, lacks_retain: bool) -> Iterator[str]:
     """Why scores against these target and retain models do not count."""
     if gate is None:
         yield "no memorisation gate: nobody knows whether the target had anything to forget"
     elif not gate.passed:
         yield f"memorisation gate: {gate.reason}"
-    if retain is None:
+    if lacks_retain:
         yield "no retain model to compare with"
 
 
@@ -132,9 +133,10 @@ def _nan_reasons(model: Measurements) -> Iterator[str]:
 
 
 def _failure_reasons(model: Measurements, *, target: Measurements | None) -> Iterator[str]:
+    wanted = {use.metric for use in model.benchmark.metrics if use.goal is not None}
     for name in METRICS.names():
         metric = METRICS.get(name)
-        if not isinstance(metric, SampleMetric) or metric.higher_is_better is not False or metric.kind != "gen":
+        if name in wanted or not counts_failures(metric):
             continue
         rate = _rate(model, metric)
         base = (_rate(target, metric) if target is not None else None) or 0.0

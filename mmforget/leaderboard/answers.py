@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from mmforget.leaderboard.board import Board
+from mmforget.leaderboard.board import Board, Row
 from mmforget.results.schema import AnswerExample
 
 MAX_CHARACTERS = 240
+GROUPS = ("forget", "rephrase", "benign", "benign_utility", "facts", "utility", "retain")
+FORGOTTEN = GROUPS[:2]
+"""Roles of sets in the order of the page, and those of what was to be forgotten; of other sets neither can be said."""
 SAFE_IMAGE = re.compile(r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/]+={0,2}")
 
 
@@ -24,7 +28,7 @@ class Reply:
     outcome: str
     """`recalled` where it gives the true answer, `no answer`, or `different`."""
     tone: str
-    """`good`, `bad`, `warn`, or `plain` where no judgement is due (references, collapsed models)."""
+    """`good`, `bad`, `warn`, or `plain` where no judgement is due (references, collapsed models, other sets)."""
 
 
 @dataclass(frozen=True)
@@ -39,30 +43,43 @@ class Question:
     """Target, retain, then the methods in the order of the board."""
 
 
+class Told(NamedTuple):
+    """What one model of a board answers to one question."""
+
+    row: Row
+    example: AnswerExample
+
+
 @dataclass(frozen=True)
 class Subject:
-    """One person (or other subject) with a few questions."""
+    """One person (or other subject) in one picture, with a few questions."""
 
     name: str
     """Who it is."""
     set: str
     """Name of the set."""
+    group: str
+    """Role of the set; `other` for a set without one."""
     to_forget: bool
     """Whether that is what was to be forgotten."""
     image: str | None
-    """Portrait as a `data:` URI, or None."""
+    """The picture as a `data:` URI, or None."""
     questions: tuple[Question, ...]
     """Questions about the subject."""
 
 
 def subjects(board: Board) -> list[Subject]:
-    """Subjects of all examples on the board, those to be forgotten first, else in the order they appear."""
-    examples: dict[tuple[str, str], list[AnswerExample]] = {}
+    """Subjects of all examples on the board, by role of their set, else in the order they appear.
+
+    A subject that is shown in several pictures, or in several sets, is there once for each.
+    """
+    told: dict[tuple[str, str, str | None], list[Told]] = {}
     for row in board.rows:
         for example in row.record.examples:
-            examples.setdefault((example.set, example.subject), []).append(example)
-    found = [_subject(board, examples[key]) for key in examples]
-    return sorted(found, key=lambda subject: not subject.to_forget)
+            key = (example.set, example.subject, safe_image(example.image))
+            told.setdefault(key, []).append(Told(row, example))
+    found = [_subject(board, several, image=image) for (_, _, image), several in told.items()]
+    return sorted(found, key=lambda subject: GROUPS.index(subject.group) if subject.group in GROUPS else len(GROUPS))
 
 
 def safe_image(uri: str | None) -> str | None:
@@ -78,26 +95,29 @@ def outcome(text: str, *, answer: str) -> str:
     return "recalled" if truth and (said + " ").startswith(truth + " ") else "different"
 
 
-def _subject(board: Board, examples: Sequence[AnswerExample]) -> Subject:
-    asked = list(dict.fromkeys((example.question, example.answer) for example in examples))
-    images = (safe_image(example.image) for example in examples)
+def _subject(board: Board, told: Sequence[Told], *, image: str | None) -> Subject:
+    first = told[0].example
+    group = _group(board, first)
+    asked: dict[tuple[str, str], list[Told]] = {}
+    for one in told:
+        asked.setdefault((one.example.question, one.example.answer), []).append(one)
     return Subject(
-        name=examples[0].subject,
-        set=examples[0].set,
-        to_forget=examples[0].set in {row.forget_set for row in board.rows},
-        image=next((image for image in images if image), None),
-        questions=tuple(_question(board, examples[0], question, answer) for question, answer in asked),
+        name=first.subject,
+        set=first.set,
+        group=group,
+        to_forget=group in FORGOTTEN,
+        image=image,
+        questions=tuple(_question(several, group=group) for several in asked.values()),
     )
 
 
-def _question(board: Board, like: AnswerExample, question: str, answer: str) -> Question:
-    key = (like.subject, like.set, question, answer)
-    told = [
-        (row, example)
-        for row in board.rows
-        for example in row.record.examples
-        if (example.subject, example.set, example.question, example.answer) == key
-    ]
+def _group(board: Board, example: AnswerExample) -> str:
+    """The role of an example's set; without one in the record, what the gate says of it."""
+    return example.group or ("forget" if example.set in {row.forget_set for row in board.rows} else "utility")
+
+
+def _question(told: Sequence[Told], *, group: str) -> Question:
+    question, answer = told[0].example.question, told[0].example.answer
     replies: dict[str, Reply] = {}
     for reference in ("target", "retain"):
         texts = [example.response for row, example in told if row.record.role == reference]
@@ -106,7 +126,7 @@ def _question(board: Board, like: AnswerExample, question: str, answer: str) -> 
             replies[reference] = _reply(reference, texts[0], answer=answer, judged=None)
     for row, example in told:
         if not row.is_reference:
-            judged = None if row.collapsed else like.set == row.forget_set
+            judged = None if row.collapsed or group not in GROUPS else group in FORGOTTEN
             replies[row.label] = _reply(row.label, example.response, answer=answer, judged=judged)
     return Question(question, answer, tuple(replies.values()))
 

@@ -77,6 +77,11 @@ class Board:
         return tuple(dict.fromkeys(row.record.gate for row in self.rows if row.record.gate is not None))
 
     @property
+    def forget_set(self) -> str:
+        """Name of the set that was to be forgotten, as the gate measures it."""
+        return self.rows[0].forget_set
+
+    @property
     def name(self) -> str:
         """Short name for file names and anchors."""
         use = self.benchmark

@@ -13,7 +13,7 @@ from mmforget.leaderboard.board import Board, Row, tasks_of
 from mmforget.results.schema import MetricResult, Provenance
 from mmforget.types import Estimate
 
-CLOSENESS = "closeness/"
+CLOSENESS, GAP = "closeness/", "gap"
 Key = tuple[str, str, str | None, str]
 PROFILE_ORDER = ("clean", "released", "paper")
 
@@ -87,6 +87,17 @@ def closeness_table(board: Board) -> MetricTable:
         set_name, _, metric = key.removeprefix(CLOSENESS).partition("/")
         estimates = tuple(row.record.headline.get(key) for row in rows)
         lines.append(MetricLine(metric, set_name, None, True, estimates, task="", same=False))
+    return MetricTable("clean", tuple(row.label for row in rows), tuple(lines))
+
+
+def gap_table(board: Board) -> MetricTable:
+    """How far what was kept lies above what was forgotten, from headline entries `gap` and `gap/<level>`."""
+    rows = board.rows
+    keys = dict.fromkeys(key for row in rows for key in row.record.headline if key.partition("/")[0] == GAP)
+    lines = []
+    for key in keys:
+        estimates = tuple(row.record.headline.get(key) for row in rows)
+        lines.append(MetricLine(key.partition("/")[2] or "all", "", None, True, estimates, task="", same=False))
     return MetricTable("clean", tuple(row.label for row in rows), tuple(lines))
 
 

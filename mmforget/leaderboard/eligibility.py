@@ -82,7 +82,9 @@ def _not_the_full_set(record: RunRecord) -> Iterator[str]:
 
 
 def _no_retain_model(record: RunRecord) -> Iterator[str]:
-    if not record.references.get("retain"):
+    """A gate without room is that of a protocol without a retain model."""
+    has_none = record.gate is not None and record.gate.room is None
+    if not has_none and not record.references.get("retain"):
         yield "no retain model to compare with"
 
 

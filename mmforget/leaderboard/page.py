@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import resources
 
 from mmforget import __version__
-from mmforget.leaderboard import answers, details, plots, table, words
+from mmforget.leaderboard import answers, details, levels, plots, table, words
 from mmforget.leaderboard.board import Board
 from mmforget.leaderboard.eligibility import data_labels
 from mmforget.types import Estimate
@@ -37,13 +37,21 @@ class Section:
     dark: str
     """Picture for dark pages, a `data:` URI."""
     shown: tuple[answers.Subject, ...]
-    """Sample answers of the first subjects to be forgotten and of one to be kept."""
+    """Sample answers of the first subjects to be forgotten, and of one of every other kind."""
     more: tuple[answers.Subject, ...]
     """Those of the others."""
     metrics: tuple[details.MetricTable, ...]
     """All metrics."""
     closeness: details.MetricTable
     """What the forget score is made of."""
+    tree: levels.Tree | None
+    """What is remembered by part of the hierarchy, where rows have one."""
+    gaps: details.MetricTable
+    """How far what was kept lies above what was forgotten, by level."""
+    blurred: bool
+    """Whether pictures are shown only when asked for."""
+    judges: tuple[str, ...]
+    """Who gave the labels that metrics read."""
     reproductions: tuple[details.Reproduction, ...]
     """How to run it again."""
     facts: tuple[tuple[str, str], ...]
@@ -65,7 +73,7 @@ def render(boards: Sequence[Board], *, generated: str | None = None) -> str:
         lstrip_blocks=True,
     )
     style, script = _own("page.css"), _own("page.js")
-    environment.globals.update(words=words, details=details, table=table, span=span, scale=scale)
+    environment.globals.update(words=words, details=details, levels=levels, table=table, span=span, scale=scale)
     return environment.get_template("page.html.j2").render(
         sections=[_section(board) for board in boards],
         style=Markup(style),  # noqa: S704
@@ -94,8 +102,7 @@ def scale(value: float | None) -> float:
 def _section(board: Board) -> Section:
     labels = dict.fromkeys(label for row in board.rows for label in data_labels(row.record))
     subjects = answers.subjects(board)
-    shown = [subject for subject in subjects if subject.to_forget][:NUM_SHOWN]
-    shown += [subject for subject in subjects if not subject.to_forget][:1]
+    shown = _shown(subjects)
     return Section(
         board=board,
         title=table.title(board),
@@ -106,10 +113,23 @@ def _section(board: Board) -> Section:
         more=tuple(subject for subject in subjects if subject not in shown),
         metrics=tuple(details.metric_tables(board)),
         closeness=details.closeness_table(board),
+        tree=levels.tree(board),
+        gaps=details.gap_table(board),
+        blurred=any(row.record.benchmark.blur_images for row in board.rows),
+        judges=tuple(dict.fromkeys(details.text(row.record.judge) for row in board.rows if row.record.judge)),
         reproductions=tuple(details.reproductions(board)),
         facts=tuple(details.data_facts(board)),
         labels=tuple(labels),
     )
+
+
+def _shown(subjects: Sequence[answers.Subject]) -> list[answers.Subject]:
+    """The first subjects to be forgotten of each kind, and one of every other kind."""
+    found: list[answers.Subject] = []
+    for group in dict.fromkeys(subject.group for subject in subjects):
+        own = [subject for subject in subjects if subject.group == group]
+        found += own[: NUM_SHOWN if own[0].to_forget else 1]
+    return found
 
 
 def _own(name: str) -> str:

@@ -127,7 +127,7 @@ def _below(board: Board) -> list[Text]:
     lines.append(
         Text(
             "Below each number: its 95 % interval, clustered by subject; below each place: the places they allow. "
-            f"recall: {recall_name(board) or 'not measured'} on the forget set; "
+            f"recall: {recall_name(board) or 'not measured'} on the {board.forget_set} set; "
             "overall: harmonic mean of forget score and the share of the target's utility that is left.",
             style="dim",
         )

@@ -6,7 +6,7 @@ import math
 
 from mmforget.leaderboard.board import Board, Row
 from mmforget.leaderboard.eligibility import coverage
-from mmforget.results.schema import GateResult, VerdictStatus
+from mmforget.results.schema import GateResult, Relation, VerdictStatus
 from mmforget.types import Estimate
 
 STATUS: dict[VerdictStatus, str] = {
@@ -16,6 +16,21 @@ STATUS: dict[VerdictStatus, str] = {
     "remembered": "still remembers",
     "collapsed": "COLLAPSED",
     "refused": "cannot be judged",
+}
+GROUP = {
+    "forget": "to be forgotten",
+    "rephrase": "to be forgotten, asked anew",
+    "benign": "harmless, to be answered",
+    "benign_utility": "harmless, to be answered",
+    "facts": "fact to be kept",
+    "utility": "to be kept",
+    "retain": "to be kept",
+}
+RELATION: dict[Relation, str] = {
+    "inside": "to be forgotten",
+    "ancestor": "in part to be forgotten",
+    "sibling": "sibling, to be kept",
+    "elsewhere": "elsewhere, to be kept",
 }
 ROLE = {"base": "base model", "target": "target model", "retain": "retain model", "unlearned": "unlearned model"}
 DASH = "–"
@@ -92,12 +107,16 @@ def gate_sentence(gate: GateResult) -> str:
     metric = f"{gate.metric} on the {gate.set} set"
     knew = f"The target model reaches {number(gate.target)} ({metric}; at least {number(gate.minimum)} asked)"
     if gate.target is not None and gate.retain is not None:
-        knew += (
-            f", the retain model {number(gate.retain)}: room to forget {number(gate.target - gate.retain)}"
-            f" (at least {number(gate.room)} asked)"
-        )
+        knew += f", the retain model {number(gate.retain)}: room to forget {number(gate.target - gate.retain)}"
+        knew += "" if gate.room is None else f" (at least {number(gate.room)} asked)"
     outcome = "Passed." if gate.passed else f"Not passed: {gate.reason or 'scores on this target do not count'}."
     return f"{knew}. {outcome}"
+
+
+def standard(board: Board) -> str:
+    """What a forget score of 1 is measured by: the retain model, or the benchmark's goals where there is none."""
+    has_retain = not board.gates or any(gate.room is not None for gate in board.gates)
+    return "the retain model, which never saw the forget set" if has_retain else "the benchmark's goal for each metric"
 
 
 def row_sentence(row: Row) -> str:
@@ -147,7 +166,7 @@ def _gibberish(row: Row) -> str:
     estimate = row.record.metric("degenerate", set=row.forget_set)
     if estimate is None or estimate.value is None:
         return ""
-    return f" ({estimate.value:.0%} of its answers on the forget set are degenerate)"
+    return f" ({estimate.value:.0%} of its answers on the {row.forget_set} set are degenerate)"
 
 
 def _signs(row: Row) -> list[str]:

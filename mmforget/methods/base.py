@@ -1,93 +1,25 @@
-"""What a method is, what it may ask for, and how a name and its arguments become one. Imports no torch.
+"""What a method is, and how a name and its arguments become one. Imports no torch.
 
-Shapes: B answers, T answer tokens (padded on the right).
+`needs` and `step` come from `methods.steps`; they are offered here, too, so that a method has one place to import from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from mmforget.errors import PluginError
 from mmforget.methods.arguments import argument_types, from_arguments
+from mmforget.methods.steps import Need, Step
 from mmforget.registry import Registry
-from mmforget.types import LossParts, Scored
+from mmforget.types import Example, LossParts
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from mmforget.methods.material import Material
 
+__all__ = ["METHODS", "Method", "Need", "Step", "WritesRows", "arguments", "build", "hyper_parameters"]
 
-class Need(Enum):
-    """One thing a method's loss reads. The trainer computes exactly what is named, once a micro-batch.
-
-    FORGET: `step.forget`, the answers to forget.
-    RETAIN: `step.retain`, as many answers to keep, drawn from the retain set.
-    ALTERNATE: `step.alternate`, the questions to forget answered by a refusal.
-    REFERENCE_FORGET: `step.forget_reference`, log-probs of the forget answers before training.
-    RETAIN_KL: `step.retain_kl`, how far retain answers' distributions are from those before training.
-    ALL_POSITIONS: what concerns retain covers every position (image, question and answer), not the answer alone.
-    """
-
-    FORGET = "forget"
-    RETAIN = "retain"
-    ALTERNATE = "alternate"
-    REFERENCE_FORGET = "reference_forget"
-    RETAIN_KL = "retain_kl"
-    ALL_POSITIONS = "all_positions"
-
-
-class _NotAsked:
-    """Stands in a `Step` for what the method did not ask for, and says so to whoever touches it."""
-
-    def __init__(self, *needs: Need) -> None:
-        self._needs = needs
-
-    def _refuse(self) -> NoReturn:
-        names = " and ".join(f"Need.{need.name}" for need in self._needs)
-        raise PluginError(f"a method's loss reads what its `needs` do not name; add {names}")
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        self._refuse()
-
-    def __getitem__(self, key: object) -> NoReturn:
-        self._refuse()
-
-    @classmethod
-    def __torch_function__(
-        cls, func: object, types: object, args: tuple[Any, ...] = (), kwargs: object = None
-    ) -> NoReturn:
-        next(arg for arg in args if isinstance(arg, cls))._refuse()
-
-
-_NO_FORGET: Any = _NotAsked(Need.FORGET)
-_NO_RETAIN: Any = _NotAsked(Need.RETAIN)
-_NO_ALTERNATE: Any = _NotAsked(Need.ALTERNATE)
-_NO_FORGET_REFERENCE: Any = _NotAsked(Need.REFERENCE_FORGET)
-_NO_RETAIN_KL: Any = _NotAsked(Need.RETAIN_KL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One micro-batch as a method sees it: scores, no model and no batch. Only what was asked for is there.
-
-    Attributes:
-        forget: the answers to forget; differentiable.
-        retain: answers to keep; differentiable. Row i is the partner of forget row i, drawn anew every epoch.
-        alternate: refusals to the questions of `forget`, in the same order; differentiable.
-        forget_reference: float32 [B, T], log-probs of `forget` before training, 0 where padded; constant.
-        retain_kl: float32 [B, T], KL(before training || now) of the next-token distributions at the positions of
-            `retain.mask`, in nats, 0 where padded; differentiable.
-    """
-
-    forget: Scored = _NO_FORGET
-    retain: Scored = _NO_RETAIN
-    alternate: Scored = _NO_ALTERNATE
-    forget_reference: Tensor = _NO_FORGET_REFERENCE
-    retain_kl: Tensor = _NO_RETAIN_KL
+JOINER = "+"
 
 
 class Method(Protocol):
@@ -101,18 +33,62 @@ class Method(Protocol):
         """The scalar to minimise, and its weighted terms, which add up to it."""
 
 
-METHODS: Registry[type[Method]] = Registry("method", package="mmforget.methods", attribute="METHOD")
+@runtime_checkable
+class WritesRows(Protocol):
+    """A trained method with Need.BUILT: it writes the rows that it trains on.
+
+    Attributes:
+        kl_alignment: where `built_kl` is taken. `answer`: at the answer tokens. `released`: at as many positions from
+            the start of the sequence as its text has tokens, an image counting one, whatever stands there.
+    """
+
+    @property
+    def kl_alignment(self) -> Literal["answer", "released"]: ...
+
+    def build(self, material: Material) -> list[Example]:
+        """The rows. `extra["unkept"]` of a row is the part of its answer whose tokens get no divergence, or empty."""
+
+    def silent_words(self, material: Material) -> list[str]:
+        """Words whose tokens are left out of the vocabulary that the divergence is summed over."""
 
 
-def build(name: str, args: str | Mapping[str, Any] = "") -> Method:
-    """The method `name` with its hyper-parameters, given as `"beta=0.1,retain_weight=1"` or as a mapping.
+METHODS: Registry[type[Any]] = Registry("method", package="mmforget.methods", attribute="METHOD")
+
+
+def build(name: str, args: str | Mapping[str, Any] = "") -> Any:
+    """The method `name`, or several joined as `ga+pd`, with hyper-parameters as `"beta=0.1"` or as a mapping.
+
+    An argument of joined methods goes to all that have it; `pd.weight=0.3` means one of them. What comes back has a
+    `loss` (`Method`) or an `edit` (see `methods.edits`).
 
     Raises UnknownName for a method or an argument that does not exist, UserError for a value of the wrong type or
-    outside its range.
+    outside its range, and for methods that cannot be joined.
     """
+    if JOINER in name:
+        from mmforget.methods.composite import join
+
+        return join(name, args)
     return from_arguments(METHODS.get(name), args, owner=f"method '{name}'")
 
 
 def arguments(name: str) -> tuple[str, ...]:
     """Names of the arguments that the method `name` takes. Raises UnknownName for a method that does not exist."""
-    return tuple(argument_types(METHODS.get(name)))
+    if JOINER not in name:
+        return tuple(argument_types(METHODS.get(name)))
+    return joined_arguments(name.split(JOINER))
+
+
+def joined_arguments(names: Sequence[str]) -> tuple[str, ...]:
+    """The arguments of several methods, each by itself and with its method's name before it."""
+    own = {name: argument_types(METHODS.get(name)) for name in names}
+    plain = {argument for known in own.values() for argument in known}
+    return (*sorted(plain), *(f"{name}.{argument}" for name, known in own.items() for argument in known))
+
+
+def hyper_parameters(method: Any) -> dict[str, Any]:
+    """The method's arguments by name, plain values, for records; a method that is no dataclass has none."""
+    named = getattr(method, "hyper_parameters", None)
+    if named is not None:
+        found: dict[str, Any] = named()
+        return found
+    return asdict(method) if is_dataclass(method) and not isinstance(method, type) else {}

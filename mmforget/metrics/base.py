@@ -1,17 +1,24 @@
 """What a metric is: three shapes, one registry.
 
-A *sample* metric scores every answered question and averages. A *reference* metric compares two groups of samples. A
-*composite* metric combines estimates of other metrics. Direction and range live on the metric; on a forget set the
-benchmark turns the direction round, because less recall is what was asked for there.
+A *sample* metric scores every answered question and averages. A *reference* metric compares two groups of samples, or
+takes one group as a whole. A *composite* metric combines estimates of other metrics. Direction and range live on the
+metric; on a forget set the benchmark turns the direction round, because less recall is what was asked for there.
 
 Profiles: `released` is what the official code computes, `paper` what the paper states where that is known and differs,
 `clean` the formula as it should be. A metric declares those that exist; `profile_of` picks the one that stands in.
+
+A sample metric may read what a judge said of the response: it then has an attribute `label`, the name under which the
+answer stands in `Sample.labels`, and leaves a sample without it unscored.
+
+A metric that counts *failures* (`counts_failures`) is a rate of generated answers that are none: a model that fails at
+most of the questions that it should answer has collapsed. What a judge's label says is no failure, nor is what a
+benchmark sets a goal for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +29,7 @@ from mmforget.registry import Registry
 from mmforget.types import Estimate, Sample, Score
 
 Kind = Literal["gen", "prob"]
-Other = Literal["retain_model", "holdout"]
-Role = Literal["forget", "utility", "rephrase"]
+Other = Literal["retain_model", "target", "holdout", "itself"]
 
 
 class Declared(Protocol):
@@ -48,7 +54,10 @@ class Declared(Protocol):
 
 @runtime_checkable
 class SampleMetric(Declared, Protocol):
-    """Scores one sample at a time, then averages. `kind` is the kind of sample it reads."""
+    """Scores one sample at a time, then averages. `kind` is the kind of sample it reads.
+
+    It may have an attribute `label`, the name of the judge's label its score reads; see `label_of`.
+    """
 
     @property
     def kind(self) -> Kind: ...
@@ -62,7 +71,11 @@ class SampleMetric(Declared, Protocol):
 
 @runtime_checkable
 class ReferenceMetric(Declared, Protocol):
-    """Compares samples with others: of the retain model on the same questions, or of the same model on a holdout."""
+    """Compares samples with others, which `other` names.
+
+    `retain_model` or `target`: that model's on the same questions. `holdout`: the same model's on a holdout set.
+    `itself`: the very same samples, for a number of a whole set that is no mean of scores.
+    """
 
     @property
     def kind(self) -> Kind: ...
@@ -79,13 +92,13 @@ class Component(NamedTuple):
     Attributes:
         key: its name in the mapping that `combine` takes.
         metric: registered name of the metric; a name that is not registered can only be supplied from outside.
-        role: which set of the benchmark it is measured on.
+        role: which set of the benchmark it is measured on: a role of the document's `sets`, or a set by its own name.
         required: without it there is no value; the others are left out and named in the reasons.
     """
 
     key: str
     metric: str
-    role: Role
+    role: str
     required: bool = True
 
 
@@ -114,6 +127,8 @@ Metric = SampleMetric | ReferenceMetric | CompositeMetric
 
 METRICS: Registry[Metric] = Registry("metric", package="mmforget.metrics", attribute="METRIC")
 
+RATE = (0.0, 1.0)
+
 _STAND_INS = {
     "paper": ("paper", "released", "clean"),
     "released": ("released", "paper", "clean"),
@@ -135,3 +150,16 @@ def check_profile(metric: Declared, profile: str) -> None:
     """Raises UnknownName where `metric` does not declare `profile`."""
     if profile not in metric.profiles:
         raise UnknownName(f"profile of metric '{metric.name}'", name=profile, known=metric.profiles)
+
+
+def label_of(metric: Declared) -> str | None:
+    """The name of the judge's label that the metric's score reads from `Sample.labels`; None for most metrics."""
+    label: str | None = getattr(metric, "label", None)
+    return label
+
+
+def counts_failures(metric: Declared) -> TypeGuard[SampleMetric]:
+    """Whether the metric is a rate of generated answers, fewer is better, that no judge gave: answers that are none."""
+    if not isinstance(metric, SampleMetric) or metric.kind != "gen":
+        return False
+    return metric.higher_is_better is False and metric.range == RATE and label_of(metric) is None

@@ -58,9 +58,19 @@ def answer_scores(loaded: LoadedModel, hidden: Tensor, *, layout: Layout, want_l
 
 
 def answer_scores_against(
-    loaded: LoadedModel, hidden: Tensor, reference_hidden: Tensor, *, layout: Layout, reference: Reference
+    loaded: LoadedModel,
+    hidden: Tensor,
+    reference_hidden: Tensor,
+    *,
+    layout: Layout,
+    reference: Reference,
+    vocabulary: Tensor | None = None,
 ) -> AnswerScores:
-    """`answer_scores` with the divergence from the reference, whose hidden states [U, H] are constant."""
+    """`answer_scores` with the divergence from the reference, whose hidden states [U, H] are constant.
+
+    Args:
+        vocabulary: bool [V], the tokens that the divergence is summed over; all without it.
+    """
 
     def compute(chunk: _Chunk) -> tuple[Tensor, ...]:
         part = slice(chunk.start, chunk.stop)
@@ -68,7 +78,8 @@ def answer_scores_against(
             before = functional.log_softmax(loaded.family.head(loaded.core, reference_hidden[part]).float(), dim=-1)
         logits = loaded.family.head(loaded.core, hidden[part]).float()
         now = functional.log_softmax(logits, dim=-1)
-        kl = functional.kl_div(now, before, reduction="none", log_target=True).sum(-1)
+        by_token = functional.kl_div(now, before, reduction="none", log_target=True)
+        kl = (by_token if vocabulary is None else by_token * vocabulary.to(by_token.device)).sum(-1)
         return (*_target_scores(logits, chunk), kl.index_select(0, chunk.scored_by.to(kl.device)))
 
     logprobs, is_best, kl = _in_chunks(compute, chunks=list(_chunks(loaded, layout)))

@@ -79,6 +79,7 @@ def score_against(
     encoded: Sequence[Encoded],
     *,
     reference: Reference,
+    vocabulary: Tensor | None = None,
     positions: Positions = "answer",
     packed: bool = True,
     features: FeatureCache | None = None,
@@ -88,6 +89,7 @@ def score_against(
 
     Args:
         reference: a context in which `loaded` is the reference, e.g. with adapters off; no gradient flows there.
+        vocabulary: bool [V], the tokens that the divergence is summed over, without renormalising; all without it.
     """
     first, width = _extent(encoded, positions=positions)
     distinct = _distinct_images(encoded)
@@ -100,7 +102,7 @@ def score_against(
             old = _predictors(loaded, layout, images=before)
         new = _predictors(loaded, layout, images=images)
         slots.append(layout.slot)
-        parts.append(answer_scores_against(loaded, new, old, layout=layout, reference=reference))
+        parts.append(answer_scores_against(loaded, new, old, layout=layout, reference=reference, vocabulary=vocabulary))
     scored = _assemble(slots, parts, shape=(len(encoded), width))
     kl = torch.cat([part.kl for part in parts if part.kl is not None])
     return Divergence(scored, _padded(slots, kl, like=scored.token_logprobs))

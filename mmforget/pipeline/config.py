@@ -37,6 +37,7 @@ class RunConfig:
     output_path: str | None = None
     use_cache: str | None = None
     feature_folder: str | None = None
+    judge: str = "rules"
 
     @property
     def output(self) -> Path:

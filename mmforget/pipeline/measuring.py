@@ -13,6 +13,7 @@ from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
 from mmforget.evaluate.record import score_record
 from mmforget.evaluate.run import Evaluation, Settings, evaluate
+from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.methods.arguments import as_mapping
@@ -20,6 +21,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
+from mmforget.pipeline.judging import Judged, find_judge, judged
 from mmforget.results.fingerprint import hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord
@@ -74,18 +76,23 @@ def measure(
     if stored is not None:
         return stored
     begun = begin()
+    judge = judge_of(place.config, benchmark=place.benchmark, data=place.data)
     label = f"{place.benchmark.group}: measure {subject.name}"
     progress(0, 1, label)
     done = evaluate_tasks(loaded, place=place, progress=_labelled(progress, label=label))
 
     def store() -> Measured:
-        record = _record(loaded, subject=subject, place=place, done=done, target=target, retain=retain, begun=begun)
+        answered = judged(done.samples, benchmark=place.benchmark, judge=judge)
+        record = _record(
+            loaded, subject=subject, place=place, done=done, answered=answered, target=target, retain=retain,
+            begun=begun,
+        )  # fmt: skip
         config = {**place.config.as_dict(), "measured": subject.name, "key": key}
         # Without a key until all is stored: killed in between, neither this record nor an older one passes for the
         # other.
         write_config(place.folder, {**config, "key": None})
-        write_run(place.folder, record, samples=done.samples, lm_eval=done.results, config=config)
-        return Measured(record, done.samples, place.folder)
+        write_run(place.folder, record, samples=answered.samples, lm_eval=done.results, config=config)
+        return Measured(record, answered.samples, place.folder)
 
     measured = parallel.on_main(store)
     progress(1, 1, label)
@@ -114,6 +121,11 @@ def _judged(retain: Measured, *, target: Measured, benchmark: Benchmark, data: D
     write_results(retain.folder, record, lm_eval=before.lm_eval)
     before.path.unlink()
     return replace(retain, record=record)
+
+
+def judge_of(config: RunConfig, *, benchmark: Benchmark, data: DataSource) -> Judge | None:
+    """The run's judge; None where no metric of the benchmark asks one."""
+    return find_judge(config.judge, benchmark=benchmark, data=data, device=config.device)
 
 
 def _labelled(progress: Progress, *, label: str) -> Progress:
@@ -157,11 +169,12 @@ def _record(
     subject: Subject,
     place: Place,
     done: Evaluation,
+    answered: Judged,
     target: Measured | None,
     retain: Measured | None,
     begun: Begun,
 ) -> RunRecord:
-    benchmark = place.benchmark
+    benchmark, samples = place.benchmark, answered.samples
     record = RunRecord(
         role=subject.role,
         name=subject.name,
@@ -173,6 +186,7 @@ def _record(
             benchmark.title,
             benchmark.modality,
             asked=_asked(place.config),
+            blur_images=benchmark.document.blur_images,
         ),
         method=subject.method,
         model_info=model_info(loaded),
@@ -181,20 +195,17 @@ def _record(
         sets=done.sets,
         training=subject.training,
         cost=done.cost,
+        judge=answered.by,
         references={
             name: str(one.record.model_info["fingerprint"])
             for name, one in (("target", target), ("retain", retain))
             if one is not None
         },
     )
-    before = done.samples if subject.role == "target" else target.samples if target else None
-    gold = done.samples if subject.role == "retain" else retain.samples if retain else None
-    scored = score_record(
-        record, benchmark=benchmark, data=place.data, samples=done.samples, target=before, retain=gold
-    )
-    answers = example_answers(
-        benchmark, data=place.data, samples=done.samples, target=before or (), retain=gold or ()
-    )  # fmt: skip
+    before = samples if subject.role == "target" else target.samples if target else None
+    gold = samples if subject.role == "retain" else retain.samples if retain else None
+    scored = score_record(record, benchmark=benchmark, data=place.data, samples=samples, target=before, retain=gold)
+    answers = example_answers(benchmark, data=place.data, samples=samples, target=before or (), retain=gold or ())
     return replace(scored, examples=answers)
 
 
@@ -248,6 +259,7 @@ def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: 
             "benchmark": place.benchmark.describe(place.data),
             "settings": settings,
             "blank_control": place.blank_control,
+            "judge": config.judge,
         }
     )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UnknownName
 from mmforget.methods.arguments import as_mapping
-from mmforget.methods.base import Method, arguments, build
+from mmforget.methods.base import arguments, build, hyper_parameters
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.stage_one import recipe_of
 from mmforget.training.settings import TrainSettings, settings_from
@@ -20,12 +20,12 @@ class MethodPlan:
     """A method with its arguments and the settings it trains with, all resolved."""
 
     name: str
-    method: Method
+    method: Any
     settings: TrainSettings
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for run.yaml, the record and the fingerprint of the training."""
-        return {"name": self.name, "args": asdict(self.method), "settings": self.settings.as_dict()}  # type: ignore[call-overload]
+        return {"name": self.name, "args": hyper_parameters(self.method), "settings": self.settings.as_dict()}
 
 
 def method_plan(name: str, *, config: RunConfig, benchmark: Benchmark) -> MethodPlan:

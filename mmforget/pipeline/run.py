@@ -19,7 +19,7 @@ from mmforget.errors import UserError
 from mmforget.model.load import load_model
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import Measured, Place, Subject, judge_retain, measure
+from mmforget.pipeline.measuring import Measured, Place, Subject, judge_of, judge_retain, measure
 from mmforget.pipeline.recipes import MethodPlan, method_plan, shared_arguments
 from mmforget.pipeline.stage_one import StageOne, prepare, stage_one_settings
 from mmforget.pipeline.unlearning import forget_with
@@ -46,9 +46,11 @@ def resolve(config: RunConfig) -> list[Use]:
     return [Use(benchmark, benchmark.bind(data)) for benchmark in found]
 
 
-def make_models(config: RunConfig, *, use: Use, progress: Progress) -> tuple[StageOne, StageOne]:
-    """The target and the retain model, in this order."""
+def make_models(config: RunConfig, *, use: Use, progress: Progress) -> tuple[StageOne, StageOne | None]:
+    """The target and the retain model; None for the latter where the protocol has none and none was given."""
     target = prepare(config, benchmark=use.benchmark, data=use.data, role="target", progress=progress)
+    if not use.benchmark.has_retain_model and config.retain_model is None:
+        return target, None
     retain = prepare(config, benchmark=use.benchmark, data=use.data, role="retain", progress=progress)
     return target, retain
 
@@ -113,6 +115,7 @@ def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> Mode
 def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
     """The plans of all methods: every name and argument is looked at before the first second of work."""
     stage_one_settings(config, benchmark=use.benchmark)
+    judge_of(config, benchmark=use.benchmark, data=use.data)
     if config.method_args:
         shared_arguments(config)
     return [method_plan(name, config=config, benchmark=use.benchmark) for name in config.methods]
@@ -131,7 +134,7 @@ def _run_one(
     target_model, retain_model = make_models(config, use=use, progress=progress)
     references = _references(config, use=use, models=(target_model, retain_model), home=home, progress=progress)
     target, retain = references
-    folders = [target.folder, retain.folder]
+    folders = [one.folder for one in references if one is not None]
     gate = target.record.gate
     say(gate_text(gate, group=use.benchmark.group))
     if gate is not None and not gate.passed and plans and not allow_weak_target:
@@ -155,16 +158,18 @@ def _run_one(
 
 
 def _references(
-    config: RunConfig, *, use: Use, models: tuple[StageOne, StageOne], home: Path, progress: Progress
-) -> tuple[Measured, Measured]:
-    """Retain and target record. The retain model is measured first, because the target's gate needs it."""
+    config: RunConfig, *, use: Use, models: tuple[StageOne, StageOne | None], home: Path, progress: Progress
+) -> tuple[Measured, Measured | None]:
+    """Target and retain record. The retain model is measured first, because the target's gate needs it."""
     target_model, retain_model = models
-    retain = measure(
-        load_model(retain_model.spec),
-        subject=Subject("retain", "retain", training=retain_model.training),
-        place=Place(config, use.benchmark, use.data, home / "retain"),
-        progress=progress,
-    )
+    retain = None
+    if retain_model is not None:
+        retain = measure(
+            load_model(retain_model.spec),
+            subject=Subject("retain", "retain", training=retain_model.training),
+            place=Place(config, use.benchmark, use.data, home / "retain"),
+            progress=progress,
+        )
     target = measure(
         load_model(target_model.spec),
         subject=Subject("target", "target", training=target_model.training),
@@ -172,6 +177,8 @@ def _references(
         retain=retain,
         progress=progress,
     )
+    if retain is None:
+        return target, None
     return target, judge_retain(retain, target=target, benchmark=use.benchmark, data=use.data)
 
 
@@ -179,9 +186,10 @@ def gate_text(gate: GateResult | None, *, group: str) -> str:
     """One line: what the target and the retain model recall, and whether that is enough to go on."""
     if gate is None:
         return f"{group}: no memorisation gate"
-    target, retain = (f"{v:.1%}" if v is not None else "unknown" for v in (gate.target, gate.retain))
+    known = {"target": gate.target} | ({} if gate.room is None else {"retain model": gate.retain})
+    found = ", ".join(f"{name} {'unknown' if v is None else format(v, '.1%')}" for name, v in known.items())
     verdict = "passed" if gate.passed else f"NOT passed: {gate.reason}"
-    return f"{group}: {gate.metric} on {gate.set}: target {target}, retain model {retain}; memorisation gate {verdict}"
+    return f"{group}: {gate.metric} on {gate.set}: {found}; memorisation gate {verdict}"
 
 
 def _flat(plan: MethodPlan) -> Mapping[str, Any]:

@@ -53,6 +53,8 @@ def prepare(config: RunConfig, *, benchmark: Benchmark, data: DataSource, role: 
     given = config.target_model if role == "target" else config.retain_model
     if given:
         return StageOne(role, given_spec(given, config=config), {})
+    if benchmark.document.pretrained and config.model != "micro":
+        return StageOne(role, ModelSpec.parse(config.model_args, device=config.device), {})
     base_spec = _base(config, benchmark=benchmark, data=data, progress=progress)
     settings = stage_one_settings(config, benchmark=benchmark)
     base = load_model(base_spec)

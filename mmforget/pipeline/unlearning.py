@@ -10,6 +10,7 @@ from typing import Any
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
+from mmforget.methods.material import concept_from
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import load_adapter
@@ -49,8 +50,12 @@ def forget_with(
     report = unlearn(
         loaded,
         method=plan.method,
-        forget=_examples(benchmark.forget_set, loaded=loaded, config=config, benchmark=benchmark, data=data),
-        retain=_examples(benchmark.retain_set, loaded=loaded, config=config, benchmark=benchmark, data=data),
+        forget=_examples(benchmark.forget_set, benchmark=benchmark, data=data),
+        retain=_examples(benchmark.retain_set, benchmark=benchmark, data=data),
+        benign=benchmark.examples(benchmark.benign_set, data=data) if benchmark.benign_set else [],
+        concepts=[concept_from(one, source=benchmark.group) for one in benchmark.concepts(data)],
+        level=benchmark.level(data),
+        as_asked=lambda rows: render(rows, loaded=loaded, benchmark=benchmark, config=config),
         refusals=benchmark.refusals_for(data),
         settings=plan.settings,
         folder=folder,
@@ -65,10 +70,8 @@ def forget_with(
     return Unlearned(fresh, report.as_dict())
 
 
-def _examples(
-    name: str, *, loaded: LoadedModel, config: RunConfig, benchmark: Benchmark, data: DataSource
-) -> list[Example]:
+def _examples(name: str, *, benchmark: Benchmark, data: DataSource) -> list[Example]:
     examples = benchmark.examples(name, data=data)
     if not examples:
         raise UserError(f"{benchmark.group}: the set '{name}' has no rows in this data; choose other data or settings")
-    return render(examples, loaded=loaded, benchmark=benchmark, config=config)
+    return examples

@@ -21,6 +21,8 @@ from mmforget.results.fingerprint import hash_file
 from mmforget.types import Sample
 
 TOKENS_FILE = "token_logprobs.parquet"
+ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}}
+"""Keys that lines of the first schema do not have, with what they meant then."""
 
 Key = tuple[str, str, str | None]
 Tokens = dict[Key, dict[str, list[float]]]
@@ -96,7 +98,7 @@ def _read_lines(path: Path, *, tokens: Tokens) -> list[Sample]:
         counts = line.get("token_logprobs") if isinstance(line, dict) else None
         if not isinstance(counts, dict):
             raise UserError(f"{path}: line {number} is not a sample; run again")
-        sample = from_json(Sample, {**line, "token_logprobs": {}}, source=f"{path} line {number}")
+        sample = from_json(Sample, {**ADDED, **line, "token_logprobs": {}}, source=f"{path} line {number}")
         samples.append(dataclasses.replace(sample, token_logprobs=_join(sample, counts, tokens=tokens, path=path)))
     return samples
 

@@ -17,13 +17,16 @@ from mmforget.errors import UserError
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.types import Estimate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""Versions that can be read; what version 1 did not know is empty."""
 MIN_COVERAGE = 0.95
 """Share of the answers behind a headline number that must have been scored for the record to be ranked."""
 
 Role = Literal["target", "retain", "unlearned", "base"]
 Status = Literal["complete", "partial", "failed"]
 VerdictStatus = Literal["reference", "forgotten", "partly", "remembered", "collapsed", "refused"]
+Relation = Literal["inside", "ancestor", "sibling", "elsewhere"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class BenchmarkUse:
     """`image` or `text`."""
     asked: str = ""
     """What was changed in how questions are asked, e.g. `chat template; max_gen_toks=10`; empty: as the tasks say."""
+    blur_images: bool = False
+    """Whether pages show its pictures only to those who ask for them."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,8 @@ class GateResult:
     """Set it is computed on."""
     minimum: float
     """The target model must reach at least this."""
-    room: float
-    """And lie at least this far above the retain model."""
+    room: float | None
+    """And lie at least this far above the retain model; None where the protocol has no retain model."""
     target: float | None
     """What the target model reached."""
     retain: float | None
@@ -119,15 +124,43 @@ class GateResult:
 
 
 @dataclass(frozen=True)
+class LevelResult:
+    """What is remembered of one node of the hierarchy that rows stand in: of a patient, with all studies and sections.
+
+    The questions are those of the forget set and of the utility set.
+    """
+
+    level: str
+    """Name of the level, e.g. `patient`."""
+    path: tuple[str, ...]
+    """The node, outermost part first."""
+    relation: Relation
+    """`inside` what was forgotten; its `ancestor`, of which only some was forgotten; its `sibling` or below one;
+    `elsewhere`."""
+    name: str
+    """Metric, that of the gate, in its clean profile."""
+    set: str
+    """Set that all questions below the node come from; empty where they come from both."""
+    num: int
+    """Questions below the node that could be scored."""
+    value: float | None
+    """Mean of their scores for this record's model; None where none could be scored."""
+    target: float | None
+    """The same for the target model."""
+    retain: float | None
+    """The same for the retain model; None where there is none."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the numbers say about the model, in one word, and whether it may be ranked."""
 
     status: VerdictStatus
     """One of the words below.
 
-    `reference`: the target, retain or base model. `forgotten`: as close to the retain model as asked. `partly`: closer
-    to the retain model, not there. `remembered`: hardly closer than the target. `collapsed`: answers nothing any more.
-    `refused`: cannot be judged (gate, no retain model).
+    `reference`: the target, retain or base model. `forgotten`: as close to the retain model (or to the benchmark's
+    goals) as asked. `partly`: closer, not there. `remembered`: hardly closer than the target. `collapsed`: answers
+    nothing any more. `refused`: cannot be judged (gate, no retain model).
     """
     collapsed: bool
     """True where the model no longer answers anything: ranked last whatever its forget score."""
@@ -196,7 +229,7 @@ class AnswerExample:
     subject: str
     """Subject the question is about."""
     set: str
-    """`forget` or `retain`."""
+    """Set the question comes from."""
     question: str
     """The question, without the image placeholder."""
     answer: str
@@ -208,7 +241,10 @@ class AnswerExample:
     retain: str = ""
     """What the retain model answers."""
     image: str | None = None
-    """Portrait as a small `data:` URI, or None."""
+    """The picture that was shown, as a small `data:` URI, or None."""
+    group: str = ""
+    """Role of the set: `forget`, `rephrase`, `benign`, `facts`, `utility`, ...; `other` for a set without one; empty
+    where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +276,10 @@ class RunRecord:
     verdict: Verdict | None = None
     """What it comes to."""
     headline: Mapping[str, Estimate] = field(default_factory=dict)
-    """`forget_score`, `utility`, `utility_ratio`, `overall`; what the table ranks by is `overall`."""
+    """`forget_score`, `utility`, `utility_ratio`, `overall` (what the table ranks by), the parts of the forget score,
+    and `gap` where rows have levels."""
+    levels: tuple[LevelResult, ...] = ()
+    """What is remembered by node of the hierarchy, a node before what is below it; empty for benchmarks without."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """`wall_s`, `peak_memory_bytes`, `num_steps`, `num_trainable`, ... of the training that made the model."""
     cost: Cost = field(default_factory=Cost)
@@ -249,6 +288,8 @@ class RunRecord:
     """Fingerprints of the `target` and `retain` models it was judged against."""
     examples: tuple[AnswerExample, ...] = ()
     """A few answers for the page."""
+    judge: Mapping[str, Any] = field(default_factory=dict)
+    """Who gave the labels that metrics read: name, version of the prompt, ...; empty where nobody was asked."""
     files: Mapping[str, str] = field(default_factory=dict)
     """sha256 of the sample files it was computed from, by file name; filled in when it is stored."""
     rescored: Provenance | None = None
@@ -270,15 +311,20 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, document: Any, *, source: str) -> RunRecord:
-        """A record from what `to_json` wrote. Raises UserError naming `source` on any key that does not fit."""
+        """A record from what `to_json` wrote, now or in version 1.
+
+        Raises UserError naming `source` on any key that does not fit.
+        """
         if not isinstance(document, dict):
             raise UserError(f"{source}: a run record is an object, found {type(document).__name__}")
         version = document.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in READ_VERSIONS:
             raise UserError(
-                f"{source}: schema_version is {version!r}, this mmforget reads {SCHEMA_VERSION}; "
+                f"{source}: schema_version is {version!r}, this mmforget reads {', '.join(map(str, READ_VERSIONS))}; "
                 "rescore the run with this version, or read it with the version that wrote it"
             )
+        if version == 1:
+            document = _from_version_1(document)
         return from_json(cls, _open_ranges(document), source=source)
 
     def metric(self, name: str, *, set: str, profile: str | None = None, control: str | None = None) -> Estimate | None:
@@ -291,6 +337,16 @@ class RunRecord:
     def replace(self, **changes: Any) -> RunRecord:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+
+def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of version 1 with the keys that came later; one that is damaged is left for the decoder to name."""
+    found = {"levels": [], "judge": {}, **document, "schema_version": SCHEMA_VERSION}
+    if isinstance(found.get("benchmark"), dict):
+        found["benchmark"] = {"blur_images": False, **found["benchmark"]}
+    if isinstance(found.get("examples"), list):
+        found["examples"] = [{"group": "", **one} if isinstance(one, dict) else one for one in found["examples"]]
+    return found
 
 
 def _open_ranges(value: Any) -> Any:

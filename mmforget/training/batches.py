@@ -21,11 +21,26 @@ class Batch:
         rows: in the set that trains (stage one) or is forgotten.
         retain: partners in the retain set, one a row; empty where there is no retain set.
         refusals: one a row, in the list of refusals; empty where there is none.
+        benign: partners in the benign set, one a row; empty where there is none.
     """
 
     rows: tuple[int, ...]
     retain: tuple[int, ...] = ()
     refusals: tuple[int, ...] = ()
+    benign: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class BenignPartners:
+    """Which benign row goes with each row to forget.
+
+    Attributes:
+        num_rows: of the benign set.
+        of: the partner of each row to forget; None draws one anew every epoch.
+    """
+
+    num_rows: int
+    of: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class _Epoch:
     rows: list[int]
     retain: list[int]
     refusals: list[int]
+    benign: list[int]
 
 
 class Batches(Dataset[Batch]):
@@ -50,9 +66,10 @@ class Batches(Dataset[Batch]):
         settings: TrainSettings,
         retain_subjects: Sequence[str] = (),
         num_refusals: int = 0,
+        benign: BenignPartners | None = None,
     ) -> None:
         self.subjects, self.retain_subjects = tuple(subjects), tuple(retain_subjects)
-        self.settings, self.num_refusals = settings, num_refusals
+        self.settings, self.num_refusals, self.benign = settings, num_refusals, benign
         self.epoch = 0
         self._plan = lru_cache(maxsize=1)(self._make_plan)
 
@@ -62,7 +79,7 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         plan, size = self._plan(self.epoch), self.settings.batch_size
         part = slice(index * size, (index + 1) * size)
-        return Batch(tuple(plan.rows[part]), tuple(plan.retain[part]), tuple(plan.refusals[part]))
+        return Batch(*(tuple(column[part]) for column in (plan.rows, plan.retain, plan.refusals, plan.benign)))
 
     def _make_plan(self, epoch: int) -> _Epoch:
         settings, num_rows = self.settings, len(self.subjects)
@@ -71,7 +88,18 @@ class Batches(Dataset[Batch]):
         if self.num_refusals:
             choices = draws.refusal_choices(num_rows, num_refusals=self.num_refusals, seed=settings.seed, epoch=epoch)
             refusals = [choices[row] for row in rows]
-        return _Epoch(rows, self._partners(rows, epoch=epoch) if self.retain_subjects else [], refusals)
+        retain = self._partners(rows, epoch=epoch) if self.retain_subjects else []
+        return _Epoch(rows, retain, refusals, self._benign(rows, epoch=epoch))
+
+    def _benign(self, rows: Sequence[int], *, epoch: int) -> list[int]:
+        if self.benign is None:
+            return []
+        of: Sequence[int] | None = self.benign.of
+        if of is None:
+            of = draws.benign_choices(
+                len(self.subjects), num_benign=self.benign.num_rows, seed=self.settings.seed, epoch=epoch
+            )
+        return [of[row] for row in rows]
 
     def _partners(self, rows: Sequence[int], *, epoch: int) -> list[int]:
         settings, num_retain = self.settings, len(self.retain_subjects)

@@ -15,7 +15,7 @@ import torch
 from mmforget.training.settings import Order
 
 # Each purpose has its own stream, so that asking for retain partners does not change the order of the questions.
-ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP = range(5)
+ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN = range(6)
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
@@ -63,3 +63,8 @@ def retain_offsets(num_rows: int, *, num_retain: int, seed: int, epoch: int) -> 
 def refusal_choices(num_rows: int, *, num_refusals: int, seed: int, epoch: int) -> list[int]:
     """For each forget row one uniform draw from 0..num_refusals-1, anew every epoch."""
     return [int(i) for i in generator(seed, REFUSAL, epoch).integers(num_refusals, size=num_rows)]
+
+
+def benign_choices(num_rows: int, *, num_benign: int, seed: int, epoch: int) -> list[int]:
+    """For each forget row one uniform draw from 0..num_benign-1, anew every epoch."""
+    return [int(i) for i in generator(seed, BENIGN, epoch).integers(num_benign, size=num_rows)]

@@ -21,6 +21,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, Divergence, Positions, score, score_against
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batch
+from mmforget.training.built import Built
 from mmforget.training.data import Refusals
 from mmforget.training.reference import before_training, padded, reference_logprobs
 from mmforget.training.sharding import reaching_all
@@ -28,6 +29,7 @@ from mmforget.training.shares import Rows, Scores, score_shared
 from mmforget.types import Scored
 
 RETAIN_NEEDS = frozenset({Need.RETAIN, Need.RETAIN_KL})
+KL_NEEDS = frozenset({Need.RETAIN_KL, Need.BUILT_KL})
 
 
 class Losses(NamedTuple):
@@ -73,12 +75,19 @@ class Scoring:
         return _scored(self._shared(encoded, score=compute))
 
     def against(
-        self, encoded: Sequence[Encoded], *, reference: Reference, positions: Positions = "answer"
+        self,
+        encoded: Sequence[Encoded],
+        *,
+        reference: Reference,
+        positions: Positions = "answer",
+        vocabulary: Tensor | None = None,
     ) -> Divergence:
         """Scores, and how far each token's distribution is from that inside `reference()`."""
 
         def compute(rows: Rows) -> Scores:
-            scored, kl = score_against(self.loaded, rows, reference=reference, positions=positions, **self._how)
+            scored, kl = score_against(
+                self.loaded, rows, reference=reference, vocabulary=vocabulary, positions=positions, **self._how
+            )
             return Scores(scored.mask, scored.is_greedy, (scored.token_logprobs, kl))
 
         found = self._shared(encoded, score=compute)
@@ -139,6 +148,7 @@ class Unlearn:
 
     Attributes:
         has_adapters: whether the reference is the same model with adapters off.
+        built: the rows that the method wrote, which batches then run over.
     """
 
     score: Scoring
@@ -147,12 +157,14 @@ class Unlearn:
     retain: Sequence[Encoded]
     refusals: Refusals | None
     has_adapters: bool
+    benign: Sequence[Encoded] = ()
+    built: Built | None = None
     forget_reference: list[Tensor] = field(default_factory=list)
 
     def prepare(self, *, batch_size: int) -> None:
         """Computes what has to be known before the first update. Raises UserError where there is no reference."""
         needs = self.method.needs
-        if Need.RETAIN_KL in needs and not self.has_adapters:
+        if needs & KL_NEEDS and not self.has_adapters:
             raise UserError(
                 "this method compares with the model before training at every step, which needs adapters to switch "
                 "off; train with LoRA (--lora_r 8)"
@@ -160,7 +172,7 @@ class Unlearn:
         if Need.REFERENCE_FORGET in needs and not self.forget_reference:
             with self._before():
                 self.forget_reference.extend(reference_logprobs(self.score, self.forget, batch_size=batch_size))
-        elif Need.RETAIN_KL in needs:
+        elif needs & KL_NEEDS:
             # Nothing is computed: a base with an unmerged adapter is refused now and not at the first step.
             with self._before():
                 pass
@@ -177,6 +189,8 @@ class Unlearn:
             plain["forget"] = [self.forget[row] for row in batch.rows]
         if Need.ALTERNATE in needs and self.refusals is not None:
             plain["alternate"] = [self.refusals.get(*pair) for pair in zip(batch.rows, batch.refusals, strict=True)]
+        if Need.BENIGN in needs:
+            plain["benign"] = [self.benign[row] for row in batch.benign]
         retain = [self.retain[row] for row in batch.retain]
         if needs & RETAIN_NEEDS and not self._retain_apart:
             plain["retain"] = retain
@@ -190,7 +204,21 @@ class Unlearn:
         if Need.REFERENCE_FORGET in needs:
             rows = [self.forget_reference[row] for row in batch.rows]
             found["forget_reference"] = padded(rows, like=found["forget"].token_logprobs)
+        if Need.BUILT in needs and self.built is not None:
+            found |= self._step_of_built(batch, built=self.built)
         return Step(**found)
+
+    def _step_of_built(self, batch: Batch, *, built: Built) -> dict[str, Any]:
+        rows = [built.encoded[row] for row in batch.rows]
+        if Need.BUILT_KL not in self.method.needs:
+            return {"built": self.score(rows)}
+        found = self.score.against(rows, reference=self._before, positions=built.positions, vocabulary=built.vocabulary)
+        return {
+            "built": built.answers(found.scored, rows=batch.rows),
+            "built_kl": found.token_kl,
+            "built_keep": built.keep(found, rows=batch.rows),
+            "num_vocabulary": int(built.vocabulary.sum()),
+        }
 
     def retain_nll(self, batch: Batch) -> float | None:
         if not batch.retain:

@@ -14,8 +14,8 @@ from mmforget.benchmark import Benchmark, DataSource, catalogue, find
 from mmforget.benchmark.find import task_folders
 from mmforget.benchmark.rows import candidate_roles, candidates, row_features, row_from_doc
 from mmforget.cli import validate
-from mmforget.metrics import lm_eval as hooks
 from mmforget.metrics.base import METRICS
+from mmforget.results.fingerprint import hash_image
 from mmforget.training.settings import settings_from
 from mmforget.types import TokenScores
 
@@ -73,7 +73,7 @@ def test_stock_lm_eval_loads_every_task() -> None:
         context = task.fewshot_context(doc, 0)
         shown = task.doc_to_image(doc) or []
         assert context.count("<image>") == len(shown)
-        assert task.config.metadata["unlearning"]["modality"] == ("image" if shown else "text")
+        assert task.config.metadata["unlearning"]["modality"] == ("image" if shown else "text"), task.task_name
 
 
 def test_it_validates_clean_on_the_twin(benchmark: Benchmark) -> None:
@@ -90,18 +90,47 @@ def test_rows_are_of_the_common_form(benchmark: Benchmark) -> None:
         assert rows.features == row_features()
         assert len(set(rows["id"])) == len(rows)
         row = row_from_doc(rows[0])
-        assert (row.subject, bool(row.images)) == (row.path[-1], benchmark.modality == "image")
+        assert row.subject
+        assert len(row.path) <= max(1, len(benchmark.document.levels))
         assert all(image.mode == "RGB" for image in row.images)
+        if benchmark.modality == "text":
+            assert not row.images
 
 
-def test_who_is_forgotten_is_in_no_other_set(benchmark: Benchmark) -> None:
-    people = {name: set(benchmark.rows(name, data=DATA)["subject"]) for name in benchmark.set_names}
-    forgotten = people[benchmark.forget_set]
-    for name in (benchmark.retain_set, benchmark.utility_set, benchmark.stage_one["retain"]):
-        assert not forgotten & people[name], name
-    assert forgotten | people[benchmark.utility_set] <= people[benchmark.stage_one["target"]]
+def test_what_is_forgotten_is_in_no_other_set(benchmark: Benchmark) -> None:
+    """No question to forget is among those to keep or those of the retain model; the target model has learnt it."""
+    asked = {name: _asked(benchmark, name) for name in benchmark.set_names}
+    forgotten = asked[benchmark.forget_set]
+    kept = [benchmark.retain_set, benchmark.utility_set]
+    kept += [benchmark.stage_one["retain"]] if benchmark.has_retain_model else []
+    for name in kept:
+        assert not forgotten & asked[name], name
+    if not benchmark.document.pretrained:
+        assert forgotten | asked[benchmark.utility_set] <= asked[benchmark.stage_one["target"]]
     if benchmark.holdout_set:
-        assert not people[benchmark.holdout_set] & people[benchmark.stage_one["target"]]
+        assert not asked[benchmark.holdout_set] & asked[benchmark.stage_one["target"]]
+
+
+def _asked(benchmark: Benchmark, name: str) -> set[tuple[str, str, str, str]]:
+    """What makes a question one of its own: whom it is about, its words, its answer and its picture."""
+    return {
+        (one.subject, one.context, one.answer, "".join(map(hash_image, one.images)))
+        for one in benchmark.examples(name, data=DATA)
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in GROUPS if find(name).document.levels])
+def test_a_subtree_can_be_forgotten_at_every_level(name: str) -> None:
+    """`--forget_path` takes every row below it to the forget set, and every other one to the retain set."""
+    benchmark = find(name)
+    path = max((row["path"] for row in benchmark.rows(benchmark.stage_one["target"], data=DATA)), key=len)
+    for depth in range(1, len(path) + 1):
+        data = benchmark.bind(DataSource("synthetic", metadata={"forget_path": "/".join(path[:depth])}))
+        forget, retain = (benchmark.rows(role, data=data) for role in (benchmark.forget_set, benchmark.retain_set))
+        assert len(forget)
+        assert all(row[:depth] == path[:depth] for row in forget["path"])
+        assert not any(row[:depth] == path[:depth] for row in retain["path"])
+        assert benchmark.level(data) == depth - 1
 
 
 def test_candidates_and_roles_are_consistent(benchmark: Benchmark) -> None:
@@ -113,8 +142,9 @@ def test_candidates_and_roles_are_consistent(benchmark: Benchmark) -> None:
             choices = tasks()[spec.name].doc_to_choice(doc)
             assert choices == candidates(doc)
             assert len(choices) == len(candidate_roles(doc))
-            scores = hooks.process_prob(doc, [TokenScores((-1.0, -2.0), is_greedy=True)] * len(choices))
-            assert not any(math.isnan(value) for value in scores.values())
+            scores = tasks()[spec.name].process_results(doc, [TokenScores((-1.0, -2.0), is_greedy=True)] * len(choices))
+            used = {use.metric for use in benchmark.metrics if use.set == spec.set}
+            assert not any(math.isnan(value) for name, value in scores.items() if name in used)
             assert choices[tasks()[spec.name].doc_to_target(doc)] == doc["answer"]
 
 
@@ -134,7 +164,7 @@ def test_recipes_are_complete(benchmark: Benchmark) -> None:
     for recipe in benchmark.recipes.values():
         common = {key: value for key, value in recipe["unlearn"].items() if key != "methods"}
         assert settings_from(recipe["stage_one"]).lr > 0
-        assert settings_from(common).lora is not None
+        assert settings_from(common).lora is not None, benchmark.group
 
 
 def test_fiubench_trains_as_released() -> None:

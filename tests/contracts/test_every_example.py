@@ -66,6 +66,6 @@ def test_a_command_that_is_shown_can_be_typed(place: str, line: str) -> None:
             args["model_args"] if "pretrained=" in args["model_args"] else f"pretrained=X,{args['model_args']}"
         )
     names = comma_list(args.get("methods") or args.get("method") or "")
-    assert set(names) <= set(METHODS.names())
+    assert {part for name in names for part in name.split("+")} <= set(METHODS.names())
     known = {argument for name in names for argument in arguments(name)}
     assert set(as_mapping(args.get("method_args") or "", owner="--method_args")) <= known

@@ -6,6 +6,7 @@ import importlib
 import math
 import re
 from dataclasses import fields, is_dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,18 @@ IS_NEEDED = {
     Need.ALTERNATE: "alternate",
     Need.REFERENCE_FORGET: "forget_reference",
     Need.RETAIN_KL: "retain_kl",
+    Need.BENIGN: "benign",
+    Need.BUILT: "built",
+    Need.BUILT_KL: "built_kl",
 }
+SETS = ("forget", "retain", "alternate", "benign", "built")
+TRAINED_ON = {
+    Need.FORGET: "forget",
+    Need.ALTERNATE: "alternate",
+    Need.BENIGN: "benign",
+    Need.BUILT: "built",
+}
+TRAINED = [name for name in METHODS.names() if hasattr(METHODS.get(name), "loss")]
 
 
 class Leaves:
@@ -32,17 +44,18 @@ class Leaves:
         rng = torch.Generator().manual_seed(seed)
         self.targets = torch.randint(VOCABULARY, (NUM_ROWS, NUM_TOKENS), generator=rng)
         shape = (NUM_ROWS, NUM_TOKENS, VOCABULARY)
-        self.logits = {
-            name: torch.randn(shape, generator=rng).requires_grad_() for name in ("forget", "retain", "alternate")
-        }
-        offered = {name: self.scored(name) for name in self.logits}
-        reference = (self.logits["retain"].detach() + 0.1 * torch.randn(shape, generator=rng)).log_softmax(-1)
-        kl = (reference.exp() * (reference - self.logits["retain"].log_softmax(-1))).sum(-1)
+        self.logits = {name: torch.randn(shape, generator=rng).requires_grad_() for name in SETS}
+        offered: dict[str, Any] = {name: self.scored(name) for name in self.logits}
         others = {
             "forget_reference": self.logprobs("forget").detach() - 0.3,
-            "retain_kl": torch.where(MASK, kl, torch.zeros(())),
+            "retain_kl": self.divergence("retain", rng=rng),
+            "built_kl": self.divergence("built", rng=rng),
+            "built_keep": MASK,
+            "num_vocabulary": VOCABULARY,
         }
         wanted = {IS_NEEDED[need] for need in needs if need in IS_NEEDED}
+        if Need.BUILT_KL in needs:
+            wanted |= {"built_keep", "num_vocabulary"}
         if Need.RETAIN_KL in needs:
             wanted.add("retain")
         self.step = Step(**{name: value for name, value in {**offered, **others}.items() if name in wanted})
@@ -50,6 +63,13 @@ class Leaves:
     def logprobs(self, name: str) -> torch.Tensor:
         found = self.logits[name].log_softmax(-1).gather(-1, self.targets[..., None])[..., 0]
         return torch.where(MASK, found, torch.zeros(()))
+
+    def divergence(self, name: str, *, rng: torch.Generator) -> torch.Tensor:
+        """KL from distributions a little off these logits'."""
+        logits = self.logits[name]
+        reference = (logits.detach() + 0.1 * torch.randn(logits.shape, generator=rng)).log_softmax(-1)
+        kl = (reference.exp() * (reference - logits.log_softmax(-1))).sum(-1)
+        return torch.where(MASK, kl, torch.zeros(()))
 
     def scored(self, name: str) -> Scored:
         return Scored(self.logprobs(name), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool), None)
@@ -60,9 +80,10 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def method(name: str) -> Method:
-    return build(name)
+@pytest.fixture(params=TRAINED)
+def method(request: pytest.FixtureRequest) -> Method:
+    found: Method = build(str(request.param))
+    return found
 
 
 def test_is_a_frozen_dataclass_whose_arguments_all_have_defaults(name: str) -> None:
@@ -88,7 +109,7 @@ def test_says_what_it_does_and_where_it_comes_from(name: str) -> None:
 
 def test_needs_are_known_and_have_something_to_train_on(method: Method) -> None:
     assert method.needs <= frozenset(Need)
-    assert method.needs & {Need.FORGET, Need.ALTERNATE}
+    assert method.needs & set(TRAINED_ON)
 
 
 def test_loss_is_finite_and_differentiable_with_just_what_it_needs(method: Method) -> None:
@@ -97,7 +118,7 @@ def test_loss_is_finite_and_differentiable_with_just_what_it_needs(method: Metho
     assert total.shape == ()
     assert math.isfinite(total.item())
     total.backward()
-    trained = "forget" if Need.FORGET in method.needs else "alternate"
+    trained = next(name for need, name in TRAINED_ON.items() if need in method.needs)
     gradient = leaves.logits[trained].grad
     assert gradient is not None
     assert bool(gradient.isfinite().all())
@@ -113,13 +134,13 @@ def test_parts_add_up_to_the_total(method: Method) -> None:
 
 
 def test_a_small_step_forgets_and_keeps_or_refuses(method: Method) -> None:
-    """Along the negative gradient: log-probs to forget fall, those of refusals and of retain answers rise, unless the
-    method only holds retain distributions where they were, and then the divergence falls.
+    """Along the negative gradient: log-probs to forget fall, those of refusals, of retain and benign answers and of
+    rows the method wrote rise, unless the method only holds retain distributions where they were.
     """
     leaves = Leaves(method.needs)
     before, _ = method.loss(leaves.step)
     before.backward()
-    for set_name, sign in (("forget", -1), ("alternate", 1), ("retain", 1)):
+    for set_name, sign in (("forget", -1), ("alternate", 1), ("retain", 1), ("benign", 1), ("built", 1)):
         gradient = leaves.logits[set_name].grad
         if gradient is None or (set_name == "retain" and Need.RETAIN not in method.needs):
             continue
@@ -142,3 +163,21 @@ def test_what_is_needed_is_what_is_read(method: Method, missing: Need) -> None:
 def test_the_same_step_gives_the_same_loss(method: Method) -> None:
     first, second = (method.loss(Leaves(method.needs).step).total.item() for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS.names()) - set(TRAINED)))
+def test_what_trains_nothing_edits(name: str) -> None:
+    assert callable(build(name).edit)
+    assert not build(name).needs
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if Need.BUILT not in build(name).needs])
+def test_it_joins_with_others_and_the_losses_add_up(name: str) -> None:
+    """`a+b` is the sum of both, each term under its method's name."""
+    partner = "grad_diff" if name != "grad_diff" else "po"
+    joined = build(f"{name}+{partner}")
+    assert joined.needs == joined.parts[0].needs | joined.parts[1].needs
+    step = Leaves(joined.needs).step
+    total, terms = joined.loss(step)
+    assert total.item() == pytest.approx(sum(part.loss(step).total.item() for part in joined.parts), rel=1e-5)
+    assert {term.partition(".")[0] for term in terms} == {name, partner}

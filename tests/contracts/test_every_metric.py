@@ -15,6 +15,7 @@ import pytest
 
 from mmforget.benchmark.source import PROFILES
 from mmforget.metrics.base import METRICS, CompositeMetric, Metric, ReferenceMetric, SampleMetric, profile_of
+from mmforget.metrics.judged import GRADED, LABELS
 from mmforget.types import Estimate, Sample, Score
 
 NAMES = METRICS.names()
@@ -44,6 +45,7 @@ def sample(
         keywords=keywords,
         response=response if kind == "gen" else None,
         token_logprobs=roles if kind == "prob" else {},
+        labels={name: words.counted for name, words in LABELS.items()} | dict.fromkeys(GRADED, "7"),
     )
 
 
@@ -198,7 +200,9 @@ def test_gibberish_is_scored_in_range(name: str, profile: str, response: str) ->
         return sample(i, kind=kind, subject=who, response=response, logprobs=(-1e4,) * 30)
 
     found = measure(metric, make, num_subjects=4, profile=profile)
-    assert found.value is not None
+    # Some official scripts leave empty answers out, and unknown is then not zero.
+    is_left_out = profile != "clean" and not response.strip() and found.num_unscored == 10
+    assert found.value is not None or is_left_out
     check(metric, found)
 
 

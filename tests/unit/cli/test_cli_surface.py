@@ -10,7 +10,7 @@ import pytest
 
 from mmforget.cli.main import VERBS, build_parser
 
-TASKS = {"--tasks", "--include_path", "--data", "--metadata", "--limit", "--num_fewshot"}
+TASKS = {"--tasks", "--include_path", "--data", "--metadata", "--forget_path", "--limit", "--num_fewshot"}
 MODEL = {"--model", "--model_args", "--device", "--batch_size", "--apply_chat_template", "--gen_kwargs"}
 OUTPUT = {"--output_path", "--use_cache", "--feature_folder", "--seed", "--dry-run", "--json", "--quiet"}
 TRAINING = {"--recipe", "--lora_r", "--lora_alpha", "--lr", "--epochs", "--max_steps", "--train_batch_size"}
@@ -19,11 +19,11 @@ TARGET = {"--target_model", "--retain_model", "--stage_one_args"}
 COMMON = TASKS | MODEL | OUTPUT
 
 FLAGS = {
-    "run": COMMON | TRAINING | TARGET | {"--methods", "--method_args", "--allow_weak_target"},
+    "run": COMMON | TRAINING | TARGET | {"--methods", "--method_args", "--allow_weak_target", "--judge"},
     "target": COMMON | TARGET | {"--recipe"},
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
-    "eval": COMMON | {"--no_blank_control", "--stage_one_args", "--recipe"},
-    "rescore": {"--include_path", "--json"},
+    "eval": COMMON | {"--no_blank_control", "--stage_one_args", "--recipe", "--judge"},
+    "rescore": {"--include_path", "--judge", "--json"},
     "leaderboard": {"--output_path", "--json"},
     "ls": {"--include_path", "--json"},
     "validate": {"--include_path", "--data", "--metadata", "--json"},

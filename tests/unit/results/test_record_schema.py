@@ -15,6 +15,7 @@ from mmforget.results.schema import (
     BenchmarkUse,
     Cost,
     GateResult,
+    LevelResult,
     MethodUse,
     MetricResult,
     Provenance,
@@ -45,6 +46,8 @@ def full_record(**changes: Any) -> RunRecord:
         "gate": GateResult("exact_match", "clean", "forget", 0.8, 0.5, 0.9, None, True),
         "verdict": Verdict("forgotten", False, True, ("close",)),
         "headline": {"overall": Estimate(0.7)},
+        "levels": (LevelResult("patient", ("a", "p1"), "inside", "exact_match", "forget", 3, 0.5, 1.0, None),),
+        "judge": {"name": "rules", "prompt": None},
         "training": {"wall_s": 2.0},
         "cost": Cost(1.0, 2, 3),
         "references": {"target": "ef"},
@@ -92,9 +95,11 @@ def test_an_unbounded_range_is_no_fault_and_comes_back() -> None:
         (("cost",), {"num_tokens": True}, "'cost.num_tokens' is True"),
         ((), {"metrics": {}}, "'metrics' is {}, expected a list"),
         ((), {"sets": []}, "'sets' is [], expected an object"),
+        (("levels", 0), {"relation": "cousin"}, "'levels.0.relation' is 'cousin', expected one of 'inside'"),
+        (("levels", 0), {"path": "a/p1"}, "'levels.0.path' is 'a/p1', expected a list"),
     ],
 )
-def test_a_wrong_key_is_named_with_its_file(path: tuple[str, ...], change: dict[str, Any], message: str) -> None:
+def test_a_wrong_key_is_named_with_its_file(path: tuple[str | int, ...], change: dict[str, Any], message: str) -> None:
     document = full_record().to_json()
     place = document
     for key in path:
@@ -110,6 +115,31 @@ def test_a_missing_key_is_named() -> None:
     del document["metrics"][0]["estimate"]["low"]
     with pytest.raises(UserError, match=r"'metrics\.0\.estimate' are wrong: missing low"):
         RunRecord.from_json(document, source="results.json")
+
+
+def version_1(record: RunRecord) -> dict[str, Any]:
+    """What the first schema made of a record: no levels, no judge, no blurring, no groups of examples."""
+    document = record.to_json()
+    del document["levels"], document["judge"], document["benchmark"]["blur_images"], document["examples"][0]["group"]
+    return {**document, "schema_version": 1}
+
+
+def test_a_record_of_version_1_is_read_and_what_it_did_not_know_is_empty() -> None:
+    record = full_record()
+    assert RunRecord.from_json(version_1(record), source="x") == record.replace(levels=(), judge={})
+    assert round_trip(RunRecord.from_json(version_1(record), source="x")).schema_version == 2
+
+
+@pytest.mark.parametrize("change", [{"benchmark": None}, {"examples": None}, {"examples": [3]}, {"gate": 3}])
+def test_a_damaged_record_of_version_1_is_named(change: dict[str, Any]) -> None:
+    (key,) = change
+    with pytest.raises(UserError, match=rf"results.json: '{key}"):
+        RunRecord.from_json({**version_1(full_record()), **change}, source="results.json")
+
+
+def test_a_gate_without_room_survives() -> None:
+    record = full_record(gate=GateResult("exact_match", "clean", "forget", 0.8, None, 0.9, None, True))
+    assert round_trip(record) == record
 
 
 @pytest.mark.parametrize("version", [0, 99, None])

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,14 @@ from test_record_schema import full_record
 
 from mmforget.errors import BadData, UserError
 from mmforget.results import files, store
+from mmforget.results.fingerprint import hash_file
 from mmforget.results.samples import TOKENS_FILE, read_samples, write_samples
 from mmforget.types import Sample
 
 SAMPLES = [
     Sample("t_gen", "forget", "gen", "a/0", "a", "Who?\u2028", "ann.", ("ann",), ("h", "p"), response="ann \ud83d\n"),
     Sample("t_gen", "forget", "gen", "a/0", "a", "Who?", "ann.", response="", control="blank_image"),
+    Sample("t_gen", "forget", "gen", "a/1", "a", "?", "!", response="x", extra={"pair": 3}, labels={"harm": "safe"}),
     Sample(
         "t_prob",
         "forget",
@@ -38,7 +41,25 @@ def test_samples_come_back_exactly(tmp_path: Path) -> None:
     assert set(written) == {"samples_t_gen.jsonl", "samples_t_prob.jsonl", TOKENS_FILE}
     again = read_samples(tmp_path, files=written)
     assert again == SAMPLES
-    assert list(again[2].token_logprobs) == ["perturbed/0", "answer", "rephrased/0"]
+    assert list(again[3].token_logprobs) == ["perturbed/0", "answer", "rephrased/0"]
+
+
+def test_labels_given_after_the_answers_are_stored(tmp_path: Path) -> None:
+    judged = [replace(SAMPLES[0], labels={"harm": "unsafe", "refusal": "answer"})]
+    (again,) = read_samples(tmp_path, files=write_samples(tmp_path, judged, model="m"))
+    assert again.labels == {"harm": "unsafe", "refusal": "answer"}
+
+
+def test_lines_without_extra_and_labels_are_read(tmp_path: Path) -> None:
+    """Those of the first schema: both are empty."""
+    written = write_samples(tmp_path, [SAMPLES[2]], model="m")
+    path = tmp_path / "samples_t_gen.jsonl"
+    line = json.loads(path.read_text())
+    del line["extra"], line["labels"]
+    path.write_text(json.dumps(line) + "\n")
+    assert set(written) == {path.name}
+    (again,) = read_samples(tmp_path, files={path.name: hash_file(path)})
+    assert again == replace(SAMPLES[2], extra={}, labels={})
 
 
 def test_nan_logprobs_survive(tmp_path: Path) -> None:
@@ -148,7 +169,7 @@ def test_every_damaged_record_is_named(tmp_path: Path) -> None:
     cut = store.write_results(tmp_path / "cut", full_record())
     cut.write_text(cut.read_text()[:-200])
     old = store.write_results(tmp_path / "old", full_record())
-    old.write_text(old.read_text().replace('"schema_version": 1', '"schema_version": 0'))
+    old.write_text(old.read_text().replace('"schema_version": 2', '"schema_version": 0'))
     with pytest.raises(BadData) as caught:
         store.find_records([tmp_path])
     assert len(caught.value.faults) == 2

@@ -1,0 +1,74 @@
+"""What a method that writes its own training rows is given: the rows to forget, and what is known of each concept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmforget.errors import PluginError
+from mmforget.types import Example
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concept:
+    """Something to forget by its look, as far as a benchmark or a user describes it.
+
+    Attributes:
+        name: as its rows call the subject.
+        synonyms: other names of it.
+        facts: (question, answer) about it in words alone, which stay.
+        neighbours: (question, answer) about other concepts, which stay.
+        unseen: a name that nobody has, to call it by; chosen by the method where empty.
+        look: a description that clashes with its looks; chosen by the method where empty.
+    """
+
+    name: str
+    synonyms: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    neighbours: tuple[tuple[str, str], ...] = ()
+    unseen: str = ""
+    look: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What there is to write rows from.
+
+    Attributes:
+        forget: the rows to forget, with their images; contexts hold one `<image>` an image.
+        concepts: what is known of their subjects; empty where the benchmark says nothing.
+    """
+
+    forget: Sequence[Example]
+    concepts: Sequence[Concept] = ()
+
+
+def concept_from(value: Mapping[str, Any], *, source: str) -> Concept:
+    """A concept out of a plain mapping, as a benchmark's `concepts` function gives it.
+
+    A fact that is one text and not a pair answers "Tell me about NAME.". Raises PluginError naming `source` for a
+    mapping without a name, with an unknown key or with a value of another shape.
+    """
+    known = set(Concept.__dataclass_fields__)
+    if not isinstance(value, Mapping) or not value.get("name") or set(value) - known:
+        raise PluginError(f"{source}: a concept is a mapping with `name` and any of {', '.join(sorted(known))}")
+    name = str(value["name"])
+    return Concept(
+        name=name,
+        synonyms=tuple(map(str, value.get("synonyms", ()))),
+        facts=_pairs(value.get("facts", ()), name=name, source=source),
+        neighbours=_pairs(value.get("neighbours", ()), name=name, source=source),
+        unseen=str(value.get("unseen", "")),
+        look=str(value.get("look", "")),
+    )
+
+
+def _pairs(values: Sequence[Any], *, name: str, source: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    for value in values:
+        pair = (f"Tell me about {name}.", value) if isinstance(value, str) else tuple(value)
+        if len(pair) != 2 or not all(isinstance(text, str) and text.strip() for text in pair):
+            raise PluginError(f"{source}, concept '{name}': {value!r} is neither a text nor a question and its answer")
+        found.append((pair[0], pair[1]))
+    return tuple(found)

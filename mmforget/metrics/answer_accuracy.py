@@ -1,0 +1,52 @@
+"""Share of closed questions (classification, cloze) that are answered right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.medical import IS_OPEN, OPEN, bare, is_right, mean_of_kind, rouge_l_f1_released, task_of
+from mmforget.types import Estimate, Sample, Score
+
+
+@dataclass(frozen=True)
+class AnswerAccuracy:
+    """1 where a closed question is answered right, else 0; open questions (`extra["task"]` generation) do not count.
+
+    Source: MedForget (arXiv 2512.09867), accuracy of its evaluation code.
+
+    Profiles:
+        released: right is a ROUGE-L F1 of exactly 1 between answer and whole response, so case, punctuation and plurals
+            do not matter and everything else does; an answer without any word, e.g. in another script, is always wrong.
+        clean: right is the option's letter, alone or with its text, or its text alone; in a cloze the missing words,
+            alone or in their sentence; compared as `exact_match` does, after cutting what follows the answer. Mends
+            counting `B` for `B) nodule`, and going on after a right answer, as forgotten. An answer without any
+            letter or digit left is unscored.
+    """
+
+    name: str = "answer_accuracy"
+    kind: Kind = "gen"
+    profiles: tuple[str, ...] = ("released", "clean")
+    range: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool | None = True
+
+    def score(self, sample: Sample, *, profile: str = "clean") -> Score:
+        """1.0 or 0.0 for one closed question."""
+        check_profile(self, profile)
+        if task_of(sample) == OPEN:
+            return Score(None, sample.subject, IS_OPEN, lacking=True)
+        if sample.response is None:
+            return Score(None, sample.subject, "no response")
+        if profile == "released":
+            return Score(float(rouge_l_f1_released(sample.answer, sample.response) == 1.0), sample.subject)
+        if not bare(sample.answer):
+            return Score(None, sample.subject, "the reference answer is empty", lacking=True)
+        return Score(float(is_right(sample, sample.response)), sample.subject)
+
+    def aggregate(self, scores: Sequence[Score]) -> Estimate:
+        """Share of right answers with its 95 % interval by subject."""
+        return mean_of_kind(self, scores)
+
+
+METRIC = AnswerAccuracy()

@@ -1,0 +1,44 @@
+"""The forget-retain gap: ROUGE-L F1 on open questions, kept minus forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmforget.metrics.base import Component, check_profile
+from mmforget.metrics.composite import Draws, combined
+from mmforget.types import Estimate
+
+
+@dataclass(frozen=True)
+class RougeLGap:
+    """`rouge_l_f1` on the utility set minus that on the forget set, in [-1, 1].
+
+    Source: MedForget (arXiv 2512.09867), difference of its rouge_l_mean between retain and forget.
+
+    Profiles:
+        released: of the released profile.
+        clean: of the clean one. Mends what that mends.
+    """
+
+    name: str = "rouge_gap"
+    profiles: tuple[str, ...] = ("released", "clean")
+    range: tuple[float, float] = (-1.0, 1.0)
+    higher_is_better: bool | None = True
+    components: tuple[Component, ...] = (
+        Component("retain", "rouge_l_f1", "utility"),
+        Component("forget", "rouge_l_f1", "forget"),
+    )
+
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Draws | None = None) -> Estimate:
+        """The difference; without a value where either is missing."""
+        check_profile(self, profile)
+        return combined(self, parts, formula=_difference, draws=draws)
+
+
+def _difference(values: Mapping[str, Any]) -> Any:
+    return values["retain"] - values["forget"]
+
+
+METRIC = RougeLGap()

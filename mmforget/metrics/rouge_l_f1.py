@@ -1,0 +1,52 @@
+"""ROUGE-L F1 of the answers to open questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.medical import CLOSED, IS_CLOSED, mean_of_kind, rouge_l_f1, rouge_l_f1_released, task_of
+from mmforget.metrics.responses import answer_part
+from mmforget.types import Estimate, Sample, Score
+
+
+@dataclass(frozen=True)
+class RougeLF1:
+    """F1 of the longest common subsequence of Porter-stemmed words, in [0, 1], averaged over open questions.
+
+    Questions of a closed kind (`extra["task"]` classification or cloze) do not count; `rouge_l` is the recall.
+
+    Source: Lin, ROUGE (2004) through `rouge_score`; MedForget (arXiv 2512.09867), rouge_l_mean of generation.
+
+    Profiles:
+        released: of the whole response; 0 for an answer without any word.
+        clean: of the response up to as many full stops as the answer holds; such an answer is unscored. Mends losing
+            precision for what a model says behind a right answer.
+    """
+
+    name: str = "rouge_l_f1"
+    kind: Kind = "gen"
+    profiles: tuple[str, ...] = ("released", "clean")
+    range: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool | None = True
+
+    def score(self, sample: Sample, *, profile: str = "clean") -> Score:
+        """F1 between one open question's answer and its response."""
+        check_profile(self, profile)
+        if task_of(sample) in CLOSED:
+            return Score(None, sample.subject, IS_CLOSED, lacking=True)
+        if sample.response is None:
+            return Score(None, sample.subject, "no response")
+        if profile == "released":
+            return Score(rouge_l_f1_released(sample.answer, sample.response), sample.subject)
+        value = rouge_l_f1(sample.answer, answer_part(sample.response, reference=sample.answer))
+        reason = "" if value is not None else "the reference answer has no words"
+        return Score(value, sample.subject, reason, lacking=value is None)
+
+    def aggregate(self, scores: Sequence[Score]) -> Estimate:
+        """Mean F1 with its 95 % interval by subject."""
+        return mean_of_kind(self, scores)
+
+
+METRIC = RougeLF1()

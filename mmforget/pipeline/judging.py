@@ -1,0 +1,39 @@
+"""What a judge says of the answers, where a benchmark's metrics read that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.judges.base import Judge, judge_from, label_samples, labels_of
+from mmforget.types import Sample
+
+
+class Judged(NamedTuple):
+    """Samples with the labels that were asked for, and who gave them; nobody where no metric reads a label."""
+
+    samples: Sequence[Sample]
+    by: Mapping[str, Any]
+
+
+def find_judge(text: str, *, benchmark: Benchmark, data: DataSource, device: str | None = None) -> Judge | None:
+    """The judge that `--judge` names; None where no metric of the benchmark asks one. Loads nothing yet.
+
+    Raises UserError where it may not be used on this benchmark or lacks a model or key.
+    """
+    judge = judge_from(
+        text,
+        local_only=benchmark.document.judges == "local",
+        refusals=benchmark.refusals_for(data),
+        device=device,
+    )
+    return judge if labels_of(benchmark) else None
+
+
+def judged(samples: Sequence[Sample], *, benchmark: Benchmark, judge: Judge | None) -> Judged:
+    """The samples as the judge labels them."""
+    if judge is None:
+        return Judged(samples, {})
+    return Judged(label_samples(samples, labels=labels_of(benchmark), judge=judge), judge.describe())

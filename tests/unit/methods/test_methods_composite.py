@@ -1,0 +1,61 @@
+"""Methods joined as `a+b`: names, arguments, what cannot be joined, and sums worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mmforget.errors import UnknownName, UserError
+from mmforget.methods.base import Need, Step, arguments, build, hyper_parameters
+from mmforget.types import Scored
+
+
+def scored(probability: float) -> Scored:
+    """Two answers of two tokens, each token of this probability."""
+    logprobs = torch.full((2, 2), math.log(probability))
+    return Scored(logprobs, torch.ones(2, 2, dtype=torch.bool), torch.zeros(2, dtype=torch.bool), None)
+
+
+def test_the_losses_add_up() -> None:
+    """ga: -NLL(forget) = -ln 2. grad_diff: -ln 2 + 0.5 ln 4 = 0. Together -ln 2; the retain term is 0.5 ln 4 = ln 2."""
+    method = build("ga+grad_diff", "grad_diff.retain_weight=0.5")
+    total, parts = method.loss(Step(forget=scored(0.5), retain=scored(0.25)))
+    assert total.item() == pytest.approx(-math.log(2))
+    assert parts == {
+        "ga.forget": pytest.approx(-math.log(2)),
+        "grad_diff.forget": pytest.approx(-math.log(2)),
+        "grad_diff.retain": pytest.approx(math.log(2)),
+    }
+
+
+def test_needs_are_those_of_all_parts() -> None:
+    assert build("ga+po").needs == {Need.FORGET, Need.ALTERNATE, Need.RETAIN}
+
+
+def test_an_argument_goes_to_all_that_have_it_or_to_the_one_it_names() -> None:
+    found = hyper_parameters(build("grad_diff+npo", "retain_weight=2,npo.retain_weight=3,beta=0.2"))
+    assert (found["grad_diff.retain_weight"], found["npo.retain_weight"], found["npo.beta"]) == (2.0, 3.0, 0.2)
+    assert {"retain_weight", "grad_diff.retain_weight", "npo.beta"} <= set(arguments("grad_diff+npo"))
+
+
+@pytest.mark.parametrize("name", ["ga+", "+ga", "ga+ga", "ga++po"])
+def test_a_name_that_joins_nothing_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="write different names, e.g. ga\\+pd"):
+        build(name)
+
+
+def test_unknown_parts_and_arguments_are_named() -> None:
+    with pytest.raises(UnknownName, match="unknown method 'gb'"):
+        build("gb+po")
+    with pytest.raises(UnknownName, match="argument of method 'ga\\+npo'"):
+        build("ga+npo", "bta=1")
+    with pytest.raises(UnknownName):
+        build("ga+npo", "ga.beta=1")
+
+
+def test_parts_that_look_at_different_positions_of_retain_rows_are_refused() -> None:
+    with pytest.raises(UserError, match="choose positions=answer for 'kl'"):
+        build("kl+grad_diff", "kl.positions=all")
+    assert build("kl+ga", "positions=all").needs >= {Need.ALL_POSITIONS}

@@ -1,0 +1,170 @@
+"""Rows that a method writes itself: what their divergence covers, against plain Hugging Face forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmforget.errors import PluginError, UserError
+from mmforget.methods.base import Need, Step
+from mmforget.methods.losses import token_mean
+from mmforget.methods.material import Material, concept_from
+from mmforget.model.encode import Encoded
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.lora import LoraSettings, attach
+from mmforget.training.batches import Batch, Batches, BenignPartners
+from mmforget.training.built import built_rows, num_text_tokens, vocabulary_without
+from mmforget.training.objective import Scoring, Unlearn
+from mmforget.training.settings import TrainSettings
+from mmforget.types import Example, LossParts
+
+ROWS = Batch(rows=(0, 1))
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Trains on the first rows as they are, with what they hold of `number` left out of the divergence."""
+
+    kl_alignment: Literal["answer", "released"] = "answer"
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.BUILT, Need.BUILT_KL})
+
+    def build(self, material: Material) -> list[Example]:
+        return [replace(row, extra={"unkept": "number"}) for row in material.forget[:2]]
+
+    def silent_words(self, material: Material) -> list[str]:
+        return ["town"]
+
+    def loss(self, step: Step) -> LossParts:
+        total = token_mean(step.built_kl, step.built_keep)
+        return LossParts(total, {"kl": total.item()})
+
+
+@pytest.fixture
+def adapted(llava: LoadedModel) -> LoadedModel:
+    loaded = attach(llava, LoraSettings(r=4, alpha=8))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in loaded.trainable().values():
+            weight += 0.05 * torch.randn_like(weight)
+    return loaded
+
+
+def objective(loaded: LoadedModel, examples: Sequence[Example], method: Writer) -> Unlearn:
+    built = built_rows(loaded, method=method, material=Material(forget=examples), append_eos=True)
+    made = Unlearn(Scoring(loaded), method, [], [], None, has_adapters=True, built=built)
+    made.prepare(batch_size=2)
+    return made
+
+
+def distributions(loaded: LoadedModel, item: Encoded) -> Tensor:
+    """Log-softmax of the model's own forward at every position: float32 [length, V]."""
+    ids = torch.tensor([item.ids])
+    pixels = loaded.processor.image_processor(list(item.images), return_tensors="pt").pixel_values
+    logits = loaded.core(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixels).logits[0]
+    found: Tensor = logits.float().log_softmax(-1)
+    return found
+
+
+def divergences(loaded: LoadedModel, item: Encoded, vocabulary: Tensor) -> Tensor:
+    """KL(adapters off || on) at every position, summed over some of the vocabulary: float32 [length]."""
+    with torch.no_grad():
+        now = distributions(loaded, item)
+        with loaded.model.disable_adapter():
+            before = distributions(loaded, item)
+    return (before.exp() * (before - now) * vocabulary).sum(-1)
+
+
+def test_the_words_left_out_are_their_tokens_with_and_without_a_blank(llava: LoadedModel) -> None:
+    kept = vocabulary_without(llava, words=["town"])
+    silent = {*llava.token_ids("town"), *llava.token_ids(" town")}
+    assert set((~kept).nonzero().flatten().tolist()) == silent
+    assert vocabulary_without(llava, words=[]).all()
+
+
+def test_paper_alignment_covers_the_answer_but_for_the_text_left_out(
+    adapted: LoadedModel, examples: list[Example]
+) -> None:
+    """The answer's own positions, each the distribution that predicts it, without the tokens of "number"."""
+    made = objective(adapted, examples, Writer())
+    assert made.built is not None
+    expected, left_out = [], 0
+    for item, row in zip(made.built.encoded, examples, strict=False):
+        kl = divergences(adapted, item, made.built.vocabulary)
+        texts = [adapted.tokenizer.decode(token) for token in item.ids]
+        start = next(at for at in range(len(item)) if "".join(texts[item.num_context : at + 1]).endswith("number"))
+        at = start
+        while "number" not in "".join(texts[at : start + 1]):
+            at -= 1
+        unkept = set(range(at, start + 1))
+        left_out += len(unkept)
+        assert "number" in row.answer
+        expected += [kl[at - 1] for at in range(item.num_context, len(item)) if at not in unkept]
+    step = made.step(ROWS)
+    assert int(step.built.mask.sum()) - int(step.built_keep.sum()) == left_out
+    assert made.loss(ROWS).total.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-3, abs=1e-7)
+
+
+def test_released_alignment_covers_the_start_of_the_sequence(adapted: LoadedModel, examples: list[Example]) -> None:
+    """As many logits from the start as the text has tokens, an image counting one: few or none are of the answer."""
+    made = objective(adapted, examples, Writer("released"))
+    assert made.built is not None
+    step = made.step(ROWS)
+    expected = []
+    for place, item in enumerate(made.built.encoded):
+        num_text = len(item) - sum(item.image_sizes) + len(item.images)
+        assert num_text_tokens(item) == num_text
+        kl = divergences(adapted, item, made.built.vocabulary)
+        columns = step.built_keep[place].nonzero().flatten().tolist()
+        assert max(columns) < num_text < len(item)
+        expected += [kl[column] for column in columns]
+        assert int(step.built.mask[place].sum()) == item.num_answer
+    assert made.loss(ROWS).total.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-3, abs=1e-7)
+
+
+def test_a_text_that_the_answer_does_not_hold_is_a_fault_of_the_method(
+    llava: LoadedModel, examples: list[Example]
+) -> None:
+    class Wrong(Writer):
+        def build(self, material: Material) -> list[Example]:
+            return [replace(material.forget[0], extra={"unkept": "elsewhere"})]
+
+    with pytest.raises(PluginError, match="does not hold the text 'elsewhere'"):
+        built_rows(llava, method=Wrong(), material=Material(forget=examples), append_eos=False)
+
+
+def test_a_divergence_needs_adapters(llava: LoadedModel, examples: list[Example]) -> None:
+    built = built_rows(llava, method=Writer(), material=Material(forget=examples), append_eos=False)
+    with pytest.raises(UserError, match="train with LoRA"):
+        Unlearn(Scoring(llava), Writer(), [], [], None, has_adapters=False, built=built).prepare(batch_size=2)
+
+
+def test_benign_partners_are_paired_or_drawn_anew() -> None:
+    """Paired: row k goes with partner 2 - k, in whatever order rows come. Random: in range, others every epoch."""
+    settings = TrainSettings(batch_size=3, order="rows", seed=3)
+    paired = Batches(["a", "b", "c"], settings=settings, benign=BenignPartners(3, (2, 1, 0)))
+    assert [2 - row for row in paired[0].rows] == list(paired[0].benign)
+    drawn = Batches(
+        [str(row) for row in range(30)], settings=replace(settings, batch_size=30), benign=BenignPartners(5)
+    )
+    first = drawn[0].benign
+    drawn.epoch = 1
+    assert set(first) | set(drawn[0].benign) <= set(range(5))
+    assert first != drawn[0].benign
+
+
+def test_a_concept_is_read_from_a_mapping() -> None:
+    """A fact in one text answers "Tell me about NAME."."""
+    found = concept_from({"name": "Bimbo", "facts": ["Bimbo is a cat.", ("Where?", "Rome.")]}, source="here")
+    assert found.facts == (("Tell me about Bimbo.", "Bimbo is a cat."), ("Where?", "Rome."))
+    with pytest.raises(PluginError, match="here: a concept is a mapping with `name`"):
+        concept_from({"title": "x"}, source="here")
+    with pytest.raises(PluginError, match="neither a text nor a question"):
+        concept_from({"name": "x", "neighbours": [("one",)]}, source="here")
