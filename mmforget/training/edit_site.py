@@ -6,9 +6,9 @@ Shapes: n questions of a batch, P places (tokens of all rows, one behind the oth
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from mmforget.model.scoring import batch_tokens
 from mmforget.model.vision import FeatureCache, image_features
 from mmforget.training.data import encode_all
 from mmforget.types import Example
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAX_TOKENS = 4096
 """Distinct tokens of a forward pass: the outputs of one matrix for all of them are in memory at a time."""
@@ -119,28 +122,35 @@ class ModelSite:
         images = {key: image for one in asked for key, image in zip(one.image_keys, one.images, strict=True)}
         first = [one.num_context for one in encoded]
         layout = lay_out(encoded, rows, first=first, width=max(one.num_answer for one in asked), flat=is_flat)
-        language = _means(asked, _places(encoded, rows, layout=layout, pooling=pooling), pooling=pooling, layout=layout)
-        pictures = _picture_means(asked, keys=list(images), each_token=pooling.each_token)
+        weights = _means(asked, _places(encoded, rows, layout=layout, pooling=pooling), pooling=pooling, layout=layout)
 
         def take(name: str, output: Tensor) -> None:
-            is_projector = name in self.projector
-            weights = pictures if is_projector else language
-            flat = output.flatten(0, -2).float()
-            sums = _sums(flat, weights.to(flat.device), each_place=is_projector and pooling.each_token)
-            found[name] = sums if name not in found else _plus(found[name], sums)
+            _add(found, name, _sums(output.flatten(0, -2).float(), weights.to(output.device)))
 
-        projected: dict[str, Tensor] = {}
-        # Qwen's tower runs the projector, too, for each image that is new; what it gave last is for all images.
-        with self._watched([name for name in names if name in self.projector], take=projected.__setitem__):
-            features = image_features(self.loaded, images, cache=self._features)
-        for name, output in projected.items():
-            take(name, output)
+        features, projected = self._project(images, names=[name for name in names if name in self.projector])
+        for name, outputs in projected.items():
+            _add(found, name, _picture_sums(asked, outputs, each_token=pooling.each_token))
         tokens = batch_tokens(self.loaded, layout, images=features)
         if tokens.attention is not None and not self.loaded.writes_images:
             pad = int(self.loaded.tokenizer.pad_token_id or 0)
             tokens = tokens._replace(ids=tokens.ids.masked_fill(~tokens.attention, pad))
         with self._watched([name for name in names if name not in self.projector], take=take):
             self.loaded.family.hidden(self.loaded.core, tokens)
+
+    def _project(
+        self, images: Mapping[str, Image], *, names: Sequence[str]
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+        """Features of the images by key, and what each named matrix of the projector put out for each image [*, D]."""
+        features: dict[str, Any] = {}
+        outputs: dict[str, dict[str, Tensor]] = {}
+        for key, image in images.items():
+            last: dict[str, Tensor] = {}
+            # Qwen's tower runs the projector, too, in another order of patches; what it gives last is what counts.
+            with self._watched(names, take=last.__setitem__):
+                features |= image_features(self.loaded, {key: image}, cache=self._features)
+            for name, output in last.items():
+                outputs.setdefault(name, {})[key] = output.flatten(0, -2).float()
+        return features, outputs
 
     @contextmanager
     def _watched(self, names: Sequence[str], *, take: Take) -> Iterator[None]:
@@ -221,30 +231,29 @@ def _means(asked: Sequence[Encoded], places: Sequence[Places], *, pooling: Pooli
     return weights
 
 
-def _picture_means(asked: Sequence[Encoded], *, keys: Sequence[str], each_token: bool) -> Tensor:
-    """Weights of the image tokens, in the order of `keys`, for a projector's rows.
-
-    float32 [n, image tokens], what makes each question's row, of questions with an image; with `each_token` [1, image
-    tokens], how often each is a row.
-    """
-    sizes = {key: size for one in asked for key, size in zip(one.image_keys, one.image_sizes, strict=True)}
-    starts = dict(zip(keys, np.cumsum([0, *(sizes[key] for key in keys)]).tolist(), strict=False))
-    shown = [one for one in asked if one.image_keys]
-    weights = torch.zeros(len(shown), sum(sizes.values()))
-    for row, one in enumerate(shown):
-        for key in one.image_keys:
-            share = 1.0 if each_token else 1.0 / (len(one.image_keys) * sizes[key])
-            weights[row, starts[key] : starts[key] + sizes[key]] += share
-    return weights.sum(0, keepdim=True) if each_token else weights
-
-
-def _sums(output: Tensor, weights: Tensor, *, each_place: bool) -> Sums:
-    """Sums of the rows that weights [n, P] make of outputs [P, D]; with `each_place`, n is 1 and outputs are rows."""
+def _sums(output: Tensor, weights: Tensor) -> Sums:
+    """Sums of the rows that weights [n, P] make of outputs [P, D]."""
     rows = weights @ output
-    if each_place:
-        return Sums(rows[0].cpu().double(), (weights @ output.abs())[0].cpu().double(), int(weights.sum()))
     return Sums(rows.sum(0).cpu().double(), rows.abs().sum(0).cpu().double(), len(rows))
 
 
-def _plus(one: Sums, other: Sums) -> Sums:
-    return Sums(one.total + other.total, one.absolute + other.absolute, one.num_rows + other.num_rows)
+def _picture_sums(asked: Sequence[Encoded], outputs: Mapping[str, Tensor], *, each_token: bool) -> Sums:
+    """Sums of a projector's rows over questions with an image, from its outputs [*, D] for each image.
+
+    A question has one row, the mean over each of its images, averaged; with `each_token` one for every image token.
+    """
+    shown = [one for one in asked if one.image_keys]
+    if each_token:
+        tokens = torch.cat([outputs[key] for one in shown for key in one.image_keys])
+        return Sums(tokens.sum(0).cpu().double(), tokens.abs().sum(0).cpu().double(), len(tokens))
+    means = {key: output.mean(0) for key, output in outputs.items()}
+    rows = torch.stack([torch.stack([means[key] for key in one.image_keys]).mean(0) for one in shown])
+    return Sums(rows.sum(0).cpu().double(), rows.abs().sum(0).cpu().double(), len(rows))
+
+
+def _add(found: dict[str, Sums], name: str, sums: Sums) -> None:
+    """Adds sums over further rows to those of a matrix."""
+    if name in found:
+        before = found[name]
+        sums = Sums(before.total + sums.total, before.absolute + sums.absolute, before.num_rows + sums.num_rows)
+    found[name] = sums

@@ -24,7 +24,7 @@ from mmforget.training.editing import DETAILS, edit_in
 from mmforget.training.report import TrainReport
 from mmforget.types import Example
 from tests.helpers import tiny_image
-from tests.tiny_models import tiny_qwen_vl
+from tests.tiny_models import tiny_llava_next, tiny_qwen_vl
 
 CLEAN = Pooling(alpha=0.3)
 QUESTIONS = (("what is the name?", " Anna Meier."), ("where is it, and since when is it there?", " in Bern."))
@@ -177,6 +177,17 @@ def test_llavas_projector_is_edited_where_that_is_asked_for(llava: LoadedModel, 
     report = edit(llava, tmp_path, args="projector=always")
     assert report.final_parts["matrices"] == 2 * 3 + 2
     assert "rank of model.multi_modal_projector.linear_2" in report.final_parts
+
+
+def test_a_projector_that_makes_other_tokens_than_the_model_reads(tmp_path: Path) -> None:
+    """LLaVA-NeXT cuts what its projector gives and puts line ends between: rows are still one an image."""
+    folder = tiny_llava_next(tmp_path / "next")
+    site = ModelSite(load_model(ModelSpec(str(folder), device="cpu")), append_eos=False)
+    name = site.projector[-1]
+    clean = site.sums(FORGET, names=[name], pooling=CLEAN)[name]
+    released = site.sums(FORGET, names=[name], pooling=replace(CLEAN, padding=True, each_token=True))[name]
+    assert clean.num_rows == len(FORGET)
+    assert torch.allclose(mean(clean), mean(released), atol=1e-5)
 
 
 def weights_of(loaded: LoadedModel) -> dict[str, Tensor]:
