@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -109,3 +110,18 @@ def _read_lines(path: Path, text: str) -> list[Any]:
     if faults:
         raise BadData(str(path), faults=faults)
     return records
+
+
+def stamp(data: str, *patterns: str, at_most: int | None = None) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of the files at `--data`, so that edited files are read again; nothing without a folder.
+
+    Args:
+        patterns: of the files, below the folder that `data` is or lies in.
+        at_most: files looked at, in the order of the patterns.
+    """
+    path = Path(data)
+    if data in ("synthetic", "hub") or not path.exists():
+        return ()
+    folder = path.parent if path.is_file() else path
+    files = sorted(islice((file for pattern in patterns for file in folder.glob(pattern)), at_most))
+    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from mmforget.errors import UnknownName, UserError
 
@@ -111,6 +111,38 @@ def options_from(keywords: Mapping[str, Any]) -> LoadOptions:
     check_options(given)
     data = given.pop("data", None)
     return LoadOptions(source=DataSource.parse(data, metadata=given), **given)
+
+
+class Asked(NamedTuple):
+    """Which set a task asks for, and in which setting; None where neither label nor metadata say."""
+
+    set: str
+    setting: str | None
+
+
+def asked_for(
+    unlearning: Mapping[str, Any],
+    options: LoadOptions,
+    *,
+    benchmark: str,
+    sets: Sequence[str],
+    settings: Sequence[str],
+) -> Asked:
+    """Set and setting out of a task's label and `--metadata`.
+
+    Raises UnknownName for a set or setting that the benchmark does not have, UserError where the two contradict.
+    """
+    name, fixed = unlearning.get("set"), unlearning.get("setting")
+    if name not in sets:
+        raise UnknownName(f"{benchmark} set", name=str(name), known=sets)
+    for value in (fixed, options.setting):
+        if value is not None and value not in settings:
+            raise UnknownName(f"{benchmark} setting", name=str(value), known=settings)
+    if fixed and options.setting and fixed != options.setting:
+        raise UserError(
+            f"--metadata setting is '{options.setting}', but the task asked for is '{fixed}'; leave one out"
+        )
+    return Asked(str(name), fixed or options.setting)
 
 
 def check_options(metadata: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmforget.benchmark.document import Document, Gate, MetricUse
+from mmforget.benchmark.hierarchy import parse_path
 from mmforget.benchmark.images import ImageValue, open_image
 from mmforget.benchmark.rows import EmptySet, make_dataset
 from mmforget.benchmark.source import DataSource
@@ -179,7 +180,7 @@ class Benchmark:
         """Which part of a row's path is forgotten as a whole, 0 the outermost; None where rows have no levels."""
         path = data.metadata.get("forget_path")
         if path:
-            return len(str(path).strip("/").split("/")) - 1
+            return len(parse_path(str(path))) - 1
         levels = self.document.levels
         return levels.index(self.setting) if self.setting in levels else None
 

@@ -6,17 +6,14 @@ benchmark's own as well, and --judge names another judge.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmforget.judges.base import label_samples
 from mmforget.judges.rules import Rules
-from mmforget.metrics.base import METRICS, SampleMetric, label_of
-from mmforget.types import Sample
+from mmforget.metrics.base import METRICS, label_of
+from mmforget.metrics.lm_eval import clean_scores, response_of, sample_of
 
-PROFILE = "clean"
 KEPT_METRICS = ("rouge_l_recall", "exact_match", "degenerate")
 HARMFUL_METRICS = ("asr", "rr", *KEPT_METRICS)
 BENIGN_METRICS = ("sarr", *KEPT_METRICS)
@@ -43,23 +40,7 @@ def process_kept(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, fl
 
 
 def _scores(names: Collection[str], doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
-    metrics = {name: metric for name in names if isinstance(metric := METRICS.get(name), SampleMetric)}
-    labels = [label for label in map(label_of, metrics.values()) if label is not None]
-    (sample,) = label_samples([_sample(doc, results)], labels=labels, judge=Rules())
-    values = {name: metric.score(sample, profile=PROFILE).value for name, metric in metrics.items()}
-    return {name: math.nan if value is None else value for name, value in values.items()}
-
-
-def _sample(doc: Mapping[str, Any], results: Sequence[Any]) -> Sample:
-    first = results[0]
-    return Sample(
-        task="",
-        set="",
-        kind="gen",
-        id=doc["id"],
-        subject=doc["subject"],
-        question=doc["question"],
-        answer=doc["answer"],
-        response=str(first if isinstance(first, str) else first[0]),
-        extra=json.loads(doc["extra"] or "{}"),
-    )
+    labels = [label for label in (label_of(METRICS.get(name)) for name in names) if label is not None]
+    sample = sample_of(doc, kind="gen", response=response_of(results))
+    (judged,) = label_samples([sample], labels=labels, judge=Rules())
+    return clean_scores(names, judged)

@@ -9,9 +9,8 @@ from typing import Any
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import as_mapping, from_arguments
 from mmforget.methods.base import JOINER, METHODS, Method, Need, Step, hyper_parameters, joined_arguments
+from mmforget.methods.steps import RETAIN_NEEDS
 from mmforget.types import LossParts
-
-READS_RETAIN = frozenset({Need.RETAIN, Need.RETAIN_KL})
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
         if Need.BUILT in part.needs:
             raise UserError(f"method '{name}': '{one}' writes its own rows, so nothing can be added to it")
     everywhere = [one for one, part in parts.items() if Need.ALL_POSITIONS in part.needs]
-    answers = [one for one, part in parts.items() if READS_RETAIN & part.needs and one not in everywhere]
+    answers = [one for one, part in parts.items() if RETAIN_NEEDS & part.needs and one not in everywhere]
     if everywhere and answers:
         raise UserError(
             f"method '{name}': '{everywhere[0]}' looks at every position of retain rows and '{answers[0]}' at their "

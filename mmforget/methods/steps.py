@@ -41,6 +41,10 @@ class Need(Enum):
     BUILT_KL = "built_kl"
 
 
+RETAIN_NEEDS = frozenset({Need.RETAIN, Need.RETAIN_KL})
+"""Those that take rows of the retain set."""
+
+
 class _NotAsked:
     """Stands in a `Step` for what the method did not ask for, and says so to whoever touches it."""
 

@@ -6,15 +6,12 @@ another concept, where a yes is right); `names` are what the concept is called.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmforget.benchmark.concepts import mentions
-from mmforget.benchmark.rows import candidate_roles
-from mmforget.metrics.base import METRICS, SampleMetric
 from mmforget.metrics.degenerate import why_degenerate
+from mmforget.metrics.lm_eval import clean_scores, prob_scores, response_of, sample_of
 from mmforget.metrics.responses import normalised, words
 from mmforget.types import Sample
 
@@ -54,43 +51,13 @@ def is_answer(sample: Sample) -> bool:
 
 def process_gen(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
     """`process_results` of a generated answer: clean scores by metric name, NaN where one could not be scored."""
-    first = results[0]
-    response = first if isinstance(first, str) else first[0]
-    return _scores(GEN_METRICS, _sample(doc, kind="gen", response=str(response)))
+    return clean_scores(GEN_METRICS, sample_of(doc, kind="gen", response=response_of(results)))
 
 
 def process_prob(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
     """`process_results` of a scored text; NaN with a model that returns no token log-probs."""
-    named = dict(zip(candidate_roles(doc), results, strict=True))
-    if not all(hasattr(result, "token_logprobs") for result in named.values()):
-        return dict.fromkeys(PROB_METRICS, math.nan)
-    logprobs = {role: tuple(result.token_logprobs) for role, result in named.items()}
-    return _scores(PROB_METRICS, _sample(doc, kind="prob", token_logprobs=logprobs))
+    return prob_scores(PROB_METRICS, doc, results)
 
 
 def _normal_names(sample: Sample) -> list[str]:
     return [name for name in map(normalised, names_of(sample)) if name]
-
-
-def _scores(names: Sequence[str], sample: Sample) -> dict[str, float]:
-    found = {}
-    for name in names:
-        metric = METRICS.get(name)
-        if isinstance(metric, SampleMetric):
-            value = metric.score(sample, profile="clean").value
-            found[name] = math.nan if value is None else value
-    return found
-
-
-def _sample(doc: Mapping[str, Any], **given: Any) -> Sample:
-    return Sample(
-        task="",
-        set="",
-        id=str(doc.get("id", "")),
-        subject=str(doc.get("subject", "")),
-        question=str(doc.get("question", "")),
-        answer=str(doc["answer"]),
-        keywords=tuple(doc.get("keywords") or ()),
-        extra=json.loads(doc.get("extra") or "{}"),
-        **given,
-    )

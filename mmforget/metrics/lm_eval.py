@@ -6,10 +6,11 @@ returns; with another model these metrics are NaN, said once, and `mean_scored` 
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from mmforget.benchmark.rows import candidate_roles
@@ -30,9 +31,7 @@ def process_gen(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, flo
         doc: a row with `answer`, and where present `id`, `subject`, `question`, `keywords`.
         results: the response, or a list of responses of which the first counts.
     """
-    first = results[0]
-    response = first if isinstance(first, str) else first[0]
-    return _scores(GEN_METRICS, _sample(doc, kind="gen", response=str(response)))
+    return clean_scores(GEN_METRICS, sample_of(doc, kind="gen", response=response_of(results)))
 
 
 def process_prob(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
@@ -44,12 +43,23 @@ def process_prob(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, fl
 
     Raises ValueError where there are not as many results as candidates.
     """
+    return prob_scores(PROB_METRICS, doc, results)
+
+
+def prob_scores(names: Sequence[str], doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
+    """`process_prob` for the metrics of these names."""
     named = dict(zip(candidate_roles(doc), results, strict=True))
     if not all(hasattr(result, "token_logprobs") for result in named.values()):
-        _say_once()
-        return dict.fromkeys(PROB_METRICS, math.nan)
+        _say_once(tuple(names))
+        return dict.fromkeys(names, math.nan)
     logprobs = {role: tuple(result.token_logprobs) for role, result in named.items()}
-    return _scores(PROB_METRICS, _sample(doc, kind="prob", token_logprobs=logprobs))
+    return clean_scores(names, sample_of(doc, kind="prob", token_logprobs=logprobs))
+
+
+def response_of(results: Sequence[Any]) -> str:
+    """The generated answer: a text, or the first of a list of texts."""
+    first = results[0]
+    return str(first if isinstance(first, str) else first[0])
 
 
 def mean_scored(values: Iterable[float]) -> float:
@@ -58,7 +68,8 @@ def mean_scored(values: Iterable[float]) -> float:
     return math.fsum(scored) / len(scored) if scored else math.nan
 
 
-def _scores(names: Iterable[str], sample: Sample) -> dict[str, float]:
+def clean_scores(names: Iterable[str], sample: Sample) -> dict[str, float]:
+    """Scores of a sample by metric name, in the profile `clean`; NaN where a metric could not score it."""
     found = {}
     for name in names:
         metric = METRICS.get(name)
@@ -68,13 +79,14 @@ def _scores(names: Iterable[str], sample: Sample) -> dict[str, float]:
     return found
 
 
-def _sample(
+def sample_of(
     doc: Mapping[str, Any],
     *,
     kind: str,
     response: str | None = None,
     token_logprobs: Mapping[str, tuple[float, ...]] | None = None,
 ) -> Sample:
+    """A row with what a model made of it; of the row only `answer` has to be there."""
     return Sample(
         task="",
         set="",
@@ -84,14 +96,16 @@ def _sample(
         question=str(doc.get("question", "")),
         answer=str(doc["answer"]),
         keywords=tuple(doc.get("keywords") or ()),
+        path=tuple(doc.get("path") or ()),
+        extra=json.loads(doc.get("extra") or "{}"),
         response=response,
         token_logprobs=token_logprobs or {},
     )
 
 
-@lru_cache(maxsize=1)
-def _say_once() -> None:
+@cache
+def _say_once(names: tuple[str, ...]) -> None:
     _log.warning(
         "this model returns no token log-probs, so %s are NaN; run `mmforget eval`, or `--model mmforget`, to get them",
-        ", ".join(PROB_METRICS),
+        ", ".join(names),
     )

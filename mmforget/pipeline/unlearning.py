@@ -10,6 +10,7 @@ from typing import Any
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
+from mmforget.methods.base import Need
 from mmforget.methods.material import concept_from
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -47,12 +48,13 @@ def forget_with(
     Raises UserError where a set is empty, the target carries an unmerged adapter, or the folder cannot be written.
     """
     loaded = load_model(target)
+    benign = benchmark.benign_set if Need.BENIGN in plan.method.needs else None
     report = unlearn(
         loaded,
         method=plan.method,
         forget=_examples(benchmark.forget_set, benchmark=benchmark, data=data),
         retain=_examples(benchmark.retain_set, benchmark=benchmark, data=data),
-        benign=benchmark.examples(benchmark.benign_set, data=data) if benchmark.benign_set else [],
+        benign=benchmark.examples(benign, data=data) if benign else [],
         concepts=[concept_from(one, source=benchmark.group) for one in benchmark.concepts(data)],
         level=benchmark.level(data),
         as_asked=lambda rows: render(rows, loaded=loaded, benchmark=benchmark, config=config),

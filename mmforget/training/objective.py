@@ -15,6 +15,7 @@ from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.methods.base import Method, Need, Step
 from mmforget.methods.losses import token_mean_nll
+from mmforget.methods.steps import RETAIN_NEEDS
 from mmforget.model.encode import Encoded
 from mmforget.model.head import Reference
 from mmforget.model.loaded import LoadedModel
@@ -28,7 +29,6 @@ from mmforget.training.sharding import reaching_all
 from mmforget.training.shares import Rows, Scores, score_shared
 from mmforget.types import Scored
 
-RETAIN_NEEDS = frozenset({Need.RETAIN, Need.RETAIN_KL})
 KL_NEEDS = frozenset({Need.RETAIN_KL, Need.BUILT_KL})
 
 

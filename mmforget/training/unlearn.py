@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from mmforget.errors import BadData, UserError
 from mmforget.methods.base import Need, hyper_parameters
 from mmforget.methods.material import Concept, Material
+from mmforget.methods.steps import RETAIN_NEEDS
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.vision import FeatureCache
@@ -24,8 +25,6 @@ from mmforget.training.session import train_in
 from mmforget.training.settings import TrainSettings
 from mmforget.training.trainer import Progress
 from mmforget.types import Example
-
-NEEDS_RETAIN = frozenset({Need.RETAIN, Need.RETAIN_KL})
 
 
 def unlearn(
@@ -178,7 +177,7 @@ def _partners(forget: Sequence[Example], *, benign: Sequence[Example], pairing: 
 
 
 def _check(method: Any, *, name: str, rows: _Rows) -> None:
-    if method.needs & NEEDS_RETAIN and not rows.retain:
+    if method.needs & RETAIN_NEEDS and not rows.retain:
         raise UserError(f"method '{name}' needs rows to keep, and there are none; give a benchmark with a retain set")
     if Need.BENIGN in method.needs and not rows.benign:
         raise UserError(

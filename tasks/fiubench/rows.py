@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmforget.benchmark import images
-from mmforget.benchmark.files import find_image, first_file, read_id_lists, read_records, read_refusals
+from mmforget.benchmark.files import find_image, first_file, read_id_lists, read_records, read_refusals, stamp
 from mmforget.benchmark.hub import fetch, unpack
 from mmforget.benchmark.people import (
     Person,
@@ -31,8 +31,8 @@ from mmforget.benchmark.people import (
     split_faults,
 )
 from mmforget.benchmark.rows import EmptySet, candidates, check_rows, make_dataset
-from mmforget.benchmark.source import LoadOptions, options_from
-from mmforget.errors import BadData, UnknownName, UserError
+from mmforget.benchmark.source import LoadOptions, asked_for, options_from
+from mmforget.errors import BadData, UserError
 from mmforget.results.fingerprint import hash_file
 from mmforget.synthetic import people as synthetic
 from mmforget.synthetic.portraits import HELD_OUT_VIEW, TRAIN_VIEWS, PortraitParams, draw
@@ -127,17 +127,7 @@ def describe(*, unlearning: Mapping[str, Any], **keywords: Any) -> dict[str, Any
 
 
 def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
-    name, fixed = unlearning.get("set"), unlearning.get("setting")
-    if name not in SETS:
-        raise UnknownName("fiubench set", name=str(name), known=SETS)
-    for value in (fixed, options.setting):
-        if value is not None and value not in SETTINGS:
-            raise UnknownName("fiubench setting", name=value, known=SETTINGS)
-    if fixed and options.setting and fixed != options.setting:
-        raise UserError(
-            f"--metadata setting is '{options.setting}', but the task asked for is '{fixed}'; leave one out"
-        )
-    setting = fixed or options.setting
+    name, setting = asked_for(unlearning, options, benchmark="fiubench", sets=SETS, settings=SETTINGS)
     if setting is None and options.num_subjects:
         raise UserError(
             f"which people of the first {options.num_subjects} are retained depends on who is forgotten; "
@@ -378,9 +368,4 @@ def _has_images(people: Sequence[Person], folders: Sequence[Path]) -> bool:
 
 def _stamp(data: str) -> tuple[Any, ...]:
     """Names, sizes and times of the files at a path, so that edited files are read again."""
-    path = Path(data)
-    if data in ("synthetic", "hub") or not path.exists():
-        return ()
-    folder = path.parent if path.is_file() else path
-    files = sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return stamp(data, "*.json", "*/*.json")

@@ -10,7 +10,6 @@ place of the files' own split.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -18,17 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmforget.benchmark import images
+from mmforget.benchmark.files import stamp
 from mmforget.benchmark.hierarchy import divide, relation
 from mmforget.benchmark.medical_records import LEVELS, MedicalQuestion, Reader
 from mmforget.benchmark.rows import EmptySet, candidates, check_rows, make_dataset
-from mmforget.benchmark.source import LoadOptions, options_from
-from mmforget.errors import BadData, UnknownName, UserError
-from mmforget.metrics.base import METRICS, SampleMetric
+from mmforget.benchmark.source import LoadOptions, asked_for, options_from
+from mmforget.errors import BadData, UserError
+from mmforget.metrics.lm_eval import clean_scores, response_of, sample_of
 from mmforget.results.fingerprint import hash_file
 from mmforget.synthetic import hospital as synthetic
 from mmforget.synthetic.hospital_scans import Scan, draw
 from mmforget.synthetic.portraits import HELD_OUT_VIEW, TRAIN_VIEWS
-from mmforget.types import Sample
 
 if TYPE_CHECKING:
     import datasets
@@ -119,31 +118,11 @@ def describe(*, unlearning: Mapping[str, Any], **keywords: Any) -> dict[str, Any
 
 def process(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
     """`process_results`: clean scores of one generated answer by metric name; NaN where a metric does not score it."""
-    first = results[0]
-    sample = Sample(
-        task="", set="", kind="gen", id=doc["id"], subject=doc["subject"], question=doc["question"],
-        answer=doc["answer"], path=tuple(doc["path"]), extra=json.loads(doc["extra"]),
-        response=str(first if isinstance(first, str) else first[0]),
-    )  # fmt: skip
-    found = {}
-    for name in METRIC_NAMES:
-        metric = METRICS.get(name)
-        value = metric.score(sample).value if isinstance(metric, SampleMetric) else None
-        found[name] = float("nan") if value is None else value
-    return found
+    return clean_scores(METRIC_NAMES, sample_of(doc, kind="gen", response=response_of(results)))
 
 
 def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
-    name, fixed = unlearning.get("set"), unlearning.get("setting")
-    if name not in SETS:
-        raise UnknownName("medforget set", name=str(name), known=SETS)
-    for value in (fixed, options.setting):
-        if value is not None and value not in LEVELS:
-            raise UnknownName("medforget setting", name=value, known=LEVELS)
-    if fixed and options.setting and fixed != options.setting:
-        raise UserError(
-            f"--metadata setting is '{options.setting}', but the task asked for is '{fixed}'; leave one out"
-        )
+    name, setting = asked_for(unlearning, options, benchmark="medforget", sets=SETS, settings=LEVELS)
     given = [key for key in UNUSED if getattr(options, key) is not None]
     if given:
         raise UserError(f"--metadata {', '.join(given)} means nothing to medforget; leave it out")
@@ -151,7 +130,7 @@ def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
         raise UserError(NO_HUB)
     return Request(
         set=name,
-        setting=fixed or options.setting or DEFAULT_SETTING,
+        setting=setting or DEFAULT_SETTING,
         data=str(options.source.path or options.source.kind),
         forget_path=options.forget_path,
         seed=options.seed,
@@ -320,8 +299,4 @@ def _split_file(folder: Path, name: str) -> Path | None:
 
 def _stamp(data: str) -> tuple[Any, ...]:
     """Names, sizes and times of the files at a path, so that edited files are read again."""
-    path = Path(data)
-    if data == "synthetic" or not path.is_dir():
-        return ()
-    files = sorted([*path.glob("*.parquet"), *path.glob("*_level/*.parquet")])
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return stamp(data, "*.parquet", "*_level/*.parquet")

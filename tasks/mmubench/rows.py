@@ -11,15 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmforget.benchmark import images
 from mmforget.benchmark.concept_files import known_defects, read_concepts
 from mmforget.benchmark.concepts import ConceptRecord, Picture, Prompt, Talk, about_another, is_refusal, spans_of
+from mmforget.benchmark.files import stamp
 from mmforget.benchmark.rows import EmptySet, candidates, check_rows, make_dataset
-from mmforget.benchmark.source import LoadOptions, options_from
+from mmforget.benchmark.source import LoadOptions, asked_for, options_from
 from mmforget.errors import UnknownName, UserError
 from mmforget.results.fingerprint import hash_file
 from mmforget.synthetic import concepts as synthetic
@@ -129,16 +130,7 @@ class Divided(NamedTuple):
 
 
 def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
-    name, fixed = unlearning.get("set"), unlearning.get("setting")
-    if name not in SETS:
-        raise UnknownName("mmubench set", name=str(name), known=SETS)
-    for value in (fixed, options.setting):
-        if value is not None and value not in SETTINGS:
-            raise UnknownName("mmubench setting", name=value, known=SETTINGS)
-    if fixed and options.setting and fixed != options.setting:
-        raise UserError(
-            f"--metadata setting is '{options.setting}', but the task asked for is '{fixed}'; leave one out"
-        )
+    name, setting = asked_for(unlearning, options, benchmark="mmubench", sets=SETS, settings=SETTINGS)
     for unused in MEANINGLESS:
         if getattr(options, unused) is not None:
             raise UserError(f"--metadata {unused} means nothing for mmubench; leave it out")
@@ -148,8 +140,8 @@ def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
             "use --data synthetic"
         )
     return Request(
-        set=str(name),
-        setting=fixed or options.setting or "one",
+        set=name,
+        setting=setting or "one",
         data=str(options.source.path or options.source.kind),
         profile=options.profile,
         forget_path=options.forget_path,
@@ -396,12 +388,8 @@ def _read(data: str, seed: int, stamp: tuple[Any, ...]) -> Corpus:
 
 
 def _stamp(data: str) -> tuple[Any, ...]:
-    """Names, sizes and times of the text files at a path, so that edited files are read again."""
-    folder = Path(data)
-    if data == "synthetic" or not folder.is_dir():
-        return ()
-    files = sorted(islice((path for depth in range(4) for path in folder.glob("*/" * depth + "*.json")), 1000))
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    """Names, sizes and times of the files at a path, so that edited files are read again."""
+    return stamp(data, *("*/" * depth + "*.json" for depth in range(4)), at_most=1000)
 
 
 def _slug(name: str) -> str:

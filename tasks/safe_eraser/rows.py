@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmforget.benchmark import images
-from mmforget.benchmark.files import first_file, read_records, read_refusals
+from mmforget.benchmark.files import first_file, read_records, read_refusals, stamp
 from mmforget.benchmark.hierarchy import divide
 from mmforget.benchmark.rows import EmptySet, check_rows, make_dataset
-from mmforget.benchmark.source import LoadOptions, options_from
-from mmforget.errors import BadData, UnknownName, UserError
+from mmforget.benchmark.source import LoadOptions, asked_for, options_from
+from mmforget.errors import BadData, UserError
 from mmforget.results.fingerprint import hash_file
 from mmforget.synthetic import hazards as synthetic
 from mmforget.synthetic.hazards_drawing import Scene, draw
@@ -164,16 +164,12 @@ def describe(*, unlearning: Mapping[str, Any], **keywords: Any) -> dict[str, Any
 
 
 def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
-    name = unlearning.get("set")
-    if name not in SETS:
-        raise UnknownName("safe_eraser set", name=str(name), known=SETS)
-    if options.setting not in (None, SETTING):
-        raise UnknownName("safe_eraser setting", name=str(options.setting), known=(SETTING,))
+    asked = asked_for(unlearning, options, benchmark="safe_eraser", sets=SETS, settings=(SETTING,))
     for option in ("portraits", "perturbed"):
         if getattr(options, option) is not None:
             raise UserError(f"--metadata {option} means nothing for safe_eraser; leave it out")
     return Request(
-        set=name,
+        set=asked.set,
         data=str(options.source.path or options.source.kind),
         num_subjects=options.num_subjects,
         forget_path=options.forget_path,
@@ -378,9 +374,4 @@ def _text(value: Any, *, at: str, to: list[str], may_be_empty: bool = False) -> 
 
 def _stamp(data: str) -> tuple[Any, ...]:
     """Names, sizes and times of the files at a path, so that edited files are read again."""
-    path = Path(data)
-    if data in ("synthetic", "hub") or not path.exists():
-        return ()
-    folder = path.parent if path.is_file() else path
-    files = sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return stamp(data, "*.json", "*/*.json")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
+from mmforget.model.lora import LoraSettings, attach
 from mmforget.types import Example
 from tests.helpers import tiny_image, tiny_llama, tiny_llava
 
@@ -33,6 +35,17 @@ def llava(llava_folder: Path) -> LoadedModel:
 @pytest.fixture
 def llama(llama_folder: Path) -> LoadedModel:
     return load_model(ModelSpec(pretrained=str(llama_folder), device="cpu"))
+
+
+@pytest.fixture
+def adapted(llava: LoadedModel) -> LoadedModel:
+    """A LLaVA whose adapter has been moved away from zero, so that "adapters off" makes a difference."""
+    loaded = attach(llava, LoraSettings(r=4, alpha=8))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in loaded.trainable().values():
+            weight += 0.05 * torch.randn_like(weight)
+    return loaded
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ from mmforget.methods.losses import token_mean
 from mmforget.methods.material import Material, concept_from
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.lora import LoraSettings, attach
 from mmforget.training.batches import Batch, Batches, BenignPartners
 from mmforget.training.built import built_rows, num_text_tokens, vocabulary_without
 from mmforget.training.objective import Scoring, Unlearn
@@ -45,16 +44,6 @@ class Writer:
     def loss(self, step: Step) -> LossParts:
         total = token_mean(step.built_kl, step.built_keep)
         return LossParts(total, {"kl": total.item()})
-
-
-@pytest.fixture
-def adapted(llava: LoadedModel) -> LoadedModel:
-    loaded = attach(llava, LoraSettings(r=4, alpha=8))
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for weight in loaded.trainable().values():
-            weight += 0.05 * torch.randn_like(weight)
-    return loaded
 
 
 def objective(loaded: LoadedModel, examples: Sequence[Example], method: Writer) -> Unlearn:

@@ -12,7 +12,6 @@ from mmforget.errors import UserError
 from mmforget.methods.base import build
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.lora import LoraSettings, attach
 from mmforget.training.batches import Batch
 from mmforget.training.data import Refusals, encode_all
 from mmforget.training.objective import Memorise, Scoring, Unlearn
@@ -36,17 +35,6 @@ def plain_logprobs(loaded: LoadedModel, item: Encoded) -> Tensor:
 def plain_nll(loaded: LoadedModel, items: Sequence[Encoded]) -> Tensor:
     tokens = torch.cat([plain_logprobs(loaded, item) for item in items])
     return -tokens.mean()
-
-
-@pytest.fixture
-def adapted(llava: LoadedModel) -> LoadedModel:
-    """A LLaVA whose adapter has been moved away from zero, so that "adapters off" makes a difference."""
-    loaded = attach(llava, LoraSettings(r=4, alpha=8))
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for weight in loaded.trainable().values():
-            weight += 0.05 * torch.randn_like(weight)
-    return loaded
 
 
 def objective(loaded: LoadedModel, examples: Sequence[Example], name: str, args: str = "") -> Unlearn:
