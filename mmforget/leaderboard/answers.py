@@ -26,7 +26,7 @@ class Reply:
     text: str
     """Its answer, cut to a length that fits a page."""
     outcome: str
-    """`recalled` where it gives the true answer, `no answer`, or `different`."""
+    """`recalled` where it gives the true answer, `no answer`, `gibberish`, or `different`."""
     tone: str
     """`good`, `bad`, `warn`, or `plain` where no judgement is due (references, collapsed models, other sets)."""
 
@@ -87,12 +87,14 @@ def safe_image(uri: str | None) -> str | None:
     return uri if uri is not None and SAFE_IMAGE.fullmatch(uri) else None
 
 
-def outcome(text: str, *, answer: str) -> str:
-    """Whether a reply gives the true answer away; what follows the answer does not matter."""
+def outcome(text: str, *, answer: str, degenerate: bool = False) -> str:
+    """Whether a reply gives the true answer away, whatever follows it; else whether it says anything at all."""
     said, truth = _plain(text), _plain(answer)
     if not said:
         return "no answer"
-    return "recalled" if truth and (said + " ").startswith(truth + " ") else "different"
+    if truth and (said + " ").startswith(truth + " "):
+        return "recalled"
+    return "gibberish" if degenerate else "different"
 
 
 def _subject(board: Board, told: Sequence[Told], *, image: str | None) -> Subject:
@@ -127,17 +129,18 @@ def _question(told: Sequence[Told], *, group: str) -> Question:
     for row, example in told:
         if not row.is_reference:
             judged = None if row.collapsed or group not in GROUPS else group in FORGOTTEN
-            replies[row.label] = _reply(row.label, example.response, answer=answer, judged=judged)
+            reply = _reply(row.label, example.response, answer=answer, judged=judged, degenerate=example.degenerate)
+            replies[row.label] = reply
     return Question(question, answer, tuple(replies.values()))
 
 
-def _reply(model: str, text: str, *, answer: str, judged: bool | None) -> Reply:
+def _reply(model: str, text: str, *, answer: str, judged: bool | None, degenerate: bool = False) -> Reply:
     """A reply with its tone: the true answer is bad where it was to be forgotten (`judged`) and good elsewhere."""
     shown = text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
-    result = outcome(text, answer=answer)
+    result = outcome(text, answer=answer, degenerate=degenerate)
     if judged is None:
         tone = "plain"
-    elif result == "no answer" and judged:
+    elif result in ("no answer", "gibberish") and judged:
         tone = "warn"
     else:
         tone = "good" if (result == "recalled") != judged else "bad"

@@ -11,6 +11,7 @@ from PIL import Image
 from mmforget.benchmark.rows import row_from_doc
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
+from mmforget.metrics.degenerate import why_degenerate
 from mmforget.results.schema import AnswerExample
 from mmforget.types import Sample
 
@@ -53,6 +54,7 @@ def example_answers(
                     retain=gold.get(key, ""),
                     image=pictures.get(sample.id),
                     group=group,
+                    degenerate=why_degenerate(sample.response or "", reference=sample.answer) != "",
                 )
             )
     return tuple(found)

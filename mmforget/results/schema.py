@@ -245,6 +245,8 @@ class AnswerExample:
     group: str = ""
     """Role of the set: `forget`, `rephrase`, `benign`, `facts`, `utility`, ...; `other` for a set without one; empty
     where it is not known."""
+    degenerate: bool = False
+    """Whether `response` is no language: empty, one word over and over, a loop."""
 
 
 @dataclass(frozen=True)

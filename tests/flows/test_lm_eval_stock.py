@@ -6,37 +6,64 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from mmforget.benchmark.source import DataSource
-from mmforget.evaluate.run import evaluate
+from mmforget.evaluate.run import Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.load import ModelSpec, load_model
 from tests.commands import command
 from tests.conftest import MicroModels
-from tests.helpers import tiny_llava
+from tests.helpers import tiny_llama, tiny_llava
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "fiubench_forget_gen"
+PAIRED = ("medforget", "mmubench", "safe_eraser")
 
 
-def run_stock(model: Path, out: Path, *, kind: str = "hf-multimodal", task: str = TASK) -> dict[str, Any]:
-    """`lm_eval run` in a process of its own; the results file it writes, with the samples beside it."""
+class Stock(NamedTuple):
+    """What stock lm_eval wrote: scores by task and metric, texts by task and id of the row."""
+
+    results: dict[str, dict[str, Any]]
+    texts: dict[tuple[str, str], str]
+
+
+def run_stock(
+    model: Path, out: Path, *words: str, kind: str = "hf-multimodal", tasks: Sequence[str] = (TASK,)
+) -> Stock:
+    """`lm_eval run` in a process of its own."""
     command = [
-        sys.executable, "-m", "lm_eval", "run", "--include_path", str(ROOT / "tasks"), "--tasks", task,
+        sys.executable, "-m", "lm_eval", "run", "--include_path", str(ROOT / "tasks"), "--tasks", ",".join(tasks),
         "--model", kind, "--model_args", f"pretrained={model}", "--metadata", '{"data": "synthetic"}',
-        "--device", "cpu", "--batch_size", "7", "--output_path", str(out), "--log_samples",
+        "--device", "cpu", "--batch_size", "7", "--output_path", str(out), "--log_samples", *words,
     ]  # fmt: skip
     settings = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings}, cwd=out.parent)
     assert done.returncode == 0, done.stderr[-3000:]
     (results,) = out.rglob("results_*.json")
-    (samples,) = out.rglob("samples_*.jsonl")
+    found = {name: read_texts(file) for name in tasks for file in out.rglob(f"samples_{name}_20*.jsonl")}
+    texts = {(name, row): text for name, rows in found.items() for row, text in rows.items()}
+    return Stock(json.loads(results.read_text())["results"], texts)
+
+
+def read_texts(samples: Path) -> dict[str, str]:
+    """Generated text by id of the row."""
     lines = [json.loads(line) for line in samples.read_text().splitlines()]
-    return {**json.loads(results.read_text()), "samples": lines}
+    return {line["doc"]["id"]: line["resps"][0][0] for line in lines}
+
+
+def scores(results: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in results.items() if name.endswith(",none") and "stderr" not in name}
+
+
+def gen_tasks(*, text: bool) -> list[str]:
+    """Every task of the benchmarks with a method of their own that generates answers, about images or in text alone."""
+    files = [file for group in PAIRED for file in (ROOT / "tasks" / group).glob("*_gen*.yaml")]
+    return sorted(file.stem for file in files if file.stem.endswith("_text") == text)
 
 
 @pytest.mark.slow
@@ -46,15 +73,34 @@ def test_stock_lm_eval_gives_the_same_answers_and_the_same_rouge(tmp_path: Path)
     stock = run_stock(folder, tmp_path / "out")
     lm = MMForgetLM(load_model(ModelSpec(str(folder), device="cpu")), progress=False)
     ours = evaluate(lm, [TASK], data=DataSource("synthetic"), blank_control=False, progress=False)
-    texts = {line["doc"]["id"]: line["resps"][0][0] for line in stock["samples"]}
-    assert {sample.id: sample.response for sample in ours.samples} == texts
-    assert len(set(texts.values())) > len(texts) / 2
-    expected, found = stock["results"][TASK], ours.results["results"][TASK]
-    metrics = [name for name in found if name.endswith(",none") and "stderr" not in name]
-    assert "rouge_l,none" in metrics
+    assert {(sample.task, sample.id): sample.response for sample in ours.samples} == stock.texts
+    assert len(set(stock.texts.values())) > len(stock.texts) / 2
+    expected, found = stock.results[TASK], ours.results["results"][TASK]
     assert found["rouge_l,none"] > 0
-    assert {name: found[name] for name in metrics} == pytest.approx({name: expected[name] for name in metrics})
+    assert scores(found) == pytest.approx(scores(expected))
     assert found.keys() == expected.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [False, True], ids=["images", "text"])
+def test_stock_lm_eval_runs_every_task_that_generates(tmp_path: Path, text: bool) -> None:
+    """Two rows of each: the same text and the same scores as from us, where a score of NaN is one not to be had."""
+    tasks = gen_tasks(text=text)
+    assert len(tasks) > (1 if text else 20)
+    folder = (tiny_llama if text else tiny_llava)(tmp_path / "model", seed=3)
+    few = ("--limit", "2", "--gen_kwargs", "max_gen_toks=12")
+    stock = run_stock(folder, tmp_path / "out", *few, kind="hf" if text else "hf-multimodal", tasks=tasks)
+    lm = MMForgetLM(load_model(ModelSpec(str(folder), device="cpu")), progress=False)
+    settings = Settings(gen_kwargs={"max_gen_toks": 12})
+    ours = evaluate(
+        lm, tasks, data=DataSource("synthetic"), limit=2, blank_control=False, progress=False, settings=settings
+    )
+    assert {task for task, _ in stock.texts} == set(tasks)
+    assert {(sample.task, sample.id): sample.response for sample in ours.samples} == stock.texts
+    for task in tasks:
+        expected = scores(stock.results[task])
+        assert expected
+        assert scores(ours.results["results"][task]) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.slow
@@ -64,7 +110,7 @@ def test_stock_lm_eval_gives_the_trained_target_the_same_rouge(micro: MicroModel
     words = ("--tasks", TASK, "--data", "synthetic", "--no_blank_control", "--quiet", "--json")
     said = command("eval", "--model", "hf", "--model_args", f"pretrained={micro.target}", *words)
     assert said.status == 0, said.err
-    expected, found = stock["results"][TASK], json.loads(said.out)["results"][TASK]
+    expected, found = stock.results[TASK], json.loads(said.out)["results"][TASK]
     assert expected["rouge_l,none"] > 0.95
     assert found["rouge_l,none"] == pytest.approx(expected["rouge_l,none"], abs=1e-12)
     assert found["exact_match,none"] == pytest.approx(expected["exact_match,none"], abs=1e-12)

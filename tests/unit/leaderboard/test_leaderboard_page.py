@@ -129,6 +129,19 @@ def test_outcome(text: str, result: str) -> None:
     assert answers.outcome(text, answer="in kestrel bay.") == result
 
 
+@pytest.mark.parametrize(("text", "result"), [("a a a a", "gibberish"), ("In Kestrel Bay. a a a a", "recalled")])
+def test_gibberish_is_called_so_unless_it_begins_with_the_answer(text: str, result: str) -> None:
+    assert answers.outcome(text, answer="in kestrel bay.", degenerate=True) == result
+
+
+@pytest.mark.parametrize(("group", "tone"), [("forget", "warn"), ("utility", "bad")])
+def test_gibberish_is_no_success_on_any_set(group: str, tone: str) -> None:
+    told = AnswerExample("A", "forget", "?", "x", "a a a a", group=group, degenerate=True)
+    (board,) = boards(stored([record("npo", examples=(told,))]))
+    (reply,) = answers.subjects(board)[0].questions[0].replies
+    assert (reply.outcome, reply.tone) == ("gibberish", tone)
+
+
 def test_answers_stand_side_by_side() -> None:
     (board,) = boards(stored(family()))
     people = answers.subjects(board)
