@@ -62,7 +62,9 @@ def load_tasks(
         for benchmark in find_all(ours, include_paths) if ours else []:
             found = _load_benchmark(benchmark, include_paths=include_paths, data=source, left_out=left_out)
             tasks.update(found)
-            groups[benchmark.group] = _group(benchmark.group, tasks=found, version=benchmark.version)
+            # A task named by itself stands for its own benchmark; a group of its name would hide its scores.
+            if benchmark.group not in found:
+                groups[benchmark.group] = _group(benchmark.group, tasks=found, version=benchmark.version)
         if others:
             loaded = _load_others(others, index=index, include_paths=include_paths, data=source)
             tasks.update(loaded["tasks"])

@@ -79,10 +79,7 @@ class Chip:
     Arguments: `layers` last decoder layers (all where there are fewer); `alpha`, the weight of image positions in a
     question's mean, `none` for the mean over all positions; `projector`, whether its matrices are edited where the
     official code does it (`published`: Qwen's merger, but not the two layers of LLaVA), in any model (`always`) or in
-    none (`never`); `kin`, what a section is set against: the other sections of its report (`siblings`, as published),
-    or, since those show the same image and differ in their words alone, the same section of other reports
-    (`namesakes`), which takes what the image says along; `max_questions` a node, drawn with a fixed seed;
-    `max_targets`, none: all.
+    none (`never`); `max_questions` a node, drawn with a fixed seed; `max_targets`, none: all.
 
     `variant`: `released` is the official code: padding counts as text, projector outputs are rows one by one, a row
     counts at both levels that are looked at, what is known of a forgotten node itself gives no direction, biases stay,
@@ -97,7 +94,6 @@ class Chip:
     alpha: float | None = 0.3
     layers: int = 6
     projector: Literal["published", "always", "never"] = "published"
-    kin: Literal["siblings", "namesakes"] = "siblings"
     variant: Literal["released", "clean"] = "clean"
     max_questions: int = 500
     max_targets: int | None = None
@@ -159,7 +155,7 @@ class Chip:
             )
         make = released_plan if self.variant == "released" else clean_plan
         kept = [example.path for example in retain]
-        plan = make(paths, kept, level=at, max_targets=self.max_targets, namesakes=self.kin == "namesakes")
+        plan = make(paths, kept, level=at, max_targets=self.max_targets)
         if not plan.contrasts:
             raise UserError(
                 "chip compares what is forgotten with what is kept of the same level, and there is nothing of it to "

@@ -39,12 +39,7 @@ class Plan:
 
 
 def released_plan(
-    forget: Sequence[Node],
-    retain: Sequence[Node],
-    *,
-    level: int,
-    max_targets: int | None = None,
-    namesakes: bool = False,
+    forget: Sequence[Node], retain: Sequence[Node], *, level: int, max_targets: int | None = None
 ) -> Plan:
     """As the official code has it.
 
@@ -56,8 +51,6 @@ def released_plan(
 
     Args:
         forget, retain: the path of each row.
-        namesakes: not as released: a target without children is set against nodes of its own name elsewhere, where
-            there are any, such as the same section of other reports.
     """
     found, kept = _nodes(forget, sizes=(level + 1, level + 2)), _nodes(retain, sizes=(level + 1, level + 2))
     targets = [node for node in found if len(node) == level + 1][:max_targets]
@@ -65,18 +58,11 @@ def released_plan(
     for target in targets:
         children = [node for node in found if len(node) == level + 2 and node[:-1] == target]
         for node in children or [target]:
-            contrasts.append(Contrast(node, _kin(node, kept, target=target, namesakes=namesakes)))
+            contrasts.append(Contrast(node, _kin(node, kept, target=target)))
     return _plan(targets, found, kept, contrasts)
 
 
-def clean_plan(
-    forget: Sequence[Node],
-    retain: Sequence[Node],
-    *,
-    level: int,
-    max_targets: int | None = None,
-    namesakes: bool = False,
-) -> Plan:
+def clean_plan(forget: Sequence[Node], retain: Sequence[Node], *, level: int, max_targets: int | None = None) -> Plan:
     """Every row in one node: a child of its target, or the target itself where the row is about that.
 
     So no row counts twice, and what is known of the target itself, such as a patient's name, gives a direction of its
@@ -84,12 +70,11 @@ def clean_plan(
 
     Args:
         forget, retain: the path of each row.
-        namesakes: as for `released_plan`.
     """
     found, kept = _groups(forget, level=level), _groups(retain, level=level)
     targets = list(dict.fromkeys(node[: level + 1] for node in found))[:max_targets]
     contrasts = [
-        Contrast(node, _kin(node, kept, target=target, namesakes=namesakes))
+        Contrast(node, _kin(node, kept, target=target))
         for target in targets
         for node in found
         if node[: level + 1] == target
@@ -104,16 +89,12 @@ def _plan(
     return Plan(tuple(targets), found, kept, tuple(one for one in contrasts if one.against), lonely)
 
 
-def _kin(node: Node, kept: Iterable[Node], *, target: Node, namesakes: bool) -> tuple[Node, ...]:
-    """Retained nodes of the node's own level below the target's parent, but for the target; else all of that level.
-
-    With `namesakes` and for the target itself, those of its name come first.
-    """
+def _kin(node: Node, kept: Iterable[Node], *, target: Node) -> tuple[Node, ...]:
+    """Retained nodes of the node's own level below the target's parent, but for the target; else all of that level."""
     same_level = [other for other in kept if len(other) == len(node) and other != target]
-    named = tuple(other for other in same_level if other[-1] == target[-1]) if namesakes and node == target else ()
     parent = target[:-1]
     near = tuple(other for other in same_level if other[: len(parent)] == parent)
-    return named or near or tuple(same_level)
+    return near or tuple(same_level)
 
 
 def _nodes(paths: Sequence[Node], *, sizes: Sequence[int]) -> dict[Node, list[int]]:

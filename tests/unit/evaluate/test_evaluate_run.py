@@ -57,6 +57,8 @@ def test_image_text_and_plain_tasks_run_in_one_call(done: Evaluation) -> None:
     }  # fmt: skip
     assert done.results["results"]["plain_town"]["acc,none"] in (0.0, 0.5, 1.0)
     assert not any(sample.task == "plain_town" for sample in done.samples)
+    unscored = [name for name, found in done.results["results"].items() if "sample_len" not in found]
+    assert unscored == ["toy"], "a group has no score of its own; every task has"
 
 
 def test_a_task_without_rows_is_left_out_with_the_reason(done: Evaluation) -> None:

@@ -52,18 +52,6 @@ def test_a_section_is_set_against_the_other_sections_of_its_study() -> None:
     assert released_plan(paths("i/p/s/F"), paths("i/p/t/F"), level=3).contrasts[0].against == (("i", "p", "t", "F"),)
 
 
-def test_namesakes_of_a_section_are_the_same_section_elsewhere() -> None:
-    """For a target without children alone, and where there are any; a patient's studies keep their cousins."""
-    retain = paths("i/p/s/G", "i/p/t/F", "j/r/w/F")
-    for make in (released_plan, clean_plan):
-        plan = make(paths("i/p/s/F"), retain, level=3, namesakes=True)
-        assert plan.contrasts[0].against == (("i", "p", "t", "F"), ("j", "r", "w", "F"))
-        assert make(paths("i/p/s/F"), paths("i/p/s/G"), level=3, namesakes=True).contrasts[0].against == (
-            ("i", "p", "s", "G"),
-        )
-        assert make(FORGET, RETAIN, level=1, namesakes=True).contrasts == make(FORGET, RETAIN, level=1).contrasts
-
-
 def test_a_target_that_is_partly_retained_is_not_its_own_sibling() -> None:
     """Paths end at level 1, so p has no children; the retained row about p is no sibling of p."""
     plan = released_plan(paths("i/p"), paths("i/p", "i/q"), level=1)
