@@ -117,6 +117,10 @@ class Chip:
         is_released = self.variant == "released"
         return Pooling(alpha=self.alpha, padding=is_released, each_token=is_released)
 
+    def check(self, *, forget: Sequence[Node], retain: Sequence[Node], level: int | None) -> None:
+        """Raises UserError where rows with these paths have no nodes at this level, or nothing to compare them with."""
+        self._plan(forget, retain, level=level)
+
     def edit(
         self, site: Site, *, forget: Sequence[Example], retain: Sequence[Example], level: int | None
     ) -> EditReport:
@@ -125,7 +129,7 @@ class Chip:
         Raises UserError where rows have no path at this level, the model has no such matrices, or no node differs from
         its kin, so that nothing would be edited.
         """
-        plan = self._plan(forget, retain, level=level)
+        plan = self._plan([one.path for one in forget], [one.path for one in retain], level=level)
         names, left_out = self._names(site)
         sides = (
             self._measure(site, forget, nodes=plan.forget, names=names),
@@ -144,9 +148,8 @@ class Chip:
             raise UserError("chip would edit nothing: no node to forget differs from its kin; " + "; ".join(notes))
         return EditReport(tuple(edits), len(plan.targets), num_weights, tuple(notes))
 
-    def _plan(self, forget: Sequence[Example], retain: Sequence[Example], *, level: int | None) -> Plan:
-        paths = [example.path for example in forget]
-        deepest = max((len(path) for path in paths), default=0)
+    def _plan(self, forget: Sequence[Node], retain: Sequence[Node], *, level: int | None) -> Plan:
+        deepest = max((len(path) for path in forget), default=0)
         at = deepest - 1 if level is None else level
         if not 0 <= at < deepest:
             raise UserError(
@@ -154,8 +157,7 @@ class Chip:
                 "benchmark whose rows have paths, such as medforget"
             )
         make = released_plan if self.variant == "released" else clean_plan
-        kept = [example.path for example in retain]
-        plan = make(paths, kept, level=at, max_targets=self.max_targets)
+        plan = make(forget, retain, level=at, max_targets=self.max_targets)
         if not plan.contrasts:
             raise UserError(
                 "chip compares what is forgotten with what is kept of the same level, and there is nothing of it to "

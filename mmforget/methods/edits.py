@@ -128,6 +128,9 @@ class EditMethod(Protocol):
     def needs(self) -> frozenset[Any]:
         """Empty."""
 
+    def check(self, *, forget: Sequence[tuple[str, ...]], retain: Sequence[tuple[str, ...]], level: int | None) -> None:
+        """Raises UserError where rows with these paths cannot be forgotten this way, before any model is there."""
+
     def edit(
         self, site: Site, *, forget: Sequence[Example], retain: Sequence[Example], level: int | None
     ) -> EditReport:

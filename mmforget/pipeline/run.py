@@ -22,7 +22,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.measuring import Measured, Place, Subject, judge_of, judge_retain, measure
 from mmforget.pipeline.recipes import MethodPlan, method_plan, shared_arguments
 from mmforget.pipeline.stage_one import StageOne, prepare, stage_one_settings
-from mmforget.pipeline.unlearning import forget_with
+from mmforget.pipeline.unlearning import check_material, forget_with
 from mmforget.results.files import prepare_folder
 from mmforget.results.schema import GateResult, MethodUse
 from mmforget.results.store import safe_name, write_config
@@ -113,12 +113,15 @@ def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> Mode
 
 
 def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
-    """The plans of all methods: every name and argument is looked at before the first second of work."""
+    """The plans of all methods: names, arguments and what they need are looked at before the first second of work."""
     stage_one_settings(config, benchmark=use.benchmark)
     judge_of(config, benchmark=use.benchmark, data=use.data)
     if config.method_args:
         shared_arguments(config)
-    return [method_plan(name, config=config, benchmark=use.benchmark) for name in config.methods]
+    plans = [method_plan(name, config=config, benchmark=use.benchmark) for name in config.methods]
+    for plan in plans:
+        check_material(plan, benchmark=use.benchmark, data=use.data)
+    return plans
 
 
 def _run_one(

@@ -11,7 +11,7 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
 from mmforget.methods.base import Need
-from mmforget.methods.material import concept_from
+from mmforget.methods.material import Material, concept_from
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import load_adapter
@@ -19,7 +19,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
-from mmforget.training.unlearn import unlearn
+from mmforget.training.unlearn import require_rows, unlearn
 from mmforget.types import Example
 
 Progress = Callable[[int, int, str], None]
@@ -49,13 +49,14 @@ def forget_with(
     """
     loaded = load_model(target)
     benign = benchmark.benign_set if Need.BENIGN in plan.method.needs else None
+    material = _material(benchmark, data=data)
     report = unlearn(
         loaded,
         method=plan.method,
-        forget=_examples(benchmark.forget_set, benchmark=benchmark, data=data),
+        forget=material.forget,
         retain=_examples(benchmark.retain_set, benchmark=benchmark, data=data),
         benign=benchmark.examples(benign, data=data) if benign else [],
-        concepts=[concept_from(one, source=benchmark.group) for one in benchmark.concepts(data)],
+        concepts=material.concepts,
         level=benchmark.level(data),
         as_asked=lambda rows: render(rows, loaded=loaded, benchmark=benchmark, config=config),
         refusals=benchmark.refusals_for(data),
@@ -70,6 +71,31 @@ def forget_with(
     else:
         fresh = load_model(replace(target, pretrained=str(report.output), revision=None, peft=None, merge_peft=False))
     return Unlearned(fresh, report.as_dict())
+
+
+def check_material(plan: MethodPlan, *, benchmark: Benchmark, data: DataSource) -> None:
+    """Proves that the benchmark has what the method works on, before any model is made.
+
+    Raises UserError where something is missing, BadData where rows that the method takes from a file are broken.
+    """
+    method = plan.method
+    if hasattr(method, "edit"):
+        forget, retain = _paths(benchmark.forget_set, benchmark, data), _paths(benchmark.retain_set, benchmark, data)
+        method.check(forget=forget, retain=retain, level=benchmark.level(data))
+        return
+    benign, refusals = benchmark.benign_set is not None, bool(benchmark.refusals_for(data))
+    require_rows(method, name=plan.name, retain=True, benign=benign, refusals=refusals)
+    if Need.BUILT in method.needs:
+        method.build(_material(benchmark, data=data))
+
+
+def _paths(name: str, benchmark: Benchmark, data: DataSource) -> list[tuple[str, ...]]:
+    return [tuple(path) for path in benchmark.rows(name, data=data)["path"]]
+
+
+def _material(benchmark: Benchmark, *, data: DataSource) -> Material:
+    concepts = [concept_from(one, source=benchmark.group) for one in benchmark.concepts(data)]
+    return Material(forget=_examples(benchmark.forget_set, benchmark=benchmark, data=data), concepts=concepts)
 
 
 def _examples(name: str, *, benchmark: Benchmark, data: DataSource) -> list[Example]:

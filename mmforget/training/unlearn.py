@@ -69,7 +69,9 @@ def unlearn(
             folder, loaded=loaded, method=method, forget=rows.forget, retain=rows.retain, level=level, label=name,
             append_eos=settings.append_eos,
         )  # fmt: skip
-    _check(method, name=name, rows=rows)
+    require_rows(
+        method, name=name, retain=bool(rows.retain), benign=bool(rows.benign), refusals=bool(rows.refusals)
+    )  # fmt: skip
     built = None
     if Need.BUILT in method.needs:
         material = Material(forget=forget, concepts=concepts)
@@ -176,15 +178,16 @@ def _partners(forget: Sequence[Example], *, benign: Sequence[Example], pairing: 
     return BenignPartners(len(benign), tuple(by_pair[example.extra.get("pair")] for example in forget))
 
 
-def _check(method: Any, *, name: str, rows: _Rows) -> None:
-    if method.needs & RETAIN_NEEDS and not rows.retain:
+def require_rows(method: Any, *, name: str, retain: bool, benign: bool, refusals: bool) -> None:
+    """Raises UserError where there are no rows of a kind that the method needs; the flags say which kinds there are."""
+    if method.needs & RETAIN_NEEDS and not retain:
         raise UserError(f"method '{name}' needs rows to keep, and there are none; give a benchmark with a retain set")
-    if Need.BENIGN in method.needs and not rows.benign:
+    if Need.BENIGN in method.needs and not benign:
         raise UserError(
             f"method '{name}' needs the questions to forget asked of harmless images, and there are none; "
             "give a benchmark whose `sets` name a `benign` one, such as safe_eraser"
         )
-    if Need.ALTERNATE in method.needs and not rows.refusals:
+    if Need.ALTERNATE in method.needs and not refusals:
         raise UserError(
             f"method '{name}' needs refusals, and the benchmark lists none; add `refusals` to its metadata.unlearning"
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmforget.benchmark import images
 from mmforget.benchmark.files import find_image, first_file, read_id_lists, read_records, read_refusals, stamp
+from mmforget.benchmark.hierarchy import divide
 from mmforget.benchmark.hub import fetch, unpack
 from mmforget.benchmark.people import (
     Person,
@@ -73,6 +74,7 @@ class Request(NamedTuple):
     profile: str
     revision: str | None
     num_subjects: int | None
+    forget_path: str | None
     portraits: str | None
     perturbed: str | None
     seed: int
@@ -117,10 +119,11 @@ def describe(*, unlearning: Mapping[str, Any], **keywords: Any) -> dict[str, Any
     request = _request(unlearning, options_from(keywords))
     corpus = _corpus(request)
     sizes = {name: len(_people(request._replace(set=name), corpus)) for name in ("full", "forget", "retain", "holdout")}
-    protocol = "official"
+    forgotten = request.forget_path or request.setting
+    protocol = f"forgets {forgotten} and keeps all others" if request.forget_path else "official"
     if request.num_subjects:
         protocol = (
-            f"subset: the first {request.num_subjects} people; retain and retain5 are these without {request.setting}; "
+            f"subset: the first {request.num_subjects} people; retain and retain5 are these without {forgotten}; "
             f"holdout are the {sizes['holdout']} people after them"
         )
     return {**corpus.facts, "num_people": sizes, "protocol": protocol}
@@ -141,6 +144,7 @@ def _request(unlearning: Mapping[str, Any], options: LoadOptions) -> Request:
         profile=options.profile,
         revision=options.revision,
         num_subjects=options.num_subjects,
+        forget_path=options.forget_path,
         portraits=options.portraits,
         perturbed=options.perturbed,
         seed=options.seed,
@@ -165,13 +169,15 @@ def _why_empty(request: Request) -> str:
 
 def _people(request: Request, corpus: Corpus) -> list[Person]:
     """The people of a set, in file order, with borrowed answers where asked for."""
-    forget = set(corpus.split[request.setting])
+    forget = _forgotten(request, corpus)
     everyone, outside = list(corpus.trained), list(corpus.holdout)
     left_out = {name for setting in SETTINGS for name in corpus.split[setting]}
-    retain5 = set(corpus.split["retain5"])
+    retain5 = set(corpus.split["retain5"]) - forget
     if request.num_subjects:
         everyone, outside = _subset(request, corpus, forget=forget)
-        left_out, retain5 = forget, {person.id for person in everyone} - forget
+        retain5 = {person.id for person in everyone} - forget
+    if request.num_subjects or request.forget_path:
+        left_out = forget
     chosen = {
         "full": everyone,
         "full_retain": [person for person in everyone if person.id not in left_out],
@@ -182,6 +188,15 @@ def _people(request: Request, corpus: Corpus) -> list[Person]:
         "holdout": outside,
     }[request.set]
     return borrow_answers(corpus.trained, wanted=chosen) if request.perturbed else chosen
+
+
+def _forgotten(request: Request, corpus: Corpus) -> set[str]:
+    """Who is to be forgotten: the person that the path names, else those of the setting."""
+    if request.forget_path is None:
+        return set(corpus.split[request.setting])
+    return {
+        doc["path"][0] for doc in divide([{"path": (one.id,)} for one in corpus.trained], request.forget_path).forget
+    }
 
 
 def _subset(request: Request, corpus: Corpus, *, forget: set[str]) -> tuple[list[Person], list[Person]]:
@@ -195,8 +210,8 @@ def _subset(request: Request, corpus: Corpus, *, forget: set[str]) -> tuple[list
     if missing:
         last = max(i for i, person in enumerate(corpus.trained, start=1) if person.id in forget)
         raise UserError(
-            f"--metadata num_subjects is {num}, but {request.setting} reaches to person {last}; give at least {last} "
-            f"or another setting"
+            f"--metadata num_subjects is {num}, but {request.forget_path or request.setting} reaches to person {last}; "
+            f"give at least {last} or forget others"
         )
     if len(everyone) == len(forget):
         raise UserError(f"the first {num} people are all in {request.setting}; give a larger num_subjects")

@@ -14,6 +14,7 @@ from mmforget.benchmark import Benchmark, DataSource, catalogue, find
 from mmforget.benchmark.find import task_folders
 from mmforget.benchmark.rows import candidate_roles, candidates, row_features, row_from_doc
 from mmforget.cli import validate
+from mmforget.errors import UserError
 from mmforget.metrics.base import METRICS
 from mmforget.results.fingerprint import hash_image
 from mmforget.training.settings import settings_from
@@ -117,6 +118,13 @@ def _asked(benchmark: Benchmark, name: str) -> set[tuple[str, str, str, str]]:
         (one.subject, one.context, one.answer, "".join(map(hash_image, one.images)))
         for one in benchmark.examples(name, data=DATA)
     }
+
+
+def test_a_subtree_that_is_not_there_is_refused(benchmark: Benchmark) -> None:
+    """Also where rows have no path, and so no subtrees."""
+    data = benchmark.bind(DataSource("synthetic", metadata={"forget_path": "no such/part"}))
+    with pytest.raises(UserError, match="forget_path"):
+        benchmark.rows(benchmark.forget_set, data=data)
 
 
 @pytest.mark.parametrize("name", [name for name in GROUPS if find(name).document.levels])

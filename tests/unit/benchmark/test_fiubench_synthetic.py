@@ -105,6 +105,20 @@ def test_seed_and_subset() -> None:
     assert find("fiubench").num_rows("retain5", data=few) == 8 * 7
 
 
+def test_one_person_can_be_forgotten_by_the_path_of_their_rows() -> None:
+    """Everybody else is kept, also the people whom the official splits would forget."""
+    benchmark = find("fiubench")
+    chosen = benchmark.rows("retain5", data=DATA)[0]["subject"]
+    data = DataSource("synthetic", metadata={"forget_path": chosen})
+    people = {name: set(benchmark.rows(name, data=data)["subject"]) for name in ("full", "full_retain", "forget")}
+    assert people["forget"] == {chosen}
+    assert people["full_retain"] == people["full"] - {chosen}
+    assert set(benchmark.rows("retain5", data=data)["subject"]) == set(
+        benchmark.rows("retain5", data=DATA)["subject"]
+    ) - {chosen}
+    assert benchmark.describe(data)["data"]["protocol"] == f"forgets {chosen} and keeps all others"
+
+
 def test_loading_again_is_the_same_object() -> None:
     benchmark = find("fiubench")
     assert benchmark.rows("forget", data=DATA) is benchmark.rows("forget", data=DATA)
