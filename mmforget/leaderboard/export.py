@@ -75,6 +75,7 @@ def _row(board: Board, row: Row, *, folder: Path) -> dict[str, Any]:
         "results": _results(record),
         "headline": {name: _estimate(value) for name, value in record.headline.items()},
         "metrics": [_metric(record, result) for result in record.metrics],
+        "levels": record.levels,
         "training": record.training,
         "cost": record.cost,
         "provenance": _provenance(row, folder=folder),

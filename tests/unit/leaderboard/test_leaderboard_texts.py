@@ -16,7 +16,7 @@ from mmforget.leaderboard import export, words
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.publish import publish
 from mmforget.leaderboard.table import recall, recall_name, render_all
-from mmforget.results.schema import Verdict
+from mmforget.results.schema import LevelResult, Verdict
 from mmforget.results.store import find_records
 from mmforget.types import Estimate
 
@@ -147,6 +147,17 @@ def test_leaderboard_json(tmp_path: Path) -> None:
     pointer = npo["provenance"]
     assert (tmp_path / "board" / pointer["record"]).resolve().is_file()
     assert len(pointer["sha256"]) == 64
+
+
+def test_what_is_remembered_of_each_part_of_a_hierarchy_is_in_the_json() -> None:
+    part = LevelResult("patient", ("a", "p1"), "inside", "exact_match", "", 3, 0.5, 1.0, None)
+    (row,) = export.document(boards(stored([record("npo").replace(levels=(part,))])))["rows"]
+    assert row["levels"] == [
+        {
+            "level": "patient", "path": ["a", "p1"], "relation": "inside", "name": "exact_match", "set": "", "num": 3,
+            "value": 0.5, "target": 1.0, "retain": None,
+        }
+    ]  # fmt: skip
 
 
 def test_unmeasured_and_unbounded_numbers_stay_valid_json() -> None:
