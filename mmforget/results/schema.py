@@ -347,7 +347,8 @@ def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("benchmark"), dict):
         found["benchmark"] = {"blur_images": False, **found["benchmark"]}
     if isinstance(found.get("examples"), list):
-        found["examples"] = [{"group": "", **one} if isinstance(one, dict) else one for one in found["examples"]]
+        later = {"group": "", "degenerate": False}
+        found["examples"] = [{**later, **one} if isinstance(one, dict) else one for one in found["examples"]]
     return found
 
 

@@ -118,9 +118,10 @@ def test_a_missing_key_is_named() -> None:
 
 
 def version_1(record: RunRecord) -> dict[str, Any]:
-    """What the first schema made of a record: no levels, no judge, no blurring, no groups of examples."""
+    """What the first schema made of a record: no levels, no judge, no blurring, of examples no group or gibberish."""
     document = record.to_json()
-    del document["levels"], document["judge"], document["benchmark"]["blur_images"], document["examples"][0]["group"]
+    del document["levels"], document["judge"], document["benchmark"]["blur_images"]
+    del document["examples"][0]["group"], document["examples"][0]["degenerate"]
     return {**document, "schema_version": 1}
 
 
