@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 
 from mmforget.cli import flags
@@ -16,6 +17,7 @@ EXAMPLES = """\
   mmforget unlearn --model hf --model_args pretrained=TARGET,load_in_4bit=True --tasks fiubench_forget1 \\
       --data FOLDER --method grad_diff --lora_r 16 --output_path out
 """
+ASKING_FLAGS = ("metadata", "forget_path", "limit", "num_fewshot", "device", "gen_kwargs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +45,20 @@ def execute(args: argparse.Namespace) -> int:
     print(f"{report['label']}: {report['num_steps']} steps, {report['wall_s']:.1f} s, saved to {report['folder']}")
     if report["stopped"]:
         print(f"stopped early: {report['stopped']}", file=sys.stderr)
-    data = args.data or ("synthetic" if args.model == "micro" else "hub")
-    print(
-        f"evaluate it: mmforget eval --model hf --model_args {report['model_args']} --tasks {args.tasks} --data {data}"
-    )
+    print("evaluate it: " + evaluation_command(args, model_args=report["model_args"]))
     return 0
+
+
+def evaluation_command(args: argparse.Namespace, *, model_args: str) -> str:
+    """`mmforget eval` of the result, for a shell, with all flags that decide which questions are asked and how."""
+    data = args.data or ("synthetic" if args.model == "micro" else "hub")
+    words = ["mmforget", "eval", "--model", "hf", "--model_args", model_args, "--tasks", args.tasks, "--data", data]
+    for folder in args.include_path:
+        words += ["--include_path", folder]
+    for name in ASKING_FLAGS:
+        value = getattr(args, name)
+        if value not in (None, ""):
+            words += [f"--{name}", str(value)]
+    if args.apply_chat_template:
+        words.append("--apply_chat_template")
+    return shlex.join(words)
