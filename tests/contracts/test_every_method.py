@@ -168,6 +168,7 @@ def test_the_same_step_gives_the_same_loss(method: Method) -> None:
 @pytest.mark.parametrize("name", sorted(set(METHODS.names()) - set(TRAINED)))
 def test_what_trains_nothing_edits(name: str) -> None:
     assert callable(build(name).edit)
+    assert callable(build(name).check)
     assert not build(name).needs
 
 
