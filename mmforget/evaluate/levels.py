@@ -156,7 +156,8 @@ def _gap(benchmark: Benchmark, answered: Sequence[Answered], *, where: str = "")
     forgotten = [one for one in answered if one.sample.set == benchmark.forget_set]
     kept = [one for one in answered if one.sample.set != benchmark.forget_set]
     low, high = METRICS.get(benchmark.gate.metric).range
-    counts, bounds = (len(_values(answered)), len(answered) - len(_values(answered))), (low - high, high - low)
+    num_scored, bounds = len(_values(answered)), (low - high, high - low)
+    counts = (num_scored, len(answered) - num_scored)
     first, second = _mean(kept), _mean(forgotten)
     if first is None or second is None:
         missing = [name for name, value in (("utility", first), ("forget", second)) if value is None]

@@ -68,9 +68,9 @@ class ModelSite:
         return Matrix(module.weight.detach(), None if module.bias is None else module.bias.detach())
 
     def replace(self, name: str, matrix: Matrix) -> None:
-        before = self.matrix(name)
         if name not in self.replaced:
-            self.replaced[name] = Matrix(*(None if part is None else part.cpu().clone() for part in before))  # type: ignore[arg-type]
+            weight, bias = self.matrix(name)
+            self.replaced[name] = Matrix(weight.cpu().clone(), None if bias is None else bias.cpu().clone())
         self._write(name, matrix)
 
     def restore(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from lm_eval.tasks import TaskManager
@@ -15,14 +16,14 @@ DATA = DataSource("synthetic")
 
 
 @pytest.fixture(scope="module")
-def tasks() -> dict[str, object]:
+def tasks() -> dict[str, Any]:
     folders = [str(folder) for folder in task_folders()]
     manager = TaskManager(include_path=folders, include_defaults=False, metadata={"data": "synthetic"})
     return dict(manager.load(["mmubench", "mmubench_all"])["tasks"])
 
 
 @pytest.mark.parametrize("group", ["mmubench", "mmubench_all"])
-def test_contexts_are_those_of_the_examples(tasks, group: str) -> None:  # type: ignore[no-untyped-def]
+def test_contexts_are_those_of_the_examples(tasks: dict[str, Any], group: str) -> None:
     """Without any --metadata the tasks of `all` ask about four concepts and the others about one."""
     benchmark = find(group)
     for spec in benchmark.tasks:
@@ -38,7 +39,7 @@ def test_contexts_are_those_of_the_examples(tasks, group: str) -> None:  # type:
             assert (spec.modality == "image") == (len(first.arguments) == 3 or "visual" in str(first.arguments[-1]))
 
 
-def test_scores_of_an_answer(tasks) -> None:  # type: ignore[no-untyped-def]
+def test_scores_of_an_answer(tasks: dict[str, Any]) -> None:
     task = tasks["mmubench_generality_gen"]
     doc = task.eval_docs[0]
     assert task.process_results(doc, ["This is Moko."]) == {"concept_em": 1.0, "degenerate": 0.0}
@@ -47,7 +48,7 @@ def test_scores_of_an_answer(tasks) -> None:  # type: ignore[no-untyped-def]
     assert task.higher_is_better()["concept_em"]
 
 
-def test_scores_of_a_text(tasks) -> None:  # type: ignore[no-untyped-def]
+def test_scores_of_a_text(tasks: dict[str, Any]) -> None:
     """Four tokens, of which the third is the name's: exp of the mean of 1, 1 and 4 without it, of all for p."""
     task = tasks["mmubench_fluency_prob"]
     texts = [(-1.0, -1.0, -9.0, -4.0), (-1.0, -1.0), (-1.0, -1.0, -9.0)]
