@@ -21,10 +21,15 @@ import torch
 
 from mmforget.errors import UserError, one_line
 from mmforget.model.families import find_family, is_image_text
-from mmforget.model.fingerprint import weights_fingerprint
+from mmforget.model.fingerprint import join, weights_fingerprint
 from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.processor import tokenizer_and_processor
-from mmforget.model.quantize import prepare_quantised, quantisation_config
+from mmforget.model.quantize import (
+    prepare_quantised,
+    quantisation_config,
+    quantisation_of,
+    stored_quantisation,
+)
 from mmforget.model.selfcheck import settle
 from mmforget.model.spec import DTYPES, ModelSpec
 
@@ -76,6 +81,9 @@ def _base_model(spec: ModelSpec) -> LoadedModel:
         tokenizer, processor = tokenizer_and_processor(spec, config=config, source=_source(spec))
         fingerprint = weights_fingerprint(spec)
     model.requires_grad_(False).eval()
+    if quantisation_of(model) == "8bit":
+        # What a folder saved in 8 bit says of mixed precision is overruled.
+        fingerprint = join(fingerprint, "threshold 0")
     loaded = LoadedModel(model, tokenizer, processor, family, spec, fingerprint, base_fingerprint=fingerprint)
     return settle(loaded)
 
@@ -123,8 +131,11 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
     device = None if spec.device_map else spec.target_device()
     kwargs: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, **_source(spec)}
     quantisation = quantisation_config(spec, family=family, config=config, dtype=dtype)
+    is_packed = quantisation is not None or stored_quantisation(config) is not None
     if quantisation is not None:
-        kwargs |= {"quantization_config": quantisation, "device_map": {"": str(device)}}
+        kwargs["quantization_config"] = quantisation
+    if is_packed and device is not None:
+        kwargs["device_map"] = {"": str(device)}
     if spec.device_map is not None:
         kwargs["device_map"] = spec.device_map
     if spec.attn_implementation is not None:
@@ -137,9 +148,9 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
             f"{spec.pretrained}: {len(info['missing_keys'])} weights are missing, e.g. {names}; "
             "the checkpoint is incomplete or of another architecture than its config.json says"
         )
-    if quantisation is not None:
+    if is_packed:
         prepare_quantised(model)
-    return model if device is None or quantisation is not None else model.to(device)
+    return model if device is None or is_packed else model.to(device)
 
 
 def _dtype(spec: ModelSpec, *, config: Any) -> torch.dtype:

@@ -14,6 +14,7 @@ import torch
 from mmforget.errors import UserError
 from mmforget.model.families import Family, other
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
+from mmforget.model.quantize import quantisation_of
 from mmforget.model.spec import ModelSpec
 from mmforget.results.files import prepare_folder
 from mmforget.results.fingerprint import hash_json
@@ -56,6 +57,11 @@ class LoadedModel:
     @cached_property
     def has_adapter(self) -> bool:
         return hasattr(self.model, "get_base_model")
+
+    @cached_property
+    def quantisation(self) -> str | None:
+        """How the weights are packed, e.g. `4bit-nf4`; None in full precision. The weights decide, not the flags."""
+        return quantisation_of(self.core)
 
     @property
     def is_multimodal(self) -> bool:
@@ -166,8 +172,11 @@ def save_model(loaded: LoadedModel, folder: Path) -> Path:
     """
     if loaded.has_adapter:
         raise UserError("the model carries an adapter; save that with save_adapter, or load it with merge_peft=True")
-    if loaded.spec.is_quantised:
-        raise UserError("quantised weights are not saved, their base is on disk already; save the adapter alone")
+    if loaded.quantisation is not None:
+        raise UserError(
+            f"quantised weights ({loaded.quantisation}) are not saved, their base is on disk already; save the adapter "
+            "alone"
+        )
     prepare_folder(folder)
     try:
         loaded.model.save_pretrained(folder)

@@ -80,8 +80,11 @@ def set_trainable(loaded: LoadedModel, *, projector: bool = False, tower: bool =
 
     Raises UserError for quantised weights or a model that carries an adapter.
     """
-    if loaded.spec.is_quantised:
-        raise UserError("quantised weights cannot be trained; use LoRA, or leave load_in_4bit and load_in_8bit out")
+    if loaded.quantisation is not None:
+        raise UserError(
+            f"quantised weights cannot be trained in full, and those of {loaded.spec.pretrained} are "
+            f"({loaded.quantisation}); use LoRA, or {_in_full_precision(loaded)}"
+        )
     if _is_adapted(loaded):
         raise UserError(_carries_adapter(loaded, wanted="its weights cannot be trained in full"))
     family, core = loaded.family, loaded.core
@@ -201,12 +204,23 @@ def merge_adapter(loaded: LoadedModel) -> LoadedModel:
     """
     if not loaded.has_adapter:
         raise UserError("the model carries no adapter to merge")
-    if loaded.spec.is_quantised:
-        raise UserError("an adapter cannot be merged into quantised weights; load the model again with merge_peft=True")
+    if loaded.quantisation is not None:
+        raise UserError(
+            f"an adapter cannot be merged into quantised weights, and those of {loaded.spec.pretrained} are "
+            f"({loaded.quantisation}): small changes would round to none; leave the adapter unmerged, or "
+            f"{_in_full_precision(loaded)}"
+        )
     merged = loaded.model.merge_and_unload()
     merged.requires_grad_(False).eval()
     fingerprint = join("merged", loaded.fingerprint)
     return replace(loaded, model=merged, fingerprint=fingerprint, base_fingerprint=fingerprint)
+
+
+def _in_full_precision(loaded: LoadedModel) -> str:
+    """How to get at the same weights in full precision."""
+    if loaded.spec.is_quantised:
+        return "leave load_in_4bit and load_in_8bit out"
+    return "give the model that was quantised in full precision as pretrained=..."
 
 
 def _is_adapted(loaded: LoadedModel) -> bool:

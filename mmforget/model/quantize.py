@@ -1,7 +1,8 @@
 """4-bit and 8-bit loading through bitsandbytes: what is quantised, and where it cannot be.
 
 The vision tower, the projector and the output head stay in full precision. Source: QLoRA (arXiv 2305.14314),
-LLM.int8() (arXiv 2208.07339).
+LLM.int8() (arXiv 2208.07339), of which the mixed precision is left out: a column in which any row of a batch has a
+large activation would leave int8 for all of them, and scores would depend on what else is asked.
 """
 
 from __future__ import annotations
@@ -39,22 +40,56 @@ def quantisation_config(spec: ModelSpec, *, family: Family, config: Any, dtype: 
         bnb_4bit_use_double_quant=spec.bnb_4bit_use_double_quant,
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=list(family.KEEP_PRECISE),
+        llm_int8_threshold=0.0,
     )
 
 
+def stored_quantisation(config: Any) -> str | None:
+    """How a configuration says that the weights on disk are packed, e.g. `bitsandbytes` or `gptq`; None: not at all."""
+    stored = getattr(config, "quantization_config", None)
+    if stored is None:
+        return None
+    kind = stored.get("quant_method") if isinstance(stored, dict) else getattr(stored, "quant_method", None)
+    return str(getattr(kind, "value", None) or kind or "in an unknown way")
+
+
+def quantisation_of(model: nn.Module) -> str | None:
+    """How a model's weights are packed: `4bit-nf4`, `4bit-fp4`, `8bit` or another method's name; None: not at all.
+
+    Read off the weights themselves, since a folder can hold packed ones and be loaded without any flag.
+    """
+    weight: Any
+    for weight in model.parameters():
+        kind = type(weight).__name__
+        if kind == "Params4bit":
+            return f"4bit-{weight.quant_type}"
+        if kind == "Int8Params":
+            return "8bit"
+    stored = stored_quantisation(getattr(model, "config", None))
+    return stored or ("packed" if any(not weight.is_floating_point() for weight in model.parameters()) else None)
+
+
 def prepare_quantised(model: nn.Module) -> None:
-    """Makes a freshly loaded bitsandbytes model give the same numbers in evaluation and training.
+    """Makes a freshly loaded bitsandbytes model give the same numbers in evaluation and training, and in any batch.
 
     On some CPUs bitsandbytes repacks a 4-bit weight for good the first time it is used without gradients; trained after
-    that, the layers before it silently get no gradient. So that is switched off.
+    that, the layers before it silently get no gradient. So that is switched off. On a CPU it also rounds activations to
+    8 bits in evaluation mode only; and a folder saved in 8 bit brings its threshold of mixed precision along.
     """
     module: Any
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+        if type(module).__name__ == "Linear8bitLt":
+            module.state.threshold = 0.0
+            module.register_forward_pre_hook(_as_in_evaluation)
     logger = logging.getLogger("bitsandbytes.autograd._functions")
     if not any(isinstance(one, _Once) for one in logger.filters):
         logger.addFilter(_Once())
+
+
+def _as_in_evaluation(module: nn.Module, inputs: Any) -> None:
+    module.training = False
 
 
 class _Once(logging.Filter):
@@ -82,9 +117,8 @@ def _check(spec: ModelSpec, *, config: Any) -> None:
             f"{flag}=True cannot be used on device '{device}': bitsandbytes {version} has no kernels for it; "
             f"use one of {', '.join(DEVICES)}, or leave {flag} out"
         )
-    stored = getattr(config, "quantization_config", None)
+    stored = stored_quantisation(config)
     if stored is not None:
-        kind = stored.get("quant_method") if isinstance(stored, dict) else type(stored).__name__
         raise UserError(
-            f"{flag}=True, but the weights of {spec.pretrained} are already quantised ({kind}); leave {flag} out"
+            f"{flag}=True, but the weights of {spec.pretrained} are already quantised ({stored}); leave {flag} out"
         )

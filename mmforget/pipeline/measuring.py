@@ -225,14 +225,12 @@ def _asked(config: RunConfig) -> str:
 
 def model_info(loaded: LoadedModel) -> dict[str, Any]:
     """What identifies the model in its record."""
-    spec = loaded.spec
-    quantisation = f"4bit-{spec.bnb_4bit_quant_type}" if spec.load_in_4bit else "8bit" if spec.load_in_8bit else None
     return {
-        "pretrained": model_name(spec.pretrained),
+        "pretrained": model_name(loaded.spec.pretrained),
         "fingerprint": loaded.fingerprint,
         "base_fingerprint": loaded.base_fingerprint or loaded.fingerprint,
         "dtype": str(loaded.core.dtype).removeprefix("torch."),
-        "quantisation": quantisation,
+        "quantisation": loaded.quantisation,
         "num_parameters": loaded.core.num_parameters(),
     }
 

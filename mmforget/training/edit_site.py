@@ -173,11 +173,11 @@ def _check(loaded: LoadedModel) -> None:
             "weights are edited in the model itself, but it carries an adapter that is not merged; add merge_peft=True "
             "to --model_args"
         )
-    packed = [name for name, weight in loaded.core.named_parameters() if not weight.is_floating_point()]
-    if loaded.spec.is_quantised or packed:
+    if loaded.quantisation is not None:
         raise UserError(
-            "weights are edited in full precision, and those of this model are quantised; load it without load_in_4bit "
-            "and load_in_8bit (dtype=bfloat16), edit, and quantise what was saved"
+            f"weights are edited in full precision, and those of this model are quantised ({loaded.quantisation}); "
+            "load it without load_in_4bit and load_in_8bit (dtype=bfloat16), from a folder in full precision, edit, "
+            "and quantise what was saved"
         )
 
 

@@ -48,11 +48,6 @@ def padded(rows: Sequence[Tensor], *, like: Tensor) -> Tensor:
 def _evaluating(model: nn.Module) -> Iterator[None]:
     was_training = model.training
     model.eval()
-    for module in model.modules():
-        if type(module).__name__ == "Linear8bitLt":
-            # On a CPU, bitsandbytes rounds activations to 8 bits in evaluation mode only: the model that trains is
-            # compared with a reference that computes as it does.
-            module.train()
     try:
         yield
     finally:

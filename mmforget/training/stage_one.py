@@ -45,6 +45,12 @@ def finetune(
             f"{label}: adapters cannot be trained on a base that came with the adapter {loaded.spec.peft}; save the "
             "merged base first and give it as pretrained=..., or train without LoRA"
         )
+    if settings.lora is not None and loaded.quantisation is not None and not loaded.spec.is_quantised:
+        raise UserError(
+            f"{label}: adapters would be merged into the trained model at the end, and the weights of "
+            f"{loaded.spec.pretrained} are quantised ({loaded.quantisation}), where small changes round to none; give "
+            "the model that was quantised in full precision, with load_in_4bit=True or load_in_8bit=True to train it"
+        )
     encoded = encode_all(loaded, examples, append_eos=settings.append_eos, source=f"rows of {label}")
     batches = Batches([example.subject for example in examples], settings=settings)
     report = train_in(

@@ -229,7 +229,7 @@ def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
 
 def test_saving_what_cannot_be_saved(llava: LoadedModel, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="quantised"):
-        save_model(replace(llava, spec=replace(llava.spec, load_in_4bit=True)), tmp_path / "saved")
+        save_model(load_model(replace(llava.spec, load_in_4bit=True)), tmp_path / "saved")
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UserError, match="cannot write"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -16,8 +17,16 @@ from mmforget.model.loaded import with_fingerprint
 from mmforget.model.lora import LoraSettings, adapters_off, attach, merge_adapter, save_adapter, set_trainable
 from mmforget.model.scoring import score
 
+
+class Saved(NamedTuple):
+    """A folder with quantised weights, and what is to be said of them."""
+
+    folder: Path
+    kind: str
+
+
 KINDS = {
-    "nf4": {"load_in_4bit": True},
+    "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
     "fp4": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4", "bnb_4bit_use_double_quant": False},
     "int8": {"load_in_8bit": True},
 }
@@ -86,10 +95,84 @@ def test_merged_before_it_is_quantised(llava_folder: Path, tmp_path: Path) -> No
 
 def test_what_quantised_weights_cannot_do(llava_folder: Path) -> None:
     loaded = load_model(ModelSpec(str(llava_folder), load_in_4bit=True))
-    with pytest.raises(UserError, match="quantised weights cannot be trained"):
+    with pytest.raises(UserError, match="quantised weights cannot be trained .* leave load_in_4bit"):
         set_trainable(loaded)
     with pytest.raises(UserError, match="cannot be merged into quantised weights"):
         merge_adapter(attach(loaded, LoraSettings(r=2)))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def saved(request: pytest.FixtureRequest, llava_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A folder that transformers itself has saved in 4 or 8 bit, with its own defaults, as hubs have them."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+
+    settings = BitsAndBytesConfig(**KINDS[request.param], llm_int8_skip_modules=["lm_head"])
+    model = AutoModelForImageTextToText.from_pretrained(
+        llava_folder, device_map={"": "cpu"}, quantization_config=settings
+    )
+    folder = tmp_path_factory.mktemp("saved") / request.param
+    model.save_pretrained(folder)
+    AutoProcessor.from_pretrained(llava_folder).save_pretrained(folder)
+    return Saved(folder, {"nf4": "4bit-nf4", "fp4": "4bit-fp4", "int8": "8bit"}[request.param])
+
+
+def test_a_folder_saved_in_few_bits_is_quantised_without_a_flag(
+    saved: Saved, llava_folder: Path, tmp_path: Path
+) -> None:
+    """In the record, in training, merging and saving alike; adapters train on it and come back."""
+    from mmforget.model.loaded import save_model
+    from mmforget.pipeline.measuring import model_info
+
+    spec = ModelSpec(str(saved.folder))
+    loaded = load_model(spec)
+    assert model_info(loaded)["quantisation"] == loaded.quantisation == saved.kind
+    assert load_model(ModelSpec(str(llava_folder))).quantisation is None
+    with pytest.raises(
+        UserError, match=rf"cannot be trained in full.*\({saved.kind}\).*was quantised in full precision"
+    ):
+        set_trainable(loaded)
+    with pytest.raises(UserError, match="are not saved"):
+        save_model(loaded, tmp_path / "model")
+    trained = train(attach(loaded, LoraSettings(r=2)))
+    adapter = save_adapter(trained, tmp_path / "adapter")
+    again = replace(spec, peft=str(adapter))
+    assert torch.equal(logprobs(load_model(again)), logprobs(trained))
+    with pytest.raises(UserError, match="cannot be merged into quantised weights"):
+        load_model(replace(again, merge_peft=True))
+    assert attach(load_model(spec), LoraSettings(r=2)).quantisation == saved.kind
+
+
+def test_stage_one_refuses_adapters_it_could_not_merge(saved: Saved, tmp_path: Path) -> None:
+    """Before any training, since its result is one whole model."""
+    from mmforget.training.settings import TrainSettings
+    from mmforget.training.stage_one import finetune
+
+    loaded = load_model(ModelSpec(str(saved.folder)))
+    with pytest.raises(UserError, match="adapters would be merged"):
+        finetune(loaded, [], settings=TrainSettings(lora=LoraSettings()), folder=tmp_path / "one")
+    assert not (tmp_path / "one").exists()
+
+
+def test_int8_scores_depend_on_nothing_else_that_is_asked(llava_folder: Path, saved: Saved) -> None:
+    """With mixed precision (threshold 6), an activation of one row takes its column out of int8 for all."""
+    specs = [ModelSpec(str(llava_folder), device="cpu", load_in_8bit=True)]
+    if saved.kind == "8bit":
+        specs.append(ModelSpec(str(saved.folder)))
+    for spec in specs:
+        loaded = load_model(spec)
+        encoded = encode_all(loaded, one_image(1))
+        with torch.no_grad():
+            together = score(loaded, encoded, packed=False).token_logprobs
+            alone = [score(loaded, [one], packed=False).token_logprobs[0] for one in encoded]
+        assert largest_difference(together, alone) < TOLERANCE
+
+
+@torch.no_grad()
+def test_int8_computes_in_training_as_in_evaluation(llava_folder: Path) -> None:
+    loaded = load_model(ModelSpec(str(llava_folder), device="cpu", load_in_8bit=True))
+    in_evaluation = logprobs(loaded)
+    loaded.model.train()
+    assert torch.equal(logprobs(loaded), in_evaluation)
 
 
 @pytest.mark.parametrize("flag", ["load_in_4bit", "load_in_8bit"])

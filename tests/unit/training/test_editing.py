@@ -269,7 +269,7 @@ def test_a_text_model(llama: LoadedModel, tmp_path: Path) -> None:
 
 def test_quantised_weights_and_adapters_are_refused(llava: LoadedModel, tmp_path: Path) -> None:
     for flag in ("load_in_4bit", "load_in_8bit"):
-        quantised = replace(llava, spec=replace(llava.spec, **{flag: True}))
+        quantised = load_model(replace(llava.spec, **{flag: True}))
         with pytest.raises(UserError, match="load it without load_in_4bit and load_in_8bit"):
             edit(quantised, tmp_path)
     adapted = attach(llava, LoraSettings(r=2, alpha=4))
