@@ -115,7 +115,7 @@ def _subject(board: Board, told: Sequence[Told], *, image: str | None) -> Subjec
 
 def _group(board: Board, example: AnswerExample) -> str:
     """The role of an example's set; without one in the record, what the gate says of it."""
-    return example.group or ("forget" if example.set in {row.forget_set for row in board.rows} else "utility")
+    return example.group or ("forget" if example.set in board.forget_sets else "utility")
 
 
 def _question(told: Sequence[Told], *, group: str) -> Question:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,11 +69,11 @@ class Board:
     refused: tuple[Row, ...]
     """Rows that may not be ranked, each with its reasons."""
 
-    @property
+    @cached_property
     def rows(self) -> tuple[Row, ...]:
         return (*self.references, *self.ranked, *self.refused)
 
-    @property
+    @cached_property
     def gates(self) -> tuple[GateResult, ...]:
         """The distinct gate results of the board's rows; one where all were judged against one target."""
         return tuple(dict.fromkeys(row.record.gate for row in self.rows if row.record.gate is not None))
@@ -80,6 +82,18 @@ class Board:
     def forget_set(self) -> str:
         """Name of the set that was to be forgotten, as the gate measures it."""
         return self.rows[0].forget_set
+
+    @cached_property
+    def forget_sets(self) -> frozenset[str]:
+        """That name as each row's gate has it."""
+        return frozenset(row.forget_set for row in self.rows)
+
+    @cached_property
+    def recall_metric(self) -> str:
+        """The metric that `recall` shows: whole answers, or else the gate's; empty where none was measured."""
+        if any(row.record.metric("exact_match", set=row.forget_set) for row in self.rows):
+            return "exact_match"
+        return self.gates[0].metric if self.gates else ""
 
     @property
     def name(self) -> str:
@@ -146,12 +160,14 @@ def _board(runs: Sequence[StoredRun]) -> Board:
 
 def _labels(runs: Sequence[StoredRun]) -> list[str]:
     """Names of the records; where several share one, with the first thing in brackets that tells them all apart."""
-    names = [run.record.name for run in runs]
-    labels = list(names)
-    for name in {name for name in names if names.count(name) > 1}:
-        places = [index for index, other in enumerate(names) if other == name]
-        for index, mark in zip(places, _marks([runs[index] for index in places]), strict=True):
-            labels[index] = f"{name} ({mark})"
+    labels = [run.record.name for run in runs]
+    places: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(labels):
+        places[name].append(index)
+    for name, same in places.items():
+        if len(same) > 1:
+            for index, mark in zip(same, _marks([runs[index] for index in same]), strict=True):
+                labels[index] = f"{name} ({mark})"
     return labels
 
 
@@ -168,35 +184,55 @@ def _marks(runs: Sequence[StoredRun]) -> list[str]:
 def rank(rows: Sequence[Row]) -> list[Row]:
     """Rows ordered by `overall`, collapsed ones last, equal values sharing the best place of their group.
 
-    `rank_range` counts the rows that are surely better (their interval lies wholly above) and surely worse.
+    `rank_range` counts the rows that are surely better (their interval lies wholly above) and surely worse. Any working
+    model is surely better than a collapsed one.
     """
     ordered = sorted(rows, key=_order)
+    keys = [_order(row)[:2] for row in ordered]
+    groups = Counter(keys)
+    working = _Bounds([row for row in ordered if not row.collapsed])
+    collapsed = _Bounds([row for row in ordered if row.collapsed])
     ranked = []
-    for row in ordered:
-        better = sum(_order(other)[:2] < _order(row)[:2] for other in ordered)
-        same = sum(_order(other)[:2] == _order(row)[:2] for other in ordered)
-        surely_better = sum(_surely_better(other, row) for other in ordered)
-        surely_worse = sum(_surely_better(row, other) for other in ordered)
+    for row, key in zip(ordered, keys, strict=True):
+        own, above, below = (collapsed, working.num, 0) if row.collapsed else (working, 0, collapsed.num)
+        better, worse = above + own.num_above(row), below + own.num_below(row)
         ranked.append(
             replace(
                 row,
-                rank=better + 1,
-                tied=same > 1,
-                rank_range=(surely_better + 1, len(ordered) - surely_worse),
+                rank=bisect_left(keys, key) + 1,
+                tied=groups[key] > 1,
+                rank_range=(better + 1, len(ordered) - worse),
             )
         )
     return ranked
 
 
+class _Bounds:
+    """The bounds of `overall` of several rows, sorted, so that comparing each with all costs N log N."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        bounds = [_bounds(row) for row in rows]
+        self.num = len(rows)
+        self.lows = sorted(low for low, _ in bounds if low is not None)
+        self.highs = sorted(-math.inf if high is None else high for _, high in bounds)
+
+    def num_above(self, row: Row) -> int:
+        """How many intervals lie wholly above that of `row`."""
+        high = _bounds(row)[1]
+        return len(self.lows) - (0 if high is None else bisect_right(self.lows, high))
+
+    def num_below(self, row: Row) -> int:
+        """How many intervals lie wholly below that of `row`."""
+        low = _bounds(row)[0]
+        return 0 if low is None else bisect_left(self.highs, low)
+
+
+def _bounds(row: Row) -> tuple[float | None, float | None]:
+    overall = row.headline("overall")
+    low = overall.value if overall.low is None else overall.low
+    return low, overall.value if overall.high is None else overall.high
+
+
 def _order(row: Row) -> tuple[bool, float, str]:
     value = row.headline("overall").value
     return (row.collapsed, math.inf if value is None else -round(value, 9), row.label)
-
-
-def _surely_better(row: Row, other: Row) -> bool:
-    if row.collapsed != other.collapsed:
-        return other.collapsed
-    ours, theirs = row.headline("overall"), other.headline("overall")
-    low = ours.low if ours.low is not None else ours.value
-    high = theirs.high if theirs.high is not None else theirs.value
-    return low is not None and (high is None or low > high)

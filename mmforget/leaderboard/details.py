@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,18 +64,22 @@ class Reproduction:
 
 def metric_tables(board: Board) -> list[MetricTable]:
     """One table a profile, `clean` first."""
-    keys: dict[str, dict[Key, None]] = defaultdict(dict)
-    for row in board.rows:
+    found: dict[str, dict[Key, dict[int, Estimate]]] = defaultdict(lambda: defaultdict(dict))
+    for place, row in enumerate(board.rows):
         for result in row.record.metrics:
-            keys[result.profile].setdefault(_key(result))
-    profiles = sorted(keys, key=lambda name: PROFILE_ORDER.index(name) if name in PROFILE_ORDER else 99)
-    models = tuple(row.label for row in board.rows)
-    return [
-        MetricTable(
-            profile, models, tuple(_line(board, key, profile=profile, keys=keys[profile]) for key in keys[profile])
-        )
-        for profile in profiles
-    ]
+            found[result.profile][_key(result)].setdefault(place, result.estimate)
+    profiles = sorted(found, key=lambda name: PROFILE_ORDER.index(name) if name in PROFILE_ORDER else 99)
+    return [_metric_table(board, profile, found[profile]) for profile in profiles]
+
+
+def _metric_table(board: Board, profile: str, found: Mapping[Key, Mapping[int, Estimate]]) -> MetricTable:
+    """`found`: by metric, then by place of the row on the board."""
+    num_tasks = Counter(key[:3] for key in found)
+    lines = []
+    for key, by_row in found.items():
+        estimates = tuple(by_row.get(place) for place in range(len(board.rows)))
+        lines.append(_line(key, estimates, task=key[3] if num_tasks[key[:3]] > 1 else ""))
+    return MetricTable(profile, tuple(row.label for row in board.rows), tuple(lines))
 
 
 def closeness_table(board: Board) -> MetricTable:
@@ -158,8 +162,7 @@ def _key(result: MetricResult) -> Key:
     return (result.name, result.set, result.control, result.task)
 
 
-def _line(board: Board, key: Key, *, profile: str, keys: Iterable[Key]) -> MetricLine:
-    estimates = [_find(row, key, profile) for row in board.rows]
+def _line(key: Key, estimates: tuple[Estimate | None, ...], *, task: str) -> MetricLine:
     known = [estimate for estimate in estimates if estimate is not None]
     values = [estimate.value for estimate in known if estimate.value is not None]
     return MetricLine(
@@ -167,15 +170,10 @@ def _line(board: Board, key: Key, *, profile: str, keys: Iterable[Key]) -> Metri
         set=key[1],
         control=key[2],
         higher_is_better=known[0].higher_is_better,
-        estimates=tuple(estimates),
-        task=key[3] if sum(other[:3] == key[:3] for other in keys) > 1 else "",
+        estimates=estimates,
+        task=task,
         same=len(values) > 1 and len(set(values)) == 1,
     )
-
-
-def _find(row: Row, key: Key, profile: str) -> Estimate | None:
-    found = (result for result in row.record.metrics if _key(result) == key and result.profile == profile)
-    return next((result.estimate for result in found), None)
 
 
 def _reproduction(rows: list[Row]) -> Reproduction:

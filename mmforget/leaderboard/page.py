@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,8 +61,15 @@ class Section:
     """Synthetic, stand-in, subset."""
 
 
-def render(boards: Sequence[Board], *, generated: str | None = None) -> str:
-    """The page as HTML text. `generated` is the time shown, ISO 8601; now unless given."""
+def render(
+    boards: Sequence[Board], *, pictures: Sequence[plots.Pictures] | None = None, generated: str | None = None
+) -> str:
+    """The page as HTML text.
+
+    Args:
+        pictures: one of each board, where they are drawn already.
+        generated: the time shown, ISO 8601; now unless given.
+    """
     import jinja2
     from markupsafe import Markup
 
@@ -73,9 +81,10 @@ def render(boards: Sequence[Board], *, generated: str | None = None) -> str:
         lstrip_blocks=True,
     )
     style, script = _own("page.css"), _own("page.js")
+    drawn_of_all = pictures if pictures is not None else [plots.pictures(board) for board in boards]
     environment.globals.update(words=words, details=details, levels=levels, table=table, span=span, scale=scale)
     return environment.get_template("page.html.j2").render(
-        sections=[_section(board) for board in boards],
+        sections=[_section(board, drawn) for board, drawn in zip(boards, drawn_of_all, strict=True)],
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
@@ -99,7 +108,7 @@ def scale(value: float | None) -> float:
     return round(100 * min(1.0, max(0.0, value or 0.0)), 2)
 
 
-def _section(board: Board) -> Section:
+def _section(board: Board, drawn: plots.Pictures) -> Section:
     labels = dict.fromkeys(label for row in board.rows for label in data_labels(row.record))
     subjects = answers.subjects(board)
     shown = _shown(subjects)
@@ -107,10 +116,10 @@ def _section(board: Board) -> Section:
         board=board,
         title=table.title(board),
         sentence=words.board_sentence(board),
-        light=_uri(plots.forget_vs_utility(board, theme=plots.LIGHT)),
-        dark=_uri(plots.forget_vs_utility(board, theme=plots.DARK)),
-        shown=tuple(shown),
-        more=tuple(subject for subject in subjects if subject not in shown),
+        light=_uri(drawn.light),
+        dark=_uri(drawn.dark),
+        shown=tuple(subjects[place] for place in shown),
+        more=tuple(subjects[place] for place in range(len(subjects)) if place not in shown),
         metrics=tuple(details.metric_tables(board)),
         closeness=details.closeness_table(board),
         tree=levels.tree(board),
@@ -123,13 +132,13 @@ def _section(board: Board) -> Section:
     )
 
 
-def _shown(subjects: Sequence[answers.Subject]) -> list[answers.Subject]:
-    """The first subjects to be forgotten of each kind, and one of every other kind."""
-    found: list[answers.Subject] = []
-    for group in dict.fromkeys(subject.group for subject in subjects):
-        own = [subject for subject in subjects if subject.group == group]
-        found += own[: NUM_SHOWN if own[0].to_forget else 1]
-    return found
+def _shown(subjects: Sequence[answers.Subject]) -> dict[int, None]:
+    """Places of the first subjects to be forgotten of each kind, and of one of every other kind, in order of kinds."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, subject in enumerate(subjects):
+        groups[subject.group].append(place)
+    firsts = (places[: NUM_SHOWN if subjects[places[0]].to_forget else 1] for places in groups.values())
+    return dict.fromkeys(place for several in firsts for place in several)
 
 
 def _own(name: str) -> str:

@@ -10,18 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mmforget.leaderboard import labels
 from mmforget.leaderboard.board import Board, Row
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")
 MARKERS = ("o", "s", "D", "^", "v", "P", "h", "p")
-RINGS = (12, 22, 34, 48, 64, 82, 102)
-ANGLES = (35, -35, 145, -145, 90, -90, 0, 180, 62, -62, 118, -118)
-NUDGES = tuple(
-    (round(ring * math.cos(math.radians(angle))), round(ring * math.sin(math.radians(angle))))
-    for ring in RINGS
-    for angle in ANGLES
-)
-NAME, MARKER, ARM = 20.0, 4.0, 1.0
+MAX_NAMES = 20
+"""More names than this cannot be read in one picture: what comes after them on the board is a small dot."""
 
 
 class Theme(NamedTuple):
@@ -62,6 +57,18 @@ class Mark(NamedTuple):
     marker: str
 
 
+class Pictures(NamedTuple):
+    """One picture in two appearances, as PNG bytes."""
+
+    light: bytes
+    dark: bytes
+
+
+def pictures(board: Board) -> Pictures:
+    """The picture for light and for dark surroundings."""
+    return Pictures(forget_vs_utility(board, theme=LIGHT), forget_vs_utility(board, theme=DARK))
+
+
 def forget_vs_utility(board: Board, *, theme: Theme = LIGHT, dpi: int = 160) -> bytes:
     """The picture as PNG bytes. A board on which nothing was measured gives an empty frame that says so."""
     import matplotlib as mpl
@@ -73,12 +80,14 @@ def forget_vs_utility(board: Board, *, theme: Theme = LIGHT, dpi: int = 160) -> 
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_axes((0.095, 0.115, 0.88, 0.78))
         marks = _marks(board, theme)
+        named, others = marks[:MAX_NAMES], marks[MAX_NAMES:]
         _frame(axes, board, theme)
-        for mark in marks:
+        for mark in named:
             _draw(axes, mark, theme)
+        _draw_dots(axes, others, theme)
         if not marks:
             axes.text(0.5, 0.5, "nothing measured yet", ha="center", color=theme.ink)
-        _label(axes, marks, theme, renderer=canvas.get_renderer())
+        _label(axes, named, theme, renderer=canvas.get_renderer())
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", facecolor=theme.paper, metadata={"Software": "mmforget"})
     return buffer.getvalue()
@@ -143,36 +152,40 @@ def _draw(axes: Any, mark: Mark, theme: Theme) -> None:
     )  # fmt: skip
 
 
+def _draw_dots(axes: Any, marks: Sequence[Mark], theme: Theme) -> None:
+    """Models beyond those that are named: where they lie, and how many they are."""
+    if not marks:
+        return
+    axes.scatter(
+        [mark.x for mark in marks], [mark.y for mark in marks], s=9, color=[mark.colour for mark in marks],
+        linewidths=0, alpha=0.5, zorder=2,
+    )  # fmt: skip
+    axes.text(
+        0.01, 0.012, f"{len(marks)} more models: small dots, without names and intervals", transform=axes.transAxes,
+        va="bottom", color=theme.ink, fontsize=9, alpha=0.75,
+    )  # fmt: skip
+
+
 def _label(axes: Any, marks: Sequence[Mark], theme: Theme, *, renderer: Any) -> None:
     """Write every name where it covers the least of other names, markers and intervals, near its own marker."""
-    frame = axes.get_window_extent(renderer)
-    taken = [obstacle for mark in marks for obstacle in _obstacles(axes, mark)]
-    for mark in marks:
-        best: tuple[float, Any, Any] | None = None
-        for order, nudge in enumerate(NUDGES):
-            box = _name_box(axes, mark, nudge, theme, renderer=renderer)
-            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            cost = 4 * order + sum(weight * _overlap(box, other) for other, weight in taken)
-            cost += 0 if inside else 1e6
-            cost += sum(
-                200 * weight for other, weight in taken if weight == NAME and _crosses(axes, mark, nudge, other)
-            )
-            if best is None or cost < best[0]:
-                best = (cost, nudge, box)
-        if best is not None:
-            _annotate(axes, mark, best[1], theme)
-            taken.append((best[2], NAME))
+    frame = axes.get_window_extent(renderer).extents
+    obstacles = [obstacle for mark in marks for obstacle in _obstacles(axes, mark)]
+    names = [_name(axes, mark, theme, renderer=renderer) for mark in marks]
+    nudges = labels.place(names, obstacles, frame=frame, pixels=axes.figure.dpi / 72)
+    for mark, nudge in zip(marks, nudges, strict=True):
+        _annotate(axes, mark, nudge, theme)
 
 
-def _name_box(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme, *, renderer: Any) -> Any:
-    """Where a name would lie, in pixels, without the line to its marker."""
+def _name(axes: Any, mark: Mark, theme: Theme, *, renderer: Any) -> labels.Name:
+    """The size of a name and where its marker lies, in pixels."""
     from matplotlib.text import Text
 
-    trial = _annotate(axes, mark, nudge, theme)
+    x, y = axes.transData.transform((mark.x, mark.y))
+    trial = _annotate(axes, mark, (3, 0), theme)
     trial.update_positions(renderer)
-    box = Text.get_window_extent(trial, renderer).padded(3)
+    box = Text.get_window_extent(trial, renderer).translated(-x - 3 * axes.figure.dpi / 72, -y)
     trial.remove()
-    return box
+    return labels.Name(float(x), float(y), (box.x0, box.y0, box.x1, box.y1))
 
 
 def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> Any:
@@ -181,22 +194,19 @@ def _annotate(axes: Any, mark: Mark, nudge: tuple[int, int], theme: Theme) -> An
         name += " model"
     if mark.row.rank is None and not mark.row.is_reference:
         name += " (not ranked)"
-    across = "left" if nudge[0] > 2 else "right" if nudge[0] < -2 else "center"
     far = math.hypot(*nudge) > 20
     from matplotlib.patheffects import withStroke
 
     return axes.annotate(
-        name, (mark.x, mark.y), xytext=nudge, textcoords="offset points", ha=across, va="center", fontsize=9.5,
-        parse_math=False, color=_towards(mark.colour, theme.ink, 0.35), fontweight="bold", zorder=6,
+        name, (mark.x, mark.y), xytext=nudge, textcoords="offset points", ha=labels.alignment(nudge), va="center",
+        fontsize=9.5, parse_math=False, color=_towards(mark.colour, theme.ink, 0.35), fontweight="bold", zorder=6,
         path_effects=[withStroke(linewidth=3, foreground=theme.paper)],
         arrowprops={"arrowstyle": "-", "color": mark.colour, "linewidth": 0.7, "shrinkB": 5} if far else None,
     )  # fmt: skip
 
 
-def _obstacles(axes: Any, mark: Mark) -> list[tuple[Any, float]]:
-    """Boxes, in pixels, that a name should not cover, with weights: the marker and both arms of the interval."""
-    from matplotlib.transforms import Bbox
-
+def _obstacles(axes: Any, mark: Mark) -> list[labels.Obstacle]:
+    """What a name should not cover: the marker and both arms of the interval."""
     utility, forget = mark.row.headline("utility"), mark.row.headline("forget_score")
     place = axes.transData.transform
     x, y = place((mark.x, mark.y))
@@ -205,25 +215,10 @@ def _obstacles(axes: Any, mark: Mark) -> list[tuple[Any, float]]:
     _, down = place((mark.x, mark.y if forget.low is None else forget.low))
     _, up = place((mark.x, mark.y if forget.high is None else forget.high))
     return [
-        (Bbox.from_extents(x - 14, y - 14, x + 14, y + 14), MARKER),
-        (Bbox.from_extents(left, y - 3, right, y + 3), ARM),
-        (Bbox.from_extents(x - 3, down, x + 3, up), ARM),
+        labels.Obstacle((x - 14, y - 14, x + 14, y + 14), labels.MARKER),
+        labels.Obstacle((left, y - 3, right, y + 3), labels.ARM),
+        labels.Obstacle((x - 3, down, x + 3, up), labels.ARM),
     ]
-
-
-def _crosses(axes: Any, mark: Mark, nudge: tuple[int, int], box: Any) -> bool:
-    """Whether the line from a marker to its name would run through a box."""
-    x, y = axes.transData.transform((mark.x, mark.y))
-    pixels = axes.figure.dpi / 72
-    steps = [(x + nudge[0] * pixels * step / 8, y + nudge[1] * pixels * step / 8) for step in range(9)]
-    return any(box.x0 <= across <= box.x1 and box.y0 <= up <= box.y1 for across, up in steps)
-
-
-def _overlap(one: Any, other: Any) -> float:
-    """Area that two boxes share, in square pixels."""
-    width = min(one.x1, other.x1) - max(one.x0, other.x0)
-    height = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return float(max(0.0, width) * max(0.0, height))
 
 
 def _arms(value: float | None, low: float | None, high: float | None) -> tuple[float, float]:

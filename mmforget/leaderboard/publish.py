@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +30,12 @@ def publish(boards: Sequence[Board], *, folder: Path) -> Published:
     """Write all files. Raises UserError where the folder cannot be written."""
     prepare_folder(folder)
     names = [f"forget_vs_utility_{i}.png" for i in _suffixes(boards)] if len(boards) > 1 else ["forget_vs_utility.png"]
-    pictures = tuple(
-        write_bytes(folder / name, plots.forget_vs_utility(board)) for board, name in zip(boards, names, strict=False)
-    )
+    drawn = [plots.pictures(board) for board in boards]
     return Published(
         json=write_json(folder / "leaderboard.json", export.document(boards, folder=folder)),
         markdown=write_text(folder / "leaderboard.md", export.markdown(boards)),
-        page=write_text(folder / "index.html", page.render(boards)),
-        pictures=pictures,
+        page=write_text(folder / "index.html", page.render(boards, pictures=drawn)),
+        pictures=tuple(write_bytes(folder / name, one.light) for name, one in zip(names, drawn, strict=False)),
     )
 
 
@@ -45,4 +44,5 @@ def _suffixes(boards: Sequence[Board]) -> list[str]:
     from mmforget.results.store import safe_name
 
     names = [safe_name(board.name) for board in boards]
-    return [name if names.count(name) == 1 else f"{name}_{index + 1}" for index, name in enumerate(names)]
+    num = Counter(names)
+    return [name if num[name] == 1 else f"{name}_{index + 1}" for index, name in enumerate(names)]

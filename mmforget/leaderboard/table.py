@@ -66,15 +66,8 @@ def shown(text: str, *, style: str = "") -> Text:
 
 def recall(row: Row, board: Board) -> Estimate:
     """How much of the forget set the model still gives back: whole answers, or else the gate's own metric."""
-    metric = recall_name(board)
+    metric = board.recall_metric
     return (row.record.metric(metric, set=row.forget_set) if metric else None) or NOTHING
-
-
-def recall_name(board: Board) -> str:
-    """The metric that `recall` shows, the same for all rows of a board; empty where none was measured."""
-    if any(row.record.metric("exact_match", set=row.forget_set) for row in board.rows):
-        return "exact_match"
-    return board.gates[0].metric if board.gates else ""
 
 
 def room(board: Board) -> float | None:
@@ -127,7 +120,7 @@ def _below(board: Board) -> list[Text]:
     lines.append(
         Text(
             "Below each number: its 95 % interval, clustered by subject; below each place: the places they allow. "
-            f"recall: {recall_name(board) or 'not measured'} on the {board.forget_set} set; "
+            f"recall: {board.recall_metric or 'not measured'} on the {board.forget_set} set; "
             "overall: harmonic mean of forget score and the share of the target's utility that is left.",
             style="dim",
         )

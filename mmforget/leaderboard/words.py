@@ -34,6 +34,8 @@ RELATION: dict[Relation, str] = {
 }
 ROLE = {"base": "base model", "target": "target model", "retain": "retain model", "unlearned": "unlearned model"}
 DASH = "–"
+MAX_RIVALS = 6
+"""More names than this in one sentence nobody reads."""
 WORKING_RATIO = 0.8
 """Less of the target's utility than this is told as a loss."""
 
@@ -157,6 +159,8 @@ def board_sentence(board: Board) -> str:
         f"forget score {number(best.headline('forget_score').value)}{kept}."
     )
     rivals = [row.label for row in working[1:] if row.rank_range and row.rank_range[0] == 1]
+    if len(rivals) > MAX_RIVALS:
+        rivals = [*rivals[: MAX_RIVALS - 1], f"{len(rivals) - MAX_RIVALS + 1} more"]
     if rivals:
         text += f" The intervals do not tell it apart from {_and(rivals)}."
     return text

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import cache
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, TypeVar, Union
 
@@ -118,8 +119,14 @@ def _decode_dataclass(kind: type[Any], value: Any, *, source: str, path: str) ->
             f"{source}: keys of {where} are wrong: {'; '.join(parts)}; it was written by another version of mmforget "
             "or edited by hand: read it with that version, or run again"
         )
-    hints = typing.get_type_hints(kind)
+    hints = _type_hints(kind)
     return kind(**{name: _decode(hints[name], value[name], source=source, path=_join(path, name)) for name in names})
+
+
+@cache
+def _type_hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields; to evaluate them anew takes longer than to read a record."""
+    return typing.get_type_hints(kind)
 
 
 def _decode_union(arguments: Sequence[Any], value: Any, *, source: str, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from fake_runs import BENCHMARK, GATE, PROVENANCE, family, metrics, rate, record, stored
 
-from mmforget.leaderboard.board import boards
+from mmforget.leaderboard.board import Row, boards
 from mmforget.leaderboard.eligibility import coverage, judge
 from mmforget.results.schema import MethodUse, RunRecord, SetUse, Verdict
 from mmforget.results.store import StoredRun
@@ -144,3 +145,38 @@ def test_a_collapsed_record_without_an_overall_is_still_ranked_last() -> None:
 @pytest.mark.parametrize(("scored", "unscored", "share"), [(3, 1, 0.75), (0, 4, 0.0), (0, 0, None)])
 def test_coverage(scored: int, unscored: int, share: float | None) -> None:
     assert coverage(Estimate(None, num_scored=scored, num_unscored=unscored)) == share
+
+
+def test_places_of_many_rows_are_those_of_comparing_each_with_each() -> None:
+    """200 random rows, a few collapsed and some without an interval: places by counting, one pair at a time."""
+    drawn = random.Random(0)
+    spans = [sorted(round(drawn.random(), 2) for _ in range(3)) for _ in range(200)]
+    rows = [
+        record(
+            f"m{n}", degenerate=0.9 * (n % 9 == 0), headline=overall(value, low, high) if n % 7 else bare(value)
+        )
+        for n, (low, value, high) in enumerate(spans)
+    ]  # fmt: skip
+    (board,) = boards(stored(rows))
+
+    def beats(one: Row, other: Row) -> bool:
+        ours, theirs = one.headline("overall"), other.headline("overall")
+        assert ours.value is not None
+        assert theirs.value is not None
+        if one.collapsed != other.collapsed:
+            return other.collapsed
+        return (ours.low if ours.low is not None else ours.value) > (
+            theirs.high if theirs.high is not None else theirs.value
+        )
+
+    assert len(board.ranked) == 200
+    for row in board.ranked:
+        above = sum(beats(other, row) for other in board.ranked)
+        below = sum(beats(row, other) for other in board.ranked)
+        assert row.rank_range == (1 + above, 200 - below)
+        level = [other for other in board.ranked if other.headline("overall").value == row.headline("overall").value]
+        assert row.tied == (sum(other.collapsed == row.collapsed for other in level) > 1)
+
+
+def bare(value: float) -> dict[str, Estimate]:
+    return {**overall(value, value, value), "overall": Estimate(value, num_scored=28)}

@@ -8,7 +8,7 @@ import pytest
 from fake_runs import BENCHMARK, GATE, portrait, record, stored
 from test_leaderboard_page import Reader
 
-from mmforget.leaderboard import answers, page, words
+from mmforget.leaderboard import answers, page, plots, words
 from mmforget.leaderboard.board import Board, boards
 from mmforget.leaderboard.eligibility import judge
 from mmforget.results.schema import AnswerExample, RunRecord
@@ -73,7 +73,7 @@ def test_a_subject_in_several_pictures_is_shown_in_each() -> None:
 def test_three_of_each_that_was_to_be_forgotten_and_one_of_every_other_kind_are_shown_first() -> None:
     pictures = [portrait(hue) for hue in range(0, 250, 50)]
     made = board(*(example(group, image=image) for group in KINDS for image in pictures))
-    section = page._section(made)
+    section = page._section(made, plots.pictures(made))
     assert [subject.group for subject in section.shown] == ["forget"] * 3 + ["rephrase"] * 3 + list(KINDS)[2:]
     assert len(section.more) == 5 * 6 - 10
 

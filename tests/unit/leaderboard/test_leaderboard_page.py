@@ -214,7 +214,7 @@ def test_names_in_the_picture_do_not_cover_one_another() -> None:
     names = [Text.get_window_extent(text, renderer) for text in axes.texts[fixed:]]
     frame = axes.get_window_extent(renderer)
     assert len(names) == 6
-    assert [(a, b) for i, a in enumerate(names) for b in names[:i] if plots._overlap(a, b) > 0] == []
+    assert [(a, b) for i, a in enumerate(names) for b in names[:i] if a.overlaps(b)] == []
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in names)
 
 

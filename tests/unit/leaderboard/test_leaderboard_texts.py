@@ -15,7 +15,7 @@ from rich.console import Console
 from mmforget.leaderboard import export, words
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.publish import publish
-from mmforget.leaderboard.table import recall, recall_name, render_all
+from mmforget.leaderboard.table import recall, render_all
 from mmforget.results.schema import LevelResult, Verdict
 from mmforget.results.store import find_records
 from mmforget.types import Estimate
@@ -109,7 +109,7 @@ def test_recall_is_the_gate_metric_where_nothing_was_asked_exactly() -> None:
     gate = replace(GATE, metric="rouge_l", set="forget")
     kept = [replace(m, set="forget") for m in metrics(recall=0.2, utility=0.7, degenerate=0) if m.name == "rouge_l"]
     (board,) = boards(stored([record("npo", gate=gate, metrics=tuple(kept))]))
-    assert recall_name(board) == "rouge_l"
+    assert board.recall_metric == "rouge_l"
     assert recall(board.ranked[0], board).value == 0.7
 
 
