@@ -99,7 +99,8 @@ def _overlaps(boxes: Floats, taken: Floats) -> Floats:
 
 def _outside(boxes: Floats, frame: tuple[float, float, float, float]) -> NDArray[np.bool_]:
     low, high = np.array(frame[:2]), np.array(frame[2:])
-    found: NDArray[np.bool_] = (boxes[:, :2] < low).any(axis=1) | (boxes[:, 2:] > high).any(axis=1)
+    beyond = np.hstack([boxes[:, :2] < low, boxes[:, 2:] > high])
+    found: NDArray[np.bool_] = np.any(beyond, axis=1)
     return found
 
 

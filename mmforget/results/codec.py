@@ -106,7 +106,7 @@ def _decode(kind: Any, value: Any, *, source: str, path: str) -> Any:
     return _decode_scalar(kind, value, source=source, path=path)
 
 
-def _decode_dataclass(kind: type[Any], value: Any, *, source: str, path: str) -> Any:
+def _decode_dataclass(kind: Any, value: Any, *, source: str, path: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong(source, path=path, value=value, wanted="an object")
     names = [field.name for field in dataclasses.fields(kind)]
@@ -124,9 +124,10 @@ def _decode_dataclass(kind: type[Any], value: Any, *, source: str, path: str) ->
 
 
 @cache
-def _type_hints(kind: type[Any]) -> dict[str, Any]:
+def _type_hints(kind: Any) -> dict[str, Any]:
     """The types of a dataclass's fields; to evaluate them anew takes longer than to read a record."""
-    return typing.get_type_hints(kind)
+    found: dict[str, Any] = typing.get_type_hints(kind)
+    return found
 
 
 def _decode_union(arguments: Sequence[Any], value: Any, *, source: str, path: str) -> Any:
