@@ -1,0 +1,168 @@
+"""95 % intervals from leaving out one subject at a time, because the questions about one subject are not independent.
+
+Every number here is a *value* with its *replicates*: by how much it moves without each subject. Their squares add up
+to the variance (delete-one-cluster jackknife: Efron and Stein, Ann. Stat. 9, 1981), for a mean as for anything computed
+from means, and numbers of the same subjects stay paired. The interval is Wilson's (J. Am. Stat. Assoc. 22, 1927) with
+the effective number of questions that this variance stands for, and with Student's t in place of the normal quantile:
+it respects the bounds of a rate and has a width where all scores are equal. Deterministic. `docs/intervals.md` has what
+it covers in simulation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+LEVEL = 0.95
+MIN_SUBJECTS = 4
+"""With fewer subjects nobody can tell how much they differ, so there is no interval."""
+PRIOR_CORRELATION = 0.15
+"""Correlation between the answers about one subject that is assumed where the scores are too uniform to show any."""
+
+
+class Interval(NamedTuple):
+    """Bounds of the 95 % interval, both None with a reason where there is none."""
+
+    low: float | None
+    high: float | None
+    reason: str = ""
+
+
+class Spread(NamedTuple):
+    """Variance of a value, and how many standard errors its 95 % interval reaches."""
+
+    variance: float
+    quantile: float
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """A number and what is needed for its interval, alone or together with others on the same subjects.
+
+    Attributes:
+        value: the number itself, on all subjects.
+        num_subjects: distinct subjects in the smallest set that it rests on.
+        shifts: by subject, how the value moves without that subject, times sqrt((C - 1) / C) of the subject's set: the
+            squares add up to the variance.
+        degrees: by subject, the degrees of freedom that its set gives to the variance.
+        floor: variance beyond the shifts': what scores that are nearly all equal hide.
+        least, most: where the interval starts from, downwards and upwards. They differ from `value` only where the
+            value was cut off or folded, as |x| is, and the true one may lie on the other side; None is `value`.
+    """
+
+    value: float
+    num_subjects: int
+    shifts: Mapping[str, float] = field(default_factory=dict)
+    degrees: Mapping[str, float] = field(default_factory=dict)
+    floor: float = 0.0
+    least: float | None = None
+    most: float | None = None
+
+
+def mean_replicates(
+    values: Sequence[float], subjects: Sequence[str], *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Replicates:
+    """Replicates of the mean of all values, at least one, which lie in `bounds`; no shifts where there is one subject.
+
+    Subjects with many values weigh more, so the degrees of freedom are those of Kish's effective number of subjects,
+    (sum of sizes)^2 / sum of squared sizes, less one.
+    """
+    scores = np.asarray(values, dtype=np.float64)
+    names, codes = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
+    sizes = np.bincount(codes.reshape(-1)).astype(np.float64)
+    value, num = math.fsum(values) / len(values), len(names)
+    if num < 2:
+        return Replicates(value, num)
+    centred = np.bincount(codes.reshape(-1), weights=scores - value)
+    shifts = -centred / (len(scores) - sizes) * math.sqrt((num - 1) / num)
+    degrees = max(1.0, float(sizes.sum() ** 2 / (sizes**2).sum()) - 1.0)
+    return Replicates(
+        value,
+        num,
+        shifts=dict(zip(names.tolist(), shifts.tolist(), strict=True)),
+        degrees=dict.fromkeys(names.tolist(), degrees),
+        floor=_floor(len(values), num_subjects=num, bounds=bounds),
+    )
+
+
+def _floor(num_values: int, *, num_subjects: int, bounds: tuple[float, float]) -> float:
+    """Variance of a mean that remains where all scores are equal: of about one answer at the other bound, times a
+    design effect (Kish 1965). None where scores have no two bounds."""
+    width = bounds[1] - bounds[0]
+    design_effect = 1.0 + PRIOR_CORRELATION * max(0.0, num_values / num_subjects - 1.0)
+    return design_effect * (width / num_values) ** 2 if math.isfinite(width) else 0.0
+
+
+def spread(replicates: Replicates) -> Spread:
+    """How far the value may lie from the true one, with the subjects of sets of unlike sizes kept apart."""
+    by_degrees: dict[float, float] = defaultdict(float)
+    for subject, shift in replicates.shifts.items():
+        by_degrees[replicates.degrees[subject]] += shift * shift
+    by_degrees[min(by_degrees, default=float(max(1, replicates.num_subjects - 1)))] += replicates.floor
+    return joined([(variance, student_quantile(degrees)) for degrees, variance in by_degrees.items()])
+
+
+def joined(parts: Sequence[tuple[float, float]]) -> Spread:
+    """The spread of a sum of independent parts, each with its variance and quantile.
+
+    Half-widths add up by squares (Howe, J. Am. Stat. Assoc. 69, 1974): unlike degrees of freedom by Satterthwaite, this
+    covers where the part with the fewest degrees dominates.
+    """
+    variance = math.fsum(found for found, _ in parts)
+    squares = math.fsum(found * quantile**2 for found, quantile in parts)
+    return Spread(variance, math.sqrt(squares / variance) if variance > 0.0 else 0.0)
+
+
+def interval(replicates: Replicates, *, bounds: tuple[float, float]) -> Interval:
+    """The 95 % interval of a number that lies in `bounds`; none with fewer than four subjects."""
+    if replicates.num_subjects < MIN_SUBJECTS:
+        return Interval(None, None, too_few(replicates.num_subjects))
+    return around(replicates, found=spread(replicates), bounds=bounds)
+
+
+def too_few(num_subjects: int) -> str:
+    """Why there is no interval."""
+    return f"no interval: too few subjects ({num_subjects}; at least {MIN_SUBJECTS} are needed)"
+
+
+def around(replicates: Replicates, *, found: Spread, bounds: tuple[float, float]) -> Interval:
+    """The interval around a value, from `least` downwards and from `most` upwards. The value always lies in it."""
+    value = replicates.value
+    least = value if replicates.least is None else replicates.least
+    most = value if replicates.most is None else replicates.most
+    low = _wilson(least, found=found, bounds=bounds)[0]
+    high = _wilson(most, found=found, bounds=bounds)[1]
+    return Interval(min(low, value), max(high, value))
+
+
+def student_quantile(degrees: float) -> float:
+    """Upper 2.5 % point of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1 + LEVEL) / 2))
+
+
+def _wilson(value: float, *, found: Spread, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Solves |p - value| = quantile * sqrt(p (1 - p) / n) for p, on the scale where `bounds` are 0 and 1.
+
+    n makes the standard error at the value what was found; near a bound the error at one standard error from it counts.
+    Without two finite bounds it is value -+ quantile * error.
+    """
+    error, quantile = math.sqrt(found.variance), found.quantile
+    lowest, highest = bounds
+    if error == 0.0:
+        return value, value
+    if not math.isfinite(highest - lowest):
+        return max(lowest, value - quantile * error), min(highest, value + quantile * error)
+    width = highest - lowest
+    share, unit = min(1.0, max(0.0, (value - lowest) / width)), min(0.5, error / width)
+    inner = min(1.0 - unit, max(unit, share))
+    ratio = quantile**2 * (error / width) ** 2 / (inner * (1.0 - inner))
+    centre = (share + ratio / 2.0) / (1.0 + ratio)
+    half = math.sqrt(ratio * share * (1.0 - share) + ratio**2 / 4.0) / (1.0 + ratio)
+    return lowest + width * max(0.0, centre - half), lowest + width * min(1.0, centre + half)
