@@ -47,6 +47,20 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def printable(text: str) -> str:
+    """Text of a stranger for a terminal: what would steer it, or cannot be written to it, is a replacement mark.
+
+    Line breaks and tabs stay; escape sequences, other control characters and lone surrogates do not.
+    """
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+
+
+def shortened(value: object, *, limit: int = 80) -> str:
+    """The `repr` of a value for a message, cut where it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
 def _suggestion(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:

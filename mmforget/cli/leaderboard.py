@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from mmforget.errors import BadData, printable
+
 SUMMARY = "collect runs into a leaderboard: table, JSON rows, picture and page"
 EXAMPLES = """\
   mmforget leaderboard demo
@@ -27,16 +29,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Print the ranking; with --output_path also write it. Raises UserError naming every damaged record."""
+    """Print the ranking; with --output_path also write it.
+
+    0, or 2 where a record is damaged or contradicts itself: it is named on stderr, and the others are ranked all the
+    same. Raises BadData where none is left.
+    """
     from rich.console import Console
 
     from mmforget.leaderboard.board import boards
     from mmforget.leaderboard.export import document
     from mmforget.leaderboard.publish import publish
     from mmforget.leaderboard.table import render_all
-    from mmforget.results.store import find_records
+    from mmforget.results.verify import collect_trusted
 
-    found = boards(find_records(args.runs))
+    records = collect_trusted(args.runs)
+    if not records.runs:
+        raise BadData("run records", faults=records.faults)
+    for line in (*records.notes, *(f"passed over: {fault}" for fault in records.faults)):
+        print(printable(f"mmforget: {line}"), file=sys.stderr)
+    found = boards(records.runs)
     if args.output_path is not None:
         written = publish(found, folder=args.output_path)
         for path in (written.json, written.markdown, written.page, *written.pictures):
@@ -45,4 +56,4 @@ def execute(args: argparse.Namespace) -> int:
         print(json.dumps(document(found, folder=args.output_path), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         Console().print(render_all(found))
-    return 0
+    return 2 if records.faults else 0

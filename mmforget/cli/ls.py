@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mmforget.errors import PluginError
+from mmforget.errors import PluginError, printable
 
 SUMMARY = "list tasks, methods, metrics, attacks and models, with origin and one line each"
 EXAMPLES = """  mmforget ls
@@ -53,9 +53,9 @@ def execute(args: argparse.Namespace) -> int:
         document = {kind: [item._asdict() for item in items] for kind, items in listing.items.items()}
         print(json.dumps({**document, "faults": listing.faults}, indent=2))
     else:
-        print("\n\n".join(_table(kind, items) for kind, items in listing.items.items()))
+        print(printable("\n\n".join(_table(kind, items) for kind, items in listing.items.items())))
     for fault in listing.faults:
-        print(f"mmforget: error: {fault}", file=sys.stderr)
+        print(printable(f"mmforget: error: {fault}"), file=sys.stderr)
     return 2 if listing.faults else 0
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from mmforget import __version__, parallel
-from mmforget.errors import RunFailed, UserError
+from mmforget.errors import RunFailed, UserError, printable
 
 VERBS = ("run", "target", "unlearn", "eval", "rescore", "leaderboard", "ls", "validate")
 DISTRIBUTED = ("run", "target", "unlearn", "eval")
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
             close = difflib.get_close_matches(unknown[0], self._option_string_actions, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; see '{self.prog} --help'"
             message = f"unknown flag '{unknown[0]}'{hint}"
-        self.exit(WRONG_INPUT, f"{self.prog}: error: {message}\n")
+        self.exit(WRONG_INPUT, printable(f"{self.prog}: error: {message}\n"))
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Verb parsers report their own unknown flags, so that suggestions come from the right set."""
@@ -131,7 +131,7 @@ def _failed(status: int, message: str) -> int:
     earlier = parallel.failed_before(status)
     if earlier is not None:
         return earlier
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return status
 
 

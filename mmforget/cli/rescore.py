@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmforget.cli import flags
-from mmforget.errors import MissingReference, UserError
+from mmforget.errors import MissingReference, UserError, printable
 
 if TYPE_CHECKING:
     from mmforget.benchmark.source import DataSource
@@ -77,8 +77,9 @@ def execute(args: argparse.Namespace) -> int:
     for item in done:
         before, after = (record.headline.get("overall") for record in (item.old, item.new))
         values = " -> ".join("-" if one is None or one.value is None else f"{one.value:.3f}" for one in (before, after))
-        print(f"{item.new.name}: overall {values}; {len(item.changed)} of {len(item.new.metrics)} metrics changed")
-        print(f"wrote {item.path}", file=sys.stderr)
+        changed = f"{len(item.changed)} of {len(item.new.metrics)} metrics changed"
+        print(printable(f"{item.new.name}: overall {values}; {changed}"))
+        print(printable(f"wrote {item.path}"), file=sys.stderr)
     return 0
 
 

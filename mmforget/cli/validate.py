@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmforget.cli import flags
+from mmforget.errors import printable
 
 if TYPE_CHECKING:
     from mmforget.benchmark.source import DataSource
@@ -116,12 +117,12 @@ def _document(report: Report, *, data: DataSource) -> dict[str, object]:
 
 def _print(report: Report, *, data: DataSource) -> None:
     where = data.path or data.kind
-    print(f"{report.name} (data: {where})")
+    print(printable(f"{report.name} (data: {where})"))
     for name, count in report.counts.items():
-        print(f"  {name:<16} {count:>8,}")
+        print(printable(f"  {name:<16} {count:>8,}"))
     for note in report.notes:
-        print(f"  note: {note}")
+        print(printable(f"  note: {note}"))
     for fault in report.faults:
-        print(f"mmforget: error: {fault}", file=sys.stderr)
+        print(printable(f"mmforget: error: {fault}"), file=sys.stderr)
     count = len(report.faults)
     print("  " + (f"{count} fault{'s' if count > 1 else ''}, see above" if count else "nothing is wrong"))

@@ -10,15 +10,22 @@ from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.headline import closenesses, utility_of
 from mmforget.evaluate.measurements import Measurements
 from mmforget.metrics.base import METRICS, SampleMetric, counts_failures, profile_of
-from mmforget.results.schema import MIN_COVERAGE, GateResult, Role, SetUse, Verdict, VerdictStatus
+from mmforget.results.schema import (
+    FORGOTTEN_FROM,
+    MIN_COVERAGE,
+    PARTLY_FROM,
+    GateResult,
+    Role,
+    SetUse,
+    Verdict,
+    VerdictStatus,
+)
 from mmforget.types import Estimate, Sample
 
 MAX_FAILURE_RATE = 0.5
 """More failed answers than this on the utility set, above the target's own rate, is a collapse."""
 MIN_UTILITY_RATIO = 0.2
 """Less of the target's utility than this is a collapse."""
-FORGOTTEN_FROM, PARTLY_FROM = 0.75, 0.25
-"""Forget scores from which a model is called forgotten, and partly forgotten."""
 MAX_OVERSHOOT = 0.25
 """Beyond the retain model by more than this share of the room is worth a remark."""
 

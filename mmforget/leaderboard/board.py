@@ -147,7 +147,8 @@ def tasks_of(record: RunRecord) -> tuple[str, ...]:
 
 def _board(runs: Sequence[StoredRun]) -> Board:
     labels = _labels(runs)
-    rows = [Row(run.record, run.path, judge(run.record), label) for run, label in zip(runs, labels, strict=True)]
+    found = [judge(run.record, absent=run.absent, unverified=run.unverified) for run in runs]
+    rows = [Row(run.record, run.path, one, label) for run, one, label in zip(runs, found, labels, strict=True)]
     references = [row for row in rows if row.is_reference]
     candidates = [row for row in rows if not row.is_reference]
     return Board(

@@ -6,7 +6,7 @@ that several published unlearning tables were made on targets that never knew wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mmforget.results.schema import MIN_COVERAGE, RunRecord
@@ -27,16 +27,23 @@ class Eligibility:
     """What does not refuse it but matters to a reader: uncommitted code, synthetic data."""
 
 
-def judge(record: RunRecord) -> Eligibility:
-    """Apply every rule to a record. Target, retain and base models are references: shown, never ranked."""
+def judge(record: RunRecord, *, absent: Sequence[str] = (), unverified: str = "") -> Eligibility:
+    """Apply every rule to a record. Target, retain and base models are references: shown, never ranked.
+
+    Args:
+        absent: the models it was judged against of which there is no record.
+        unverified: why its numbers cannot be computed again from its samples.
+    """
+    notes = (*_notes(record), *((f"unverified: of {record.name}, {unverified}",) if unverified else ()))
     if record.role != "unlearned":
-        return Eligibility(
-            False, (f"a reference: the {record.role} model is shown, not ranked",), tuple(_notes(record))
-        )
-    reasons: list[str] = []
+        return Eligibility(False, (f"a reference: the {record.role} model is shown, not ranked",), notes)
+    reasons = [
+        f"there is no record of the {role} model it was judged against ({record.references[role][:12]})"
+        for role in absent
+    ]
     for rule in (_incomplete, _refused_by_gate, _not_the_full_set, _no_retain_model, _no_verdict, _low_coverage):
         reasons += rule(record)
-    return Eligibility(not reasons, tuple(dict.fromkeys(reasons)), tuple(_notes(record)))
+    return Eligibility(not reasons, tuple(dict.fromkeys(reasons)), notes)
 
 
 def coverage(estimate: Estimate) -> float | None:

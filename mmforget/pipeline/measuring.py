@@ -22,6 +22,7 @@ from mmforget.pipeline.answers import example_answers
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.judging import Judged, find_judge, judged
+from mmforget.results.files import read_yaml
 from mmforget.results.fingerprint import hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord
@@ -119,7 +120,8 @@ def _judged(retain: Measured, *, target: Measured, benchmark: Benchmark, data: D
     )
     record = replace(record, references={**record.references, "target": fingerprint})
     write_results(retain.folder, record, lm_eval=before.lm_eval)
-    before.path.unlink()
+    # Whoever measures in the same folder at the same time may have done so already.
+    before.path.unlink(missing_ok=True)
     return replace(retain, record=record)
 
 
@@ -271,17 +273,15 @@ def _task_files(benchmark: Benchmark) -> dict[str, str]:
 
 def _stored(folder: Path, *, key: str) -> Measured | None:
     """The record in `folder` if it is whole and of this very measurement."""
-    import yaml
-
     config_file = folder / "run.yaml"
     if not config_file.is_file() or not any(folder.glob("results_*.json")):
         return None
-    config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or config.get("key") != key:
-        return None
     try:
+        config = read_yaml(config_file)
+        if not isinstance(config, dict) or config.get("key") != key:
+            return None
         run = read_run(folder)
         return Measured(run.record, run.samples(), folder)
     except UserError:
-        # A record that was cut short is measured again; its answers are still in the response cache.
+        # A record or a configuration that was cut short is measured again; its answers are still in the response cache.
         return None

@@ -15,9 +15,13 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, TypeVar, Union
 
-from mmforget.errors import UserError
+from mmforget.errors import UserError, shortened
 
 T = TypeVar("T")
+
+MAX_INTEGER = 2**63 - 1
+MAX_TEXT = 4_000_000
+"""Longest text in a record, in characters; a picture of an example is text, too."""
 
 
 class Jsonable(NamedTuple):
@@ -113,7 +117,7 @@ def _decode_dataclass(kind: Any, value: Any, *, source: str, path: str) -> Any:
     missing, unknown = [name for name in names if name not in value], [key for key in value if key not in names]
     if missing or unknown:
         parts = [f"missing {', '.join(missing)}"] if missing else []
-        parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+        parts += [f"unknown {', '.join(key[:80] for key in unknown[:20])}"] if unknown else []
         where = f"'{path}'" if path else "the record"
         raise UserError(
             f"{source}: keys of {where} are wrong: {'; '.join(parts)}; it was written by another version of mmforget "
@@ -155,19 +159,24 @@ def _decode_tuple(arguments: Sequence[Any], value: Any, *, source: str, path: st
 
 def _decode_scalar(kind: Any, value: Any, *, source: str, path: str) -> Any:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise _wrong(source, path=path, value=value, wanted=f"a number up to {MAX_INTEGER}")
     if kind is float and is_number:
         return float(value)
     if kind is int and is_number and isinstance(value, int):
         return value
+    if kind is str and isinstance(value, str) and len(value) > MAX_TEXT:
+        raise _wrong(source, path=path, value=value, wanted=f"a text of at most {MAX_TEXT:,} characters")
     if kind in (str, bool) and isinstance(value, kind):
         return value
     raise _wrong(source, path=path, value=value, wanted=f"a {getattr(kind, '__name__', kind)}")
 
 
 def _wrong(source: str, *, path: str, value: Any, wanted: str) -> UserError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return UserError(f"{source}: '{path}' is {shown}, expected {wanted}; the file was edited or is damaged, run again")
+    return UserError(
+        f"{source}: '{path[:200]}' is {shortened(value)}, expected {wanted}; the file was edited or is damaged, "
+        "run again"
+    )
 
 
 def _join(path: str, key: object) -> str:

@@ -7,16 +7,23 @@ import errno
 import json
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from mmforget.errors import UserError
+import yaml
+
+from mmforget.errors import UserError, one_line
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+MAX_TEXT_BYTES = 2**30
+"""Longest file that is read as text."""
+MAX_DEPTH = 64
+"""Deepest nesting of lists and objects that a JSON file may have."""
 
 
 def prepare_folder(folder: Path) -> Path:
@@ -61,25 +68,77 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> Any:
     """A JSON file's value. Raises UserError that names the file and the line that does not parse."""
+    return parse_json(read_text(path, max_bytes=max_bytes), place=str(path))
+
+
+def parse_json(text: str, *, place: str) -> Any:
+    """The value of JSON from a stranger. Raises UserError naming `place` and why it is refused.
+
+    Refused are, besides what is no JSON: NaN and infinity, numbers of thousands of digits, and nesting deeper than
+    `MAX_DEPTH`.
+    """
+    advice = "the file is damaged: restore it, or delete it and run the same command again"
     try:
-        return json.loads(read_text(path))
+        value = json.loads(text, parse_constant=_not_a_number)
     except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}: not valid JSON at line {error.lineno} ({error.msg}); the file is damaged: "
-            "restore it, or delete it and run the same command again"
-        ) from error
+        raise UserError(f"{place}: not valid JSON at line {error.lineno} ({error.msg}); {advice}") from error
+    except ValueError as error:
+        raise UserError(f"{place}: holds a number that cannot be ({one_line(error)}); {advice}") from error
+    except RecursionError:
+        raise UserError(f"{place}: nested deeper than {MAX_DEPTH} levels; {advice}") from None
+    if _is_deeper(value, than=MAX_DEPTH):
+        raise UserError(f"{place}: nested deeper than {MAX_DEPTH} levels; {advice}")
+    return value
 
 
-def read_text(path: Path) -> str:
-    """A file's text. Raises UserError where it is missing, unreadable or not UTF-8."""
+def read_yaml(path: Path) -> Any:
+    """A YAML file's value. Raises UserError that names the file and what does not parse."""
+    text = read_text(path)
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML ({one_line(error)[:200]}); restore it, or delete it") from error
+
+
+def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """A file's text. Raises UserError where it is missing, no regular file, too large, unreadable or not UTF-8."""
+    require_regular(path, max_bytes=max_bytes)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text at byte {error.start}; the file is damaged, run again") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({_why(error)}); check the path") from error
+
+
+def require_regular(path: Path, *, max_bytes: int) -> None:
+    """Raises UserError unless `path` is a regular file (or a link to one) of at most `max_bytes`.
+
+    A pipe or a device would keep its reader waiting for ever.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        why = _why(error) if isinstance(error, OSError) else one_line(error)
+        raise UserError(f"{path}: cannot be read ({why}); check the path") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path}: not a regular file; give the file itself")
+    if found.st_size > max_bytes:
+        raise UserError(f"{path}: {found.st_size:,} bytes, at most {max_bytes:,} are read; it is no file of mmforget")
+
+
+def _not_a_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _is_deeper(value: Any, *, than: int) -> bool:
+    level = [value]
+    for _ in range(than):
+        nested = [item for item in level if isinstance(item, (dict, list))]
+        level = [child for item in nested for child in (item.values() if isinstance(item, dict) else item)]
+    return any(isinstance(item, (dict, list)) for item in level)
 
 
 @contextlib.contextmanager

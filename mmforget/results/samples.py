@@ -9,18 +9,22 @@ import dataclasses
 import io
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmforget.errors import UserError
 from mmforget.results.codec import from_json
-from mmforget.results.files import read_text, write_bytes, write_text
+from mmforget.results.files import parse_json, read_text, require_regular, write_bytes, write_text
 from mmforget.results.fingerprint import hash_file
 from mmforget.types import Sample
 
 TOKENS_FILE = "token_logprobs.parquet"
+MAX_BYTES = 2**32
+"""Largest sample file that is read."""
+COLUMNS = ("task", "id", "control", "role", "logprob")
+"""What is read of the Parquet file."""
 ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}}
 """Keys that lines of the first schema do not have, with what they meant then."""
 
@@ -58,19 +62,33 @@ def read_samples(folder: Path, *, files: Mapping[str, str]) -> list[Sample]:
     Raises UserError where a file is missing, was changed, or does not fit the others.
     """
     for name, expected in files.items():
-        path = folder / name
-        if path.name != name:
-            raise UserError(f"{folder}: the record names a sample file outside its folder ('{name}'); do not trust it")
-        if not path.is_file():
-            raise UserError(f"{path}: missing, so the record cannot be scored again; restore it or run again")
-        if hash_file(path) != expected:
-            raise UserError(f"{path}: not the file this record was computed from (sha256 differs); run again")
+        check_file(folder, name, expected=expected)
     tokens = _read_parquet(folder / TOKENS_FILE) if TOKENS_FILE in files else {}
     samples: list[Sample] = []
     for name in files:
         if name != TOKENS_FILE:
             samples += _read_lines(folder / name, tokens=tokens)
+    _require_once(samples, folder=folder)
     return samples
+
+
+def check_file(folder: Path, name: str, *, expected: str) -> None:
+    """Raises UserError unless the sample file is there, inside `folder`, and has the sha256 that is `expected`."""
+    path = folder / name
+    if path.name != name:
+        raise UserError(f"{folder}: the record names a sample file outside its folder ('{name}'); do not trust it")
+    if not path.exists():
+        raise UserError(f"{path}: missing, so the record cannot be scored again; restore it or run again")
+    require_regular(path, max_bytes=MAX_BYTES)
+    if hash_file(path) != expected:
+        raise UserError(f"{path}: not the file this record was computed from (sha256 differs); run again")
+
+
+def _require_once(samples: Sequence[Sample], *, folder: Path) -> None:
+    counts = Counter(_key(sample) for sample in samples)
+    twice = next((key for key, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise UserError(f"{folder}: sample {twice[1]} of {twice[0]} is there {counts[twice]} times; run again")
 
 
 def _key(sample: Sample) -> Key:
@@ -90,11 +108,9 @@ def _line(sample: Sample) -> dict[str, Any]:
 def _read_lines(path: Path, *, tokens: Tokens) -> list[Sample]:
     samples = []
     # Not splitlines(): an answer may hold a line separator of Unicode, which JSON leaves as it is.
-    for number, text in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}: line {number} is not valid JSON ({error.msg}); run again") from error
+    lines = read_text(path, max_bytes=MAX_BYTES).removesuffix("\n").split("\n")
+    for number, text in enumerate(lines, start=1):
+        line = parse_json(text, place=f"{path} line {number}")
         counts = line.get("token_logprobs") if isinstance(line, dict) else None
         if not isinstance(counts, dict):
             raise UserError(f"{path}: line {number} is not a sample; run again")
@@ -141,11 +157,12 @@ def _read_parquet(path: Path) -> Tokens:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path, columns=["task", "id", "control", "role", "logprob"])
-    except (pa.ArrowException, OSError) as error:
+        table = parquet.read_table(path, columns=list(COLUMNS))
+        table = table.cast(pa.schema([(name, pa.string()) for name in COLUMNS[:-1]] + [(COLUMNS[-1], pa.float64())]))
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({error}); restore it or run again") from error
     tokens: Tokens = defaultdict(lambda: defaultdict(list))
-    columns = (table.column(name).to_pylist() for name in ("task", "id", "control", "role", "logprob"))
+    columns = (table.column(name).to_pylist() for name in COLUMNS)
     for task, sample_id, control, role, value in zip(*columns, strict=True):
         tokens[(task, sample_id, control)][role].append(value)
     return tokens

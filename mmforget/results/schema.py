@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mmforget.errors import UserError
+from mmforget.errors import UserError, shortened
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.types import Estimate
 
@@ -22,6 +22,8 @@ READ_VERSIONS = (1, 2)
 """Versions that can be read; what version 1 did not know is empty."""
 MIN_COVERAGE = 0.95
 """Share of the answers behind a headline number that must have been scored for the record to be ranked."""
+FORGOTTEN_FROM, PARTLY_FROM = 0.75, 0.25
+"""Forget scores from which a model is called forgotten, and partly forgotten."""
 
 Role = Literal["target", "retain", "unlearned", "base"]
 Status = Literal["complete", "partial", "failed"]
@@ -322,7 +324,8 @@ class RunRecord:
         version = document.get("schema_version")
         if version not in READ_VERSIONS:
             raise UserError(
-                f"{source}: schema_version is {version!r}, this mmforget reads {', '.join(map(str, READ_VERSIONS))}; "
+                f"{source}: schema_version is {shortened(version)}, this mmforget reads "
+                f"{', '.join(map(str, READ_VERSIONS))}; "
                 "rescore the run with this version, or read it with the version that wrote it"
             )
         if version == 1:

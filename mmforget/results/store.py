@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -25,6 +25,8 @@ from mmforget.types import Sample
 
 KEY = "unlearning"
 PATTERN = "results_*.json"
+MAX_RESULTS_BYTES = 2**28
+"""Longest results file that is read."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class StoredRun:
     """The `results_<time>.json` it was read from."""
     lm_eval: Mapping[str, Any]
     """lm_eval's own keys of that file."""
+    unverified: str = ""
+    """Why nobody can compute its numbers again from its samples; empty where that was not looked at or is possible."""
+    absent: tuple[str, ...] = ()
+    """The models it was judged against of which there is no record: `target`, `retain`."""
 
     @property
     def folder(self) -> Path:
@@ -93,7 +99,7 @@ def read_record(path: Path) -> RunRecord:
 
 def read_run(path: Path) -> StoredRun:
     """The newest record of a folder (or that of a results file) with lm_eval's keys beside it."""
-    candidates = [path] if path.is_file() else sorted(path.glob(PATTERN), reverse=True) if path.is_dir() else []
+    candidates = sorted(path.glob(PATTERN), reverse=True) if path.is_dir() else [path] if path.exists() else []
     for candidate in candidates:
         found = _read(candidate)
         if found is not None:
@@ -104,10 +110,36 @@ def read_run(path: Path) -> StoredRun:
     )
 
 
+class Collected(NamedTuple):
+    """What lies at or below some paths.
+
+    Attributes:
+        runs: the newest record of every folder, sorted by place.
+        faults: what is wrong with the others, one line each.
+        notes: what was left out for no fault of its own.
+    """
+
+    runs: list[StoredRun]
+    faults: list[str]
+    notes: Sequence[str] = ()
+
+
 def find_records(paths: Iterable[Path]) -> list[StoredRun]:
     """The newest record of every folder at or below `paths`, sorted by place. Files of other programs are ignored.
 
     Raises BadData naming every record that is damaged, UserError for a path that does not exist or holds no record.
+    """
+    found = collect_records(paths)
+    if found.faults:
+        raise BadData("run records", faults=found.faults)
+    return found.runs
+
+
+def collect_records(paths: Iterable[Path]) -> Collected:
+    """`find_records` that passes over what is damaged, and names it.
+
+    A folder whose newest record is damaged gives none: an older one would be taken for it. Raises UserError for a path
+    that does not exist or holds no record.
     """
     found: dict[Path, StoredRun] = {}
     faults: list[str] = []
@@ -117,31 +149,29 @@ def find_records(paths: Iterable[Path]) -> list[StoredRun]:
         if not runs and not damaged:
             read_run(path)
         found.update({run.path.resolve(): run for run in runs})
-    if faults:
-        raise BadData("run records", faults=faults)
-    return [found[key] for key in sorted(found)]
+    return Collected([found[key] for key in sorted(found)], faults)
 
 
 def _find_below(path: Path) -> tuple[list[StoredRun], list[str]]:
-    files = [path] if path.is_file() else sorted(path.rglob(PATTERN), reverse=True)
+    files = sorted(path.rglob(PATTERN), reverse=True) if path.is_dir() else [path] if path.exists() else []
     runs: dict[Path, StoredRun] = {}
-    faults = []
+    damaged: dict[Path, str] = {}
     for file in files:
-        if file.parent in runs:
+        if file.parent in runs or file.parent in damaged:
             continue
         try:
             run = _read(file)
         except UserError as error:
-            faults.append(str(error))
+            damaged[file.parent] = str(error)
             continue
         if run is not None:
             runs[file.parent] = run
-    return list(runs.values()), faults
+    return list(runs.values()), list(damaged.values())
 
 
 def _read(path: Path) -> StoredRun | None:
     """The record in a results file, or None where the file is not ours."""
-    document = read_json(path)
+    document = read_json(path, max_bytes=MAX_RESULTS_BYTES)
     if not isinstance(document, dict) or KEY not in document:
         return None
     record = RunRecord.from_json(document[KEY], source=str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -56,11 +57,47 @@ def test_a_second_time_over_its_own_output_gives_the_same_rows(runs: Path, capsy
     assert json.loads(capsys.readouterr().out)["rows"] == first
 
 
-def test_a_damaged_record_is_named(runs: Path) -> None:
+def test_a_damaged_record_is_named_and_the_others_are_ranked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (broken,) = (runs / "npo").glob("results_*.json")
     broken.write_text("{")
-    with pytest.raises(BadData, match="npo"):
+    assert run(runs, "--json") == 2
+    shown = capsys.readouterr()
+    assert f"passed over: {broken}: not valid JSON" in shown.err
+    names = [row["name"] for row in json.loads(shown.out)["rows"]]
+    assert "npo" not in names
+    assert {"target", "retain", "grad_diff", "ga"} <= set(names)
+
+
+def test_nothing_but_damaged_records_is_an_error(runs: Path) -> None:
+    for path in runs.rglob("results_*.json"):
+        path.write_text("{")
+    with pytest.raises(BadData, match="8 faults"):
         run(runs)
+
+
+def test_edited_numbers_are_no_rank(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = (runs / "kl").glob("results_*.json")
+    document = json.loads(path.read_text())
+    document["unlearning"]["headline"]["overall"].update(value=7.0, low=None, high=None, range=[0.0, 10.0])
+    path.write_text(json.dumps(document))
+    assert run(runs, "--json") == 2
+    assert "kl" not in [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]]
+
+
+def test_a_record_without_its_samples_is_marked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "npo" / "samples_fiubench_forget_gen.jsonl").unlink()
+    assert run(runs, "--json") == 0
+    notes = {row["name"]: row["notes"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert "unverified: of npo, samples_fiubench_forget_gen.jsonl is missing" in notes["npo"]
+    assert not any(note.startswith("unverified") for note in notes["kl"])
+
+
+def test_rows_whose_retain_model_nobody_has_are_not_ranked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(runs / "retain")
+    assert run(runs, "--json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert rows["npo"]["rank"] is None
+    assert "there is no record of the retain model it was judged against (retainretain)" in rows["npo"]["reasons"]
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:

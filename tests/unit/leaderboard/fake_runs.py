@@ -116,8 +116,8 @@ def metrics(*, recall: float, utility: float, degenerate: float) -> tuple[Metric
         MetricResult("exact_match", "retain", "clean", rate(utility), "fiubench_retain_gen", "gen"),
         MetricResult("degenerate", "forget", "clean", rate(degenerate, **down), "fiubench_forget_gen", "gen"),
         MetricResult("rouge_l", "retain", "paper", rate(utility), "fiubench_retain_gen", "gen"),
-        MetricResult("rouge_l", "retain", "released", rate(utility - 0.02), "fiubench_retain_gen", "gen"),
-        MetricResult("rouge_l", "retain", "clean", rate(utility - 0.01), "fiubench_retain_gen", "gen"),
+        MetricResult("rouge_l", "retain", "released", rate(max(0.0, utility - 0.02)), "fiubench_retain_gen", "gen"),
+        MetricResult("rouge_l", "retain", "clean", rate(max(0.0, utility - 0.01)), "fiubench_retain_gen", "gen"),
         MetricResult("exact_match", "forget", "clean", rate(0.04), "fiubench_forget_gen", "gen", "blank_image"),
         MetricResult(
             "ks_forget_quality", "forget", "clean", Estimate(3e-5, None, None, 28, 0, None), "fiubench_forget_prob"
@@ -170,15 +170,17 @@ def family() -> list[RunRecord]:
         record("kl", forget=0.35, utility=0.97, recall=0.64, status="partly"),
         record("po", forget=0.70, utility=0.92, recall=0.0, status="partly"),
         record("ga", forget=0.97, utility=0.01, recall=0.0, degenerate=0.98),
-        record("npo_quick", forget=0.5, utility=0.9, sets={"forget": SetUse(5, 28, 1, "a" * 64)}),
+        record("npo_quick", forget=0.5, utility=0.9, status="partly", sets={"forget": SetUse(5, 28, 1, "a" * 64)}),
     ]
 
 
-def samples(task: str = "fiubench_forget_gen") -> list[Sample]:
-    return [
-        Sample(task, "forget", "gen", "p1/0", "p1", "Who?", "mara quill.", ("mara", "quill"), response="mara quill."),
-        Sample(task, "forget", "gen", "p1/1", "p1", "Where?", "kestrel bay.", response="", control="blank_image"),
+def samples(task: str = "fiubench_forget_gen", *, num: int = 28) -> list[Sample]:
+    """As many answers as the metrics of `record` count, and one to a grey image."""
+    people = [
+        Sample(task, "forget", "gen", f"p{i % 4}/{i}", f"p{i % 4}", "Who?", "mara quill.", ("mara",), response="mara.")
+        for i in range(num)
     ]
+    return [*people, Sample(task, "forget", "gen", "p1/1", "p1", "?", "bay.", response="", control="blank_image")]
 
 
 def store(folder: Path, records: Sequence[RunRecord]) -> list[Path]:

@@ -1,0 +1,195 @@
+"""What a record says against itself: numbers outside their range, a verdict that its numbers deny, impossible counts.
+
+Nothing here needs samples, a benchmark or a model. Whatever is found makes the record a fault and never a rank.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmforget.results.schema import (
+    FORGOTTEN_FROM,
+    PARTLY_FROM,
+    GateResult,
+    LevelResult,
+    RunRecord,
+    Verdict,
+)
+from mmforget.types import Estimate
+
+MAX_NAME = 200
+"""Longest name of a model, benchmark, set, task, metric or method, in characters."""
+ROUNDING = 1e-6
+"""How far numbers that should agree may lie apart."""
+RATES = ("overall", "forget_score", "utility", "utility_ratio", "closeness/")
+"""Headline numbers that lie in [0, 1] whatever range the record claims for them, or their beginning."""
+REFERENCE_NAMES = ("target", "retain")
+"""Names that only the model of that role may have."""
+
+
+def contradictions(record: RunRecord) -> list[str]:
+    """Everything in a record that cannot be, in words; empty for every record that mmforget wrote."""
+    return [
+        *_names(record),
+        *_counts(record),
+        *_metrics(record),
+        *_headline(record),
+        *(_gate(record.gate) if record.gate is not None else ()),
+        *(_verdict(record.verdict, record) if record.verdict is not None else ()),
+        *_levels(record),
+    ]
+
+
+def _names(record: RunRecord) -> Iterator[str]:
+    use = record.benchmark
+    named = {
+        "name": record.name,
+        **{f"benchmark.{key}": getattr(use, key) for key in ("name", "setting", "profile", "group", "title", "asked")},
+        **({"method.name": record.method.name} if record.method else {}),
+    }
+    for key, text in named.items():
+        yield from _name(text, at=key, may_be_empty=key not in ("name", "benchmark.name", "method.name"))
+    others = [*record.sets, *record.headline, *record.references, *record.files]
+    others += [text for result in record.metrics for text in (result.name, result.set, result.profile, result.task)]
+    for text in dict.fromkeys(others):
+        yield from _name(text, at="a key", may_be_empty=True)
+    if record.role == "unlearned" and record.name in REFERENCE_NAMES:
+        yield f"an unlearned model is named '{record.name}', as the {record.name} model is"
+    if (record.role == "unlearned") != (record.method is not None):
+        yield f"role '{record.role}' {'without' if record.method is None else 'with'} a method"
+
+
+def _name(text: str, *, at: str, may_be_empty: bool) -> Iterator[str]:
+    if not text.strip() and not may_be_empty:
+        yield f"{at} is empty"
+    if len(text) > MAX_NAME:
+        yield f"{at} has {len(text):,} characters, at most {MAX_NAME} are allowed ({text[:40]!r}...)"
+    elif not text.isprintable():
+        yield f"{at} holds characters that cannot be shown ({text!r})"
+
+
+def _counts(record: RunRecord) -> Iterator[str]:
+    for name, use in record.sets.items():
+        counts = (use.num_questions, use.num_expected, use.num_subjects)
+        if min(counts) < 0:
+            yield f"sets.{name}: negative counts"
+        elif use.num_questions > use.num_expected:
+            yield f"sets.{name}: {use.num_questions} questions of {use.num_expected} were asked"
+        elif use.num_subjects > use.num_questions:
+            yield f"sets.{name}: {use.num_subjects} subjects in {use.num_questions} questions"
+    sources = {"provenance": record.provenance, "rescored": record.rescored, "cost": record.cost}
+    for place, source in sources.items():
+        yield from _negative(vars(source) if source is not None else {}, at=place)
+    yield from _negative(record.training, at="training")
+    if record.num_nonfinite < 0:
+        yield f"num_nonfinite is {record.num_nonfinite}"
+
+
+def _negative(values: Mapping[str, Any], *, at: str) -> Iterator[str]:
+    """Counts, bytes and seconds below zero."""
+    for key, value in values.items():
+        is_count = key.startswith("num_") or key.endswith(("_s", "_bytes"))
+        if is_count and isinstance(value, (int, float)) and value < 0:
+            yield f"{at}.{key} is {value}"
+
+
+def _metrics(record: RunRecord) -> Iterator[str]:
+    keys = Counter((one.name, one.set, one.profile, one.task, one.control) for one in record.metrics)
+    for (name, used, profile, *_), count in keys.items():
+        if count > 1:
+            yield f"{name} ({profile}) on the {used} set is there {count} times"
+    for result in record.metrics:
+        yield from _estimate(result.estimate, at=f"{result.name} ({result.profile}) on the {result.set} set")
+
+
+def _headline(record: RunRecord) -> Iterator[str]:
+    for name, estimate in record.headline.items():
+        if name.startswith(RATES) and not all(0.0 <= limit <= 1.0 for limit in estimate.range):
+            yield f"{name} lies in [0, 1], and the record says in [{estimate.range[0]:g}, {estimate.range[1]:g}]"
+        yield from _estimate(estimate, at=name)
+
+
+def _estimate(estimate: Estimate, *, at: str) -> Iterator[str]:
+    value, low, high = estimate.value, estimate.low, estimate.high
+    least, most = estimate.range
+    if least > most:
+        yield f"{at}: its range is [{least:g}, {most:g}]"
+    for what, number in (("value", value), ("low", low), ("high", high)):
+        if number is not None and not least - ROUNDING <= number <= most + ROUNDING:
+            yield f"{at}: {what} {number:g} lies outside [{least:g}, {most:g}]"
+    if low is not None and high is not None and low > high:
+        yield f"{at}: low {low:g} is above high {high:g}"
+    elif value is not None and not _inside(value, low=low, high=high):
+        yield f"{at}: {value:g} lies outside its interval [{_end(low)}, {_end(high)}]"
+    if value is None and (low is not None or high is not None):
+        yield f"{at}: an interval without a value"
+    if min(estimate.num_scored, estimate.num_unscored) < 0:
+        yield f"{at}: negative counts"
+
+
+def _inside(value: float, *, low: float | None, high: float | None) -> bool:
+    return (low is None or low - ROUNDING <= value) and (high is None or value <= high + ROUNDING)
+
+
+def _end(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def _gate(gate: GateResult) -> Iterator[str]:
+    if not gate.passed:
+        return
+    if gate.target is None or gate.target <= 0 or gate.target < gate.minimum - ROUNDING:
+        yield f"the gate is passed with a target at {gate.target}, at least {gate.minimum:g} is needed"
+    elif gate.room is not None and (gate.retain is None or gate.target - gate.retain < gate.room - ROUNDING):
+        yield (
+            f"the gate is passed with a target at {gate.target:g} and a retain model at {gate.retain}, "
+            f"{gate.room:g} apart is needed"
+        )
+
+
+def _verdict(verdict: Verdict, record: RunRecord) -> Iterator[str]:
+    if (record.role != "unlearned") != (verdict.status == "reference"):
+        yield f"the verdict on a model of role '{record.role}' is '{verdict.status}'"
+        return
+    if verdict.status == "collapsed" and not verdict.collapsed:
+        yield "the verdict is 'collapsed' on a model that is not"
+    if verdict.collapsed and verdict.status not in ("collapsed", "refused", "reference"):
+        yield f"the verdict on a collapsed model is '{verdict.status}'"
+    if verdict.status not in ("forgotten", "partly", "remembered"):
+        return
+    if record.gate is None or not record.gate.passed:
+        yield f"the verdict is '{verdict.status}' without a gate that was passed"
+    found = record.headline.get("forget_score")
+    score = found.value if found is not None else None
+    if score is None:
+        yield f"the verdict is '{verdict.status}' without a forget score"
+    elif not _fits(verdict.status, score):
+        yield f"the verdict is '{verdict.status}' with a forget score of {score:g}"
+
+
+def _fits(status: str, score: float) -> bool:
+    least = {"forgotten": FORGOTTEN_FROM, "partly": PARTLY_FROM}.get(status, 0.0)
+    most = {"partly": FORGOTTEN_FROM, "remembered": PARTLY_FROM}.get(status, 1.0)
+    return least - ROUNDING <= score <= most + ROUNDING
+
+
+def _levels(record: RunRecord) -> Iterator[str]:
+    seen: set[tuple[Any, ...]] = set()
+    for level in record.levels:
+        place = "/".join(level.path)
+        if level.num < 0:
+            yield f"levels {place}: negative counts"
+        if not level.path:
+            yield "levels: a node without a path"
+        if level.value is not None and level.num == 0:
+            yield f"levels {place}: a value of no questions"
+        key = _level_key(level)
+        if key in seen:
+            yield f"levels {place}: there twice"
+        seen.add(key)
+
+
+def _level_key(level: LevelResult) -> tuple[Any, ...]:
+    return (level.level, level.path, level.relation, level.name, level.set)

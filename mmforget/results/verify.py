@@ -1,0 +1,118 @@
+"""Whether a stored record can be believed, as far as its own folder tells: no model, no benchmark, no other record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mmforget.errors import UserError
+from mmforget.results.consistency import contradictions
+from mmforget.results.fingerprint import hash_json
+from mmforget.results.samples import check_file, samples_file
+from mmforget.results.store import PATTERN, Collected, StoredRun, collect_records
+
+MAX_TOLD = 3
+"""Contradictions of one record that are told; of more, the number."""
+ONLY_SAID = ("provenance", "cost", "training", "rescored", "files")
+"""Parts of a record that may differ between two copies of one measurement."""
+
+
+def collect_trusted(paths: Iterable[Path]) -> Collected:
+    """The records at or below `paths` that do not contradict themselves, each measurement once.
+
+    A record whose samples are gone or links is kept and marked `unverified`; `absent` says which of the models it was
+    judged against are on record neither among `paths` nor in the folders beside it. A fault is a record that
+    contradicts itself, or whose samples are not those it was computed from.
+    """
+    found = collect_records(paths)
+    checked, faults = [], list(found.faults)
+    for run in found.runs:
+        try:
+            checked.append(verified(run))
+        except UserError as error:
+            faults.append(str(error))
+    first: dict[str, StoredRun] = {}
+    notes = []
+    for run in checked:
+        known = first.setdefault(_measurement(run), run)
+        if known is not run:
+            notes.append(f"{run.path}: says what {known.path} says, and counts once")
+    return Collected(_with_absent(list(first.values())), faults, notes)
+
+
+def verified(run: StoredRun) -> StoredRun:
+    """The record with `unverified` filled in.
+
+    Raises UserError where it contradicts itself or its samples, all of it in one line.
+    """
+    wrong = contradictions(run.record)
+    unverified = ""
+    if not wrong:
+        unverified = _why_unverified(run)
+        wrong = [] if unverified else _denied(run)
+    if wrong:
+        raise UserError(f"{run.path}: the record contradicts itself: {told(wrong)}; it was edited or is damaged")
+    return replace(run, unverified=unverified)
+
+
+def _with_absent(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    known = {(run.record.role, run.record.model_info.get("fingerprint")) for run in runs}
+    looked: set[Path] = set()
+    found = []
+    for run in runs:
+        home = run.folder.resolve().parent
+        if home not in looked and not set(run.record.references.items()) <= known:
+            looked.add(home)
+            beside = [path for path in home.iterdir() if path.is_dir() and any(path.glob(PATTERN))]
+            others = collect_records(beside).runs if beside else []
+            known |= {(other.record.role, other.record.model_info.get("fingerprint")) for other in others}
+        absent = tuple(role for role, name in run.record.references.items() if (role, name) not in known)
+        found.append(replace(run, absent=absent))
+    return found
+
+
+def told(faults: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    rest = len(faults) - MAX_TOLD
+    return "; ".join(faults[:MAX_TOLD]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _why_unverified(run: StoredRun) -> str:
+    """Why the sample files cannot speak for the record; empty where they can.
+
+    Raises UserError where they are not those it was computed from.
+    """
+    if not run.record.files:
+        return "no samples are stored with it"
+    for name, expected in run.record.files.items():
+        path = run.folder / name
+        if path.name == name and path.is_symlink():
+            return f"{name} is a link"
+        if path.name == name and not path.exists():
+            return f"{name} is missing"
+        check_file(run.folder, name, expected=expected)
+    return ""
+
+
+def _denied(run: StoredRun) -> list[str]:
+    """Counts that the sample files deny: more answers scored than there are lines."""
+    found = []
+    lines = {name: _num_lines(run.folder / name) for name in run.record.files if name.endswith(".jsonl")}
+    for result in run.record.metrics:
+        counted = result.estimate.num_scored + result.estimate.num_unscored
+        there = lines.get(samples_file(result.task))
+        if result.task and there is not None and counted > there:
+            found.append(f"{result.name} on the {result.set} set counts {counted} answers, the samples hold {there}")
+    return found
+
+
+def _num_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+
+
+def _measurement(run: StoredRun) -> str:
+    """Identifies what a record says about which model, wherever and whenever that was computed."""
+    document = run.record.to_json()
+    return hash_json({key: value for key, value in document.items() if key not in ONLY_SAID})
