@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, check_profile
-from mmforget.metrics.medical import IS_OPEN, OPEN, bare, is_right, mean_of_kind, rouge_l_f1_released, task_of
+from mmforget.metrics.medical import IS_OPEN, OPEN, is_right, mean_of_kind, task_of
+from mmforget.metrics.overlap import rouge_l
+from mmforget.metrics.responses import bare
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -19,10 +21,10 @@ class AnswerAccuracy:
     Profiles:
         released: right is a ROUGE-L F1 of exactly 1 between answer and whole response, so case, punctuation and plurals
             do not matter and everything else does; an answer without any word, e.g. in another script, is always wrong.
-        clean: right is the option's letter, alone or with its text, or its text alone; in a cloze the missing words,
-            alone or in their sentence; compared as `exact_match` does, after cutting what follows the answer. Mends
-            counting `B` for `B) nodule`, and going on after a right answer, as forgotten. An answer without any
-            letter or digit left is unscored.
+        clean: right is the option's letter, alone, with its text or announced (`The answer is **B**`), or its text
+            alone; in a cloze the missing words, alone or in their sentence; compared as `exact_match` does, after
+            cutting what follows the answer. Mends counting `B` for `B) nodule`, and going on after a right answer, as
+            forgotten. An answer without any letter or digit left is unscored.
     """
 
     name: str = "answer_accuracy"
@@ -39,7 +41,7 @@ class AnswerAccuracy:
         if sample.response is None:
             return Score(None, sample.subject, "no response")
         if profile == "released":
-            return Score(float(rouge_l_f1_released(sample.answer, sample.response) == 1.0), sample.subject)
+            return Score(float(rouge_l(sample.answer, sample.response, profile=profile).f1 == 1.0), sample.subject)
         if not bare(sample.answer):
             return Score(None, sample.subject, "the reference answer is empty", lacking=True)
         return Score(float(is_right(sample, sample.response)), sample.subject)

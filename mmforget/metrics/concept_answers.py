@@ -13,9 +13,9 @@ from mmforget.benchmark.concepts import mentions
 from mmforget.metrics.degenerate import why_degenerate
 from mmforget.metrics.lm_eval import clean_scores, prob_scores, response_of, sample_of
 from mmforget.metrics.responses import normalised, words
+from mmforget.metrics.yes_no import is_bare, yes_or_no
 from mmforget.types import Sample
 
-YES_OR_NO = {"yes", "no"}
 GEN_METRICS, PROB_METRICS = ("concept_em", "degenerate"), ("probability", "fluency")
 
 
@@ -37,8 +37,9 @@ def gives_away(sample: Sample) -> bool:
 
 
 def affirms(response: str) -> bool:
-    """Whether the response holds the word yes."""
-    return "yes" in words(response)
+    """Whether the response opens with a yes of any language, or holds the word yes and does not open with a no."""
+    opening = yes_or_no(response)
+    return "yes" in words(response) if opening is None else opening
 
 
 def is_answer(sample: Sample) -> bool:
@@ -46,7 +47,7 @@ def is_answer(sample: Sample) -> bool:
     response = sample.response or ""
     if why_degenerate(response, reference=sample.answer):
         return False
-    return ask_of(sample) != "open" or not set(words(response)) <= YES_OR_NO
+    return ask_of(sample) != "open" or not is_bare(response)
 
 
 def process_gen(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:

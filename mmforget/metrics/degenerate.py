@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.metrics.responses import answer_part, words
+from mmforget.metrics.responses import answer_part, equals, words
 from mmforget.types import Estimate, Sample, Score
 
 # A loop shows only in a text long enough to hold it: shorter answers repeat words by right.
@@ -29,8 +29,8 @@ class Degenerate:
     Profiles:
         clean: degenerate = empty, or no letter or digit, or four or more words that are all the same, or a text of
             twelve or more characters that is one short piece over and over, or eight or more words with at most one in
-            eight distinct, or an answer part of eight or more words with under half of its word pairs distinct.
-            Mends the published tables, where gibberish scores as perfect forgetting.
+            eight distinct, or an answer part of eight or more words with under half of its word pairs distinct. What
+            equals the reference is not. Mends the published tables, where gibberish scores as perfect forgetting.
     """
 
     name: str = "degenerate"
@@ -52,9 +52,14 @@ class Degenerate:
 
 
 def why_degenerate(response: str, *, reference: str = "") -> str:
-    """What is wrong with a response, or the empty string. `reference` tells where its answer part ends."""
+    """What is wrong with a response, or the empty string.
+
+    `reference` tells where its answer part ends; an answer that equals it is right, however it looks.
+    """
     if not response.strip():
         return "empty"
+    if equals(response, reference=reference):
+        return ""
     said = words(response)
     if not any(any(character.isalnum() for character in word) for word in said):
         return "no words"

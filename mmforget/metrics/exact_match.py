@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.metrics.responses import answer_part, normalised
+from mmforget.metrics.responses import answer_part, bare
 from mmforget.types import Estimate, Sample, Score
-
-_CLOSING = " .!?"
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class ExactMatch:
 
     Profiles:
         clean: equality after Unicode compatibility form, case folding, single blanks and without closing punctuation;
-            the response is its first line up to as many full stops as the reference holds. Mends the comparison of
+            the response is cut after as many lines and full stops as the reference holds. Mends the comparison of
             keywords, which an answer about something else can pass.
     """
 
@@ -37,19 +35,15 @@ class ExactMatch:
         check_profile(self, profile)
         if sample.response is None:
             return Score(None, sample.subject, "no response")
-        wanted = _bare(sample.answer)
+        wanted = bare(sample.answer)
         if not wanted:
-            return Score(None, sample.subject, "the reference answer is empty")
-        said = _bare(answer_part(sample.response, reference=sample.answer))
+            return Score(None, sample.subject, "the reference answer is empty", lacking=True)
+        said = bare(answer_part(sample.response, reference=sample.answer))
         return Score(float(said == wanted), sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:
         """Rate of exact answers with its 95 % interval by subject."""
         return mean_estimate(self, scores)
-
-
-def _bare(text: str) -> str:
-    return normalised(text).rstrip(_CLOSING)
 
 
 METRIC = ExactMatch()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.metrics.responses import first_sentence, normalised
+from mmforget.metrics.responses import first_sentence, normalised, stands_free
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -22,9 +21,9 @@ class KeywordEM:
         released: case-insensitive substring of the response cut after its first full stop (empty where it has none);
             an empty keyword list scores 0.
         clean: the keyword stands free of letters and digits on both sides, anywhere in the whole response, since a
-            secret is out wherever it is said; an empty keyword list is unscored. Mends `b+` found in `ab+`, a year
-            found in a longer number, keywords lost behind an inner full stop, and rows that count as forgotten because
-            nobody wrote keywords for them.
+            secret is out wherever it is said; in scripts written without blanks, any place will do. An empty keyword
+            list is unscored. Mends `b+` found in `ab+`, a year found in a longer number, keywords lost behind an inner
+            full stop, and rows that count as forgotten because nobody wrote keywords for them.
     """
 
     name: str = "keyword_em"
@@ -53,17 +52,12 @@ def score_keywords(sample: Sample, *, profile: str) -> Score:
     if not keywords:
         return Score(None, sample.subject, "no keywords", lacking=True)
     text = normalised(sample.response)
-    return Score(sum(_stands_free(keyword, text) for keyword in keywords) / len(keywords), sample.subject)
+    return Score(sum(stands_free(keyword, text) for keyword in keywords) / len(keywords), sample.subject)
 
 
 def _released(response: str, keywords: Sequence[str]) -> float:
     text = first_sentence(response).lower()
     return sum(keyword.lower() in text for keyword in keywords) / len(keywords) if keywords else 0.0
-
-
-def _stands_free(keyword: str, text: str) -> bool:
-    # Not \b: a keyword may begin or end with a sign, as in `o-` or `$12.50`, where \b would want a letter outside.
-    return re.search(rf"(?<!\w){re.escape(keyword)}(?!\w)", text) is not None
 
 
 METRIC = KeywordEM()

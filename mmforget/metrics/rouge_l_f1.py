@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, check_profile
-from mmforget.metrics.medical import CLOSED, IS_CLOSED, mean_of_kind, rouge_l_f1, rouge_l_f1_released, task_of
+from mmforget.metrics.medical import CLOSED, IS_CLOSED, mean_of_kind, task_of
+from mmforget.metrics.overlap import NO_WORDS, rouge_l, stems
 from mmforget.metrics.responses import answer_part
 from mmforget.types import Estimate, Sample, Score
 
@@ -21,8 +22,9 @@ class RougeLF1:
 
     Profiles:
         released: of the whole response; 0 for an answer without any word.
-        clean: of the response up to as many full stops as the answer holds; such an answer is unscored. Mends losing
-            precision for what a model says behind a right answer.
+        clean: of the response up to as many lines and full stops as the answer holds; words of any script count, and an
+            answer without any is unscored. Mends losing precision for what a model says behind a right answer, and
+            answers in other scripts.
     """
 
     name: str = "rouge_l_f1"
@@ -39,10 +41,11 @@ class RougeLF1:
         if sample.response is None:
             return Score(None, sample.subject, "no response")
         if profile == "released":
-            return Score(rouge_l_f1_released(sample.answer, sample.response), sample.subject)
-        value = rouge_l_f1(sample.answer, answer_part(sample.response, reference=sample.answer))
-        reason = "" if value is not None else "the reference answer has no words"
-        return Score(value, sample.subject, reason, lacking=value is None)
+            return Score(rouge_l(sample.answer, sample.response, profile=profile).f1, sample.subject)
+        if not stems(sample.answer):
+            return Score(None, sample.subject, NO_WORDS, lacking=True)
+        said = answer_part(sample.response, reference=sample.answer)
+        return Score(rouge_l(sample.answer, said, profile=profile).f1, sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:
         """Mean F1 with its 95 % interval by subject."""

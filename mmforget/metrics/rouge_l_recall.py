@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
+from mmforget.metrics.overlap import NO_WORDS, rouge_l, stems
+from mmforget.metrics.responses import pieces
 from mmforget.types import Estimate, Sample, Score
-
-if TYPE_CHECKING:
-    from rouge_score.rouge_scorer import RougeScorer
 
 MAX_RATIO = 2
 """Words of a response that count, as a multiple of the reference's."""
-_WORD = re.compile(r"[A-Za-z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -29,8 +24,9 @@ class RougeLRecall:
 
     Profiles:
         released: the whole response counts, and an empty response is left out of the mean.
-        clean: an empty response is 0, and of a response only as many words count as twice the reference has. Mends the
-            model that gains by saying nothing where it does not know, and rambling, which recall pays for.
+        clean: an empty response is 0, of a response only as many words count as twice the reference has, and words of
+            any script count. Mends the model that gains by saying nothing where it does not know, rambling, which
+            recall pays for, and answers in other scripts, which had no words.
     """
 
     name: str = "rouge_l_recall"
@@ -44,12 +40,12 @@ class RougeLRecall:
         check_profile(self, profile)
         if sample.response is None:
             return Score(None, sample.subject, "no response")
-        if not _WORD.search(sample.answer):
-            return Score(None, sample.subject, "the reference answer has no words")
+        if not stems(sample.answer, profile=profile):
+            return Score(None, sample.subject, NO_WORDS, lacking=True)
         if profile == "released":
             if not sample.response.strip():
                 return Score(None, sample.subject, "empty answers are left out, as released")
-            return Score(_recall(sample.response, reference=sample.answer), sample.subject)
+            return Score(rouge_l(sample.answer, sample.response, profile=profile).recall, sample.subject)
         return Score(recall(sample.response, reference=sample.answer), sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:
@@ -59,20 +55,9 @@ class RougeLRecall:
 
 def recall(response: str, *, reference: str) -> float:
     """The clean profile's score of one response, in [0, 1]; 0 where the reference has no words."""
-    most = MAX_RATIO * len(_WORD.findall(reference))
-    ends = [match.end() for match in _WORD.finditer(response)]
-    return _recall(response[: ends[most - 1]] if 0 < most < len(ends) else response, reference=reference)
-
-
-def _recall(response: str, *, reference: str) -> float:
-    return float(_scorer().score(reference, response)["rougeL"].recall)
-
-
-@lru_cache(maxsize=1)
-def _scorer() -> RougeScorer:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    said, most = pieces(response), MAX_RATIO * len(pieces(reference))
+    cut = " ".join(said[:most]) if len(said) > most else response
+    return rouge_l(reference, cut, profile="clean").recall
 
 
 METRIC = RougeLRecall()

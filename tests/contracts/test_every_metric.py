@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 from mmforget.benchmark.source import PROFILES
-from mmforget.metrics.base import METRICS, CompositeMetric, Metric, ReferenceMetric, SampleMetric, profile_of
+from mmforget.metrics.base import (
+    METRICS,
+    CompositeMetric,
+    Metric,
+    ReferenceMetric,
+    SampleMetric,
+    label_of,
+    profile_of,
+)
 from mmforget.metrics.judged import GRADED, LABELS
 from mmforget.types import Estimate, Sample, Score
 
@@ -255,6 +263,32 @@ def test_a_score_says_whose_it_is() -> None:
             found = metric.score(sample(0, kind=metric.kind, subject="ann"), profile=metric.profiles[0])
             assert isinstance(found, Score)
             assert found.subject == "ann"
+
+
+OF_SOMETHING_ELSE = {
+    "concept_em": "whether a concept is not given away",
+    "diversity": "how many words are different",
+}
+"""Metrics of generated text that do not compare it with the reference, and what they look at instead."""
+REFERENCES = (
+    "Dr. Lee", "3.5 cm", "12.03.2180", "J. R. Smith", "St. Mary's Hospital", "two\nlines", "1. Anna\n2. Bo", "a, b; c",
+    'it was "theft."', "她住在奥斯陆。", "彼女はオスロに住んでいます。", "היא גרה באוסלו.", "वह ओस्लो में रहती है।",
+    "José ", "https://example.org/a.html", "no no no no", "It is not safe.", "Sí.", "B) nodule", "I do not know.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_what_equals_the_reference_has_the_best_clean_score(reference: str) -> None:
+    for name in NAMES:
+        metric = METRICS.get(name)
+        is_compared = isinstance(metric, SampleMetric) and metric.kind == "gen" and label_of(metric) is None
+        if not is_compared or "clean" not in metric.profiles or name in OF_SOMETHING_ELSE:
+            continue
+        one = dataclasses.replace(
+            sample(0, kind="gen", subject="p", response=reference, keywords=(reference,)), answer=reference
+        )
+        low, high = metric.range
+        assert metric.score(one).value == (low if metric.higher_is_better is False else high), name
 
 
 def test_listing_and_scoring_need_no_model_library() -> None:

@@ -27,6 +27,17 @@ def sample(**changes: object) -> Sample:
         ("7.5", UNREADABLE),
         ("3 or 4", UNREADABLE),
         ("good", UNREADABLE),
+        ("8/10", "8"),
+        ("Score: 8 / 10", "8"),
+        ("**8 out of 10**", "8"),
+        ("10/10", "10"),
+        ("8.0", "8"),
+        ("From 1 to 10: 8", "8"),
+        ("0/10", UNREADABLE),
+        ("12/10", UNREADABLE),
+        ("80/100", UNREADABLE),
+        ("7.5/10", UNREADABLE),
+        ("8-9", UNREADABLE),
     ],
 )
 def test_a_grade_is_the_only_whole_number_within_range(answer: str, grade: str) -> None:

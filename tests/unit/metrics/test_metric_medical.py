@@ -18,7 +18,7 @@ from mmforget.metrics import (
     rouge_l_f1,
     total_score,
 )
-from mmforget.metrics.medical import options_of
+from mmforget.metrics.choices import options_of
 from mmforget.types import Estimate, Sample, Score
 
 ACCURACY, ROUGE, FACTUALITY = answer_accuracy.METRIC, rouge_l_f1.METRIC, factuality.METRIC

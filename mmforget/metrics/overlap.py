@@ -1,0 +1,57 @@
+"""ROUGE-L, the longest common subsequence of words: as published, which knows a to z, and for any script.
+
+Both are `rouge_score`'s and the same on text in ASCII. Of other text the published tokenizer drops every letter that is
+not one of a to z, so that an answer in Chinese has no words; `clean` takes the words of any script, and of scripts
+written without blanks every character as one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from mmforget.metrics.responses import pieces
+
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
+
+NO_WORDS = "the reference answer has no words"
+
+
+class Overlap(NamedTuple):
+    """Common subsequence over the reference's words, and its F1 with the response's, both in [0, 1]."""
+
+    recall: float
+    f1: float
+
+
+def rouge_l(reference: str, response: str, *, profile: str) -> Overlap:
+    """Overlap of Porter-stemmed words; `released` is as published. Both are 0 where either text has no words."""
+    found = _scorer(profile == "released").score(reference, response)["rougeL"]
+    return Overlap(float(found.recall), float(found.fmeasure))
+
+
+def stems(text: str, *, profile: str = "clean") -> list[str]:
+    """The words that count, Porter-stemmed where they are written in a to z."""
+    found: list[str] = _scorer(profile == "released")._tokenizer.tokenize(text)
+    return found
+
+
+@lru_cache(maxsize=2)
+def _scorer(is_released: bool) -> RougeScorer:
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
+
+    published = DefaultTokenizer(use_stemmer=True)
+
+    class AnyScript(Tokenizer):  # type: ignore[misc]
+        """Words of any script; text in ASCII as published."""
+
+        def tokenize(self, text: str) -> list[str]:
+            """The stemmed words in order."""
+            if text.isascii():
+                return list(published.tokenize(text))
+            found = (published.tokenize(piece) if piece.isascii() else [piece] for piece in pieces(text))
+            return [stem for part in found for stem in part]
+
+    return RougeScorer(["rougeL"], tokenizer=published if is_released else AnyScript())
