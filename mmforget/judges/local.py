@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmforget.errors import UserError
 from mmforget.judges.reading import MAX_NEW_TOKENS, Conversation, ReadingJudge
@@ -62,18 +62,14 @@ def _answers(loaded: LoadedModel, conversations: Sequence[Conversation]) -> list
 
 def _rendered(loaded: LoadedModel, conversation: Conversation) -> str:
     """The conversation in the model's own chat template, ready for its answer."""
-    from mmforget.lm.chat import template_owner
-    from mmforget.model.encode import PLACEHOLDER
+    from mmforget.model.chat import PLACEHOLDER, render_chat, template_owner
 
-    renderer, parted = template_owner(tokenizer=loaded.tokenizer, processor=loaded.processor)
-    if renderer is None:
+    if template_owner(tokenizer=loaded.tokenizer, processor=loaded.processor)[0] is None:
         raise UserError(
             f"--judge hf:{loaded.spec.pretrained} has no chat template; name an instruct or a guard model, or use rules"
         )
-    messages: list[dict[str, Any]] = [
-        {"role": turn.role, "content": [{"type": "text", "text": text}] if parted else text}
+    messages = [
+        {"role": turn.role, "content": turn.text.replace(PLACEHOLDER, "")}  # no image goes with it
         for turn in conversation
-        for text in [turn.text.replace(PLACEHOLDER, "")]  # no image goes with it
     ]
-    rendered: str = renderer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return rendered
+    return render_chat(messages, tokenizer=loaded.tokenizer, processor=loaded.processor, add_generation_prompt=True)

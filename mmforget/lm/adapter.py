@@ -18,11 +18,11 @@ from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.lm.answering import Answerer, Tally
 from mmforget.lm.cache import ResponseCache
-from mmforget.lm.chat import render_chat, template_owner
 from mmforget.lm.engine import Engine
 from mmforget.lm.images import ImageReader
 from mmforget.lm.progress import Progress, told
 from mmforget.lm.requests import Ask, read_generate_request, read_rolling_request, read_score_request
+from mmforget.model.chat import render_chat, template_owner
 from mmforget.model.encode import Encoded
 from mmforget.model.feature_cache import FeatureCache
 from mmforget.model.load import ModelSpec, load_model

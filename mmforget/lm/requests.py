@@ -14,7 +14,7 @@ from mmforget.results.fingerprint import hash_json
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised when the same request would be answered differently by new code, so that old answers are not found."""
 
 MAX_TOKEN_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")

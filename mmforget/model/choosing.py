@@ -94,14 +94,19 @@ class Choice:
         return torch.multinomial(scores.softmax(-1), num_samples=1)[:, 0]
 
 
-def choice_for(config: GenerationConfig, sampling: Sampling | None) -> Choice:
+def choice_for(config: GenerationConfig, sampling: Sampling | None, *, ends: frozenset[int]) -> Choice:
     """The task's settings on top of the checkpoint's."""
-    ends = config.eos_token_id
-    return Choice(
-        sampling,
-        penalty=float(config.repetition_penalty or 1),
-        ends=frozenset(() if ends is None else [ends] if isinstance(ends, int) else ends),
-    )
+    return Choice(sampling, penalty=float(config.repetition_penalty or 1), ends=ends)
+
+
+def end_tokens(config: GenerationConfig, *, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end a text: the tokenizer's, which training appends, and those of the checkpoint's settings.
+
+    Checkpoints disagree with themselves, and text behind either is junk.
+    """
+    named = config.eos_token_id
+    ends = [] if named is None else [named] if isinstance(named, int) else list(named)
+    return frozenset(ends) | ({tokenizer.eos_token_id} - {None})
 
 
 def other_settings(config: GenerationConfig, *, do_sample: bool) -> dict[str, Any]:
@@ -117,7 +122,10 @@ def other_settings(config: GenerationConfig, *, do_sample: bool) -> dict[str, An
 
 @dataclass(frozen=True)
 class StopStrings:
-    """Tells which texts have written a stop string, looking at their last tokens only, and cuts texts there."""
+    """Tells which texts have written a stop string, looking at their last tokens only, and cuts texts there.
+
+    `lead` is what a text begins with that stands for the last blanks of its prompt; it is no part of the text.
+    """
 
     tokenizer: Any
     stops: tuple[str, ...]
@@ -128,15 +136,18 @@ class StopStrings:
         # A stop string may share its first and last token with other text.
         return max(lengths, default=0) + 2
 
-    def ended(self, new: list[int]) -> bool:
+    def ended(self, new: list[int], *, lead: str = "") -> bool:
         """Whether the last of the new token ids have completed a stop string."""
         if not self.stops:
             return False
         text = self.tokenizer.decode(new[-self._num_tail :], skip_special_tokens=True)
+        if len(new) <= self._num_tail:
+            text = text.removeprefix(lead)
         return any(stop in text for stop in self.stops)
 
-    def cut(self, text: str) -> str:
+    def cut(self, text: str, *, lead: str = "") -> str:
         """What stands before the first stop string."""
+        text = text.removeprefix(lead)
         for stop in self.stops:
             text = text.split(stop)[0]
         return text

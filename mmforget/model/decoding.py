@@ -10,8 +10,9 @@ behind the root stands in a buffer of its own, and new tokens behind that. One s
     ...                                 # a forward pass over [1, B] tokens a step with rows=Step(memory, number)
 
 Shapes: N prompt tokens, B prompts; in a group of rows of similar size R rows, P prompts a row, K tokens of a root, O
-tokens behind it, T new tokens; G query heads a key head, D width of a head. What is shorter is padded: prompts and
-roots on the right, tokens behind the root on the left, so that new ones of all prompts come in the same column.
+tokens behind it, T new tokens; G query heads a key head, D width of a head, V that of a value. What is shorter is
+padded: prompts and roots on the right, tokens behind the root on the left, so that new ones of all prompts come in the
+same column.
 """
 
 from __future__ import annotations
@@ -218,7 +219,7 @@ def _in_rows(part: Tensor, group: _Group, *, key_heads: int) -> Tensor:
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, kept: _Layer, hidden: Tensor | None, column: int) -> Tensor:
-    """What queries [R, key heads, P, G, D] take from roots, own tokens and these new ones; [R * P, heads, D]."""
+    """What queries [R, key heads, P, G, D] take from roots, own tokens and these new ones; [R * P, heads, V]."""
     keys, values = kept
     keys.own[:, :, :, column : column + 1], values.own[:, :, :, column : column + 1] = key, value
     own_keys, own_values = keys.own[:, :, :, : column + 1], values.own[:, :, :, : column + 1]
@@ -229,7 +230,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, *, kept: _Layer, hidden: 
         scores[..., : hidden.shape[-1]].masked_fill_(hidden.to(scores.device), -torch.inf)
     weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     from_root = weights[..., :num_root].flatten(2, 3) @ values.root
-    found = from_root.view_as(query) + weights[..., num_root:] @ own_values
+    found = from_root.view(*query.shape[:4], -1) + weights[..., num_root:] @ own_values
     return found.transpose(1, 2).flatten(2, 3).flatten(0, 1)
 
 

@@ -1,14 +1,15 @@
 """Text and images to token ids: contexts, answers and prompts, with `<image>` expanded by ourselves.
 
 The split between context and answer follows lm_eval: trailing blanks of the context belong to the answer, both are
-tokenised together, and the answer is what lies behind the tokens of the context alone.
+tokenised together, and the answer is what lies behind the tokens of the context alone. Where a chat template ends the
+context, the answer begins where generation begins: what is trained, scored and generated is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmforget.errors import UserError, one_line
+from mmforget.model.chat import PLACEHOLDER
 from mmforget.model.families import other
 from mmforget.results.fingerprint import hash_image
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from mmforget.model.loaded import LoadedModel
 
-PLACEHOLDER = "<image>"
 Ints = NDArray[np.int64]
 
 
@@ -40,6 +41,7 @@ class Encoded:
         image_at: positions of image tokens in `ids`.
         image_sizes: number of image tokens of each image.
         grid_positions: int64 [3, length] in time, height and width, for families whose rotary embeddings have these.
+        lead: of a prompt, the last blanks of its context, where the tokenizer joins them to the word that comes.
     """
 
     ids: tuple[int, ...]
@@ -49,6 +51,7 @@ class Encoded:
     image_at: tuple[int, ...] = ()
     image_sizes: tuple[int, ...] = ()
     grid_positions: Ints | None = None
+    lead: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,9 +98,8 @@ def encode(
     Raises:
         UserError: wrong number of placeholders, an empty answer, or more tokens than the model was made for.
     """
-    blanks = len(context) - len(context.rstrip())
-    if blanks:
-        context, answer = context[:-blanks], context[-blanks:] + answer
+    context, blanks = _split(loaded, context)
+    answer = blanks + answer
     if not context:
         images, image_keys = (), None
     _check_images(loaded, context, answer=answer, num_images=len(images))
@@ -119,11 +121,27 @@ def encode_prompt(
     loaded: LoadedModel, context: str, images: Sequence[Image] = (), *, image_keys: Sequence[str] | None = None
 ) -> Encoded:
     """A context to generate from. Raises UserError as `encode` does."""
+    lead = ""
+    if _is_templated(loaded, context):
+        context, lead = _split(loaded, context)
     if not context:
         images, image_keys = (), None
     _check_images(loaded, context, answer="", num_images=len(images))
     ids = _ids(loaded, context, images=images) if context else _empty_context(loaded)
-    return _expand(loaded, ids, num_context=len(ids), images=images, image_keys=image_keys, text=context)
+    found = _expand(loaded, ids, num_context=len(ids), images=images, image_keys=image_keys, text=context)
+    return replace(found, lead=lead)
+
+
+def _split(loaded: LoadedModel, context: str) -> tuple[str, str]:
+    """A context, and its last blanks where they belong to what comes: all of them, but in a chat template those only
+    that the tokenizer joins to a word."""
+    size = len(loaded.joined_blanks) if _is_templated(loaded, context) else len(context) - len(context.rstrip())
+    return context[: len(context) - size], context[len(context) - size :]
+
+
+def _is_templated(loaded: LoadedModel, context: str) -> bool:
+    """Whether a context ends as the model's chat template ends a question."""
+    return bool(loaded.reply_opening) and context.endswith(loaded.reply_opening)
 
 
 def _expand(
@@ -218,10 +236,8 @@ def _check_length(loaded: LoadedModel, *, num_tokens: int, num_image_tokens: int
 
 def _ids(loaded: LoadedModel, text: str, *, images: Sequence[Image]) -> list[int]:
     """Token ids with the special tokens that the tokenizer puts in front, unless the text has them already."""
-    bos = loaded.tokenizer.bos_token
-    if bos and text.startswith(bos):
-        return _plain_ids(loaded, text, images=images)
-    return [*loaded.front_tokens, *_plain_ids(loaded, text, images=images)]
+    front, ids = list(loaded.front_tokens), _plain_ids(loaded, text, images=images)
+    return ids if ids[: len(front)] == front else front + ids
 
 
 def _plain_ids(loaded: LoadedModel, text: str, *, images: Sequence[Image]) -> list[int]:

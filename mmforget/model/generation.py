@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
-from mmforget.model.choosing import Choice, Sampling, StopStrings, choice_for, other_settings
+from mmforget.model.choosing import Choice, Sampling, StopStrings, choice_for, end_tokens, other_settings
 from mmforget.model.decoding import Memory, Step, prefill_of
 from mmforget.model.families import Tokens
 from mmforget.model.packing import lay_out, packed_rows
@@ -48,8 +48,8 @@ def generate(
 ) -> list[str]:
     """The continuation of each prompt, without special tokens, cut before the first of the `until` strings.
 
-    All prompts form one batch. Greedy text equals that of plain `model.generate`, with the checkpoint's own settings.
-    Sampling draws from torch's global generator.
+    All prompts form one batch. Greedy text equals that of plain `model.generate`, with the checkpoint's own settings,
+    and ends at the tokenizer's end token, too. Sampling draws from torch's global generator.
 
     Args:
         packed: False leaves it to `model.generate`, where prompts share nothing. So does a checkpoint whose settings
@@ -68,11 +68,13 @@ def generate(
     with torch.no_grad():
         found = image_features(loaded, images, cache=features)
         if packed and continues_together(loaded, do_sample=do_sample):
-            choice = choice_for(loaded.core.generation_config, sampling)
+            ends = end_tokens(loaded.core.generation_config, tokenizer=loaded.tokenizer)
+            choice = choice_for(loaded.core.generation_config, sampling, ends=ends)
             new = _continue(loaded, prompts, images=found, choice=choice, stops=stops, max_new_tokens=max_new_tokens)
         else:
             new = plain(loaded, prompts, images=found, sampling=sampling, stops=stops, max_new_tokens=max_new_tokens)
-    return [stops.cut(loaded.tokenizer.decode(ids, skip_special_tokens=True)) for ids in new]
+    texts = [loaded.tokenizer.decode(ids, skip_special_tokens=True) for ids in new]
+    return [stops.cut(text, lead=prompt.lead) for text, prompt in zip(texts, prompts, strict=True)]
 
 
 def _check_sampling(temperature: float, *, top_p: float) -> None:
@@ -96,7 +98,7 @@ def check_room(loaded: LoadedModel, prompts: Sequence[Encoded], *, max_new_token
 
 def continues_together(loaded: LoadedModel, *, do_sample: bool) -> bool:
     """Whether prompts share what they begin with; says once where only the checkpoint's settings are in the way."""
-    if not loaded.shares_prefixes:
+    if not loaded.continues_prefixes:
         return False
     settings = other_settings(loaded.core.generation_config, do_sample=do_sample)
     if settings:
@@ -154,7 +156,7 @@ def _continue(
         for prompt, token in zip(batch.numbers, ids.tolist(), strict=True):
             if prompt not in ended:
                 new[prompt].append(token)
-                if token in choice.ends or stops.ended(new[prompt]):
+                if token in choice.ends or stops.ended(new[prompt], lead=prompts[prompt].lead):
                     ended.add(prompt)
         left = [index for index, prompt in enumerate(batch.numbers) if prompt not in ended]
         if not left or number + 1 == max_new_tokens:
@@ -164,6 +166,21 @@ def _continue(
         batch.known[:, longest + number] = ids
         hidden = _next_hidden(loaded, batch, ids=ids, number=number)
     return new
+
+
+def stepwise_logprobs(loaded: LoadedModel, prompts: Sequence[Encoded], new: Tensor) -> Tensor:
+    """Log-probs [B, T] of given new tokens, int64 [B, T], computed as generation does it: one behind the other."""
+    hidden, batch = _prefill(loaded, prompts, images={}, max_new_tokens=new.shape[1])
+    found = torch.empty(new.shape)
+    for number in range(new.shape[1]):
+        ids = new[batch.numbers, number].to(loaded.device)
+        if number:
+            hidden = _next_hidden(
+                loaded, batch, ids=new[batch.numbers, number - 1].to(loaded.device), number=number - 1
+            )
+        logprobs = loaded.family.head(loaded.core, hidden).float().log_softmax(-1)
+        found[batch.numbers, number] = logprobs.gather(-1, ids[:, None].to(logprobs.device))[:, 0].cpu()
+    return found
 
 
 def _prefill(

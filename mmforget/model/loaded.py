@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mmforget.errors import UserError
+from mmforget.model.chat import reply_opening
 from mmforget.model.families import Family, other
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
 from mmforget.model.quantize import quantisation_of
@@ -36,6 +37,7 @@ class LoadedModel:
         fingerprint: identifies the numbers this model gives: weights, adapter, quantisation, dtype, processor.
         base_fingerprint: the same without the adapter.
         shares_prefixes: whether sequences that begin alike can be computed together, see `selfcheck.py`.
+        continues_prefixes: whether text can be generated behind such prompts, too; else `model.generate` does it.
     """
 
     model: Any
@@ -46,6 +48,7 @@ class LoadedModel:
     fingerprint: str
     base_fingerprint: str = ""
     shares_prefixes: bool = False
+    continues_prefixes: bool = False
 
     # A configuration of transformers is slow to ask, and every request asks: what cannot change is kept.
 
@@ -103,6 +106,22 @@ class LoadedModel:
         plain, special = self.tokenizer.encode("a", add_special_tokens=False), self.tokenizer.encode("a")
         count = next((at for at in range(len(special)) if special[at : at + len(plain)] == plain), 0)
         return tuple(special[:count])
+
+    @cached_property
+    def reply_opening(self) -> str:
+        """What the chat template writes between a question and its answer; empty without a template."""
+        return reply_opening(tokenizer=self.tokenizer, processor=self.processor)
+
+    @cached_property
+    def joined_blanks(self) -> str:
+        """The last blanks of `reply_opening`, as far as the tokenizer makes one token of them and the word behind."""
+        opening = self.reply_opening
+        written = self.token_ids(opening + "a")
+        for size in range(len(opening) - len(opening.rstrip())):
+            ids = self.token_ids(opening[: len(opening) - size])
+            if written[: len(ids)] == ids:
+                return opening[len(opening) - size :]
+        return opening[len(opening.rstrip()) :]
 
     @property
     def writes_images(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mmforget.model.choosing import Sampling, StopStrings
+from mmforget.model.choosing import Sampling, StopStrings, end_tokens
 from mmforget.model.families import Tokens, other
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def plain(
     stops: StopStrings,
     max_new_tokens: int,
 ) -> list[list[int]]:
-    """New token ids of each prompt, padded behind the one that ends the text.
+    """New token ids of each prompt, the one that ends the text included.
 
     All prompts form one batch, padded on the left, unless the model's own forward reads images: then each is alone.
 
@@ -36,36 +36,46 @@ def plain(
         images: what `image_features` gives for the images of all prompts.
     """
     new: list[list[int]] = []
-    for inputs in _inputs(loaded, prompts, images=images):
+    ends = end_tokens(loaded.core.generation_config, tokenizer=loaded.tokenizer)
+    for part, inputs in _inputs(loaded, prompts, images=images):
         num_prompt = inputs["input_ids"].shape[1]
+        leads = [prompt.lead for prompt in part]
         output = loaded.core.generate(
             **inputs,
             max_new_tokens=max_new_tokens,
             **(GREEDY if sampling is None else {"do_sample": True, **sampling._asdict(), "top_k": 0}),
             pad_token_id=loaded.tokenizer.pad_token_id,
-            stopping_criteria=[_criterion(stops, num_prompt=num_prompt)] if stops.stops else None,
+            eos_token_id=sorted(ends) or None,
+            stopping_criteria=[_criterion(stops, num_prompt=num_prompt, leads=leads)] if stops.stops else None,
         )
-        new += output[:, num_prompt:].tolist()
+        new += [_until_end(ids, ends=ends) for ids in output[:, num_prompt:].tolist()]
     return new
 
 
-def _criterion(stops: StopStrings, *, num_prompt: int) -> Any:
+def _until_end(ids: list[int], *, ends: frozenset[int]) -> list[int]:
+    """Without the padding behind the token that ends a text, which need not be a special one."""
+    end = next((at for at, token in enumerate(ids) if token in ends), len(ids))
+    return ids[: end + 1]
+
+
+def _criterion(stops: StopStrings, *, num_prompt: int, leads: Sequence[str]) -> Any:
     def ended(ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
-        return torch.tensor([stops.ended(one) for one in ids[:, num_prompt:].tolist()], device=ids.device)
+        new = zip(ids[:, num_prompt:].tolist(), leads, strict=True)
+        return torch.tensor([stops.ended(one, lead=lead) for one, lead in new], device=ids.device)
 
     return ended
 
 
 def _inputs(
     loaded: LoadedModel, prompts: Sequence[Encoded], *, images: Mapping[str, Any]
-) -> Iterator[dict[str, Tensor]]:
-    """What `generate` takes for each batch."""
+) -> Iterator[tuple[Sequence[Encoded], dict[str, Tensor]]]:
+    """The prompts of each batch, and what `generate` takes for them."""
     if not loaded.writes_images:
-        yield _padded(loaded, prompts, images=images)
+        yield prompts, _padded(loaded, prompts, images=images)
         return
     for prompt in prompts:
         pictures = other.pictures(loaded.processor, [images[key] for key in prompt.image_keys])
-        yield other.own_inputs(loaded.core, torch.from_numpy(prompt.array).to(loaded.device), pictures)
+        yield [prompt], other.own_inputs(loaded.core, torch.from_numpy(prompt.array).to(loaded.device), pictures)
 
 
 def _padded(loaded: LoadedModel, prompts: Sequence[Encoded], *, images: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 A few made-up sequences are scored both ways: each by itself through the model's own forward, and all in one row. Where
 the log-probs agree the shared row is used from then on, else the plain path; either way it is said, once for a type.
+Then their last tokens are computed as generation does it, one behind the other: layers that attend twice, or that are
+gone through more than once, give right scores and wrong text. Where that fails `model.generate` writes the text.
 Image-text models of an unknown type run their own forward, and the trial shows whether that is understood.
 """
 
@@ -24,6 +26,7 @@ from mmforget.errors import UserError, one_line
 from mmforget.model.attention import use_shared_prefixes
 from mmforget.model.encode import Encoded, encode
 from mmforget.model.families import Tokens, language, other, other_text, text
+from mmforget.model.generation import stepwise_logprobs
 from mmforget.model.scoring import score
 
 if TYPE_CHECKING:
@@ -35,8 +38,8 @@ ROUNDING = {torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05}
 """Difference of two log-probs, in nats, that always counts as rounding; in half precision kernels for other shapes give
 more than that, so what padding changes is measured, and MARGIN times as much allowed, up to MOST times this."""
 MARGIN, MOST = 4, 10
-NUM_SHARED, NUM_OWN = 24, 8
-"""Tokens that the trial sequences begin with, and tokens that each adds."""
+NUM_SHARED, NUM_OWN, NUM_NEW = 24, 8, 4
+"""Tokens that the trial sequences begin with, tokens that each adds, and how many of those are taken as generated."""
 PICTURE_SIZES = ((56, 40), (40, 72))
 
 
@@ -58,7 +61,7 @@ def settle(loaded: LoadedModel) -> LoadedModel:
         return _tried(loaded)
     if packs:
         use_shared_prefixes(loaded.core)
-    return replace(loaded, shares_prefixes=packs)
+    return replace(loaded, shares_prefixes=packs, continues_prefixes=packs)
 
 
 def _tried(loaded: LoadedModel) -> LoadedModel:
@@ -79,10 +82,27 @@ def _tried(loaded: LoadedModel) -> LoadedModel:
             fault = _fault(found, probe, wanted=wanted, limit=limit)
             if fault is None:
                 _say(kind, "it passed the check for shared prefixes: what sequences have in common is computed once")
-                return found
+                return _continuing(found, probe, wanted=wanted, limit=limit)
             faults.append(fault)
     config._attn_implementation = before
     _say(kind, f"it failed the check for shared prefixes ({faults[-1]}); sequences are computed one by one", warn=True)
+    return loaded
+
+
+def _continuing(loaded: LoadedModel, probe: list[Encoded], *, wanted: list[Tensor], limit: float) -> LoadedModel:
+    """The model, which shares prefixes when it scores, and whether it does when it generates."""
+    prompts = [replace(one, ids=one.ids[:-NUM_NEW]) for one in probe]
+    new = torch.tensor([one.ids[-NUM_NEW:] for one in probe])
+    try:
+        found = stepwise_logprobs(loaded, prompts, new)
+        difference = _difference(found, [row[-NUM_NEW:].cpu() for row in wanted])
+        fault = None if difference <= limit else _differ(difference, limit=limit)
+    except Exception as error:
+        fault = _raised(error)
+    if fault is None:
+        return replace(loaded, continues_prefixes=True)
+    kind = loaded.core.config.model_type
+    _say(kind, f"it failed the check for shared prompts ({fault}); text is written by plain model.generate", warn=True)
     return loaded
 
 
@@ -102,7 +122,11 @@ def _fault(loaded: LoadedModel, probe: list[Encoded], *, wanted: list[Tensor], l
     except Exception as error:
         return _raised(error)
     difference = _difference(scored, wanted)
-    return None if difference <= limit else f"log-probs differ by {difference:.2g}, more than {limit:g}"
+    return None if difference <= limit else _differ(difference, limit=limit)
+
+
+def _differ(difference: float, *, limit: float) -> str:
+    return f"log-probs differ by {difference:.2g}, more than {limit:g}"
 
 
 def _has_own_logits(loaded: LoadedModel, one: Encoded) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mmforget.benchmark.spec import Benchmark
-from mmforget.lm.chat import render_chat
+from mmforget.model.chat import render_chat
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.config import RunConfig
 from mmforget.types import Example

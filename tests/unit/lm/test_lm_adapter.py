@@ -16,8 +16,8 @@ from mmforget.errors import RunFailed, UserError
 from mmforget.lm import batching
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
-from mmforget.lm.chat import render_chat
 from mmforget.lm.images import blank
+from mmforget.model.chat import render_chat
 from mmforget.model.encode import Encoded, encode, encode_prompt
 from mmforget.model.feature_cache import FeatureCache
 from mmforget.types import TokenScores

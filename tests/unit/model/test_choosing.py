@@ -8,21 +8,21 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from mmforget.model.choosing import Sampling, StopStrings, choice_for, other_settings
+from mmforget.model.choosing import Sampling, StopStrings, choice_for, end_tokens, other_settings
 from tests.helpers import tiny_tokenizer
 
 KNOWN = torch.tensor([[0, 0], [2, 1]])
 
 
 def test_greedy_takes_the_most_likely() -> None:
-    choice = choice_for(GenerationConfig(), None)
+    choice = choice_for(GenerationConfig(), None, ends=frozenset())
     assert choice.next_tokens(torch.tensor([[0.0, 1, 2], [0, 2, 1]]), known=KNOWN).tolist() == [2, 1]
 
 
 def test_repetition_penalty_by_hand() -> None:
     """Logits 4, 3, -1 with token 0 known: 4 / 2 < 3. Logits 0, 4, 1.5 with 1 and 2 known: 2, 0.75; so still token 1.
     Half precision is widened first."""
-    choice = choice_for(GenerationConfig(repetition_penalty=2.0), None)
+    choice = choice_for(GenerationConfig(repetition_penalty=2.0), None, ends=frozenset())
     logits = torch.tensor([[4, 3, -1], [0, 4, 1.5]], dtype=torch.bfloat16)
     assert choice.next_tokens(logits, known=KNOWN).tolist() == [1, 1]
 
@@ -37,14 +37,20 @@ def test_draws_follow_temperature_and_top_p() -> None:
         (Sampling(1.0, 0.8), [2 / 3, 1 / 3, 0]),
         (Sampling(0.5, 0.8), [0.8, 0.2, 0]),
     ):
-        drawn = choice_for(GenerationConfig(), sampling).next_tokens(logits, known=known)
+        drawn = choice_for(GenerationConfig(), sampling, ends=frozenset()).next_tokens(logits, known=known)
         found = torch.bincount(drawn, minlength=3) / len(drawn)
         torch.testing.assert_close(found, torch.tensor(wanted), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize(("given", "wanted"), [(None, set()), (7, {7}), ([7, 9], {7, 9})])
-def test_tokens_that_end_a_text(given: Any, wanted: set[int]) -> None:
-    assert choice_for(GenerationConfig(eos_token_id=given), None).ends == wanted
+@pytest.mark.parametrize(
+    ("given", "own", "wanted"),
+    [(None, None, set()), (7, None, {7}), ([7, 9], None, {7, 9}), (None, 2, {2}), (7, 2, {2, 7}), ([2, 7], 2, {2, 7})],
+)
+def test_tokens_that_end_a_text(given: Any, own: int | None, wanted: set[int]) -> None:
+    """Those that the checkpoint's settings name, and the tokenizer's."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = None if own is None else "</s>"
+    assert end_tokens(GenerationConfig(eos_token_id=given), tokenizer=tokenizer) == wanted
 
 
 HARMLESS: dict[str, Any] = {
@@ -105,5 +111,9 @@ def test_stop_strings() -> None:
     first = ends.index(True)
     assert tokenizer.decode(ids[: first + 1]).endswith("the river")
     assert stops.cut("a house by the river\n\nand on") == "a house by "
+    assert stops.cut("\n\nAnna\n\n", lead="\n\n") == "Anna"
+    lead = tokenizer.encode("\n\nAnna", add_special_tokens=False)
+    assert stops.ended(lead)
+    assert not stops.ended(lead, lead="\n\n")
     assert not StopStrings(tokenizer, ()).ended(ids)
     assert StopStrings(tokenizer, ()).cut("a b") == "a b"

@@ -10,12 +10,23 @@ from typing import Any
 import pytest
 import torch
 from model_questions import encode_all, largest_difference, logprobs, plain_logprobs, text_only, train
-from transformers import FalconConfig, GPT2Config, MistralConfig, Olmo2Config
+from transformers import (
+    DeepseekV2Config,
+    DeepseekV3Config,
+    DiffLlamaConfig,
+    FalconConfig,
+    GPT2Config,
+    HrmTextConfig,
+    MistralConfig,
+    Olmo2Config,
+)
 from transformers.models.olmo2.modeling_olmo2 import Olmo2ForCausalLM, Olmo2Model
 
 from mmforget.errors import UserError
 from mmforget.model import selfcheck
+from mmforget.model.encode import encode_prompt
 from mmforget.model.families import other_text, text
+from mmforget.model.generation import generate
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.lora import LoraSettings, attach, load_adapter, save_adapter
 from mmforget.model.scoring import score
@@ -58,6 +69,45 @@ def test_what_fails_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert level == logging.WARNING
     assert "model type 'falcon': it failed the check for shared prefixes (log-probs differ by" in message
     assert "computed one by one" in message
+
+
+LATENT = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 12}
+EXPERTS = {"n_routed_experts": 4, "num_experts_per_tok": 2, "topk_group": 1, "moe_intermediate_size": 16}
+DECODED: dict[str, tuple[Any, dict[str, Any], bool]] = {
+    "two attention calls a layer": (DiffLlamaConfig, {}, False),
+    "layers gone through more than once": (HrmTextConfig, {}, False),
+    "values narrower than keys": (
+        DeepseekV3Config,
+        {**LATENT, **EXPERTS, "n_group": 2, "num_key_value_heads": 4},
+        True,
+    ),
+    "values of another width than keys, in groups": (
+        DeepseekV2Config,
+        {**LATENT, **EXPERTS, "n_group": 1, "num_key_value_heads": 4, "head_dim": 8},
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DECODED)
+def test_text_is_that_of_generate_where_scores_agree(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind, settings, continues = DECODED[name]
+    loaded = load_model(ModelSpec(str(tiny_text(tmp_path, kind, **settings))))
+    assert loaded.shares_prefixes
+    assert loaded.continues_prefixes == continues
+    warned = [message for level, message in said(caplog) if level == logging.WARNING]
+    assert len(warned) == (not continues)
+    assert all("it failed the check for shared prompts (log-probs differ by" in message for message in warned)
+    prompts = [encode_prompt(loaded, one.context) for one in text_only()[::4]] + [encode_prompt(loaded, "what is her")]
+    wanted = [
+        loaded.model.generate(torch.tensor([one.ids]), max_new_tokens=8, do_sample=False)[0, len(one) :].tolist()
+        for one in prompts
+    ]
+    assert generate(loaded, prompts, max_new_tokens=8) == loaded.tokenizer.batch_decode(
+        wanted, skip_special_tokens=True
+    )
 
 
 def test_what_a_configuration_rules_out_is_not_tried(

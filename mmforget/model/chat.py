@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmforget.errors import UserError
-from mmforget.model.encode import PLACEHOLDER
+from jinja2 import TemplateError
+
+from mmforget.errors import UserError, one_line
+
+PLACEHOLDER = "<image>"
+"""What stands for an image in a text, whichever token the model has."""
 
 
 def render_chat(
@@ -18,7 +22,7 @@ def render_chat(
         history: messages with `role` and `content`, the content a text that holds `<image>` for each image.
         add_generation_prompt: end with the tag that opens the assistant's turn; False continues the last message.
 
-    Raises UserError where the model brings no chat template.
+    Raises UserError where the model brings no chat template, or one that does not take this conversation.
     """
     renderer, parted = template_owner(tokenizer=tokenizer, processor=processor)
     if renderer is None:
@@ -26,12 +30,20 @@ def render_chat(
     messages = [
         {**message, "content": _parts(message["content"]) if parted else message["content"]} for message in history
     ]
-    prompt: str = renderer.apply_chat_template(
-        messages,
-        tokenize=False,
-        add_generation_prompt=add_generation_prompt,
-        continue_final_message=not add_generation_prompt,
-    )
+    try:
+        prompt: str = renderer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
+    # A template is a program of the checkpoint's, which may ask anything of what it is given.
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        roles = ", ".join(str(message["role"]) for message in history)
+        raise UserError(
+            f"the model's chat template does not take messages by {roles}: {type(error).__name__}: {one_line(error)}; "
+            "leave out --apply_chat_template, or a system instruction that it does not know"
+        ) from error
     own_token = getattr(processor, "image_token", None)
     return prompt.replace(own_token, PLACEHOLDER) if own_token else prompt
 
@@ -56,3 +68,16 @@ def _parts(content: Any) -> list[dict[str, str]]:
         if text:
             parts.append({"type": "text", "text": text})
     return parts
+
+
+def reply_opening(*, tokenizer: Any, processor: Any | None) -> str:
+    """What the chat template writes between a user's message and the reply; empty where there is none to be had."""
+    if template_owner(tokenizer=tokenizer, processor=processor)[0] is None:
+        return ""
+    said = [{"role": "user", "content": "question"}]
+    try:
+        rendered = render_chat(said, tokenizer=tokenizer, processor=processor, add_generation_prompt=True)
+    except UserError:
+        return ""  # whoever applies it is told
+    before, found, opening = rendered.rpartition("question")
+    return opening if found else ""
