@@ -14,7 +14,7 @@ PACKAGE = ROOT / "mmforget"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    ("errors", "types", "registry"),
+    ("errors", "types", "registry", "pictures"),
     ("parallel",),
     ("benchmark", "results"),
     ("synthetic",),
@@ -40,6 +40,7 @@ NO_TORCH = (
     "errors",
     "types",
     "registry",
+    "pictures",
     "parallel",
     "benchmark",
     "results",

@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmforget.benchmark.concepts import ConceptRecord, Picture, Prompt, Talk, is_refusal, mentions
-from mmforget.benchmark.files import IMAGE_SUFFIXES, read_json, read_records
+from mmforget.benchmark.files import IMAGE_SUFFIXES, is_hidden, read_json, read_records
 from mmforget.errors import BadData, UserError
+from mmforget.pictures import ending_alike, single
 
 TUNING, ASKING = "finetunedata", "evaldata"
 MAIN_FILE = "execcuatedata.json"
@@ -164,21 +165,28 @@ class _Reader:
             self.faults.append(f"{self._at(f'{ASKING}/{MAIN_FILE}')} is missing")
         if is_asked and record.train is None:
             self.faults.append(f"{where}: no training image; needed: a folder traindon/ with images")
+        for name, times in Counter(picture.name for picture in record.tests).items():
+            if times > 1:
+                self.faults.append(f"{where}: {times} folders testdon*/ hold an image {name}; rename one")
         if not record.tests:
             self.faults.append(f"{where}: no test images; needed: a folder testdon/ with images")
 
     def _training_picture(self, pictures: Sequence[Picture], *, named: Sequence[str]) -> Picture | None:
         """The picture that the conversations show most, else the first by name."""
-        counted = Counter(Path(name).name for name in named if name)
-        by_name = {picture.name: picture for picture in pictures}
-        missing = [name for name in counted if name not in by_name]
-        self.faults.extend(
-            f"{self.called or TUNING}: conversations show {name}, which is not in traindon/" for name in missing
-        )
-        for name, _ in counted.most_common():
-            if name in by_name:
-                return by_name[name]
-        return pictures[0] if pictures else None
+        by_path = {picture.path: picture for picture in pictures if picture.path}
+        shown: Counter[Path] = Counter()
+        for name, count in Counter(filter(None, named)).items():
+            try:
+                path = ending_alike(name, by_path)
+            except UserError as error:
+                self.faults.append(f"{self.called or TUNING}: conversations show an {error}")
+                continue
+            if path is None:
+                wanted = PurePosixPath(name).name
+                self.faults.append(f"{self.called or TUNING}: conversations show {wanted}, which is not in traindon/")
+            else:
+                shown[path] += count
+        return by_path[shown.most_common(1)[0][0]] if shown else pictures[0] if pictures else None
 
     def _prompts(self, name: str, *, needs: Sequence[str] = ("prompt",)) -> list[Prompt]:
         records = self._records(f"{ASKING}/{name}", needs=needs)
@@ -191,18 +199,20 @@ class _Reader:
     def _hop(self, prompt: Prompt, *, pictures: Sequence[Picture]) -> Prompt:
         """The prompt with its picture's file name: an imgid is that name, with or without its end, or its number."""
         wanted = prompt.image
-        for picture in pictures:
-            stem = Path(picture.name).stem
-            number = re.search(r"(\d+)$", stem)
-            if wanted in (picture.name, stem) or (number and number.group(1) == wanted):
-                return prompt._replace(image=picture.name)
+        for name_of in (_whole_name, _stem, _number):
+            found = [picture for picture in pictures if name_of(picture) == wanted]
+            if len({picture.name for picture in found}) > 1:
+                names = " or ".join(picture.name for picture in found)
+                self.faults.append(f"{self._at(f'{ASKING}/Multi-hop.json')}: the imgid '{wanted}' may be {names}")
+            if found:
+                return prompt._replace(image=found[0].name)
         self.faults.append(f"{self._at(f'{ASKING}/Multi-hop.json')}: there is no image with the imgid '{wanted}'")
         return prompt
 
     def _records(self, name: str, *, needs: Sequence[str]) -> list[Mapping[str, Any]]:
         """The records of a file that have the texts they need; none where there is no such file."""
-        path, found = self.folder / name, []
-        for number, record in enumerate(read_records(path) if path.is_file() else [], start=1):
+        found = []
+        for number, record in enumerate(self._read(name), start=1):
             label = f"{self._at(name)} record {number}"
             if not isinstance(record, Mapping):
                 self.faults.append(f"{label}: not a JSON object")
@@ -217,8 +227,8 @@ class _Reader:
 
     def _talks(self, name: str) -> list[Talk]:
         """The conversations of a file, one talk for each question with its answer."""
-        path, found = self.folder / TUNING / name, []
-        for number, record in enumerate(read_records(path) if path.is_file() else [], start=1):
+        found = []
+        for number, record in enumerate(self._read(f"{TUNING}/{name}"), start=1):
             label = f"{self._at(f'{TUNING}/{name}')} record {number}"
             turns = _turns(record.get("conversations") if isinstance(record, Mapping) else None)
             if not turns:
@@ -227,8 +237,25 @@ class _Reader:
             for asked, said in zip(turns[::2], turns[1::2], strict=True):
                 question = asked.replace("<image>", "").strip()
                 phrase = str(record.get("target_phrase") or "")
-                found.append(Talk(question, said.strip(), "", str(record.get("image") or ""), phrase))
+                found.append(Talk(question, said.strip(), "", self._image(record.get("image"), label=label), phrase))
         return found
+
+    def _read(self, name: str) -> list[Any]:
+        """What a file holds; nothing where there is none, and a fault where it holds nothing."""
+        path = self.folder / name
+        if not path.is_file():
+            return []
+        found = read_records(path)
+        if not found:
+            self.faults.append(f"{self._at(name)}: holds no records; leave the file out where there are none")
+        return found
+
+    def _image(self, value: Any, *, label: str) -> str:
+        name = single(value) or ""
+        if isinstance(name, str):
+            return name
+        self.faults.append(f"{label}: image is {name!r:.80}; give one path")
+        return ""
 
     def _at(self, name: str) -> str:
         return f"{self.called}/{name}" if self.called else name
@@ -250,7 +277,7 @@ def _with_facts(record: ConceptRecord, *, talks: Sequence[Talk]) -> ConceptRecor
 
 
 def _folders_in(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path, below=root))
 
 
 def _is_concept(folder: Path) -> bool:
@@ -261,8 +288,27 @@ def _is_concept(folder: Path) -> bool:
 def _pictures(folder: Path, prefix: str) -> tuple[Picture, ...]:
     """The images of the folder's `traindon` or `testdon`, by name: the order no longer depends on the file system."""
     places = [path for path in _folders_in(folder) if path.name.startswith(f"{prefix}don")]
-    files = [path for place in places for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = [
+        path
+        for place in places
+        for path in place.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path, below=place)
+    ]
     return tuple(Picture(path.name, path) for path in sorted(files, key=lambda path: path.name))
+
+
+def _whole_name(picture: Picture) -> str:
+    return picture.name
+
+
+def _stem(picture: Picture) -> str:
+    return PurePosixPath(picture.name).stem
+
+
+def _number(picture: Picture) -> str | None:
+    """The number that a picture's name ends with."""
+    found = re.search(r"(\d+)$", _stem(picture))
+    return found.group(1) if found else None
 
 
 def _turns(value: Any) -> list[str]:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mmforget.errors import BadData, UserError
+from mmforget.pictures import ending_alike, parts_of
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def read_json(path: Path) -> Any:
@@ -52,25 +53,34 @@ def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
 def find_image(reference: str, *, folders: Sequence[Path]) -> Path:
     """Where an image that official files refer to lies, or where it was expected (a path that does not exist).
 
-    Tried in each folder: the path after `dataset/`, the path as written, and the bare file name anywhere below, for
-    which a folder is listed once a process.
+    Tried in each folder: the path after `dataset/`, the path as written, and the file anywhere below whose place ends
+    most like the one written, for which a folder is listed once a process.
+
+    Raises UserError where several files below end alike, naming them.
     """
-    written = PurePosixPath(reference.replace("\\", "/"))
-    # Without `..`: files of strangers point to nothing outside the folder.
-    parts = [part for part in written.parts if part not in (".", "..", "/")]
+    parts = parts_of(reference)
     after = parts[parts.index("dataset") + 1 :] if "dataset" in parts else parts
     places = [folder.joinpath(*tail) for folder in folders for tail in (after, parts) if tail]
     for place in places:
         if place.is_file():
             return place
-    found = [_images_below(folder).get(written.name) for folder in folders]
-    return next((path for path in found if path is not None), places[0] if places else folders[0])
+    found = [path for folder in folders for path in _images_below(folder).get(parts[-1] if parts else "", ())]
+    return ending_alike(reference, found) or (places[0] if places else folders[0])
+
+
+def is_hidden(path: Path, *, below: Path) -> bool:
+    """Whether a file or any folder that it lies in, up to `below`, is one that file browsers and archives leave."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(below).parts)
 
 
 @lru_cache(maxsize=16)
-def _images_below(folder: Path) -> dict[str, Path]:
-    files = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
-    return {path.name: path for path in files}
+def _images_below(folder: Path) -> dict[str, list[Path]]:
+    """All images below a folder by file name; where a folder is there under two names, each file once."""
+    found: dict[str, dict[Path, Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path, below=folder):
+            found.setdefault(path.name, {}).setdefault(path.resolve(), path)
+    return {name: list(paths.values()) for name, paths in found.items()}
 
 
 def read_id_lists(path: Path, *, names: Sequence[str], faults: list[str]) -> dict[str, tuple[str, ...]]:
@@ -92,15 +102,20 @@ def read_id_lists(path: Path, *, names: Sequence[str], faults: list[str]) -> dic
 def read_refusals(path: Path) -> tuple[str, ...]:
     """The texts under `idk` in a prompt file, or all of a file that is just a list. Raises UserError otherwise."""
     found = read_records(path)
-    texts = found[0].get("idk", []) if found and isinstance(found[0], Mapping) else found
-    if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise UserError(f"{path}: refusals must be a list of texts, under 'idk' or on its own")
+    texts = found[0].get("idk") if found and isinstance(found[0], Mapping) else found
+    is_list = isinstance(texts, list) and all(isinstance(text, str) and text.strip() for text in texts)
+    if not is_list or not texts:
+        raise UserError(
+            f"{path}: refusals must be a list of texts, one at least, under 'idk' or on its own; without the file the "
+            "benchmark's own refusals are taken"
+        )
     return tuple(texts)
 
 
 def _read_lines(path: Path, text: str) -> list[Any]:
     records, faults = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): a text may hold U+2028, U+0085 or another of the line ends that JSON leaves as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -112,8 +127,14 @@ def _read_lines(path: Path, text: str) -> list[Any]:
     return records
 
 
-def stamp(data: str, *patterns: str, at_most: int | None = None) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of the files at `--data`, so that edited files are read again; nothing without a folder.
+def state_of(path: Path) -> tuple[int, int, int]:
+    """Size, inode and time of the last change of a file: an edit shows, also one that keeps size and date."""
+    state = path.stat()
+    return state.st_size, state.st_ino, state.st_ctime_ns
+
+
+def stamp(data: str, *patterns: str, at_most: int | None = None) -> tuple[tuple[str, int, int, int], ...]:
+    """Names and states of the files at `--data`, so that edited files are read again; nothing without a folder.
 
     Args:
         patterns: of the files, below the folder that `data` is or lies in.
@@ -123,5 +144,6 @@ def stamp(data: str, *patterns: str, at_most: int | None = None) -> tuple[tuple[
     if data in ("synthetic", "hub") or not path.exists():
         return ()
     folder = path.parent if path.is_file() else path
-    files = sorted(islice((file for pattern in patterns for file in folder.glob(pattern)), at_most))
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    found = (file for pattern in patterns for file in folder.glob(pattern) if not is_hidden(file, below=folder))
+    files = sorted(islice(found, at_most))
+    return tuple((str(file), *state_of(file)) for file in files)

@@ -20,6 +20,7 @@ from mmforget.benchmark.document import (
     parse_group_label,
     parse_task_label,
 )
+from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.benchmark.task_files import FunctionRef, TaskFileError, read_task_file
 from mmforget.errors import PluginError, UnknownName, UserError
@@ -208,10 +209,8 @@ def _plugin_folder(point: metadata.EntryPoint) -> TaskFolder:
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    """Every `*.yaml` below a folder that does not lie in a hidden one."""
-    return [
-        path for path in folder.rglob("*.yaml") if not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    ]
+    """Every `*.yaml` below a folder that is not hidden and does not lie in a hidden one."""
+    return [path for path in folder.rglob("*.yaml") if not is_hidden(path, below=folder)]
 
 
 def _task_file(path: Path, *, origin: str) -> TaskFile | None:

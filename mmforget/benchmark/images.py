@@ -1,4 +1,7 @@
-"""Images of rows: how they are stored in a data set, and whether a file can be read at all."""
+"""Images of rows: how they are stored in a data set, which pixels they mean, and whether a file can be read at all.
+
+Every way in shows a model the same pixels: turned as the file's EXIF says, as RGB of 8 bits a channel.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import io
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
+
+from mmforget.benchmark.files import state_of
+from mmforget.pictures import WIDE_MODES, decoded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,14 +35,23 @@ def from_picture(image: Image) -> ImageValue:
 
 
 def open_image(value: ImageValue) -> Image:
-    """The decoded RGB picture, as `datasets.Image(mode="RGB")` would give it."""
-    from PIL import Image
-
+    """The decoded RGB picture, turned as its EXIF says. Raises ValueError saying why it cannot be shown."""
     source = io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]
     if source is None:
         raise ValueError("an image value has neither a path nor bytes")
-    with Image.open(source) as image:
-        return image.convert("RGB")
+    return decoded(source)
+
+
+def as_datasets_read(value: ImageValue) -> ImageValue:
+    """An image that `datasets.Image(mode="RGB")`, and so stock lm_eval, decodes to the pixels of `open_image`.
+
+    That is the value itself but for modes whose conversion loses the picture: those become PNG bytes.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else str(value["path"])) as image:
+        is_wide = image.mode in WIDE_MODES
+    return from_picture(open_image(value)) if is_wide else value
 
 
 def image_fault(value: ImageValue) -> str | None:
@@ -46,26 +61,20 @@ def image_fault(value: ImageValue) -> str | None:
     path = Path(value["path"] or "")
     if not path.is_file():
         return f"image {path} does not exist"
-    state = path.stat()
-    return _file_fault(path, state.st_size, state.st_mtime_ns)
+    return _file_fault(path, *state_of(path))
 
 
 @lru_cache(maxsize=65536)
-def _file_fault(path: Path, size_bytes: int, modified_ns: int) -> str | None:
-    # Size and time are part of the key, so that a file repaired while the process lives is looked at again.
+def _file_fault(path: Path, size_bytes: int, inode: int, changed_ns: int) -> str | None:
+    # The state is part of the key, so that a file repaired while the process lives is looked at again.
     if size_bytes == 0:
         return f"image {path} is empty"
     return _decode_fault(path, name=f"image {path}")
 
 
 def _decode_fault(source: Path | io.BytesIO, *, name: str) -> str | None:
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(source) as image:
-            image.load()
-    except UnidentifiedImageError:
-        return f"{name} is not an image"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"{name} cannot be decoded: {error}"
+        decoded(source)
+    except ValueError as error:
+        return f"{name} {error}"
     return None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from mmforget.benchmark.images import ImageValue, image_fault
 from mmforget.errors import one_line
+from mmforget.pictures import single
 
 LEVELS = ("institution", "patient", "study", "section")
 TASKS = ("classification", "cloze", "generation")
@@ -98,6 +99,7 @@ class Reader(NamedTuple):
         return tuple(f"{count:,} {what}" for what, count in self.counts.items() if count)
 
     def _image(self, value: Any, *, label: str) -> ImageValue | None:
+        value = single(value)
         data = value.get("bytes") if isinstance(value, Mapping) else value
         if not isinstance(data, bytes) or not data:
             self.faults.append(f"{label}: image has no bytes")

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mmforget.pictures import single
+
 _SUBJECT = re.compile(r"the (?:person|people)(?: in the (?:image|picture|photo))?", re.IGNORECASE)
 _BROKEN_WORDING = re.compile(r"'s[a-z]|\bsceond\b")
 NUM_BORROWED = 3
@@ -63,11 +65,13 @@ def person_from(record: Any, *, label: str, faults: list[str]) -> Person | None:
         faults.append(f"{label}: qa_list is not a list")
         items = []
     label = f"{label} ({record.get('unique_id', 'no id')})"
+    image = single(record.get("image_path")) or None
+    if not isinstance(image, str | None):
+        faults.append(f"{label}: image_path is {image!r:.80}; give one path")
     questions = [_question(item, label=f"{label} question {i}", faults=faults) for i, item in enumerate(items, start=1)]
     if len(faults) > before:
         return None
     known = tuple(question for question in questions if question is not None)
-    image = record.get("image_path") or None
     return Person(str(record["unique_id"]), str(record["name"]), known, image, record.get("portrait"))
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmforget.benchmark.images import ImageValue, image_fault
+from mmforget.benchmark.images import ImageValue, as_datasets_read, image_fault
 from mmforget.errors import BadData, UserError
 from mmforget.types import Row
 
@@ -37,17 +37,44 @@ def row_features() -> datasets.Features:
 def make_dataset(docs: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
     """Rows as a `datasets.Dataset`. A doc is a mapping of Row fields; `images` holds ImageValues, `extra` is a mapping.
 
-    Fields that a doc leaves out are empty. Raises UserError for a column that no Row has.
+    Fields that a doc leaves out are empty. Raises UserError for a column that no Row has, a text where a list of texts
+    is wanted, and an image that cannot be shown.
     """
     import datasets
 
     unknown = sorted({name for doc in docs for name in doc} - set(COLUMNS))
     if unknown:
         raise UserError(f"rows have unknown columns {', '.join(unknown)}; known: {', '.join(COLUMNS)}")
+    faults = [fault for position, doc in enumerate(docs) for fault in _list_faults(doc, position=position)]
+    if faults:
+        raise BadData("rows", faults=faults)
     columns: dict[str, list[Any]] = {name: [doc.get(name, "") for doc in docs] for name in TEXT_COLUMNS}
-    columns |= {name: [list(doc.get(name, ())) for doc in docs] for name in (*LIST_COLUMNS, "images")}
+    columns |= {name: [list(doc.get(name, ())) for doc in docs] for name in LIST_COLUMNS}
+    columns["images"] = _stored_images(docs)
     columns["extra"] = [json.dumps(dict(doc.get("extra", {})), sort_keys=True, ensure_ascii=False) for doc in docs]
     return datasets.Dataset.from_dict({name: columns[name] for name in COLUMNS}, features=row_features())
+
+
+def _stored_images(docs: Sequence[Mapping[str, Any]]) -> list[list[ImageValue]]:
+    """The images of every doc, each distinct one looked at once."""
+    known: dict[str | int, ImageValue] = {}
+    faults: dict[str, None] = {}
+    for doc in docs:
+        for value in doc.get("images", ()):
+            try:
+                if _same(value) not in known:
+                    known[_same(value)] = as_datasets_read(value)
+            except (OSError, ValueError) as error:
+                known[_same(value)] = value
+                faults[f"row {doc.get('id')}: image {value['path'] or '(embedded)'}: {error}"] = None
+    if faults:
+        raise BadData("rows", faults=list(faults))
+    return [[known[_same(value)] for value in doc.get("images", ())] for doc in docs]
+
+
+def _same(value: ImageValue) -> str | int:
+    """What two values of one picture share: their file, or being one object, as loaders keep pictures in memory."""
+    return value["path"] or id(value)
 
 
 def row_from_doc(doc: Mapping[str, Any]) -> Row:
@@ -60,6 +87,7 @@ def row_from_doc(doc: Mapping[str, Any]) -> Row:
 def check_rows(docs: Sequence[Mapping[str, Any]], *, source: str) -> None:
     """Raise BadData naming every row at fault: no id or another's, an empty text, an image that cannot be read."""
     faults = [fault for position, doc in enumerate(docs) for fault in _text_faults(doc, position=position)]
+    faults += [fault for position, doc in enumerate(docs) for fault in _list_faults(doc, position=position)]
     counts = Counter(doc.get("id") for doc in docs)
     faults += [f"row id '{name}' occurs {times} times" for name, times in counts.items() if name and times > 1]
     faults += _image_faults(docs)
@@ -67,8 +95,24 @@ def check_rows(docs: Sequence[Mapping[str, Any]], *, source: str) -> None:
         raise BadData(source, faults=faults)
 
 
+def _list_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
+    """A text in place of a list would become a list of its letters."""
+    label = _label(doc, position=position)
+    given = [name for name in (*LIST_COLUMNS, "images") if isinstance(doc.get(name), str | bytes | Mapping)]
+    faults = [f"{label}: {name} is not a list: {doc[name]!r:.60}; write it as a list of one" for name in given]
+    for name in LIST_COLUMNS:
+        items = () if name in given else doc.get(name, ())
+        if not all(isinstance(item, str) for item in items):
+            faults.append(f"{label}: {name} holds what is not a text")
+    return faults
+
+
+def _label(doc: Mapping[str, Any], *, position: int) -> str:
+    return f"row {doc['id']}" if doc.get("id") else f"row number {position + 1}"
+
+
 def _text_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
-    label = f"row {doc['id']}" if doc.get("id") else f"row number {position + 1}"
+    label = _label(doc, position=position)
     faults = []
     for name in TEXT_COLUMNS:
         value = doc.get(name)
@@ -84,21 +128,19 @@ def _text_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
 def _image_faults(docs: Sequence[Mapping[str, Any]]) -> list[str]:
     """One fault for each broken image, with the first row that shows it and how many others do."""
     users: dict[str, list[str]] = {}
+    known: dict[str | int, str | None] = {}
     for doc in docs:
         for value in doc.get("images", ()):
-            for fault in _fault_of(value):
+            if _same(value) not in known:
+                known[_same(value)] = image_fault(value)
+            fault = known[_same(value)]
+            if fault is not None:
                 users.setdefault(fault, []).append(str(doc.get("id")))
     return [
         f"row {rows[0]}: {fault}"
         + (f" (and {len(rows) - 1} more row{'s' if len(rows) > 2 else ''})" if len(rows) > 1 else "")
         for fault, rows in users.items()
     ]
-
-
-def _fault_of(value: ImageValue) -> list[str]:
-    # Pictures in memory come from our own encoder; only files can be broken.
-    fault = image_fault(value) if value["bytes"] is None else None
-    return [fault] if fault else []
 
 
 def candidates(doc: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.benchmark.task_files import TaskFileError, read_task_file
 from mmforget.errors import BadData, UserError
+from mmforget.types import Example
 
 
 @dataclass
@@ -82,8 +83,7 @@ def check_benchmark(benchmark: Benchmark, *, data: DataSource) -> Report:
         report.counts[name] = len(examples)
         if not examples:
             _report_empty(benchmark, name, report=report)
-        if examples and benchmark.modality == "image":
-            _check_placeholders(examples[0].context, num_images=len(examples[0].images), at=name, report=report)
+        report.faults += _placeholder_faults(examples, at=name)
     try:
         report.notes += benchmark.notes(data)
     except UserError as error:
@@ -95,7 +95,7 @@ def faults_of(error: UserError) -> list[str]:
     """The single faults in an error that collects several."""
     if isinstance(error, BadData):
         return [f"{error.source}: {fault}" for fault in error.faults]
-    return str(error).splitlines() if isinstance(error, TaskFileError) else [str(error)]
+    return str(error).split("\n") if isinstance(error, TaskFileError) else [str(error)]
 
 
 def _report_empty(benchmark: Benchmark, name: str, *, report: Report) -> None:
@@ -125,9 +125,21 @@ def _check_tasks(benchmark: Benchmark, *, report: Report) -> None:
     ]
 
 
-def _check_placeholders(context: str, *, num_images: int, at: str, report: Report) -> None:
-    found = context.count("<image>")
-    if found != num_images:
-        report.faults.append(
-            f"set '{at}': the context holds <image> {found} times for {num_images} images: {context!r}"
-        )
+def _placeholder_faults(examples: Sequence[Example], *, at: str) -> list[str]:
+    """One fault for each row whose context holds another number of <image> than it has images, or whose answer has one.
+
+    Where the template itself is wrong all rows are: then the first stands for them.
+    """
+    faults = []
+    for example in examples:
+        found, wanted = example.context.count("<image>"), len(example.images)
+        if found != wanted:
+            faults.append(
+                f"set '{at}', row {example.id}: the context holds <image> {found} times for {wanted} images: "
+                f"{example.context!r:.200}"
+            )
+        if "<image>" in example.answer:
+            faults.append(f"set '{at}', row {example.id}: the answer holds <image>: {example.answer!r:.200}")
+    if len(faults) > 1 and len(faults) >= len(examples):
+        return [f"{faults[0]} (and all {len(examples)} rows)"]
+    return faults

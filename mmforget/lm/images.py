@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from mmforget.errors import BadData
+from mmforget.pictures import decoded, to_rgb
 from mmforget.results.fingerprint import hash_image
 
 GREY = (128, 128, 128)
@@ -50,7 +51,7 @@ class ImageReader:
     def open(self, source: Any, *, where: str) -> Image.Image:
         """The image as RGB. Raises BadData naming `where` it was asked for if it is missing, truncated or no image."""
         if isinstance(source, Image.Image):
-            return source if source.mode == "RGB" else source.convert("RGB")
+            return _as_rgb(source, where=where)
         try:
             content = _content(source)
         except OSError as error:
@@ -91,12 +92,19 @@ def _content(source: Any) -> bytes:
     raise OSError(f"a {type(source).__name__} is no image; give a PIL image, a path or {{'bytes', 'path'}}")
 
 
+def _as_rgb(image: Image.Image, *, where: str) -> Image.Image:
+    """The pixels that a task hands over, which are not turned: whoever decoded them has done so."""
+    try:
+        return to_rgb(image)
+    except ValueError as error:
+        raise BadData(where, faults=[f"image cannot be shown: {error}"]) from error
+
+
 def _decode(content: bytes, *, where: str) -> Image.Image:
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadData(where, faults=[f"image cannot be decoded: {error}"]) from error
+        return decoded(io.BytesIO(content))
+    except ValueError as error:
+        raise BadData(where, faults=[f"image {error}"]) from error
 
 
 def _num_bytes(image: Image.Image) -> int:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmforget.errors import BadData, UserError
 from mmforget.methods.material import Concept, Material
+from mmforget.pictures import decoded, ending_alike, parts_of, single
 from mmforget.types import Example
 
 if TYPE_CHECKING:
@@ -274,21 +275,22 @@ class _Pictures:
         self._open: dict[Path, Image] = {}
 
     def get(self, name: str) -> Image:
-        """Raises ValueError where there is no such file or it is no image."""
-        from PIL import Image
+        """Raises ValueError where there is no such file or it is no image, UserError where it may be several."""
+        for folder in (self.folder, self.folder.parent):
+            written = folder.joinpath(*parts_of(name))
+            below = sorted(place for place in folder.glob("*/*") if place.name == written.name)
+            places = [written] if written.is_file() else [folder / written.name, *below]
+            path = ending_alike(name, [place for place in places if place.is_file()])
+            if path is not None:
+                return self._opened(path)
+        raise ValueError(f"its image {name} is neither beside the file nor in a folder beside it")
 
-        file = Path(name.replace("\\", "/"))
-        places = [self.folder / file.name, *sorted(self.folder.glob(f"*/{file.name}"))]
-        places += [self.folder.parent / file.name, *sorted(self.folder.parent.glob(f"*/{file.name}"))]
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            raise ValueError(f"its image {name} is neither beside the file nor in a folder beside it")
+    def _opened(self, path: Path) -> Image:
         if path not in self._open:
             try:
-                with Image.open(path) as image:
-                    self._open[path] = image.convert("RGB")
-            except OSError as error:
-                raise ValueError(f"its image {path} cannot be read: {error}") from error
+                self._open[path] = decoded(path)
+            except ValueError as error:
+                raise ValueError(f"its image {path} {error}") from error
         return self._open[path]
 
 
@@ -317,7 +319,10 @@ def _row_of(record: Any, *, number: int, pictures: _Pictures, material: Material
     if unkept not in answer:
         raise ValueError(f"its answer {answer!r} does not hold the target_phrase {unkept!r}")
     template = material.forget[0] if material.forget else None
-    images = (pictures.get(str(record["image"])),) if record.get("image") else ()
+    image = single(record.get("image"))
+    if not isinstance(image, str | None):
+        raise ValueError(f"its image is {image!r:.80}; give one path")
+    images = (pictures.get(image),) if image else ()
     front = _front(template.context if template else "") if images else ""
     return Example(
         id=f"siu/{record.get('id', number)}/{number}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmforget import __version__, parallel
+from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
@@ -23,7 +24,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.judging import Judged, find_judge, judged
 from mmforget.results.files import read_yaml
-from mmforget.results.fingerprint import hash_file, hash_json
+from mmforget.results.fingerprint import hash_docs, hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord
 from mmforget.results.store import read_run, write_config, write_results, write_run
@@ -257,6 +258,7 @@ def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: 
             "tasks": [task.name for task in place.benchmark.tasks],
             "files": _task_files(place.benchmark),
             "benchmark": place.benchmark.describe(place.data),
+            "rows": _rows(place.benchmark, data=place.data),
             "settings": settings,
             "blank_control": place.blank_control,
             "judge": config.judge,
@@ -264,11 +266,23 @@ def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: 
     )
 
 
+def _rows(benchmark: Benchmark, *, data: DataSource) -> dict[str, str]:
+    """A hash of the rows of each set that is asked, pictures by their bytes: it changes with every file of theirs."""
+    sets = dict.fromkeys(task.set for task in benchmark.tasks)
+    stored = {name: benchmark.rows(name, data=data).with_format("arrow")[:] for name in sets}
+    return {name: hash_docs(table.to_pylist()) for name, table in stored.items()}
+
+
 def _task_files(benchmark: Benchmark) -> dict[str, str]:
-    """sha256 of every file of the benchmark's folder: tasks, bases, document and loader."""
+    """sha256 of every file below the benchmark's folder: tasks, bases, document, loader and what it imports there."""
     folders = {task.path.parent for task in benchmark.tasks}
-    files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
-    return {path.name: hash_file(path) for path in sorted(files)}
+    files = {
+        str(path.relative_to(folder)): path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__" and not is_hidden(path, below=folder)
+    }
+    return {name: hash_file(files[name]) for name in sorted(files)}
 
 
 def _stored(folder: Path, *, key: str) -> Measured | None:

@@ -66,14 +66,14 @@ def _image_file(path: str | None) -> dict[str, str] | None:
         return None
     try:
         state = Path(path).stat()
-        return {"sha256": _hash_known_file(path, state.st_size, state.st_mtime_ns)}
+        return {"sha256": _hash_known_file(path, state.st_size, state.st_ino, state.st_ctime_ns)}
     except OSError as error:
         raise TypeError(f"image {path} cannot be read ({error.strerror}), so it has no stable hash") from error
 
 
 @lru_cache(maxsize=65536)
-def _hash_known_file(path: str, size_bytes: int, modified_ns: int) -> str:
-    # One picture is asked about twenty times; size and time are part of the key, so that a changed file is read again.
+def _hash_known_file(path: str, size_bytes: int, inode: int, changed_ns: int) -> str:
+    # One picture is asked about twenty times; the state is part of the key, so that a changed file is read again.
     return hash_file(Path(path))
 
 

@@ -361,6 +361,7 @@ def _read_official(folders: Sequence[Path]) -> Corpus:
     ids = [str(record.get("unique_id")) for record in records if isinstance(record, Mapping)]
     faults += repeated_ids(ids, source=source.name)
     faults += split_faults(split, ids=ids[:NUM_PEOPLE], source=splits.name)
+    has_images = _find_images(people, folders=folders, source=source.name, faults=faults)
     if faults:
         raise BadData(str(source.parent), faults=list(dict.fromkeys(faults)))
     known = [person for person in people if person is not None]
@@ -372,13 +373,22 @@ def _read_official(folders: Sequence[Path]) -> Corpus:
         split,
         read_refusals(prompts) if prompts else (),
         tuple(folder for folder in folders if folder.is_dir()),
-        {"has_images": _has_images(known, folders), "sha256": {path.name: hash_file(path) for path in files}},
+        {"has_images": has_images, "sha256": {path.name: hash_file(path) for path in files}},
     )
 
 
-def _has_images(people: Sequence[Person], folders: Sequence[Path]) -> bool:
-    """Whether any image is there: none at all is another kind of data, some missing are faults."""
-    return any(person.image and find_image(person.image, folders=folders).is_file() for person in people)
+def _find_images(people: Sequence[Person | None], *, folders: Sequence[Path], source: str, faults: list[str]) -> bool:
+    """Whether any image is there: none at all is another kind of data, some missing are faults of the rows.
+
+    Those that may be several files go to `faults`.
+    """
+    is_any = False
+    for number, person in enumerate(people, start=1):
+        try:
+            is_any |= bool(person and person.image and find_image(person.image, folders=folders).is_file())
+        except UserError as error:
+            faults.append(f"{source} record {number}: {error}")
+    return is_any
 
 
 def _stamp(data: str) -> tuple[Any, ...]:

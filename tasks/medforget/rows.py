@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmforget.benchmark import images
-from mmforget.benchmark.files import stamp
+from mmforget.benchmark.files import is_hidden, stamp
 from mmforget.benchmark.hierarchy import divide, relation
 from mmforget.benchmark.medical_records import LEVELS, MedicalQuestion, Reader
 from mmforget.benchmark.rows import EmptySet, candidates, check_rows, make_dataset
@@ -272,7 +272,7 @@ def _official(*, folder: Path, setting: str) -> Corpus:
 
 def _training_file(folder: Path) -> Path | None:
     """The parquet file with everything the target model learns: the only one there, or `train*` or `full*`."""
-    found = sorted(folder.glob("*.parquet"))
+    found = sorted(path for path in folder.glob("*.parquet") if not is_hidden(path, below=folder))
     named = [path for path in found if path.name.startswith(("train", "full"))]
     chosen = found if len(found) == 1 else named
     if len(chosen) > 1 or (found and not chosen):

@@ -318,7 +318,8 @@ SETS = {name: getattr(Writer, name) for name in (*MAIN, *FURTHER)}
 
 def _shown(record: ConceptRecord, prompts: Sequence[Prompt], *, name: str) -> Docs:
     """Prompts about their own picture where they name one, else about the test pictures in turn."""
-    by_name = {picture.name: picture for picture in (*record.tests, *((record.train,) if record.train else ()))}
+    # A test picture may be called as the training picture is, and prompts are about test pictures.
+    by_name = {picture.name: picture for picture in (*((record.train,) if record.train else ()), *record.tests)}
     for number, (prompt, picture) in enumerate(zip(prompts, cycle(record.tests), strict=False)):
         yield _asked_of(record, prompt, f"{name}/{number:03d}", picture=by_name.get(prompt.image, picture))
 
@@ -383,13 +384,15 @@ def _read(data: str, seed: int, stamp: tuple[Any, ...]) -> Corpus:
     folder = Path(data)
     if not folder.is_dir():
         raise UserError(f"--data {data}: not a folder; MMUBench's files lie in folders, name the one that holds them")
-    hashes = {str(Path(name).relative_to(folder)): hash_file(Path(name)) for name, *_ in stamp}
+    files = [path for path in (Path(name) for name, *_ in stamp) if path.is_file()]
+    hashes = {str(path.relative_to(folder)): hash_file(path) for path in files}
     return Corpus(read_concepts(folder), (), {"sha256": hashes})
 
 
 def _stamp(data: str) -> tuple[Any, ...]:
-    """Names, sizes and times of the files at a path, so that edited files are read again."""
-    return stamp(data, *("*/" * depth + "*.json" for depth in range(4)), at_most=1000)
+    """Names and states of the files and of the folders of pictures, so that edited ones are read again."""
+    names = [f"{'*/' * depth}{name}" for depth in range(4) for name in ("*.json", "testdon*", "traindon*")]
+    return stamp(data, *names, at_most=1000)
 
 
 def _slug(name: str) -> str:

@@ -22,6 +22,7 @@ from mmforget.benchmark.hierarchy import divide
 from mmforget.benchmark.rows import EmptySet, check_rows, make_dataset
 from mmforget.benchmark.source import LoadOptions, asked_for, options_from
 from mmforget.errors import BadData, UserError
+from mmforget.pictures import single
 from mmforget.results.fingerprint import hash_file
 from mmforget.synthetic import hazards as synthetic
 from mmforget.synthetic.hazards_drawing import Scene, draw
@@ -314,8 +315,9 @@ def _record(value: Any, *, split: str, position: int, faults: list[str]) -> Reco
         faults.append(f"{label}: a record is a JSON object, not {type(value).__name__}")
         return None
     before = len(faults)
-    image = _text(value.get("image_path") or value.get("image_id"), at=f"{label}: image_path (or image_id)", to=faults)
-    benign = _text(value.get("SDImage_path"), at=f"{label}: SDImage_path", to=faults)
+    named_image = single(value.get("image_path") or value.get("image_id"))
+    image = _text(named_image, at=f"{label}: image_path (or image_id)", to=faults)
+    benign = _text(single(value.get("SDImage_path")), at=f"{label}: SDImage_path", to=faults)
     named = str(value.get("category") or "").strip()
     category = PurePosixPath(image.replace("\\", "/")).parent.name or named
     if image and not category:

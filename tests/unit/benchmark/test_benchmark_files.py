@@ -43,6 +43,18 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["line 2, column 6", "line 3, column 5"]
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\u0085"])
+def test_a_line_end_of_unicode_inside_a_text_ends_no_record(end: str, tmp_path: Path) -> None:
+    """`str.splitlines` cuts there; JSON lines end at a line feed alone."""
+    file = tmp_path / "full.json"
+    for newline in ("\n", "\r\n"):
+        file.write_bytes(f'{{"a": "in oslo,{end}house 4"}}{newline}{{"a": 2}}{newline}'.encode())
+        assert read_records(file) == [{"a": f"in oslo,{end}house 4"}, {"a": 2}]
+    file.write_text('{"a": 1}\n{"a": "\x1c"}', encoding="utf-8")
+    with pytest.raises(BadData, match="line 2, column 8: not valid JSON: Invalid control character"):
+        read_records(file)
+
+
 def test_an_image_lies_where_it_should_or_anywhere_below(tmp_path: Path) -> None:
     reference = "./dataset/SFHQ/a.jpg"
     expected = tmp_path / "one" / "SFHQ" / "a.jpg"
@@ -78,6 +90,10 @@ def test_id_lists_and_refusals(tmp_path: Path) -> None:
     for text in ('["No.", "Never."]', '{"idk": ["No.", "Never."]}', '"No."\n"Never."'):
         file.write_text(text)
         assert read_refusals(file) == ("No.", "Never.")
+    for text in ("", "[]", "{}", '{"idk": []}'):
+        file.write_text(text)
+        with pytest.raises(UserError, match="a list of texts, one at least"):
+            read_refusals(file)
     file.write_text('{"idk": [1]}')
     with pytest.raises(UserError, match="refusals must be a list of texts"):
         read_refusals(file)

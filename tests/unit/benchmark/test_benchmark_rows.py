@@ -104,6 +104,19 @@ def test_all_faults_of_all_rows(tmp_path: Path) -> None:
     )
 
 
+def test_a_text_in_place_of_a_list_is_not_its_letters() -> None:
+    doc = {**DOC, "keywords": "Anna", "answer_perturbed": ["x", 7], "images": {"path": "a.png", "bytes": None}}
+    with pytest.raises(BadData) as caught:
+        make_dataset([DOC, doc])
+    assert caught.value.faults == (
+        "row p/0: keywords is not a list: 'Anna'; write it as a list of one",
+        "row p/0: images is not a list: {'path': 'a.png', 'bytes': None}; write it as a list of one",
+        "row p/0: answer_perturbed holds what is not a text",
+    )
+    with pytest.raises(BadData, match="keywords is not a list"):
+        check_rows([{**DOC, "keywords": "Anna"}], source="toy")
+
+
 def test_good_rows_pass() -> None:
     check_rows([DOC, {**DOC, "id": "p/1"}], source="toy")
 

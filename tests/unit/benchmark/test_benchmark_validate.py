@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from official_files import identity, write_official
+from PIL import Image
 
 from mmforget.benchmark import DataSource, validate
 from tests.toy_tasks import GEN, write_toy, write_yaml
@@ -31,6 +32,46 @@ def test_faults_of_text_and_images_in_one_report(tmp_path: Path) -> None:
     broken = {position for position in (0, 6, 96, 399) if any(identity(position) in f for f in report.faults)}
     assert broken == {0, 6, 96, 399}
     assert "holdout" not in report.counts or report.counts["holdout"] == 0
+
+
+def test_every_row_is_looked_at_not_the_first(tmp_path: Path) -> None:
+    def spoil(records: list[dict[str, Any]]) -> None:
+        records[8]["qa_list"][1]["question"] += " <image>"
+        records[9]["qa_list"][0]["answer"] += " <image>"
+
+    folder = write_official(tmp_path, edit=spoil, num=400)
+    faults = [
+        fault
+        for fault in validate("fiubench", DataSource.parse(str(folder))).faults
+        if fault.startswith("set 'forget'")
+    ]
+    assert len(faults) == 2
+    assert "row 00000008/01: the context holds <image> 2 times for 1 images" in faults[0]
+    assert "row 00000009/00: the answer holds <image>" in faults[1]
+
+
+def test_a_template_that_is_wrong_everywhere_is_one_fault(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path)
+    (folder / "_gen").write_text(GEN.replace("{{question}}", "<image> {{question}}"))
+    faults = validate("toy", include_paths=[folder]).faults
+    assert len([fault for fault in faults if "(and all 2 rows)" in fault]) == len(faults) == 3
+
+
+def test_a_picture_may_be_a_list_of_one_and_equal_names_are_told_apart(tmp_path: Path) -> None:
+    def listed(records: list[dict[str, Any]]) -> None:
+        for record in records:
+            record["image_path"] = [record["image_path"]]
+        records[6]["image_path"] = ["a.png", "b.png"]
+        records[7]["image_path"] = "/home/someone/p.png"
+
+    folder = write_official(tmp_path, edit=listed, num=400)
+    for place in ("one", "two"):
+        (folder / place).mkdir()
+        Image.new("RGB", (4, 4)).save(folder / place / "p.png")
+    faults = validate("fiubench", DataSource.parse(str(folder))).faults
+    assert len(faults) == 2
+    assert "full.json record 7 (00000006): image_path is ['a.png', 'b.png']; give one path" in faults[0]
+    assert f"full.json record 8: image '/home/someone/p.png' may be {folder}/one/p.png or" in faults[1]
 
 
 def test_a_task_file_a_folder_and_a_name_that_is_none(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mmubench_files import NAME, UNSEEN, Files, talk, write_kept, write_official
+from mmubench_files import NAME, TRAINED, UNSEEN, Files, talk, write_kept, write_official
+from PIL import Image
 
 from mmforget.benchmark import DataSource, find
 from mmforget.errors import BadData, UnknownName, UserError
@@ -274,3 +275,50 @@ def test_edited_files_are_read_again(tmp_path: Path) -> None:
     path = folder / "finetunedata" / "SIU.json"
     path.write_text(path.read_text().replace("Trump fact 0.", "Trump fact zero."))
     assert rows("facts", folder)[0]["answer"] == "Trump fact zero." != before
+
+
+@pytest.mark.parametrize("name", ["GA", "PO", "SIU"])
+def test_a_file_that_holds_nothing_is_a_fault(name: str, tmp_path: Path) -> None:
+    folder = write_official(tmp_path, num_tests=70)
+    (folder / f"finetunedata/{name}.json").write_text("[]")
+    assert faults(folder) == [f"finetunedata/{name}.json: holds no records; leave the file out where there are none"]
+
+
+def test_empty_prompts_are_a_fault_too(tmp_path: Path) -> None:
+    folder = write_official(tmp_path, num_tests=70)
+    for name in ("Multi-hop", "multilanguage", "miadata"):
+        (folder / f"evaldata/{name}.json").write_text("")
+    found = faults(folder)
+    assert [fault.split(":")[0] for fault in found] == [
+        "evaldata/multilanguage.json",
+        "evaldata/Multi-hop.json",
+        "evaldata/miadata.json",
+    ]
+
+
+def test_files_that_a_desktop_leaves_are_no_pictures(tmp_path: Path) -> None:
+    folder = write_official(tmp_path, num_tests=70)
+    before = rows("generality", folder)["id"]
+    for name in (".DS_Store", "testdon/._Trump_Image1.jpg", "testdon/Thumbs.db", "traindon/.DS_Store"):
+        (folder / name).write_bytes(b"x")
+    (folder / "__MACOSX/testdon").mkdir(parents=True)
+    assert rows("generality", folder)["id"] == before
+
+
+def test_a_picture_called_as_the_training_picture_keeps_its_place(tmp_path: Path) -> None:
+    def name_alike(found: Files) -> None:
+        found["evaldata/Multi-hop.json"] = [{"imgid": TRAINED, "prompt": "Hop?"}]
+
+    folder = write_official(tmp_path, edit=name_alike, num_tests=70)
+    Image.new("RGB", (5, 3)).save(folder / "testdon" / TRAINED)
+    assert rows("multihop", folder)[0]["images"][0].size == (5, 3)
+
+
+def test_an_imgid_that_may_be_several_pictures_names_them(tmp_path: Path) -> None:
+    def by_number(found: Files) -> None:
+        found["evaldata/Multi-hop.json"] = [{"imgid": "7", "prompt": "Hop?"}]
+
+    folder = write_official(tmp_path, edit=by_number, num_tests=70)
+    assert len(rows("multihop", folder)) == 1
+    Image.new("RGB", (5, 3)).save(folder / "testdon/Other7.jpg")
+    assert faults(folder) == ["evaldata/Multi-hop.json: the imgid '7' may be Other7.jpg or Trump_Image7.jpg"]
