@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 PATTERNS = (
     "*.safetensors",
+    "*.safetensors.index.json",
     "config.json",
     "generation_config.json",
     "adapter_config.json",
@@ -69,7 +70,7 @@ def model_folder(pretrained: str, *, revision: str | None = None) -> Path:
 def folder_hashes(folder: Path) -> dict[str, str]:
     """sha256 of every file in `folder` that decides what a model computes, by name."""
     found = {path for pattern in PATTERNS for path in folder.glob(pattern)}
-    return {path.name: _hash_file(path) for path in sorted(found)}
+    return {path.name: file_hash(path) for path in sorted(found)}
 
 
 def tensors_fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -87,7 +88,8 @@ def join(*parts: str) -> str:
     return hash_json(list(parts))
 
 
-def _hash_file(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """sha256 of a file; of a large one, what it was when it was last read, unless the file has changed since."""
     real = path.resolve()
     # Large files in the Hugging Face cache are named by the sha256 of their content.
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
@@ -95,7 +97,8 @@ def _hash_file(path: Path) -> str:
     status = real.stat()
     if status.st_size < LARGE_BYTES:
         return hash_file(real)
-    key = f"{real}:{status.st_size}:{status.st_mtime_ns}"
+    # Size and time of change of the content can be set by whoever replaces a file, its inode and ctime cannot.
+    key = f"{real}:{status.st_size}:{status.st_mtime_ns}:{status.st_ino}:{status.st_ctime_ns}"
     known = _read_known()
     if key not in known:
         known[key] = hash_file(real)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mmforget.errors import UserError
+from mmforget.model.adapter_files import configuration
 from mmforget.model.chat import reply_opening
 from mmforget.model.families import Family, other
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
@@ -23,8 +24,8 @@ from mmforget.results.fingerprint import hash_json
 NUM_TEXTS_KEPT = 2**14
 ADAPTER = "default"
 """PEFT's name for the one adapter that is trained, saved and loaded."""
-SCALING = ("r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
-"""What of an adapter's configuration changes the numbers that its tensors give."""
+NAMING = ("base_model_name_or_path", "revision", "peft_version", "auto_mapping", "inference_mode", "task_type")
+"""What of an adapter's configuration changes no number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class LoadedModel:
         processor: images and text for image-text models, None for text-only ones.
         fingerprint: identifies the numbers this model gives: weights, adapter, quantisation, dtype, processor.
         base_fingerprint: the same without the adapter.
+        replaced: weights of the base that its adapter has replaced, by their names in the adapter's file.
         shares_prefixes: whether sequences that begin alike can be computed together, see `selfcheck.py`.
         continues_prefixes: whether text can be generated behind such prompts, too; else `model.generate` does it.
     """
@@ -47,6 +49,7 @@ class LoadedModel:
     spec: ModelSpec
     fingerprint: str
     base_fingerprint: str = ""
+    replaced: frozenset[str] = frozenset()
     shares_prefixes: bool = False
     continues_prefixes: bool = False
 
@@ -170,18 +173,19 @@ def in_training(loaded: LoadedModel, *, model: Any) -> LoadedModel:
 
 
 def adapted(base: str, loaded: LoadedModel) -> str:
-    """Fingerprint of a base model with the adapter that `loaded` carries: its tensors and how they are scaled."""
-    config = loaded.model.peft_config[ADAPTER]
-    scale = hash_json({name: getattr(config, name, None) for name in SCALING})
-    return join("adapter", base, scale, tensors_fingerprint(adapter_tensors(loaded)))
+    """Fingerprint of a base model with the adapter that `loaded` carries: its tensors and all of its settings."""
+    config = configuration(loaded.model.peft_config[ADAPTER])
+    deciding = {name: value for name, value in config.items() if name not in NAMING}
+    return join("adapter", base, hash_json(deciding), tensors_fingerprint(adapter_tensors(loaded)))
 
 
 def adapter_tensors(loaded: LoadedModel) -> dict[str, torch.Tensor]:
-    """The adapter's tensors under the names they are saved by."""
+    """The adapter's tensors under the names they are saved by, with weights of the base that it has replaced."""
     from peft import get_peft_model_state_dict
 
     tensors: dict[str, torch.Tensor] = get_peft_model_state_dict(loaded.model, save_embedding_layers=False)
-    return tensors
+    whole = loaded.model.state_dict() if loaded.replaced - tensors.keys() else {}
+    return tensors | {name: whole[name] for name in loaded.replaced if name in whole}
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> Path:

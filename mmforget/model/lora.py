@@ -6,22 +6,27 @@ The reference model of a method is the same weights with the adapter off; nothin
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
+import copy
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmforget.errors import UserError
+from mmforget.errors import UserError, one_line
+from mmforget.model import adapter_files, adapter_weights
+from mmforget.model.adapter_files import Note, Saved, loading_flags
+from mmforget.model.adapter_names import Named, renamed
 from mmforget.model.fingerprint import join
 from mmforget.model.loaded import ADAPTER, LoadedModel, adapted, adapter_tensors, in_training
-from mmforget.results.files import prepare_folder
+from mmforget.model.targets import targets
+from mmforget.results.provenance import model_name
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+logger = logging.getLogger(__name__)
+
 NUM_SHOWN = 3
 
 
@@ -67,7 +72,7 @@ def attach(loaded: LoadedModel, settings: LoraSettings) -> LoadedModel:
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=_targets(loaded, settings),
+        target_modules=targets(loaded, wanted=settings.target_modules),
         modules_to_save=_projector_names(loaded) if settings.train_projector else None,
         bias="none",
     )
@@ -109,12 +114,13 @@ def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
     if loaded.spec.has_unmerged_adapter:
         raise UserError(
             f"the model came with the adapter {loaded.spec.peft} unmerged, so switching adapters off would not give "
-            "the model that unlearning starts from; add merge_peft=True to --model_args"
+            f"the model that unlearning starts from; {_merged_instead(loaded)}"
         )
     if not loaded.has_adapter:
         raise UserError(
             "the model carries no adapter, so there is no reference model to switch back to; train with LoRA"
         )
+    _require_base(loaded)
     # PEFT makes every adapter weight trainable when it switches adapters on again.
     trainable = {weight: weight.requires_grad for weight in loaded.model.parameters()}
     try:
@@ -126,75 +132,139 @@ def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
 
 
 def detach(loaded: LoadedModel) -> LoadedModel:
-    """The model as it was before `attach` or `load_adapter`, frozen; adapter and trained projector are dropped."""
+    """The model as it was before `attach` or `load_adapter`, frozen; adapter and trained projector are dropped.
+
+    Raises UserError where the adapter has replaced weights of the base.
+    """
     if not loaded.has_adapter:
         return loaded
-    base = _without_adapter(loaded.model).requires_grad_(False).eval()
+    _require_base(loaded)
+    base = _bare(loaded.core).requires_grad_(False).eval()
     spec = replace(loaded.spec, peft=None, merge_peft=False) if loaded.spec.has_unmerged_adapter else loaded.spec
     return replace(loaded, model=base, spec=spec, fingerprint=loaded.base_fingerprint)
 
 
-def _without_adapter(model: Any) -> Any:
-    from peft.utils.other import ModulesToSaveWrapper
+def _bare(core: Any) -> Any:
+    """The bare model without the layers that PEFT put into it."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
 
-    # PEFT's own unload leaves the trained copy of a module saved in full.
-    modules = model.get_base_model().named_modules()
-    originals = {name: module.original_module for name, module in modules if isinstance(module, ModulesToSaveWrapper)}
-    base = model.unload()
-    for name, original in originals.items():
-        base.set_submodule(name, original)
-    return base
+    inside = ""
+    for name, module in list(core.named_modules()):
+        if inside and name.startswith(inside):
+            continue
+        # PEFT's own unload leaves the trained copy of a module saved in full.
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            core.set_submodule(name, module.original_module)
+        elif isinstance(module, BaseTunerLayer):
+            core.set_submodule(name, module.get_base_layer())
+        else:
+            continue
+        inside = f"{name}."
+    del core.peft_config
+    return core
 
 
 def save_adapter(loaded: LoadedModel, folder: Path) -> Path:
-    """Saves the adapter (and a trained projector) as safetensors in PEFT's layout.
+    """Saves the adapter (and a trained projector) as safetensors in PEFT's layout, with a note of the base it is for.
 
     Raises UserError where there is none, or the folder cannot be written.
     """
     if not loaded.has_adapter:
         raise UserError("the model carries no adapter to save; use save_model for full weights")
-    prepare_folder(folder)
-    try:
-        loaded.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-    except OSError as error:
-        raise UserError(
-            f"cannot save the adapter to {folder}: {error}; free some space or name another folder"
-        ) from error
-    return folder
+    note = Note(model_name(loaded.spec.pretrained), loaded.quantisation)
+    config = loaded.model.peft_config[ADAPTER]
+    return adapter_files.write(folder, config=config, tensors=adapter_tensors(loaded), note=note)
 
 
 def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) -> LoadedModel:
     """The model with a saved adapter on it, frozen unless it is to be trained further.
 
-    Every tensor has to fit; that the adapter was made on a base of another name does not matter. Raises UserError with
-    the tensors at fault otherwise, and leaves the model as it was.
+    Every tensor has to find its place, perhaps under the name that an older transformers gave to it; that the adapter
+    was made on a base of another name does not matter, another quantisation is warned of. Raises UserError with the
+    tensors at fault otherwise, and leaves the model as it was.
     """
-    from peft import get_peft_model, set_peft_model_state_dict
-
     if _is_adapted(loaded):
         raise UserError(_carries_adapter(loaded, wanted=f"{folder} cannot be put on top"))
-    folder = _adapter_folder(folder)
-    config, tensors = _read_config(folder), _read_tensors(folder / WEIGHTS)
-    config.inference_mode = not trainable
-    try:
-        model = get_peft_model(loaded.model, config, adapter_name=ADAPTER)
-    except ValueError as error:
-        raise UserError(f"the adapter {folder} does not fit {loaded.spec.pretrained}: {error}") from error
-    fitted = replace(loaded, model=model)
-    faults = _misfits(adapter_tensors(fitted), found=tensors)
-    if faults:
-        _without_adapter(model)
-        listed = "; ".join(faults)
-        raise UserError(
-            f"the adapter {folder} does not fit {loaded.spec.pretrained}: {listed}; load it on the base it came from"
-        )
-    set_peft_model_state_dict(model, tensors, adapter_name=ADAPTER)
-    model.eval()
+    saved = adapter_files.read(folder)
+    saved.config.inference_mode = not trainable
+    fitted = _put_on(loaded, saved)
+    _warn_of_another_base(loaded, saved)
+    fitted.model.eval()
     if trainable:
-        return in_training(loaded, model=model)
-    model.requires_grad_(False)
+        return in_training(fitted, model=fitted.model)
+    fitted.model.requires_grad_(False)
     base = loaded.base_fingerprint or loaded.fingerprint
     return replace(fitted, base_fingerprint=base, fingerprint=adapted(base, fitted))
+
+
+def _put_on(loaded: LoadedModel, saved: Saved) -> LoadedModel:
+    """The model with the adapter under the names that it was saved by, or else under those of today."""
+    named = Named(saved.config, saved.tensors)
+    try:
+        return _fitted(loaded, named, folder=saved.folder)
+    except UserError:
+        translated = renamed(loaded.core, named)
+        if translated is None:
+            raise
+        return _fitted(loaded, translated, folder=saved.folder)
+
+
+def _fitted(loaded: LoadedModel, named: Named, *, folder: Path) -> LoadedModel:
+    """The model with all tensors in place. Raises UserError, and leaves the model as it was, where one does not fit."""
+    from peft import get_peft_model
+
+    core = loaded.core
+    num_rows = adapter_weights.enlarge_vocabulary(core, named.tensors)
+    try:
+        model = get_peft_model(core, copy.deepcopy(named.config), adapter_name=ADAPTER)
+        fitted = replace(loaded, model=model)
+        tensors = adapter_weights.translated(model, named.tensors)
+        embeddings = tensors.keys() & adapter_weights.embedding_names(fitted.core) - adapter_tensors(fitted).keys()
+        _require_places(fitted, {name: tensors[name] for name in tensors.keys() - embeddings})
+    except (UserError, ValueError) as error:
+        _strip(core, num_rows=num_rows)
+        raise UserError(
+            f"the adapter {folder} does not fit {loaded.spec.pretrained}: {one_line(error)}; load it on the base it "
+            "came from"
+        ) from error
+    if num_rows is not None:
+        logger.warning(
+            "the adapter %s has %d tokens more than %s, whose tokenizer does not know them: they are not asked for",
+            folder,
+            core.get_input_embeddings().weight.shape[0] - num_rows,
+            loaded.spec.pretrained,
+        )
+    return adapter_weights.fill(fitted, tensors, embeddings=set(embeddings))
+
+
+def _require_places(fitted: LoadedModel, tensors: Mapping[str, Tensor]) -> None:
+    faults = adapter_files.misfits(adapter_tensors(fitted), found=tensors)
+    if faults:
+        raise UserError("; ".join(faults))
+
+
+def _strip(core: Any, *, num_rows: int | None) -> None:
+    """Makes the model again what it was before an adapter was tried on it."""
+    if getattr(core, "peft_config", None):
+        _bare(core)
+    if num_rows is not None:
+        core.resize_token_embeddings(num_rows, mean_resizing=False)
+
+
+def _warn_of_another_base(loaded: LoadedModel, saved: Saved) -> None:
+    note = saved.note
+    if note is None or note.quantisation == loaded.quantisation:
+        return
+    logger.warning(
+        "the adapter %s was made on %s in %s and is put on one in %s, where it gives other numbers and may have "
+        "forgotten less; load its base as it was (%s)",
+        saved.folder,
+        note.base,
+        note.quantisation or "full precision",
+        loaded.quantisation or "full precision",
+        loading_flags(note.quantisation) or "no load_in_4bit or load_in_8bit",
+    )
 
 
 def merge_adapter(loaded: LoadedModel) -> LoadedModel:
@@ -216,11 +286,32 @@ def merge_adapter(loaded: LoadedModel) -> LoadedModel:
     return replace(loaded, model=merged, fingerprint=fingerprint, base_fingerprint=fingerprint)
 
 
+def _merged_instead(loaded: LoadedModel) -> str:
+    """How to have an adapter in the weights themselves, which cannot be where they are on disk in few bits."""
+    if loaded.quantisation is None or loaded.spec.is_quantised:
+        return "add merge_peft=True to --model_args"
+    return f"give the model that {loaded.spec.pretrained} was quantised from in full precision, with merge_peft=True"
+
+
 def _in_full_precision(loaded: LoadedModel) -> str:
     """How to get at the same weights in full precision."""
     if loaded.spec.is_quantised:
         return "leave load_in_4bit and load_in_8bit out"
     return "give the model that was quantised in full precision as pretrained=..."
+
+
+def _require_base(loaded: LoadedModel) -> None:
+    """Raises UserError where what is below the adapter is no longer the base."""
+    if loaded.replaced:
+        raise UserError(
+            f"the adapter has replaced weights of {loaded.spec.pretrained} itself ({_few(loaded.replaced)}), so "
+            "without it the model is not what it was; load the base again"
+        )
+
+
+def _few(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:NUM_SHOWN]) + (", ..." if len(shown) > NUM_SHOWN else "")
 
 
 def _is_adapted(loaded: LoadedModel) -> bool:
@@ -231,57 +322,8 @@ def _is_adapted(loaded: LoadedModel) -> bool:
 def _carries_adapter(loaded: LoadedModel, *, wanted: str) -> str:
     if loaded.spec.has_unmerged_adapter:
         where = f"the model came with the adapter {loaded.spec.peft} unmerged"
-        return f"{where}, so {wanted}; add merge_peft=True to --model_args"
-    return f"the model already carries an adapter, so {wanted}; merge it first"
-
-
-def _targets(loaded: LoadedModel, settings: LoraSettings) -> str | list[str]:
-    """The layers to adapt, as the family's expression or one by one. Raises UserError where none matches."""
-    linear = _linear_layers(loaded)
-    wanted = settings.target_modules
-    if wanted is None:
-        chosen = [name for name in linear if not _is_outside(loaded, name)]
-        if chosen and all(re.fullmatch(loaded.family.LANGUAGE_TARGETS, name) for name in chosen):
-            return loaded.family.LANGUAGE_TARGETS
-    elif isinstance(wanted, str):
-        chosen = [name for name in linear if _fullmatch(wanted, name)]
-        if not re.search("vision|tower", wanted):
-            chosen = [name for name in chosen if not _is_outside(loaded, name)]
-    else:
-        chosen = [name for name in linear if any(_is_named(loaded, name, wanted=one) for one in wanted)]
-    if not chosen:
-        ends = sorted({name.rsplit(".", 1)[-1] for name in linear if not _is_outside(loaded, name)})
-        raise UserError(f"LoRA target_modules {wanted} match no layer of the language model; it has {', '.join(ends)}")
-    return chosen
-
-
-def _linear_layers(loaded: LoadedModel) -> list[str]:
-    head = loaded.core.get_output_embeddings()
-    return [name for name, module in loaded.core.named_modules() if _is_linear(module) and module is not head]
-
-
-def _is_linear(module: nn.Module) -> bool:
-    # Quantised layers are subclasses; GPT-2 writes its projections as Conv1D.
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
-
-
-def _is_outside(loaded: LoadedModel, name: str) -> bool:
-    """Whether a layer is no part of the language model, but of the vision tower or the projector."""
-    layer = loaded.core.get_submodule(name)
-    return not any(layer is inner for part in loaded.family.language_parts(loaded.core) for inner in part.modules())
-
-
-def _is_named(loaded: LoadedModel, name: str, *, wanted: str) -> bool:
-    if name != wanted and not name.endswith(f".{wanted}"):
-        return False
-    return re.search("vision|tower", wanted) is not None or not _is_outside(loaded, name)
-
-
-def _fullmatch(pattern: str, name: str) -> bool:
-    try:
-        return re.fullmatch(pattern, name) is not None
-    except re.error as error:
-        raise UserError(f"LoRA target_modules '{pattern}' is not a regular expression: {error}") from error
+        return f"{where}, so {wanted}; {_merged_instead(loaded)}"
+    return f"the model already carries an adapter, so {wanted}; take that off with detach, or load the base again"
 
 
 def _projector_names(loaded: LoadedModel) -> list[str]:
@@ -290,68 +332,3 @@ def _projector_names(loaded: LoadedModel) -> list[str]:
     if not names:
         raise UserError(f"{loaded.spec.pretrained} has no projector that is known; leave train_projector out")
     return names
-
-
-def _adapter_folder(folder: Path) -> Path:
-    """The folder itself or, for a hub id, its snapshot in the Hugging Face cache."""
-    folder = folder.expanduser()
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import snapshot_download
-
-    name = folder.as_posix()
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise UserError(f"there is no adapter folder {folder} (peft=); check the path")
-    try:
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG]))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{name} (peft=) is neither a local folder nor an adapter that the hub gives here: {error}"
-        ) from error
-
-
-def _read_config(folder: Path) -> Any:
-    from peft import PeftConfig
-
-    path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder} holds no {CONFIG}, so it is no adapter; name the folder that save_adapter wrote")
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-        config: Any = PeftConfig.from_pretrained(folder)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is not a readable PEFT configuration: {error}; save the adapter again") from error
-    if config.is_prompt_learning:
-        raise UserError(f"{folder} holds learned prompts ({config.peft_type}), not changed layers; use a LoRA adapter")
-    return config
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; only adapters saved as safetensors are loaded") from error
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); save the adapter again") from error
-    return tensors
-
-
-def _misfits(wanted: Mapping[str, Tensor], *, found: Mapping[str, Tensor]) -> list[str]:
-    """What keeps an adapter's tensors from fitting, each with a few names."""
-    shapes = [
-        f"{name} is {tuple(found[name].shape)}, not {tuple(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & found.keys())
-        if found[name].shape != wanted[name].shape
-    ]
-    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    faults = []
-    if shapes:
-        faults.append(f"{len(shapes)} tensors of another shape ({', '.join(shapes[:NUM_SHOWN])})")
-    if missing:
-        faults.append(f"{len(missing)} tensors missing ({', '.join(missing[:NUM_SHOWN])})")
-    if extra:
-        faults.append(f"{len(extra)} tensors for layers that are not there ({', '.join(extra[:NUM_SHOWN])})")
-    return faults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -85,6 +86,66 @@ def test_full_training_changes_the_fingerprint(fresh_llava: LoadedModel, tmp_pat
     assert len({before, after.fingerprint, fresh_llava.fingerprint, loaded.fingerprint}) == 4
     folder = save_model(loaded, tmp_path / "saved")
     assert with_fingerprint(loaded, folder=folder).fingerprint == load_model(ModelSpec(str(folder))).fingerprint
+
+
+def test_a_large_file_that_was_replaced_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same size and with the same time of change, as copying tools leave it."""
+    monkeypatch.setenv("MMFORGET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("mmforget.model.fingerprint.LARGE_BYTES", 1)
+    path = tmp_path / "config.json"
+    path.write_text("one")
+    before = path.stat()
+    first = weights_fingerprint(ModelSpec(str(tmp_path)))
+    (tmp_path / "new").write_text("two")
+    (tmp_path / "new").replace(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert weights_fingerprint(ModelSpec(str(tmp_path))) != first
+
+
+def test_the_index_of_shards_counts(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
+    first = weights_fingerprint(ModelSpec(str(tmp_path)))
+    index.write_text('{"weight_map": {"a": "model-00002-of-00002.safetensors"}}')
+    assert weights_fingerprint(ModelSpec(str(tmp_path))) != first
+
+
+SETTINGS = {
+    "LoHaConfig": ({"r": 2}, {"alpha": 32}),
+    "LoKrConfig": ({"r": 2}, {"alpha": 32}),
+    "VeraConfig": ({"r": 2, "save_projection": False}, {"projection_prng_key": 1}),
+    "RandLoraConfig": ({"r": 2, "save_projection": False}, {"randlora_alpha": 1}),
+    "FourierFTConfig": ({"n_frequency": 4}, {"random_loc_seed": 1}),
+    "VBLoRAConfig": ({"r": 2, "num_vectors": 4, "vector_length": 16, "topk": 2}, {"topk": 1}),
+    "HRAConfig": ({"r": 2}, {"apply_GS": True}),
+    "OFTConfig": ({"r": 0, "oft_block_size": 16}, {"use_cayley_neumann": False}),
+    "LoraConfig": ({"r": 2}, {"lora_alpha": 1}),
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_every_setting_of_an_adapter_counts_but_names_do_not(llama_folder: Path, tmp_path: Path, kind: str) -> None:
+    """Equal tensors give other numbers with another scale, seed or form."""
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    settings, changes = SETTINGS[kind]
+    config = getattr(peft, kind)(target_modules=["q_proj"], **settings)
+    folder = tmp_path / "adapter"
+    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(llama_folder), config).save_pretrained(folder)
+    path = folder / "adapter_config.json"
+    written = json.loads(path.read_text())
+    assert all(written[name] != value for name, value in changes.items())
+
+    def fingerprint(**values: object) -> str:
+        path.write_text(json.dumps(written | values))
+        return load_model(ModelSpec(str(llama_folder), peft=str(folder))).fingerprint
+
+    first = fingerprint()
+    assert fingerprint(**changes) != first
+    assert fingerprint(base_model_name_or_path="elsewhere", peft_version="0.1", inference_mode=False) == first
 
 
 def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

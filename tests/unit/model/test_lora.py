@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from model_questions import TOLERANCE, logprobs, train
+from model_questions import TOLERANCE, logprobs, one_image, plain_logprobs, train
 
 from mmforget.errors import UserError
 from mmforget.model.load import ModelSpec, load_model
@@ -106,6 +107,56 @@ def test_a_saved_adapter_comes_back(llava_folder: Path, tmp_path: Path, train_pr
     torch.testing.assert_close(logprobs(merged), logprobs(trained), atol=TOLERANCE, rtol=0)
     assert len({merged.fingerprint, again.fingerprint, merged.base_fingerprint}) == 2
     assert not merged.has_adapter
+
+
+def test_a_saved_adapter_says_what_it_is_for_and_nothing_of_where_it_was(llava_folder: Path, tmp_path: Path) -> None:
+    for spec, kind in ((ModelSpec(str(llava_folder)), None), (ModelSpec(str(llava_folder), load_in_8bit=True), "8bit")):
+        folder = save_adapter(attach(load_model(spec), LoraSettings(r=2)), tmp_path / str(kind))
+        assert json.loads((folder / "base.json").read_text()) == {"base": "llava", "quantisation": kind}
+        texts = [path.read_text() for path in folder.iterdir() if path.suffix in (".json", ".md")]
+        assert not any(str(llava_folder.parent) in text for text in texts)
+        assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "llava"
+        assert ("load_in_8bit=True" in (folder / "README.md").read_text()) == (kind == "8bit")
+
+
+def test_plain_peft_loads_what_is_saved(llava_folder: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    trained = train(attach(load_model(ModelSpec(str(llava_folder))), LoraSettings(r=2, train_projector=True)))
+    plain = AutoModelForImageTextToText.from_pretrained(llava_folder)
+    again = PeftModel.from_pretrained(plain, save_adapter(trained, tmp_path / "adapter")).eval()
+    with torch.no_grad():
+        wanted, found = (plain_logprobs(one, one_image(1)[0]) for one in (trained, replace(trained, model=again)))
+    torch.testing.assert_close(found, wanted, atol=TOLERANCE, rtol=0)
+
+
+MADE_ON = {
+    "4bit": ({"load_in_4bit": True}, {}, "in 4bit-nf4 and is put on one in full precision.*load_in_4bit=True"),
+    "fp4": (
+        {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
+        {"load_in_8bit": True},
+        "in 4bit-fp4 and is put on one in 8bit.*load_in_4bit=True,bnb_4bit_quant_type=fp4",
+    ),
+    "float": ({}, {"load_in_4bit": True}, "in full precision and is put on one in 4bit-nf4"),
+}
+
+
+@pytest.mark.parametrize("case", MADE_ON)
+def test_another_quantisation_is_warned_of(
+    llava_folder: Path, tmp_path: Path, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, used, message = MADE_ON[case]
+    base = ModelSpec(str(llava_folder))
+    folder = save_adapter(attach(load_model(replace(base, **made)), LoraSettings(r=2)), tmp_path / "adapter")
+    load_model(replace(base, **made, peft=str(folder)))
+    assert caplog.text == ""
+    load_model(replace(base, **used, peft=str(folder)))
+    assert re.search(message, caplog.text)
+    (folder / "base.json").unlink()
+    caplog.clear()
+    load_model(replace(base, **used, peft=str(folder)))
+    assert caplog.text == ""
 
 
 def test_a_merged_model_can_be_saved_and_unlearned_from(fresh_llava: LoadedModel, tmp_path: Path) -> None:
