@@ -2,6 +2,7 @@
 
     tools/bench.py --output bench/cpu.json
     tools/bench.py --only scoring,training --repeats 3
+    tools/bench.py --only board --against ANOTHER_CHECKOUT
 
 A LLaVA of real geometry (336 px, 576 image tokens) with random weights is built in a temporary folder; nothing is
 downloaded. One JSON document with every number goes to `--output` or to stdout, readable tables to stderr. Variants
@@ -21,7 +22,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-PARTS = ("scoring", "generation", "training", "growth", "demo")
+PARTS = ("scoring", "generation", "training", "growth", "demo", "board")
 REPEATS, QUICK_REPEATS = 3, 1
 PLOT = Path(__file__).parent.parent / "docs" / "bench_growth.png"
 
@@ -39,6 +40,7 @@ def build_parser() -> Parser:
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the JSON goes; stdout without it")
     parser.add_argument("--plot", type=Path, default=PLOT, metavar="FILE", help="where the picture of growth goes")
     parser.add_argument("--repeats", type=positive, metavar="N", help=f"of everything timed (default {REPEATS})")
+    parser.add_argument("--against", type=checkout, metavar="DIR", help="another checkout, for the parts that compare")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, no more")
     parser.add_argument("--date", type=iso_date, metavar="YYYY-MM-DD", help="of the document; default today")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -60,6 +62,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def checkout(text: str) -> Path:
+    folder = Path(text).expanduser().resolve()
+    if not (folder / "mmforget" / "__init__.py").is_file():
+        raise argparse.ArgumentTypeError(f"'{text}' is no checkout of mmforget: it holds no mmforget/__init__.py")
+    return folder
+
+
 def iso_date(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
@@ -76,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare_libraries(folder)
         from benchmarks.context import Context
 
-        context = Context(folder, args.repeats or (QUICK_REPEATS if args.quick else REPEATS), args.quick)
+        repeats = args.repeats or (QUICK_REPEATS if args.quick else REPEATS)
+        context = Context(folder, repeats, args.quick, args.against)
         if args.child:
             print(json.dumps(_child(context, args.child)))
             return 0
@@ -146,10 +156,10 @@ def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path
 
 
 def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
-    from benchmarks import demo, generation, growth, lm_eval_share, peak_memory, scoring, training
+    from benchmarks import board, demo, generation, growth, lm_eval_share, peak_memory, scoring, training
 
-    if name == "demo":
-        return demo.run(context)
+    if name in ("demo", "board"):
+        return {"demo": demo, "board": board}[name].run(context)
     if name == "growth":
         found = growth.run(context)
         growth.plot(found, plot)

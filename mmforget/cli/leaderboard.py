@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -36,8 +35,8 @@ def execute(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
+    from mmforget.leaderboard import export
     from mmforget.leaderboard.board import boards
-    from mmforget.leaderboard.export import document
     from mmforget.leaderboard.publish import publish
     from mmforget.leaderboard.table import render_all
     from mmforget.results.verify import collect_trusted
@@ -48,12 +47,14 @@ def execute(args: argparse.Namespace) -> int:
     for line in (*records.notes, *(f"passed over: {fault}" for fault in records.faults)):
         print(printable(f"mmforget: {line}"), file=sys.stderr)
     found = boards(records.runs)
+    written = None
     if args.output_path is not None:
         written = publish(found, folder=args.output_path)
         for path in (written.json, written.markdown, written.page, *written.pictures):
             print(f"wrote {path}", file=sys.stderr)
     if args.json:
-        print(json.dumps(document(found, folder=args.output_path), indent=2, ensure_ascii=False, allow_nan=False))
+        text = export.text(export.document(found, folder=None)) if written is None else written.json.read_text("utf-8")
+        print(text, end="")
     else:
         Console().print(render_all(found))
     return 2 if records.faults else 0

@@ -6,10 +6,11 @@ what that cannot say: intervals, directions, ranges, eligibility with reasons, t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ def document(boards: Sequence[Board], *, folder: Path | None = None, generated: 
         "mmforget_version": __version__,
         "rows": [_row(board, row, folder=folder or Path.cwd()) for board in boards for row in board.rows],
     }
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """A document as JSON text with a row a line, so that it is written fast and lines of two can be compared."""
+    head = json.dumps({key: value for key, value in document.items() if key != "rows"}, indent=2, allow_nan=False)
+    rows = ",\n    ".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in document["rows"])
+    return f'{head.removesuffix("}").rstrip()},\n  "rows": [\n    {rows}\n  ]\n}}\n'
 
 
 def markdown(boards: Sequence[Board]) -> str:

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import PurePath
@@ -43,7 +43,7 @@ def to_jsonable(value: Any, *, strict: bool = True) -> Jsonable:
         strict: raise TypeError on anything else; otherwise write its `str`, as lm_eval does.
     """
     nonfinite: list[str] = []
-    return Jsonable(_plain(value, path="", strict=strict, nonfinite=nonfinite), tuple(nonfinite))
+    return Jsonable(_plain(value, place=None, strict=strict, nonfinite=nonfinite), tuple(nonfinite))
 
 
 def from_json(kind: type[T], value: Any, *, source: str, path: str = "") -> T:
@@ -51,27 +51,44 @@ def from_json(kind: type[T], value: Any, *, source: str, path: str = "") -> T:
 
     Raises UserError that names `source` and the dotted path of a key that is missing, unknown or of the wrong type.
     """
-    decoded: T = _decode(kind, value, source=source, path=path)
+    decoder: Decoder = _decoder(typing.cast(Any, kind))
+    try:
+        decoded: T = decoder(value)
+    except _Misfit as misfit:
+        where = ".".join([*([path] if path else []), *(str(key) for key in reversed(misfit.keys))])
+        raise UserError(f"{source}: {misfit.say(where)}") from None
     return decoded
 
 
-def _plain(value: Any, *, path: str, strict: bool, nonfinite: list[str]) -> Any:
+class _Place(NamedTuple):
+    """A key and what it lies in; made into a dotted path only where one is told."""
+
+    above: _Place | None
+    key: object
+
+    def path(self) -> str:
+        return f"{self.above.path()}.{self.key}" if self.above else str(self.key)
+
+
+def _plain(value: Any, *, place: _Place | None, strict: bool, nonfinite: list[str]) -> Any:
     if value is None or isinstance(value, (bool, str, int)) and not isinstance(value, Enum):
         return value
     if isinstance(value, float):
         if math.isfinite(value):
             return float(value)
-        nonfinite.append(path)
+        nonfinite.append(place.path() if place else "")
         return None
-    return _plain_container(value, path=path, strict=strict, nonfinite=nonfinite)
+    return _plain_container(value, place=place, strict=strict, nonfinite=nonfinite)
 
 
-def _plain_container(value: Any, *, path: str, strict: bool, nonfinite: list[str]) -> Any:
+def _plain_container(value: Any, *, place: _Place | None, strict: bool, nonfinite: list[str]) -> Any:
     def inner(item: Any, key: object) -> Any:
-        return _plain(item, path=f"{path}.{key}" if path else str(key), strict=strict, nonfinite=nonfinite)
+        if type(item) in (str, int, bool, type(None)):
+            return item
+        return _plain(item, place=_Place(place, key), strict=strict, nonfinite=nonfinite)
 
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: inner(getattr(value, field.name), field.name) for field in dataclasses.fields(value)}
+        return {name: inner(getattr(value, name), name) for name in _field_names(type(value))}
     if isinstance(value, Mapping):
         return {str(key): inner(item, key) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -81,103 +98,149 @@ def _plain_container(value: Any, *, path: str, strict: bool, nonfinite: list[str
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Enum):
-        return _plain(value.value, path=path, strict=strict, nonfinite=nonfinite)
+        return _plain(value.value, place=place, strict=strict, nonfinite=nonfinite)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return _plain(value.tolist(), path=path, strict=strict, nonfinite=nonfinite)
+        return _plain(value.tolist(), place=place, strict=strict, nonfinite=nonfinite)
     if strict:
-        raise TypeError(f"{path or 'value'}: a {type(value).__name__} cannot be written to JSON")
+        raise TypeError(f"{place.path() if place else 'value'}: a {type(value).__name__} cannot be written to JSON")
     return str(value)
 
 
-def _decode(kind: Any, value: Any, *, source: str, path: str) -> Any:
-    if kind is Any:
-        return value
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _decode_dataclass(kind, value, source=source, path=path)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, types.UnionType):
-        return _decode_union(arguments, value, source=source, path=path)
-    if origin is Literal:
-        if value not in arguments:
-            raise _wrong(source, path=path, value=value, wanted="one of " + ", ".join(map(repr, arguments)))
-        return value
-    if origin is tuple:
-        return _decode_tuple(arguments, value, source=source, path=path)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        if not isinstance(value, dict):
-            raise _wrong(source, path=path, value=value, wanted="an object")
-        return {key: _decode(arguments[1], item, source=source, path=_join(path, key)) for key, item in value.items()}
-    return _decode_scalar(kind, value, source=source, path=path)
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
-def _decode_dataclass(kind: Any, value: Any, *, source: str, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise _wrong(source, path=path, value=value, wanted="an object")
-    names = [field.name for field in dataclasses.fields(kind)]
-    missing, unknown = [name for name in names if name not in value], [key for key in value if key not in names]
-    if missing or unknown:
-        parts = [f"missing {', '.join(missing)}"] if missing else []
-        parts += [f"unknown {', '.join(key[:80] for key in unknown[:20])}"] if unknown else []
-        where = f"'{path}'" if path else "the record"
-        raise UserError(
-            f"{source}: keys of {where} are wrong: {'; '.join(parts)}; it was written by another version of mmforget "
-            "or edited by hand: read it with that version, or run again"
-        )
-    hints = _type_hints(kind)
-    return kind(**{name: _decode(hints[name], value[name], source=source, path=_join(path, name)) for name in names})
+Decoder = Callable[[Any], Any]
+
+
+class _Misfit(Exception):
+    """A value that does not fit its type: what to say of it, and the keys that lead to it, innermost first."""
+
+    def __init__(self, say: Callable[[str], str]) -> None:
+        super().__init__()
+        self.say = say
+        self.keys: list[object] = []
 
 
 @cache
-def _type_hints(kind: Any) -> dict[str, Any]:
-    """The types of a dataclass's fields; to evaluate them anew takes longer than to read a record."""
-    found: dict[str, Any] = typing.get_type_hints(kind)
-    return found
+def _decoder(kind: Any) -> Decoder:
+    """What reads a value of a type: made once a type, since to look at types takes longer than to read values."""
+    if kind is Any:
+        return lambda value: value
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _dataclass_decoder(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _union_decoder(arguments)
+    if origin is Literal:
+        return _literal_decoder(arguments)
+    if origin is tuple:
+        return _tuple_decoder(arguments)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _mapping_decoder(_decoder(arguments[1]))
+    return _scalar_decoder(kind)
 
 
-def _decode_union(arguments: Sequence[Any], value: Any, *, source: str, path: str) -> Any:
-    if value is None and type(None) in arguments:
-        return None
+def _within(decoder: Decoder, value: Any, key: object) -> Any:
+    """Decodes what lies at a key, and puts the key to a misfit."""
+    try:
+        return decoder(value)
+    except _Misfit as misfit:
+        misfit.keys.append(key)
+        raise
+
+
+def _dataclass_decoder(kind: Any) -> Decoder:
+    hints = typing.get_type_hints(kind)
+    decoders = {name: _decoder(hints[name]) for name in _field_names(kind)}
+
+    def decode(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _wrong(value, wanted="an object")
+        if value.keys() != decoders.keys():
+            raise _wrong_keys(value, names=tuple(decoders))
+        return kind(**{name: _within(decoder, value[name], name) for name, decoder in decoders.items()})
+
+    return decode
+
+
+def _union_decoder(arguments: Sequence[Any]) -> Decoder:
+    """Of a type or None: no other union can be told from its JSON."""
     (kind,) = [argument for argument in arguments if argument is not type(None)]
-    return _decode(kind, value, source=source, path=path)
+    decoder, optional = _decoder(kind), type(None) in arguments
+    return lambda value: None if value is None and optional else decoder(value)
 
 
-def _decode_tuple(arguments: Sequence[Any], value: Any, *, source: str, path: str) -> Any:
-    if not isinstance(value, list):
-        raise _wrong(source, path=path, value=value, wanted="a list")
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        kinds = [arguments[0]] * len(value)
-    elif len(arguments) == len(value):
-        kinds = list(arguments)
-    else:
-        raise _wrong(source, path=path, value=value, wanted=f"a list of {len(arguments)}")
-    decoded = (
-        _decode(kind, item, source=source, path=_join(path, i))
-        for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
-    )
-    return tuple(decoded)
-
-
-def _decode_scalar(kind: Any, value: Any, *, source: str, path: str) -> Any:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise _wrong(source, path=path, value=value, wanted=f"a number up to {MAX_INTEGER}")
-    if kind is float and is_number:
-        return float(value)
-    if kind is int and is_number and isinstance(value, int):
+def _literal_decoder(arguments: Sequence[Any]) -> Decoder:
+    def decode(value: Any) -> Any:
+        if value not in arguments:
+            raise _wrong(value, wanted="one of " + ", ".join(map(repr, arguments)))
         return value
-    if kind is str and isinstance(value, str) and len(value) > MAX_TEXT:
-        raise _wrong(source, path=path, value=value, wanted=f"a text of at most {MAX_TEXT:,} characters")
-    if kind in (str, bool) and isinstance(value, kind):
-        return value
-    raise _wrong(source, path=path, value=value, wanted=f"a {getattr(kind, '__name__', kind)}")
+
+    return decode
 
 
-def _wrong(source: str, *, path: str, value: Any, wanted: str) -> UserError:
-    return UserError(
-        f"{source}: '{path[:200]}' is {shortened(value)}, expected {wanted}; the file was edited or is damaged, "
-        "run again"
+def _tuple_decoder(arguments: Sequence[Any]) -> Decoder:
+    is_open = len(arguments) == 2 and arguments[1] is Ellipsis
+    decoders = [_decoder(argument) for argument in arguments[: 1 if is_open else None]]
+
+    def decode(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _wrong(value, wanted="a list")
+        if not is_open and len(decoders) != len(value):
+            raise _wrong(value, wanted=f"a list of {len(decoders)}")
+        several = decoders * len(value) if is_open else decoders
+        return tuple(_within(one, item, i) for i, (one, item) in enumerate(zip(several, value, strict=True)))
+
+    return decode
+
+
+def _mapping_decoder(decoder: Decoder) -> Decoder:
+    def decode(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _wrong(value, wanted="an object")
+        return {key: _within(decoder, item, key) for key, item in value.items()}
+
+    return decode
+
+
+def _scalar_decoder(kind: Any) -> Decoder:
+    def decode(value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and isinstance(value, int) and abs(value) > MAX_INTEGER:
+            raise _wrong(value, wanted=f"a number up to {MAX_INTEGER}")
+        if kind is float and is_number:
+            return float(value)
+        if kind is int and is_number and isinstance(value, int):
+            return value
+        if kind is str and isinstance(value, str) and len(value) > MAX_TEXT:
+            raise _wrong(value, wanted=f"a text of at most {MAX_TEXT:,} characters")
+        if kind in (str, bool) and isinstance(value, kind):
+            return value
+        raise _wrong(value, wanted=f"a {getattr(kind, '__name__', kind)}")
+
+    return decode
+
+
+def _wrong_keys(value: Mapping[str, Any], *, names: Sequence[str]) -> _Misfit:
+    missing, unknown = [name for name in names if name not in value], [key for key in value if key not in names]
+    parts = [f"missing {', '.join(missing)}"] if missing else []
+    parts += [f"unknown {', '.join(key[:80] for key in unknown[:20])}"] if unknown else []
+
+    def say(path: str) -> str:
+        where = f"'{path}'" if path else "the record"
+        return (
+            f"keys of {where} are wrong: {'; '.join(parts)}; it was written by another version of mmforget "
+            "or edited by hand: read it with that version, or run again"
+        )
+
+    return _Misfit(say)
+
+
+def _wrong(value: Any, *, wanted: str) -> _Misfit:
+    return _Misfit(
+        lambda path: (
+            f"'{path[:200]}' is {shortened(value)}, expected {wanted}; the file was edited or is damaged, run again"
+        )
     )
-
-
-def _join(path: str, key: object) -> str:
-    return f"{path}.{key}" if path else str(key)

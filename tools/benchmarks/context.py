@@ -20,11 +20,13 @@ class Context:
         folder: a temporary folder for models, tasks and outputs.
         repeats: of everything that is timed.
         quick: tiny sizes, which show that everything runs and nothing else.
+        against: another checkout, measured beside this one where a part can.
     """
 
     folder: Path
     repeats: int
     quick: bool = False
+    against: Path | None = None
 
     @property
     def geometry(self) -> Geometry:

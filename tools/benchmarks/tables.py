@@ -29,6 +29,7 @@ def number(value: float | None) -> str:
 def tables(document: Mapping[str, Any]) -> str:
     """Every part that was measured, and what was wanted of it (of a quick run nothing is)."""
     makers = {"scoring": _scoring, "generation": _generation, "training": _training, "growth": _growth, "demo": _demo}
+    makers["board"] = _board
     parts = [f"{name}\n{maker(document[name])}" for name, maker in makers.items() if name in document]
     rows = [
         (row["what"], row["wanted"], number(row["found"]), "yes" if row["met"] else "NO") for row in document["wanted"]
@@ -117,6 +118,20 @@ def _demo(part: Mapping[str, Any]) -> str:
             ),
         ]
     )
+
+
+def _board(part: Mapping[str, Any]) -> str:
+    head = ("command", "records", "ours [s]", "against [s]", "ratio", "ours [ms a record]")
+    rows = [
+        (
+            what,
+            *(number(row.get(name)) for name in ("num_records", "ours_s", "against_s", "ratio")),
+            number(1000 * row["ours_s"] / row["num_records"]),
+        )
+        for what in ("page", "json")
+        for row in part[what]
+    ]
+    return table(head, rows)
 
 
 DEVICE_HEAD = ("variant", "best [s]", "median [s]", "tokens", "images", "peak [GB]", "ratio", "of attainable")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Document = Mapping[str, Any]
@@ -28,6 +29,16 @@ def _memory_ratio(name: str) -> Callable[[Document], float]:
         return float(ours / official)
 
     return find
+
+
+def _ratio(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Of the largest case to another checkout; unknown without one."""
+    return float(rows[-1].get("ratio", math.nan))
+
+
+def _growth(rows: Sequence[Mapping[str, Any]]) -> float:
+    first, last = (row["ours_s"] / row["num_records"] for row in (rows[0], rows[-1]))
+    return float(last / first)
 
 
 WANTED = (
@@ -106,17 +117,23 @@ WANTED = (
     Wanted(
         "demo: largest difference of a log-prob", "demo", "<=", 1e-5, lambda p: p["evaluation"]["largest_difference"]
     ),
+    Wanted("board: page of the most rows, times faster", "board", ">=", 10, lambda p: _ratio(p["page"])),
+    Wanted("board: JSON of the most records, times faster", "board", ">=", 10, lambda p: _ratio(p["json"])),
+    Wanted("board: a record's time, most rows over fewest, page", "board", "<=", 1, lambda p: _growth(p["page"])),
+    Wanted("board: a record's time, most records over fewest, JSON", "board", "<=", 1, lambda p: _growth(p["json"])),
     Wanted("demo: texts that differ", "demo", "<=", 0, lambda p: p["evaluation"]["texts_that_differ"]),
 )
 
 
 def judged(document: Document) -> list[dict[str, Any]]:
-    """Every requirement whose part was measured, with the number found and whether it is met."""
+    """Every requirement that was measured, with the number found and whether it is met."""
     rows = []
     for wanted in WANTED:
         if wanted.part not in document:
             continue
         found = float(wanted.find(document[wanted.part]))
+        if math.isnan(found):
+            continue
         met = found >= wanted.limit if wanted.bound == ">=" else found <= wanted.limit
         rows.append(
             {"what": wanted.what, "wanted": f"{wanted.bound} {wanted.limit:g}", "found": found, "met": bool(met)}

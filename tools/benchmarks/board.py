@@ -1,0 +1,49 @@
+"""How the time of `mmforget leaderboard` grows with records: JSON rows, and the page. Beside another checkout if given.
+
+Records are made by the code that reads them, so that two checkouts are compared on what each writes itself; all are
+rows of one board, which is the hardest case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.context import Context
+from benchmarks.measuring import say
+
+SCRIPT = Path(__file__).parent / "board_records.py"
+HERE = Path(__file__).parent.parent.parent
+PAGES, RECORDS = (12, 25, 50, 100), (300, 1000, 3000)
+QUICK_PAGES, QUICK_RECORDS = (3, 6), (10, 20)
+
+
+def run(context: Context) -> dict[str, Any]:
+    """A row for each number of records: seconds of the whole command as a process of its own, imports included."""
+    pages, records = (QUICK_PAGES, QUICK_RECORDS) if context.quick else (PAGES, RECORDS)
+    return {
+        "page": [_row(context, num, what="page") for num in pages],
+        "json": [_row(context, num, what="json") for num in records],
+    }
+
+
+def _row(context: Context, num_records: int, *, what: str) -> dict[str, Any]:
+    say(f"board: {what} of {num_records} records")
+    folder = context.folder / f"board-{what}-{num_records}"
+    found: dict[str, Any] = {"num_records": num_records, "ours_s": _seconds(HERE, folder / "ours", num_records, what)}
+    if context.against is not None:
+        found["against_s"] = _seconds(context.against, folder / "against", num_records, what)
+        found["ratio"] = found["against_s"] / found["ours_s"]
+    return found
+
+
+def _seconds(checkout: Path, folder: Path, num_records: int, what: str) -> float:
+    """Makes the records with the code of a checkout, then times its command."""
+    command = [sys.executable, str(SCRIPT), str(folder), str(num_records), what]
+    env = {**os.environ, "PYTHONPATH": str(checkout)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=env, cwd=folder.parent.parent)
+    return float(json.loads(done.stdout.splitlines()[-1])["wall_s"])
