@@ -1,0 +1,1 @@
+"""What `tools/fuzz.py` damages, one module a kind of input."""
