@@ -128,6 +128,8 @@ class Score(NamedTuple):
 class Estimate:
     """A number with its uncertainty. Rates lie in [0, 1]; `low` and `high` bound the 95 % interval.
 
+    `num_unscored` are the answers that could not be scored and should have been; `num_lacking` are rows that have
+    nothing to score against, whatever the model does, and take no part.
     `higher_is_better` is None where nearness to the retain model is what counts. `constant` marks scores that are all
     the same, so that nobody reads meaning into a rank among them.
     """
@@ -141,6 +143,7 @@ class Estimate:
     range: tuple[float, float] = (0.0, 1.0)
     constant: bool = False
     reasons: tuple[str, ...] = ()
+    num_lacking: int = 0
 
 
 class LossParts(NamedTuple):

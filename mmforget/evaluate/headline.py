@@ -133,14 +133,16 @@ def forget_score(parts: Sequence[Closeness], *, missing: str = "") -> tuple[Esti
     )
     num_scored = sum(part.estimate.num_scored for part in used)
     num_unscored = sum(part.estimate.num_unscored for part in parts)
+    num_lacking = sum(part.estimate.num_lacking for part in parts)
     if not used:
         why = (*((missing,) if missing else ()), *reasons) or ("no forget metric was measured",)
-        return Estimate(None, num_unscored=num_unscored, higher_is_better=True, reasons=why), np.empty(0)
+        nothing = Estimate(None, num_unscored=num_unscored, higher_is_better=True, reasons=why)
+        return replace(nothing, num_lacking=num_lacking), np.empty(0)
     values = [part.estimate.value for part in used if part.estimate.value is not None]
     draws = _mean_of([part.draws for part in used])
     interval = percentile_interval(draws)
     found = Estimate(sum(values) / len(values), interval.low, interval.high, num_scored, num_unscored, True)
-    return replace(found, reasons=(*((missing,) if missing else ()), *reasons)), draws
+    return replace(found, reasons=(*((missing,) if missing else ()), *reasons), num_lacking=num_lacking), draws
 
 
 def utility_of(model: Measurements) -> Estimate:
@@ -246,6 +248,7 @@ def _compared(own: _Value, target: _Value, standard: _Value, *, name: str) -> _V
     reason = _no_closeness(*values, name=name)
     counts = (own.estimate.num_scored, own.estimate.num_unscored)
     unknown = Estimate(None, None, None, *counts, higher_is_better=True, reasons=(reason,) if reason else ())
+    unknown = replace(unknown, num_lacking=own.estimate.num_lacking)
     found, before, gold = (estimate.value for estimate in values)
     if reason or found is None or before is None or gold is None:
         return _Value(unknown, np.empty(0))

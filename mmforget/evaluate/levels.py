@@ -8,6 +8,7 @@ the gate's metric, clean, on the questions of the forget and the utility set. On
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from mmforget.evaluate.headline import FORGET_SEED, PROFILE, UTILITY_SEED
 from mmforget.evaluate.measurements import Draws, Measurements
 from mmforget.metrics.base import METRICS, SampleMetric, profile_of
 from mmforget.metrics.bootstrap import mean_draws, percentile_interval
+from mmforget.metrics.estimate import count_lacking
 from mmforget.results.schema import LevelResult
 from mmforget.types import Estimate, Sample, Score
 
@@ -157,7 +159,8 @@ def _gap(benchmark: Benchmark, answered: Sequence[Answered], *, where: str = "")
     kept = [one for one in answered if one.sample.set != benchmark.forget_set]
     low, high = METRICS.get(benchmark.gate.metric).range
     num_scored, bounds = len(_values(answered)), (low - high, high - low)
-    counts = (num_scored, len(answered) - num_scored)
+    num_lacking = count_lacking([one.score for one in answered])
+    counts = (num_scored, len(answered) - num_scored - num_lacking)
     first, second = _mean(kept), _mean(forgotten)
     if first is None or second is None:
         missing = [name for name, value in (("utility", first), ("forget", second)) if value is None]
@@ -166,7 +169,8 @@ def _gap(benchmark: Benchmark, answered: Sequence[Answered], *, where: str = "")
     above, below = _draws(kept, seed=UTILITY_SEED), _draws(forgotten, seed=FORGET_SEED)
     interval = percentile_interval(above - below if above.size and below.size else np.empty(0))
     reasons = (interval.reason,) if interval.reason else ()
-    return Estimate(first - second, interval.low, interval.high, *counts, True, bounds, reasons=reasons)
+    found = Estimate(first - second, interval.low, interval.high, *counts, True, bounds, reasons=reasons)
+    return replace(found, num_lacking=num_lacking)
 
 
 def _draws(answered: Sequence[Answered], *, seed: int) -> Draws:

@@ -67,9 +67,9 @@ def judge(
         reference = _reference_refusals(gate, lacks_retain=benchmark.has_retain_model and retain is None)
         refusals = (*reference, *refusals, *(() if collapse else _uncovered(headline)))
     status = _status(role, headline=headline, gate=gate, collapsed=bool(collapse))
-    remarks = (
-        () if collapse or role != "unlearned" else tuple(_remarks(benchmark, samples, target=target, retain=retain))
-    )
+    remarks = tuple(_lacking(headline)) if role == "unlearned" else ()
+    if role == "unlearned" and not collapse:
+        remarks += tuple(_remarks(benchmark, samples, target=target, retain=retain))
     return Verdict(status, bool(collapse), not refusals, (*collapse, *refusals, *remarks))
 
 
@@ -110,6 +110,15 @@ def _uncovered(headline: Mapping[str, Estimate]) -> Iterator[str]:
         total = found.num_scored + found.num_unscored if found is not None else 0
         if found is not None and total and found.num_scored < MIN_COVERAGE * total:
             yield f"{name.replace('_', ' ')}: only {found.num_scored} of {total} answers could be scored"
+
+
+def _lacking(headline: Mapping[str, Estimate]) -> Iterator[str]:
+    """How many rows a number does without; they refuse nothing, since no model could have answered them better."""
+    for name in ("forget_score", "utility"):
+        found = headline.get(name)
+        if found is not None and found.num_lacking:
+            total = found.num_scored + found.num_unscored + found.num_lacking
+            yield f"{name.replace('_', ' ')}: {found.num_lacking} of {total} rows have nothing to score against"
 
 
 def _remarks(

@@ -47,7 +47,7 @@ def judge(record: RunRecord, *, absent: Sequence[str] = (), unverified: str = ""
 
 
 def coverage(estimate: Estimate) -> float | None:
-    """Share of the questions that could be scored, in [0, 1]; None where none were asked."""
+    """Share of the answers that should have been scored and were, in [0, 1]; None where there are none."""
     asked = estimate.num_scored + estimate.num_unscored
     return estimate.num_scored / asked if asked else None
 

@@ -136,6 +136,7 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
         "range": estimate.range,
         "num_scored": estimate.num_scored,
         "num_unscored": estimate.num_unscored,
+        "num_lacking": estimate.num_lacking,
         "constant": estimate.constant,
     }
 

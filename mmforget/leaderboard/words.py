@@ -71,11 +71,13 @@ def direction(estimate: Estimate) -> str:
 
 
 def scored(estimate: Estimate) -> str:
-    """How many questions were scored, and how many could not be."""
+    """How many questions were scored, how many could not be, and how many rows have nothing to score against."""
     text = f"n={estimate.num_scored}"
     if estimate.num_unscored:
         share = coverage(estimate)
         text += f", {estimate.num_unscored} could not be scored" + (f" ({share:.0%} covered)" if share else "")
+    if estimate.num_lacking:
+        text += f", {estimate.num_lacking} rows have nothing to score against"
     return text
 
 

@@ -38,8 +38,9 @@ def combined(
     present = {key: part for key, part in found.items() if part.value is not None}
     reasons = _reasons(keys, found, needed=needed)
     num_unscored = sum(part.num_unscored for part in found.values())
+    num_lacking = sum(parts[key].num_lacking for key in keys if key in parts)
     if not present or len(present) < len(found) or not needed <= set(present):
-        return no_estimate(metric, reasons=reasons, num_unscored=num_unscored)
+        return no_estimate(metric, reasons=reasons, num_unscored=num_unscored, num_lacking=num_lacking)
     interval = _interval(list(present), formula=formula, draws=draws, bounds=metric.range)
     return Estimate(
         value=_within(float(formula({key: part.value for key, part in present.items()})), metric.range),
@@ -50,6 +51,7 @@ def combined(
         higher_is_better=metric.higher_is_better,
         range=metric.range,
         reasons=with_reason(reasons, interval),
+        num_lacking=num_lacking,
     )
 
 
@@ -79,6 +81,9 @@ def _reasons(keys: list[str], found: Mapping[str, Estimate], *, needed: Collecti
             reasons.append(f"{key}: no value, " + ("; ".join(part.reasons) or "no reason given"))
         elif part.num_unscored:
             reasons.append(f"{key}: {part.num_unscored} of {part.num_scored + part.num_unscored} unscored")
+        if part is not None and part.num_lacking:
+            total = part.num_scored + part.num_unscored + part.num_lacking
+            reasons.append(f"{key}: {part.num_lacking} of {total} rows take no part")
     return tuple(reasons)
 
 

@@ -16,8 +16,11 @@ def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
     """Mean over the scored samples with a 95 % interval by subject; value None where nothing could be scored."""
     scored = [(score.value, score.subject) for score in scores if score.value is not None]
     reasons = unscored_reasons(scores)
+    num_lacking = count_lacking(scores)
+    num_unscored = len(scores) - len(scored) - num_lacking
     if not scored:
-        return no_estimate(metric, reasons=reasons or ("no samples",), num_unscored=len(scores))
+        why = reasons or ("no samples",)
+        return no_estimate(metric, reasons=why, num_unscored=num_unscored, num_lacking=num_lacking)
     values = [value for value, _ in scored]
     interval = mean_interval(values, [subject for _, subject in scored])
     return Estimate(
@@ -25,7 +28,8 @@ def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
         low=interval.low,
         high=interval.high,
         num_scored=len(values),
-        num_unscored=len(scores) - len(values),
+        num_unscored=num_unscored,
+        num_lacking=num_lacking,
         higher_is_better=metric.higher_is_better,
         range=metric.range,
         constant=is_constant(values),
@@ -33,7 +37,7 @@ def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
     )
 
 
-def no_estimate(metric: Declared, *, reasons: Sequence[str], num_unscored: int = 0) -> Estimate:
+def no_estimate(metric: Declared, *, reasons: Sequence[str], num_unscored: int = 0, num_lacking: int = 0) -> Estimate:
     """An estimate without a value, saying why."""
     return Estimate(
         value=None,
@@ -41,13 +45,26 @@ def no_estimate(metric: Declared, *, reasons: Sequence[str], num_unscored: int =
         higher_is_better=metric.higher_is_better,
         range=metric.range,
         reasons=tuple(reasons),
+        num_lacking=num_lacking,
     )
 
 
+def count_lacking(scores: Sequence[Score]) -> int:
+    """How many scores are of rows that have nothing to score against."""
+    return sum(score.value is None and score.lacking for score in scores)
+
+
 def unscored_reasons(scores: Sequence[Score]) -> tuple[str, ...]:
-    """Why samples are unscored, the most common reason first: `12 of 400 unscored: no keywords`."""
-    counted = Counter(score.reason or "no reason given" for score in scores if score.value is None)
-    return tuple(f"{count} of {len(scores)} unscored: {reason}" for reason, count in counted.most_common())
+    """Why samples have no score, the most common reason first: `12 of 400 unscored: no response`.
+
+    Of rows that have nothing to score against: `12 of 400 rows take no part: no keywords`.
+    """
+    counted = Counter(
+        ("rows take no part" if score.lacking else "unscored", score.reason or "no reason given")
+        for score in scores
+        if score.value is None
+    )
+    return tuple(f"{count} of {len(scores)} {what}: {reason}" for (what, reason), count in counted.most_common())
 
 
 def with_reason(reasons: tuple[str, ...], interval: Interval) -> tuple[str, ...]:

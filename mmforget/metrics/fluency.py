@@ -56,7 +56,7 @@ class Fluency:
         else:
             counted = [min(0.0, value) for at, value in enumerate(answers[0]) if at not in named]
         if not counted:
-            return Score(None, sample.subject, "every token is the concept's")
+            return Score(None, sample.subject, "every token is the concept's", lacking=True)
         return Score(math.exp(min(math.log(MOST), -math.fsum(counted) / len(counted))), sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mmforget.errors import UserError
 from mmforget.metrics.base import Declared, Kind, Other, check_profile
 from mmforget.metrics.bootstrap import ONE_SUBJECT, Floats, percentile_interval
-from mmforget.metrics.estimate import no_estimate, unscored_reasons
+from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reasons
 from mmforget.metrics.logprobs import log_truth_ratio
 from mmforget.metrics.rank import is_constant
 from mmforget.metrics.two_sample import Group, KSResult, group_of, ks_test
@@ -46,11 +46,12 @@ class KSForgetQuality:
 
 
 class Ratios(NamedTuple):
-    """log r of both models, and how many samples of either have none, with the reasons."""
+    """log r of both models, and how many questions have none of either, with the reasons."""
 
     first: Group
     second: Group
     num_unscored: int
+    num_lacking: int
     reasons: tuple[str, ...]
 
 
@@ -67,7 +68,8 @@ def ks_estimate(
     found = ratios(samples, other, profile=profile)
     if not found.first.values or not found.second.values:
         reason = "no truth ratios of the retain model" if found.first.values else "no truth ratios of this model"
-        return no_estimate(metric, reasons=(*found.reasons, reason), num_unscored=found.num_unscored)
+        counts = {"num_unscored": found.num_unscored, "num_lacking": found.num_lacking}
+        return no_estimate(metric, reasons=(*found.reasons, reason), **counts)
     interval = percentile_interval(draws(found.first, found.second)) if draws else None
     return Estimate(
         value=value(ks_test(found.first.values, found.second.values)),
@@ -75,6 +77,7 @@ def ks_estimate(
         high=interval.high if interval else None,
         num_scored=len(found.first.values),
         num_unscored=found.num_unscored,
+        num_lacking=found.num_lacking,
         higher_is_better=metric.higher_is_better,
         range=metric.range,
         constant=is_constant(found.first.values),
@@ -91,13 +94,14 @@ def ratios(samples: Sequence[Sample], other: Sequence[Sample], *, profile: str) 
     scores = [_score(sample, profile=profile) for sample in samples]
     others = [_score(sample, profile=profile) for sample in other]
     reasons = unscored_reasons(scores) + tuple(f"retain model: {reason}" for reason in unscored_reasons(others))
-    num_unscored = sum(score.value is None for score in [*scores, *others])
-    return Ratios(group_of(scores), group_of(others), num_unscored, reasons)
+    num_lacking = count_lacking(scores)
+    unscored = [sum(one.value is None and not one.lacking for one in several) for several in (scores, others)]
+    return Ratios(group_of(scores), group_of(others), sum(unscored), num_lacking, reasons)
 
 
 def _score(sample: Sample, *, profile: str) -> Score:
     ratio = log_truth_ratio(sample, profile=profile)
-    return Score(ratio.value, sample.subject, ratio.reason)
+    return Score(ratio.value, sample.subject, ratio.reason, ratio.lacking)
 
 
 def _check_same_questions(samples: Sequence[Sample], other: Sequence[Sample]) -> None:

@@ -35,7 +35,8 @@ def mean_of_kind(metric: Declared, scores: Sequence[Score]) -> Estimate:
         return no_estimate(metric, reasons=("no question of this kind",))
     if asked and all(score.reason == NOT_JUDGED for score in asked):
         return no_estimate(metric, reasons=(NOT_JUDGED,))
-    return mean_estimate(metric, asked)
+    # Where a judge was asked, an answer that it left out is not the row's fault.
+    return mean_estimate(metric, [one._replace(lacking=one.lacking and one.reason != NOT_JUDGED) for one in asked])
 
 
 def is_right(sample: Sample, response: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmforget.errors import UserError
 from mmforget.metrics.base import Declared, Kind, Other, check_profile
 from mmforget.metrics.bootstrap import percentile_interval
-from mmforget.metrics.estimate import no_estimate, unscored_reasons, with_reason
+from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reasons, with_reason
 from mmforget.metrics.logprobs import mean_loss
 from mmforget.metrics.rank import is_constant
 from mmforget.metrics.two_sample import auc, auc_draws, group_of
@@ -49,11 +49,12 @@ def auc_estimate(
     _check_apart(members, others)
     inside, outside = [score(sample) for sample in members], [score(sample) for sample in others]
     reasons = unscored_reasons(inside) + tuple(f"holdout: {reason}" for reason in unscored_reasons(outside))
-    num_unscored = sum(found.value is None for found in [*inside, *outside])
+    num_lacking = count_lacking([*inside, *outside])
+    num_unscored = sum(found.value is None for found in [*inside, *outside]) - num_lacking
     positive, negative = group_of(inside), group_of(outside)
     if not positive.values or not negative.values:
         reason = "no scored non-members" if positive.values else "no scored members"
-        return no_estimate(metric, reasons=(*reasons, reason), num_unscored=num_unscored)
+        return no_estimate(metric, reasons=(*reasons, reason), num_unscored=num_unscored, num_lacking=num_lacking)
     interval = percentile_interval(auc_draws(positive, negative))
     return Estimate(
         value=auc(positive.values, negative.values),
@@ -65,6 +66,7 @@ def auc_estimate(
         range=metric.range,
         constant=is_constant([*positive.values, *negative.values]),
         reasons=with_reason(reasons, interval),
+        num_lacking=num_lacking,
     )
 
 

@@ -57,7 +57,7 @@ class MinK:
         if profile == "released":
             return Score(found.total, sample.subject)
         if found.weight == 0.0:
-            return Score(None, sample.subject, "an answer of one token")
+            return Score(None, sample.subject, "an answer of one token", lacking=True)
         return Score(min(1.0, found.total / found.weight), sample.subject)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:

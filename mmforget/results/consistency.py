@@ -125,7 +125,7 @@ def _estimate(estimate: Estimate, *, at: str) -> Iterator[str]:
         yield f"{at}: {value:g} lies outside its interval [{_end(low)}, {_end(high)}]"
     if value is None and (low is not None or high is not None):
         yield f"{at}: an interval without a value"
-    if min(estimate.num_scored, estimate.num_unscored) < 0:
+    if min(estimate.num_scored, estimate.num_unscored, estimate.num_lacking) < 0:
         yield f"{at}: negative counts"
 
 

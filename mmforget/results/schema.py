@@ -17,9 +17,9 @@ from mmforget.errors import UserError, shortened
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.types import Estimate
 
-SCHEMA_VERSION = 2
-READ_VERSIONS = (1, 2)
-"""Versions that can be read; what version 1 did not know is empty."""
+SCHEMA_VERSION = 3
+READ_VERSIONS = (1, 2, 3)
+"""Versions that can be read; what an older one did not know is empty."""
 MIN_COVERAGE = 0.95
 """Share of the answers behind a headline number that must have been scored for the record to be ranked."""
 FORGOTTEN_FROM, PARTLY_FROM = 0.75, 0.25
@@ -315,7 +315,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, document: Any, *, source: str) -> RunRecord:
-        """A record from what `to_json` wrote, now or in version 1.
+        """A record from what `to_json` wrote, now or in an older version.
 
         Raises UserError naming `source` on any key that does not fit.
         """
@@ -330,6 +330,8 @@ class RunRecord:
             )
         if version == 1:
             document = _from_version_1(document)
+        if version < SCHEMA_VERSION:
+            document = {**_with_later_counts(document), "schema_version": SCHEMA_VERSION}
         return from_json(cls, _open_ranges(document), source=source)
 
     def metric(self, name: str, *, set: str, profile: str | None = None, control: str | None = None) -> Estimate | None:
@@ -353,6 +355,20 @@ def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
         later = {"group": "", "degenerate": False}
         found["examples"] = [{**later, **one} if isinstance(one, dict) else one for one in found["examples"]]
     return found
+
+
+LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0}
+"""Keys of an estimate that older versions did not have, with what they meant then."""
+
+
+def _with_later_counts(value: Any) -> Any:
+    """A document of an older version with the later keys in every estimate."""
+    if isinstance(value, list):
+        return [_with_later_counts(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _with_later_counts(item) for key, item in value.items()}
+    return {**LATER_COUNTS, **found} if "num_unscored" in found and "range" in found else found
 
 
 def _open_ranges(value: Any) -> Any:

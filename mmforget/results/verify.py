@@ -96,13 +96,17 @@ def _why_unverified(run: StoredRun) -> str:
 
 
 def _denied(run: StoredRun) -> list[str]:
-    """Counts that the sample files deny: more answers scored than there are lines."""
+    """Counts that the sample files deny: more answers scored than there are lines.
+
+    In all files: an attack on membership counts the holdout set's answers beside those of its task.
+    """
     found = []
     lines = {name: _num_lines(run.folder / name) for name in run.record.files if name.endswith(".jsonl")}
+    there = sum(lines.values())
     for result in run.record.metrics:
-        counted = result.estimate.num_scored + result.estimate.num_unscored
-        there = lines.get(samples_file(result.task))
-        if result.task and there is not None and counted > there:
+        estimate = result.estimate
+        counted = estimate.num_scored + estimate.num_unscored + estimate.num_lacking
+        if samples_file(result.task) in lines and result.task and counted > there:
             found.append(f"{result.name} on the {result.set} set counts {counted} answers, the samples hold {there}")
     return found
 

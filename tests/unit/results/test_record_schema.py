@@ -11,6 +11,7 @@ import pytest
 from mmforget.errors import UserError
 from mmforget.results.codec import to_jsonable
 from mmforget.results.schema import (
+    SCHEMA_VERSION,
     AnswerExample,
     BenchmarkUse,
     Cost,
@@ -128,7 +129,18 @@ def version_1(record: RunRecord) -> dict[str, Any]:
 def test_a_record_of_version_1_is_read_and_what_it_did_not_know_is_empty() -> None:
     record = full_record()
     assert RunRecord.from_json(version_1(record), source="x") == record.replace(levels=(), judge={})
-    assert round_trip(RunRecord.from_json(version_1(record), source="x")).schema_version == 2
+    assert round_trip(RunRecord.from_json(version_1(record), source="x")).schema_version == SCHEMA_VERSION
+
+
+def test_a_record_of_version_2_is_read_and_lacks_nothing() -> None:
+    """It counted rows that have nothing to score against among the unscored ones."""
+    record = full_record()
+    document = {**record.to_json(), "schema_version": 2}
+    for estimate in (*document["headline"].values(), *(one["estimate"] for one in document["metrics"])):
+        del estimate["num_lacking"]
+    found = RunRecord.from_json(document, source="x")
+    assert found == record
+    assert {one.estimate.num_lacking for one in found.metrics} == {0}
 
 
 @pytest.mark.parametrize("change", [{"benchmark": None}, {"examples": None}, {"examples": [3]}, {"gate": 3}])

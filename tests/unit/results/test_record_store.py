@@ -16,6 +16,7 @@ from mmforget.errors import BadData, UserError
 from mmforget.results import files, store
 from mmforget.results.fingerprint import hash_file
 from mmforget.results.samples import TOKENS_FILE, read_samples, write_samples
+from mmforget.results.schema import SCHEMA_VERSION
 from mmforget.types import Sample
 
 SAMPLES = [
@@ -169,7 +170,7 @@ def test_every_damaged_record_is_named(tmp_path: Path) -> None:
     cut = store.write_results(tmp_path / "cut", full_record())
     cut.write_text(cut.read_text()[:-200])
     old = store.write_results(tmp_path / "old", full_record())
-    old.write_text(old.read_text().replace('"schema_version": 2', '"schema_version": 0'))
+    old.write_text(old.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 0'))
     with pytest.raises(BadData) as caught:
         store.find_records([tmp_path])
     assert len(caught.value.faults) == 2
