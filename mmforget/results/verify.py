@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,13 +33,21 @@ def collect_trusted(paths: Iterable[Path]) -> Collected:
             checked.append(verified(run))
         except UserError as error:
             faults.append(str(error))
-    first: dict[str, StoredRun] = {}
+    single, notes = _each_once(checked)
+    return Collected(_with_absent(single), faults, notes)
+
+
+def _each_once(runs: Sequence[StoredRun]) -> tuple[list[StoredRun], list[str]]:
+    """The first of every measurement, and a line for every other. Only records of one model can be copies."""
+    num = Counter(_model(run) for run in runs)
+    first: dict[Hashable, StoredRun] = {}
     notes = []
-    for run in checked:
-        known = first.setdefault(_measurement(run), run)
+    for run in runs:
+        model = _model(run)
+        known = first.setdefault((model, _measurement(run) if num[model] > 1 else ""), run)
         if known is not run:
             notes.append(f"{run.path}: says what {known.path} says, and counts once")
-    return Collected(_with_absent(list(first.values())), faults, notes)
+    return list(first.values()), notes
 
 
 def verified(run: StoredRun) -> StoredRun:
@@ -58,13 +67,14 @@ def verified(run: StoredRun) -> StoredRun:
 
 def _with_absent(runs: Sequence[StoredRun]) -> list[StoredRun]:
     known = {(run.record.role, run.record.model_info.get("fingerprint")) for run in runs}
+    read = {run.folder.resolve() for run in runs}
     looked: set[Path] = set()
     found = []
     for run in runs:
         home = run.folder.resolve().parent
         if home not in looked and not set(run.record.references.items()) <= known:
             looked.add(home)
-            beside = [path for path in home.iterdir() if path.is_dir() and any(path.glob(PATTERN))]
+            beside = [path for path in home.iterdir() if path not in read and path.is_dir() and any(path.glob(PATTERN))]
             others = collect_records(beside).runs if beside else []
             known |= {(other.record.role, other.record.model_info.get("fingerprint")) for other in others}
         absent = tuple(role for role, name in run.record.references.items() if (role, name) not in known)
@@ -114,6 +124,10 @@ def _denied(run: StoredRun) -> list[str]:
 def _num_lines(path: Path) -> int:
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+
+
+def _model(run: StoredRun) -> Hashable:
+    return run.record.role, run.record.name, str(run.record.model_info.get("fingerprint"))
 
 
 def _measurement(run: StoredRun) -> str:

@@ -37,7 +37,7 @@ from mmforget.results.store import write_run
 from mmforget.types import Estimate, Sample
 
 METRICS = ("exact_match", "rouge_l", "degenerate", "answer_accuracy", "keyword_em", "truth_ratio", "probability")
-SETS = {"forget": SetUse(80, 80, 4, "a" * 64), "retain": SetUse(800, 800, 40, "b" * 64)}
+SETS = {"forget": SetUse(12, 12, 4, "a" * 64), "retain": SetUse(12, 12, 4, "b" * 64)}
 GATE = GateResult("exact_match", "clean", "forget", 0.8, 0.5, target=0.99, retain=0.03, passed=True)
 NUM_SUBJECTS, NUM_QUESTIONS = 4, 3
 
@@ -66,7 +66,7 @@ def _record(role: Any, name: str, drawn: random.Random) -> RunRecord:
         "overall": _rate(2 * forget * utility / (forget + utility)),
         **{f"closeness/forget/{metric}": _rate(forget) for metric in METRICS},
     }
-    status = "reference" if role != "unlearned" else "forgotten" if forget >= 0.75 else "partly"
+    status = "reference" if role != "unlearned" else _status(forget)
     return RunRecord(
         role=role,
         name=role if role != "unlearned" else name,
@@ -87,13 +87,17 @@ def _record(role: Any, name: str, drawn: random.Random) -> RunRecord:
         headline=headline,
         training={"wall_s": 21.5, "num_steps": 40, "num_trainable": 98304},
         cost=Cost(wall_s=18.0, num_tokens=120_000, num_requests=1800, num_images_encoded=48, num_image_hits=1752),
-        references={"target": "target" * 8, "retain": "retain" * 8},
+        references={"target": "method_0" * 8, "retain": "method_1" * 8},
         examples=_examples(),
     )
 
 
+def _status(forget: float) -> Any:
+    return "forgotten" if forget >= 0.75 else "partly" if forget >= 0.25 else "remembered"
+
+
 def _rate(value: float) -> Estimate:
-    return Estimate(value, max(0.0, value - 0.05), min(1.0, value + 0.05), 80, 0, True)
+    return Estimate(value, max(0.0, value - 0.05), min(1.0, value + 0.05), NUM_SUBJECTS * NUM_QUESTIONS, 0, True)
 
 
 def _provenance() -> Provenance:
@@ -133,7 +137,8 @@ def _picture(hue: int) -> str:
 def _samples() -> list[Sample]:
     names = [f"p{subject}/{question}" for subject in range(NUM_SUBJECTS) for question in range(NUM_QUESTIONS)]
     return [
-        Sample("fiubench_forget_gen", "forget", "gen", name, name[:2], "Who?", "mara quill.", response="mara quill.")
+        Sample(f"fiubench_{part}_gen", part, "gen", name, name[:2], "Who?", "mara quill.", response="mara quill.")
+        for part in SETS
         for name in names
     ]
 
