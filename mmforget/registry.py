@@ -1,7 +1,8 @@
 """One registry for methods, metrics, attacks and benchmarks: listed without importing, imported when asked for.
 
 The file name is the registered name: `mmforget/methods/npo.py` is the method `npo`. Other packages add theirs through
-an entry point of the group `mmforget.<kind>s`. A plugin that fails to import is named and does not break the others.
+an entry point of the group `mmforget.<kind>s`. A plugin that is broken, or whose name another has, is named and does
+not break the others.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata, util
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from mmforget.errors import PluginError, UnknownName
+from mmforget.errors import PluginError, UnknownName, one_line, shortened
 
 T = TypeVar("T")
+OURS = "mmforget"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,14 @@ class Entry:
     summary: str = ""
 
 
+class _Found(NamedTuple):
+    """What is registered, what is wrong with the rest, and the names that several plugins claim, with the reason."""
+
+    entries: dict[str, Entry]
+    faults: list[str]
+    clashes: dict[str, str]
+
+
 class Registry(Generic[T]):
     """Names of one kind, each backed by a module that is imported on `get`.
 
@@ -38,41 +51,68 @@ class Registry(Generic[T]):
         kind: singular noun used in messages, e.g. `method`; the entry-point group is `mmforget.methods`.
         package: package whose public modules that define `attribute` are the built-in entries, or None.
         attribute: name every module gives its plugin object, e.g. `METHOD`.
+        faults_of: what is wrong with the shape of a plugin of that name, in words; asked of other packages' alone.
     """
 
-    def __init__(self, kind: str, *, package: str | None, attribute: str) -> None:
-        self.kind, self.package, self.attribute = kind, package, attribute
+    def __init__(
+        self,
+        kind: str,
+        *,
+        package: str | None,
+        attribute: str,
+        faults_of: Callable[[str, object], Sequence[str]] | None = None,
+    ) -> None:
+        self.kind, self.package, self.attribute, self.faults_of = kind, package, attribute, faults_of
         self.group = f"mmforget.{kind}s"
 
-    @cached_property
+    @property
     def entries(self) -> dict[str, Entry]:
-        """All entries by name. Raises PluginError where two plugins claim one name."""
-        found: dict[str, Entry] = {}
-        for entry in [*self._builtin(), *self._plugins()]:
-            other = found.get(entry.name)
-            if other is not None:
-                raise PluginError(
-                    f"two plugins are named '{entry.name}' ({self.kind}): {other.origin} and {entry.origin}; "
-                    "uninstall one or rename its entry point"
-                )
-            found[entry.name] = entry
-        return dict(sorted(found.items()))
+        """All entries by name, but for names that several plugins claim."""
+        return self._found.entries
+
+    @property
+    def faults(self) -> list[str]:
+        """Plugins that cannot be listed, and names that several claim, one line each."""
+        return self._found.faults
 
     def names(self) -> list[str]:
         return list(self.entries)
 
     def get(self, name: str) -> T:
         """The plugin object. Raises UnknownName with suggestions, or PluginError naming the plugin that is broken."""
+        if not isinstance(name, str):
+            raise UnknownName(self.kind, name=shortened(name), known=self.entries)
+        if name in self._found.clashes:
+            raise PluginError(self._found.clashes[name])
         entry = self.entries.get(name)
         if entry is None:
             raise UnknownName(self.kind, name=name, known=self.entries)
         try:
             plugin: T = getattr(importlib.import_module(entry.module), entry.attribute)
-        except Exception as error:
+            wrong = self.faults_of(name, plugin) if self.faults_of and entry.origin != OURS else ()
+        except (Exception, SystemExit) as error:
             raise PluginError(
-                f"{self.kind} '{name}' from {entry.origin} cannot be loaded: {type(error).__name__}: {error}"
+                f"{self.kind} '{name}' from {entry.origin} cannot be loaded: {type(error).__name__}: {one_line(error)}"
             ) from error
+        if wrong:
+            raise PluginError(f"{self.kind} '{name}' from {entry.origin}: {'; '.join(wrong)}")
         return plugin
+
+    @cached_property
+    def _found(self) -> _Found:
+        entries: dict[str, Entry] = {}
+        faults: list[str] = []
+        clashes: dict[str, str] = {}
+        for entry in [*self._builtin(), *self._plugins(faults)]:
+            other = entries.get(entry.name)
+            if other is not None:
+                clashes[entry.name] = (
+                    f"two plugins are named '{entry.name}' ({self.kind}): {other.origin} and {entry.origin}; "
+                    "uninstall one or rename its entry point"
+                )
+            entries.setdefault(entry.name, entry)
+        clear = {name: entry for name, entry in sorted(entries.items()) if name not in clashes}
+        return _Found(clear, [*faults, *clashes.values()], clashes)
 
     def _builtin(self) -> list[Entry]:
         if self.package is None:
@@ -87,20 +127,45 @@ class Registry(Generic[T]):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             if _defines(tree, self.attribute):
                 module = f"{self.package}.{info.name}"
-                entries.append(Entry(info.name, module, self.attribute, "mmforget", _summary(tree)))
+                entries.append(Entry(info.name, module, self.attribute, OURS, _summary(tree)))
         return entries
 
-    def _plugins(self) -> list[Entry]:
+    def _plugins(self, faults: list[str]) -> list[Entry]:
+        """The entries of other packages; `faults` gets what is wrong with those that cannot be one."""
         entries = []
-        for point in metadata.entry_points(group=self.group):
-            package = point.dist.name if point.dist else point.module
-            entries.append(Entry(point.name, point.module, point.attr or self.attribute, package))
+        for point in _entry_points(self.group, faults):
+            if not NAME.fullmatch(point.name):
+                faults.append(
+                    f"{shortened(point.name)} is no name for a {self.kind}: letters, digits, '_', '-' and '.'"
+                )
+                continue
+            try:
+                module, attribute = point.module, point.attr
+            except AttributeError:
+                faults.append(f"{self.kind} '{point.name}': {shortened(point.value)} is not MODULE or MODULE:ATTRIBUTE")
+                continue
+            package = point.dist.name if point.dist else module
+            entries.append(Entry(point.name, module, attribute or self.attribute, package))
         return entries
+
+
+def _entry_points(group: str, faults: list[str]) -> list[metadata.EntryPoint]:
+    """The entry points of a group; a package whose list of them cannot be read is a fault, and the others stay."""
+    try:
+        return list(metadata.entry_points(group=group))
+    except Exception:
+        found: list[metadata.EntryPoint] = []
+        for package in metadata.distributions():
+            try:
+                found += package.entry_points.select(group=group)
+            except Exception as error:
+                faults.append(f"the entry points of {package.name} cannot be read: {one_line(error)}")
+        return found
 
 
 def _defines(tree: ast.Module, attribute: str) -> bool:
     for node in tree.body:
-        targets = (
+        targets: Iterable[ast.expr] = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
         if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):

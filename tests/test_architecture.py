@@ -14,7 +14,7 @@ PACKAGE = ROOT / "mmforget"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    ("errors", "types", "registry", "pictures"),
+    ("errors", "types", "registry", "plugins", "pictures"),
     ("parallel",),
     ("benchmark", "results"),
     ("synthetic",),
@@ -41,6 +41,7 @@ NO_TORCH = (
     "types",
     "registry",
     "pictures",
+    "plugins",
     "parallel",
     "benchmark",
     "results",

@@ -27,7 +27,33 @@ def check_everything(benchmark: Benchmark, *, data: DataSource) -> Report:
     check_recipes(benchmark, report=report)
     check_metrics(benchmark, data=data, report=report)
     check_tasks(benchmark, data=data, report=report)
+    check_rankable(benchmark, report=report)
     return report
+
+
+def check_rankable(benchmark: Benchmark, *, report: Report) -> None:
+    """Whether any model of this benchmark can ever be ranked: that takes a forget score and a utility."""
+    from mmforget.metrics.base import METRICS, CompositeMetric, SampleMetric
+
+    def named(*sets: str | None) -> list[MetricUse]:
+        return [use for use in benchmark.metrics if use.set in sets and use.metric in METRICS.entries]
+
+    utility, forget = named(benchmark.utility_set), named(benchmark.forget_set, benchmark.rephrase_set)
+    if not any(isinstance(METRICS.get(use.metric), CompositeMetric) for use in utility):
+        report.notes.append(
+            "no model can ever be ranked: 'metrics' name no composite (such as model_utility) on the utility set "
+            f"'{benchmark.utility_set}'"
+        )
+    goals = benchmark.has_retain_model
+    found = [(use, METRICS.get(use.metric)) for use in forget]
+    if not any(
+        isinstance(metric, SampleMetric) and (use.goal is not None or (goals and metric.higher_is_better is not False))
+        for use, metric in found
+    ):
+        report.notes.append(
+            f"no model can ever be ranked: 'metrics' name none on the forget set '{benchmark.forget_set}' that makes a "
+            "forget score" + ("" if goals else "; without a retain model each needs a 'goal'")
+        )
 
 
 def check_recipes(benchmark: Benchmark, *, report: Report) -> None:
@@ -80,21 +106,33 @@ def check_tasks(benchmark: Benchmark, *, data: DataSource, report: Report) -> No
 
 
 def check_plugin(name: str) -> Report | None:
-    """A report on the method, metric or attack of this name, or None where there is none."""
+    """A report on the method, metric or attack of this name, tried on toy answers, or None where there is none."""
     from mmforget.registry import Registry
 
     for kind in ("method", "metric", "attack"):
         registry: Registry[object] = Registry(kind, package=f"mmforget.{kind}s", attribute=kind.upper())
-        if name not in registry.names():
+        clash = next((fault for fault in registry.faults if fault.startswith(f"two plugins are named '{name}' ")), "")
+        if not clash and name not in registry.names():
             continue
-        report = Report(f"{kind} {name}")
-        _try(lambda registry=registry: registry.get(name), at=f"{kind} {name}", report=report)
-        if kind == "method":
-            from mmforget.methods.base import build
-
-            _try(lambda: build(name, {}), at=f"{kind} {name}", report=report)
+        report = Report(f"{kind} {name}", faults=[clash] if clash else [])
+        if not clash:
+            tried = {"method": _try_method, "metric": _try_metric}.get(kind, registry.get)
+            _try(lambda tried=tried: tried(name), at=f"{kind} '{name}'", report=report)
         return report
     return None
+
+
+def _try_method(name: str) -> None:
+    from mmforget.methods.base import build
+    from mmforget.methods.contract import check_method
+
+    check_method(build(name, {}), name=name)
+
+
+def _try_metric(name: str) -> None:
+    from mmforget.metrics.contract import check_metric
+
+    check_metric(name)
 
 
 def _try(action: Any, *, at: str, report: Report) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mmforget.errors import PluginError, printable
+from mmforget.errors import printable
 
 SUMMARY = "list tasks, methods, metrics, attacks and models, with origin and one line each"
 EXAMPLES = """  mmforget ls
@@ -85,11 +85,8 @@ def _plugins(kind: str, *, faults: list[str]) -> list[Item]:
 
     name = kind.removesuffix("s")
     registry: Registry[object] = Registry(name, package=f"mmforget.{kind}", attribute=name.upper())
-    try:
-        entries = registry.entries.values()
-    except PluginError as error:
-        faults.append(str(error))
-        return []
+    faults.extend(registry.faults)
+    entries = registry.entries.values()
     return [Item(entry.name, entry.origin, entry.summary or f"from {entry.module}") for entry in entries]
 
 

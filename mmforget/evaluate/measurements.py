@@ -11,9 +11,19 @@ from numpy.typing import NDArray
 
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.errors import UserError
-from mmforget.metrics.base import METRICS, CompositeMetric, Declared, Metric, ReferenceMetric, SampleMetric, profile_of
+from mmforget.metrics.base import (
+    METRICS,
+    CompositeMetric,
+    Declared,
+    Metric,
+    ReferenceMetric,
+    SampleMetric,
+    is_part,
+    profile_of,
+)
 from mmforget.metrics.bootstrap import mean_draws
 from mmforget.metrics.estimate import no_estimate
+from mmforget.plugins import running
 from mmforget.types import Estimate, Sample, Score
 
 Draws = NDArray[np.float64]
@@ -51,7 +61,8 @@ class Measurements:
         key = (metric.name, task, profile, control)
         if key not in self._found:
             samples = self.of_task(task, control=control)
-            self._found[key] = [metric.score(sample, profile=profile) for sample in samples]
+            with running(metric, what=f"metric '{metric.name}': score on {task}"):
+                self._found[key] = [metric.score(sample, profile=profile) for sample in samples]
         scores: list[Score] = self._found[key]
         return scores
 
@@ -63,15 +74,19 @@ class Measurements:
     def estimate(self, metric: Metric, *, task: TaskSpec, profile: str, control: str | None = None) -> Estimate:
         """A sample or reference metric on a task."""
         if isinstance(metric, SampleMetric):
-            return metric.aggregate(self.scores(metric, task=task.name, profile=profile, control=control))
+            scores = self.scores(metric, task=task.name, profile=profile, control=control)
+            with running(metric, what=f"metric '{metric.name}': aggregate on {task.name}"):
+                return metric.aggregate(scores)
         if isinstance(metric, ReferenceMetric):
-            return self._compared(metric, task=task, profile=profile)
+            with running(metric, what=f"metric '{metric.name}': compare on {task.name}"):
+                return self._compared(metric, task=task, profile=profile)
         raise TypeError(f"{metric.name} is a composite: it is measured on a benchmark, not on a task")
 
     def composite(self, metric: CompositeMetric, *, profile: str) -> Estimate:
         """A composite from its components, each on the set of its role, with an interval where they have draws."""
         parts, draws = self.components(metric, profile=profile)
-        return metric.combine(parts, profile=profile, draws=draws)
+        with running(metric, what=f"metric '{metric.name}': combine"):
+            return metric.combine(parts, profile=profile, draws=draws)
 
     def components(
         self, metric: CompositeMetric, *, profile: str, seed: int = 0
@@ -82,9 +97,10 @@ class Measurements:
         """
         parts: dict[str, Estimate] = {}
         draws: dict[str, Draws] = {}
+        named = {use.metric for use in self.benchmark.metrics}
         for component in metric.components:
             set_name = self._set_of(component.role)
-            if component.metric not in METRICS.entries or set_name is None:
+            if not is_part(component, of=metric, named=named) or set_name is None:
                 continue
             found = METRICS.get(component.metric)
             if isinstance(found, CompositeMetric):

@@ -24,6 +24,8 @@ from mmforget.types import Estimate, Sample
 
 MAX_FAILURE_RATE = 0.5
 """More failed answers than this on the utility set, above the target's own rate, is a collapse."""
+ALWAYS_COUNTED = "degenerate"
+"""The failures that every benchmark counts; others where its document names a metric that counts them."""
 MIN_UTILITY_RATIO = 0.2
 """Less of the target's utility than this is a collapse."""
 MAX_OVERSHOOT = 0.25
@@ -35,8 +37,8 @@ def collapse_reasons(
 ) -> tuple[str, ...]:
     """Why the model counts as collapsed; empty where it does not.
 
-    It has collapsed where any log-prob is NaN, where most answers on the utility set are failures (by any registered
-    metric that counts these), or where less than a fifth of the target's utility is left.
+    It has collapsed where any log-prob is NaN, where most answers on the utility set are failures (by `degenerate` or
+    another metric of the document that counts these), or where less than a fifth of the target's utility is left.
     """
     model = Measurements(benchmark, samples, target=target)
     before = None if target is None else Measurements(benchmark, target, target=target)
@@ -150,7 +152,8 @@ def _nan_reasons(model: Measurements) -> Iterator[str]:
 
 def _failure_reasons(model: Measurements, *, target: Measurements | None) -> Iterator[str]:
     wanted = {use.metric for use in model.benchmark.metrics if use.goal is not None}
-    for name in METRICS.names():
+    # What the document names, and never what happens to be installed.
+    for name in dict.fromkeys((ALWAYS_COUNTED, *(use.metric for use in model.benchmark.metrics))):
         metric = METRICS.get(name)
         if name in wanted or not counts_failures(metric):
             continue

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UnknownName, UserError
-from mmforget.metrics.base import METRICS, CompositeMetric, label_of
+from mmforget.metrics.base import METRICS, CompositeMetric, is_part, label_of
 from mmforget.metrics.judged import GRADED, LABEL_NAMES
 from mmforget.metrics.medical import CLOSED
 from mmforget.types import Sample
@@ -107,11 +107,12 @@ def labels_of(benchmark: Benchmark) -> dict[str, tuple[str, ...]]:
     """By set, the names of the labels that the benchmark's metrics read there, parts of composites included."""
     found: dict[str, dict[str, None]] = {}
     sets = benchmark.document.sets
+    named = {use.metric for use in benchmark.metrics}
     for use in benchmark.metrics:
         metric = METRICS.get(use.metric)
         reads = [(use.set, metric)]
         if isinstance(metric, CompositeMetric):
-            known = [part for part in metric.components if part.metric in METRICS.entries]
+            known = [part for part in metric.components if is_part(part, of=metric, named=named)]
             reads = [(sets.get(part.role, part.role), METRICS.get(part.metric)) for part in known]
         for name, read in reads:
             label = label_of(read)

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union
 
-from mmforget.errors import UnknownName, UserError
+from mmforget.errors import UnknownName, UserError, shortened
 
 T = TypeVar("T")
 TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
@@ -78,7 +78,7 @@ def coerce(value: Any, kind: Any, *, name: str) -> Any:
     if isinstance(kind, type) and isinstance(value, kind):
         return value
     wanted = "text" if kind is str else getattr(kind, "__name__", str(kind))
-    raise UserError(f"{name}: {value!r} is not {wanted}; give {wanted}")
+    raise UserError(f"{name}: {shortened(value)} is not {wanted}; give {wanted}")
 
 
 def _one_of(value: Any, allowed: tuple[Any, ...], *, name: str) -> Any:
@@ -94,18 +94,21 @@ def _boolean(value: Any, *, name: str) -> bool:
         return True
     if text in FALSE:
         return False
-    raise UserError(f"{name}: {value!r} is not a yes or no; give true or false")
+    raise UserError(f"{name}: {shortened(value)} is not a yes or no; give true or false")
 
 
 def _number(value: Any, kind: type[int] | type[float], *, name: str) -> int | float:
     wanted = "a whole number" if kind is int else "a number"
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or (kind is int and number != int(number)):
-        raise UserError(f"{name}: {value!r} is not {wanted}; give {wanted}")
-    return kind(number)
+        # A whole number stays what it is: a float has not as many digits.
+        is_whole = kind is int and number.is_integer()
+        found = int(value) if is_whole and not isinstance(value, str | float) else number
+    except (TypeError, ValueError, OverflowError):
+        number = found = math.nan
+    if not math.isfinite(number) or (kind is int and not number.is_integer()):
+        raise UserError(f"{name}: {shortened(value)} is not {wanted}; give {wanted}")
+    return kind(found)
 
 
 def require_positive(**values: float) -> None:

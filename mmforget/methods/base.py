@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from mmforget.methods.arguments import argument_types, from_arguments
 from mmforget.methods.steps import Need, Step
+from mmforget.plugins import running
 from mmforget.registry import Registry
 from mmforget.types import Example, LossParts
 
@@ -52,7 +53,21 @@ class WritesRows(Protocol):
         """Words whose tokens are left out of the vocabulary that the divergence is summed over."""
 
 
-METHODS: Registry[type[Any]] = Registry("method", package="mmforget.methods", attribute="METHOD")
+def shape_faults(name: str, plugin: object) -> list[str]:
+    """What keeps an object from being a method, in words."""
+    if not isinstance(plugin, type):
+        kind = type(plugin).__name__
+        return [f"METHOD is an object of {kind}; it has to be the class itself: METHOD = {kind}"]
+    if not is_dataclass(plugin):
+        return [f"METHOD ({plugin.__name__}) is no dataclass; its fields are the method's arguments"]
+    wanted = ("edit", "check") if hasattr(plugin, "edit") else ("loss", "needs")
+    missing = [key for key in wanted if not hasattr(plugin, key)]
+    return [f"METHOD ({plugin.__name__}) lacks {' and '.join(missing)}"] if missing else []
+
+
+METHODS: Registry[type[Any]] = Registry(
+    "method", package="mmforget.methods", attribute="METHOD", faults_of=shape_faults
+)
 
 
 def build(name: str, args: str | Mapping[str, Any] = "") -> Any:
@@ -68,13 +83,17 @@ def build(name: str, args: str | Mapping[str, Any] = "") -> Any:
         from mmforget.methods.composite import join
 
         return join(name, args)
-    return from_arguments(METHODS.get(name), args, owner=f"method '{name}'")
+    kind = METHODS.get(name)
+    with running(kind, what=f"method '{name}'"):
+        return from_arguments(kind, args, owner=f"method '{name}'")
 
 
 def arguments(name: str) -> tuple[str, ...]:
     """Names of the arguments that the method `name` takes. Raises UnknownName for a method that does not exist."""
     if JOINER not in name:
-        return tuple(argument_types(METHODS.get(name)))
+        kind = METHODS.get(name)
+        with running(kind, what=f"method '{name}'"):
+            return tuple(argument_types(kind))
     return joined_arguments(name.split(JOINER))
 
 

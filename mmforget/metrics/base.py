@@ -17,15 +17,15 @@ benchmark sets a goal for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeGuard, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmforget.benchmark.source import PROFILES
 from mmforget.errors import UnknownName
-from mmforget.registry import Registry
+from mmforget.registry import OURS, Registry
 from mmforget.types import Estimate, Sample, Score
 
 Kind = Literal["gen", "prob"]
@@ -125,7 +125,44 @@ class CompositeMetric(Declared, Protocol):
 
 Metric = SampleMetric | ReferenceMetric | CompositeMetric
 
-METRICS: Registry[Metric] = Registry("metric", package="mmforget.metrics", attribute="METRIC")
+
+def shape_faults(name: str, plugin: object) -> list[str]:
+    """What keeps an object from being the metric `name`, in words."""
+    if isinstance(plugin, type):
+        return [f"METRIC is the class {plugin.__name__}; it has to be an object: METRIC = {plugin.__name__}()"]
+    missing = [key for key in ("name", "profiles", "range", "higher_is_better") if not hasattr(plugin, key)]
+    if missing:
+        return [f"METRIC ({type(plugin).__name__}) lacks {', '.join(missing)}"]
+    if not isinstance(plugin, (SampleMetric, ReferenceMetric, CompositeMetric)):
+        return [
+            f"METRIC ({type(plugin).__name__}) is no metric: it has neither `kind`, `score` and `aggregate`, "
+            "nor `kind`, `other` and `compare`, nor `components` and `combine`"
+        ]
+    return [fault for fault in _declared_faults(name, plugin) if fault]
+
+
+def _declared_faults(name: str, metric: Metric) -> list[str]:
+    kind, other = getattr(metric, "kind", "gen"), getattr(metric, "other", "itself")
+    return [
+        "" if metric.name == name else f"its name is {metric.name!r}, and its entry point says '{name}'",
+        "" if _are_profiles(metric.profiles) else f"profiles {metric.profiles!r} is no tuple of {', '.join(PROFILES)}",
+        "" if _is_range(metric.range) else f"range {metric.range!r} is no pair of numbers, the smaller one first",
+        "" if metric.higher_is_better in (True, False, None) else "higher_is_better is not True, False or None",
+        "" if kind in get_args(Kind) else f"kind {kind!r} is none of {', '.join(get_args(Kind))}",
+        "" if other in get_args(Other) else f"other {other!r} is none of {', '.join(get_args(Other))}",
+    ]
+
+
+def _are_profiles(value: object) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(profile in PROFILES for profile in value)
+
+
+def _is_range(value: object) -> bool:
+    is_pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(end, (int, float)) for end in value)
+    return is_pair and value[0] < value[1]  # type: ignore[index]
+
+
+METRICS: Registry[Metric] = Registry("metric", package="mmforget.metrics", attribute="METRIC", faults_of=shape_faults)
 
 RATE = (0.0, 1.0)
 
@@ -150,6 +187,17 @@ def check_profile(metric: Declared, profile: str) -> None:
     """Raises UnknownName where `metric` does not declare `profile`."""
     if profile not in metric.profiles:
         raise UnknownName(f"profile of metric '{metric.name}'", name=profile, known=metric.profiles)
+
+
+def is_part(component: Component, *, of: CompositeMetric, named: Collection[str]) -> bool:
+    """Whether a composite's component is really there: brought by who brought the composite, or among those `named`.
+
+    A metric that is merely installed under a component's name changes no composite of somebody else.
+    """
+    entry, owner = METRICS.entries.get(component.metric), METRICS.entries.get(of.name)
+    if entry is None:
+        return False
+    return component.metric in named or owner is None or entry.origin in (owner.origin, OURS)
 
 
 def label_of(metric: Declared) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from mmforget.benchmark.rows import candidate_roles
 from mmforget.metrics.base import METRICS, SampleMetric
+from mmforget.plugins import running
 from mmforget.types import Sample
 
 PROFILE = "clean"
@@ -74,7 +75,8 @@ def clean_scores(names: Iterable[str], sample: Sample) -> dict[str, float]:
     for name in names:
         metric = METRICS.get(name)
         if isinstance(metric, SampleMetric):
-            value = metric.score(sample, profile=PROFILE).value
+            with running(metric, what=f"metric '{name}': score"):
+                value = metric.score(sample, profile=PROFILE).value
             found[name] = math.nan if value is None else value
     return found
 

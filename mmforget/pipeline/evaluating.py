@@ -19,7 +19,7 @@ from mmforget.model.load import load_model
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
-from mmforget.pipeline.measuring import Place, Subject, cache_file, measure, settings_of
+from mmforget.pipeline.measuring import Place, Subject, cache_file, check_metrics, measure, settings_of
 from mmforget.pipeline.stage_one import prepare
 from mmforget.results.files import read_json, write_json
 from mmforget.results.store import read_run, safe_name, timestamp
@@ -59,7 +59,10 @@ def _are_ours(config: RunConfig) -> bool:
 
 def _record(config: RunConfig, *, data: DataSource, blank_control: bool, progress: Progress) -> dict[str, Any]:
     documents: dict[str, Any] = {}
-    for benchmark in find_all(config.tasks, config.include_path):
+    benchmarks = find_all(config.tasks, config.include_path)
+    for benchmark in benchmarks:
+        check_metrics(benchmark)
+    for benchmark in benchmarks:
         bound = benchmark.bind(data)
         loaded = load_model(_spec(config, data=data, progress=progress))
         folder = config.output / safe_name(benchmark.group)

@@ -18,11 +18,14 @@ from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.methods.arguments import as_mapping
+from mmforget.metrics.base import METRICS
+from mmforget.metrics.contract import check_metric
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.judging import Judged, find_judge, judged
+from mmforget.plugins import code_of, is_ours
 from mmforget.results.files import read_yaml
 from mmforget.results.fingerprint import hash_docs, hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
@@ -262,6 +265,7 @@ def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: 
             "settings": settings,
             "blank_control": place.blank_control,
             "judge": config.judge,
+            **_plugins(place.benchmark),
         }
     )
 
@@ -271,6 +275,24 @@ def _rows(benchmark: Benchmark, *, data: DataSource) -> dict[str, str]:
     sets = dict.fromkeys(task.set for task in benchmark.tasks)
     stored = {name: benchmark.rows(name, data=data).with_format("arrow")[:] for name in sets}
     return {name: hash_docs(table.to_pylist()) for name, table in stored.items()}
+
+
+def _plugins(benchmark: Benchmark) -> dict[str, dict[str, str]]:
+    """The code of the metrics that other packages bring; nothing where there are none."""
+    names = sorted({benchmark.gate.metric, *(use.metric for use in benchmark.metrics)})
+    code = {name: code_of(METRICS.get(name)) for name in names}
+    found = {name: one for name, one in code.items() if one is not None}
+    return {"plugins": found} if found else {}
+
+
+def check_metrics(benchmark: Benchmark) -> None:
+    """Tries the metrics that other packages bring on toy samples, before a model is asked anything.
+
+    Raises PluginError naming what one of them does wrong, UnknownName for a metric that does not exist.
+    """
+    for name in dict.fromkeys((benchmark.gate.metric, *(use.metric for use in benchmark.metrics))):
+        if not is_ours(METRICS.get(name)):
+            check_metric(name)
 
 
 def _task_files(benchmark: Benchmark) -> dict[str, str]:

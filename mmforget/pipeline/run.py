@@ -19,7 +19,7 @@ from mmforget.errors import UserError
 from mmforget.model.load import load_model
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import Measured, Place, Subject, judge_of, judge_retain, measure
+from mmforget.pipeline.measuring import Measured, Place, Subject, check_metrics, judge_of, judge_retain, measure
 from mmforget.pipeline.recipes import MethodPlan, method_plan, shared_arguments
 from mmforget.pipeline.stage_one import StageOne, prepare, stage_one_settings
 from mmforget.pipeline.unlearning import check_material, forget_with
@@ -114,6 +114,7 @@ def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> Mode
 
 def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
     """The plans of all methods: names, arguments and what they need are looked at before the first second of work."""
+    check_metrics(use.benchmark)
     stage_one_settings(config, benchmark=use.benchmark)
     judge_of(config, benchmark=use.benchmark, data=use.data)
     if config.method_args:

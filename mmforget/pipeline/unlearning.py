@@ -11,6 +11,7 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
 from mmforget.methods.base import Need
+from mmforget.methods.contract import check_method
 from mmforget.methods.material import Material, concept_from
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -19,6 +20,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
+from mmforget.plugins import running
 from mmforget.training.unlearn import require_rows, unlearn
 from mmforget.types import Example
 
@@ -74,10 +76,18 @@ def forget_with(
 
 
 def check_material(plan: MethodPlan, *, benchmark: Benchmark, data: DataSource) -> None:
-    """Proves that the benchmark has what the method works on, before any model is made.
+    """Proves that the method works and the benchmark has what it works on, before any model is made.
 
-    Raises UserError where something is missing, BadData where rows that the method takes from a file are broken.
+    Raises UserError where something is missing, BadData where rows that the method takes from a file are broken,
+    PluginError where the code of another package fails.
     """
+    method = plan.method
+    check_method(method, name=plan.name)
+    with running(method, what=f"method '{plan.name}': before training"):
+        _check_rows(plan, benchmark=benchmark, data=data)
+
+
+def _check_rows(plan: MethodPlan, *, benchmark: Benchmark, data: DataSource) -> None:
     method = plan.method
     if hasattr(method, "edit"):
         forget, retain = _paths(benchmark.forget_set, benchmark, data), _paths(benchmark.retain_set, benchmark, data)

@@ -15,6 +15,7 @@ from mmforget.errors import RunFailed
 from mmforget.methods.base import hyper_parameters
 from mmforget.methods.edits import EditMethod, EditReport
 from mmforget.model.loaded import LoadedModel, save_model
+from mmforget.plugins import code_of, running
 from mmforget.results.files import write_json
 from mmforget.results.fingerprint import hash_json
 from mmforget.training import report
@@ -60,6 +61,9 @@ def edit_in(
         "model": loaded.fingerprint,
         "append_eos": append_eos,
     }
+    code = code_of(method)
+    if code is not None:
+        plan["code"] = code
     done = parallel.on_main(lambda: report.finished(folder, plan=plan))
     if done is not None:
         return done
@@ -67,7 +71,8 @@ def edit_in(
     report.reset_peak_memory(loaded.device)
     start_s = time.perf_counter()
     try:
-        found = method.edit(site, forget=forget, retain=retain, level=level)
+        with running(method, what=f"method '{label}': edit"):
+            found = method.edit(site, forget=forget, retain=retain, level=level)
         _require_finite(site, label=label)
         output = parallel.on_main(lambda: _save(loaded, found, folder=folder))
     finally:

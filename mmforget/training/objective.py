@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.methods.base import Method, Need, Step
+from mmforget.methods.contract import loss_of
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.steps import RETAIN_NEEDS
 from mmforget.model.encode import Encoded
@@ -179,7 +180,7 @@ class Unlearn:
 
     def loss(self, batch: Batch) -> Losses:
         step = self.step(batch)
-        total, parts = self.method.loss(step)
+        total, parts = loss_of(self.method, step)
         return Losses(total, parts, self._nll(step))
 
     def step(self, batch: Batch) -> Step:

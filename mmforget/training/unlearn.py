@@ -14,6 +14,7 @@ from mmforget.methods.steps import RETAIN_NEEDS
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.vision import FeatureCache
+from mmforget.plugins import code_of
 from mmforget.results.fingerprint import hash_json
 from mmforget.training.batches import Batches, BenignPartners
 from mmforget.training.built import Built, built_rows
@@ -156,6 +157,9 @@ def _plan(method: Any, *, name: str, rows: _Rows, encoded: _Encoded) -> dict[str
         "retain": data_hash(encoded.retain),
         "refusals": hash_json(list(rows.refusals)) if Need.ALTERNATE in method.needs else None,
     }
+    code = code_of(method)
+    if code is not None:
+        plan["code"] = code
     if encoded.benign:
         plan["benign"] = data_hash(encoded.benign)
     if encoded.built is not None:

@@ -66,7 +66,10 @@ def test_a_sound_benchmark_of_another_author(tmp_path: Path) -> None:
     folder = write_toy(tmp_path)
     report = validate.check("toy", data=DATA, include_paths=[str(folder)])
     assert report.faults == []
-    assert report.notes == ["the set 'holdout' is empty with this data; left out: toy_holdout_gen"]
+    assert report.notes == [
+        "the set 'holdout' is empty with this data; left out: toy_holdout_gen",
+        "no model can ever be ranked: 'metrics' name no composite (such as model_utility) on the utility set 'keep'",
+    ]
     assert validate.check(str(folder), data=DATA, include_paths=[]).faults == []
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.arguments import as_mapping, from_arguments
+from mmforget.methods.arguments import as_mapping, coerce, from_arguments
 from mmforget.methods.base import arguments
 
 
@@ -59,3 +59,17 @@ def test_malformed_text_is_refused(text: str, said: str) -> None:
 def test_a_method_lists_its_arguments() -> None:
     assert arguments("npo") == ("beta", "retain_weight", "variant")
     assert arguments("ga") == ()
+
+
+@pytest.mark.parametrize("value", [10**400, "9" * 5000, "1e999", float("inf"), [1], None], ids=range(6))
+@pytest.mark.parametrize("kind", [int, float])
+def test_numbers_beyond_all_bounds_are_refused_in_few_words(kind: type, value: object) -> None:
+    with pytest.raises(UserError, match="is not a (whole )?number") as caught:
+        coerce(value, kind, name="beta of method 'npo'")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_whole_number_keeps_all_its_digits() -> None:
+    """2^53 + 1 is no float."""
+    assert coerce(9007199254740993, int, name="seed") == 9007199254740993
+    assert coerce("12", int, name="seed") == 12

@@ -29,6 +29,7 @@ from mmforget.training.stage_one import finetune
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
 from tests.helpers import tiny_llama
+from tests.plugin_packages import MILD, installed, write_package
 
 METHODS = ("ga", "grad_diff", "kl", "po", "npo")
 LORA = TrainSettings(lr=1e-2, max_steps=3, batch_size=4, lora=LoraSettings(r=4, alpha=8), schedule="constant", seed=1)
@@ -316,3 +317,18 @@ def test_several_processes_that_do_not_know_of_one_another_are_refused(
     monkeypatch.setattr(TrainingArguments, "world_size", property(lambda self: 2))
     with pytest.raises(UserError, match="2 processes that do not know of one another"):
         finetune(llava, examples, settings=FULL, folder=tmp_path)
+
+
+def test_an_edited_method_of_another_package_is_not_taken_for_the_old_one(
+    llama: LoadedModel, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name and its arguments are the same: only its code tells the two apart."""
+    site, folder = tmp_path / "site", tmp_path / "out"
+    path = write_package(site, "theirs", code=MILD, points={"mmforget.methods": "mild = theirs"})
+    rows = [replace(example, context=example.context.replace("<image>", ""), images=()) for example in examples]
+    with installed(site, monkeypatch=monkeypatch):
+        forget_with("mild", llama, rows, folder)
+        assert forget_with("mild", llama, rows, folder).num_steps == 3
+    path.write_text(MILD.replace(".mean()", ".sum()"))
+    with installed(site, monkeypatch=monkeypatch), pytest.raises(UserError, match=r"holds another training \(code: "):
+        forget_with("mild", llama, rows, folder)

@@ -1,0 +1,66 @@
+"""Packages of other authors, installed for one test: a module, and the entry points that name what is in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mmforget import plugins
+from mmforget.methods.base import METHODS
+from mmforget.metrics.base import METRICS
+
+MILD = """
+from dataclasses import dataclass
+from mmforget.methods.base import Need
+from mmforget.types import LossParts
+
+@dataclass(frozen=True)
+class Mild:
+    weight: float = 1.0
+
+    @property
+    def needs(self):
+        return frozenset({Need.FORGET})
+
+    def loss(self, step):
+        total = step.forget.token_logprobs.mean() * self.weight
+        return LossParts(total, {"forget": total.item()})
+
+METHOD = Mild
+"""
+"""A method that does what it must."""
+
+
+def write_package(site: Path, name: str, *, code: str, points: Mapping[str, str]) -> Path:
+    """A package of one module in the folder `site`; `points` maps groups to lines of entry points. Returns its file."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("".join(f"[{group}]\n{lines}\n" for group, lines in points.items()))
+    path = site / f"{name}.py"
+    path.write_text(code)
+    return path
+
+
+@contextmanager
+def installed(site: Path, *, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Inside, the packages in `site` are installed; afterwards nothing remembers them."""
+    before = set(sys.modules)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        _forget_registered()
+        yield
+    _forget_registered()
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(site)):
+            del sys.modules[name]
+
+
+def _forget_registered() -> None:
+    plugins._source_hash.cache_clear()
+    for registry in (METHODS, METRICS):
+        vars(registry).pop("_found", None)
