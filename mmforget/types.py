@@ -130,6 +130,8 @@ class Estimate:
 
     `num_unscored` are the answers that could not be scored and should have been; `num_lacking` are rows that have
     nothing to score against, whatever the model does, and take no part.
+    `num_subjects` is how many subjects the interval rests on, in the smallest set that takes part; None where subjects
+    play no role or are not known.
     `higher_is_better` is None where nearness to the retain model is what counts. `constant` marks scores that are all
     the same, so that nobody reads meaning into a rank among them.
     """
@@ -144,6 +146,31 @@ class Estimate:
     constant: bool = False
     reasons: tuple[str, ...] = ()
     num_lacking: int = 0
+    num_subjects: int | None = None
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """A number and what is needed for its interval, alone or together with others on the same subjects.
+
+    Attributes:
+        value: the number itself, on all subjects.
+        num_subjects: distinct subjects in the smallest set that it rests on.
+        shifts: by subject, how the value moves without that subject, times sqrt((C - 1) / C) of the subject's set: the
+            squares add up to the variance.
+        degrees: by subject, the degrees of freedom that its set gives to the variance.
+        floor: variance beyond the shifts': what scores that are nearly all equal hide.
+        least, most: where the interval starts from, downwards and upwards. They differ from `value` only where the
+            value was cut off or folded, as |x| is, and the true one may lie on the other side; None is `value`.
+    """
+
+    value: float
+    num_subjects: int
+    shifts: Mapping[str, float] = field(default_factory=dict)
+    degrees: Mapping[str, float] = field(default_factory=dict)
+    floor: float = 0.0
+    least: float | None = None
+    most: float | None = None
 
 
 class LossParts(NamedTuple):

@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("errors", "types", "registry", "plugins", "pictures"),
     ("parallel",),
+    ("statistics",),
     ("benchmark", "results"),
     ("synthetic",),
     ("model",),
@@ -43,6 +44,7 @@ NO_TORCH = (
     "pictures",
     "plugins",
     "parallel",
+    "statistics",
     "benchmark",
     "results",
     "metrics",

@@ -8,34 +8,39 @@ utility        the benchmark's composite on its utility set.
 utility_ratio  utility over the target's, clipped to [0, 1].
 overall        harmonic mean of forget_score and utility_ratio; 0 for a collapsed model.
 
-All in [0, 1], higher is better, with 95 % intervals from subjects resampled; the three models are resampled together,
-since they answered the same questions.
+All in [0, 1], higher is better, with 95 % intervals by subject; the three models are compared without each subject in
+turn, since they answered the same questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.evaluate.measurements import Measurements
 from mmforget.metrics.base import METRICS, CompositeMetric, SampleMetric, profile_of
-from mmforget.metrics.bootstrap import percentile_interval
-from mmforget.types import Estimate, Sample
-
-Draws = NDArray[np.float64]
+from mmforget.metrics.composite import harmonic
+from mmforget.metrics.estimate import with_interval
+from mmforget.statistics.jackknife import derived
+from mmforget.statistics.nearness import at_most_one, nearness, within_noise
+from mmforget.types import Estimate, Replicates, Sample
 
 PROFILE = "clean"
 MIN_ROOM = 0.05
 """Share of a metric's range that must lie between target and retain model: below it the closeness is mostly noise."""
-NUM_UTILITY_DRAWS = 500
-FORGET_SEED, UTILITY_SEED = 0, 1
-"""Different, so that the draws of two sets with equally many subjects do not move together."""
+ENDLESS = (-math.inf, math.inf)
+"""Distances are as uncertain near their bounds as elsewhere, unlike rates."""
+
+
+class Number(NamedTuple):
+    """An estimate, and what it is made of without each subject; None where it has no value or no subjects."""
+
+    estimate: Estimate
+    replicates: Replicates | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Closeness:
         unlearned, target, retain: the metric's value for each model, None where it has none; the retain model's is None
             where the metric has a goal.
         estimate: the closeness; without a value, and with the reason, where there is no room to move in.
-        draws: bootstrap draws [R] of the closeness, NaN where a draw has no room; empty without an interval.
+        replicates: the closeness without each subject; None where it has no value.
         goal: the value to come close to, None where it is the retain model's.
     """
 
@@ -56,7 +61,7 @@ class Closeness:
     target: float | None
     retain: float | None
     estimate: Estimate
-    draws: Draws
+    replicates: Replicates | None = None
     goal: float | None = None
 
     @property
@@ -82,19 +87,35 @@ def headline(
         retain: the retain model's samples, likewise; metrics with a goal do without.
         collapsed: the model answers nothing any more (`verdict.collapse_reasons`); `overall` is then 0.
     """
+    found = numbers(benchmark, samples, target=target, retain=retain, collapsed=collapsed)
+    return {name: number.estimate for name, number in found.items()}
+
+
+def numbers(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    *,
+    target: Sequence[Sample] | None,
+    retain: Sequence[Sample] | None,
+    collapsed: bool,
+) -> dict[str, Number]:
+    """The `headline` with the replicates of every number in it, from which those of several seeds are put together."""
     unlearned = Measurements(benchmark, samples, retain, target)
-    before = None if target is None else Measurements(benchmark, target, retain, target)
-    gold = None if retain is None else Measurements(benchmark, retain, retain, target)
+    # A model that is its own reference is one model: what its scores hide, they hide in both.
+    before, gold = (
+        None if other is None else unlearned if other == samples else Measurements(benchmark, other, retain, target)
+        for other in (target, retain)
+    )
     parts = closenesses(unlearned, target=before, retain=gold)
-    forget, forget_draws = forget_score(parts, missing=_missing(benchmark, target=target, retain=retain))
-    utility = utility_of(unlearned)
-    ratio, ratio_draws = utility_ratio(unlearned, target=before)
+    forget = forget_score(parts, missing=_missing(benchmark, target=target, retain=retain))
+    ratio = utility_ratio(unlearned, target=before)
+    num_subjects = len({sample.subject for sample in samples if sample.set == benchmark.forget_set})
     return {
-        "overall": overall(forget, ratio, draws=(forget_draws, ratio_draws), collapsed=collapsed),
+        "overall": overall(forget, ratio, collapsed=collapsed, num_subjects=num_subjects),
         "forget_score": forget,
-        "utility": utility,
+        "utility": _utility(unlearned),
         "utility_ratio": ratio,
-        **{f"closeness/{part.set}/{part.metric}": part.estimate for part in parts},
+        **{f"closeness/{part.set}/{part.metric}": Number(part.estimate, part.replicates) for part in parts},
     }
 
 
@@ -122,72 +143,87 @@ def closenesses(
     return [part for use in uses for part in _closeness_of(use, unlearned=unlearned, target=target, retain=retain)]
 
 
-def forget_score(parts: Sequence[Closeness], *, missing: str = "") -> tuple[Estimate, Draws]:
-    """Mean of the closenesses that have a value, with its draws. `missing` says what could not be compared with."""
-    used = [part for part in parts if part.estimate.value is not None]
+def forget_score(parts: Sequence[Closeness], *, missing: str = "") -> Number:
+    """Mean of the closenesses that have a value. `missing` says what could not be compared with."""
+    used = {f"{part.set}/{part.metric}": part for part in parts if part.estimate.value is not None}
     reasons = tuple(
         f"{part.metric} on the {part.set} set: {reason}"
         for part in parts
         if part.estimate.value is None
         for reason in part.estimate.reasons
     )
-    num_scored = sum(part.estimate.num_scored for part in used)
     num_unscored = sum(part.estimate.num_unscored for part in parts)
     num_lacking = sum(part.estimate.num_lacking for part in parts)
+    said = (*((missing,) if missing else ()), *reasons)
+    nothing = Estimate(None, num_unscored=num_unscored, num_lacking=num_lacking, higher_is_better=True, reasons=said)
     if not used:
-        why = (*((missing,) if missing else ()), *reasons) or ("no forget metric was measured",)
-        nothing = Estimate(None, num_unscored=num_unscored, higher_is_better=True, reasons=why)
-        return replace(nothing, num_lacking=num_lacking), np.empty(0)
-    values = [part.estimate.value for part in used if part.estimate.value is not None]
-    draws = _mean_of([part.draws for part in used])
-    interval = percentile_interval(draws)
-    found = Estimate(sum(values) / len(values), interval.low, interval.high, num_scored, num_unscored, True)
-    return replace(found, reasons=(*((missing,) if missing else ()), *reasons), num_lacking=num_lacking), draws
+        return Number(replace(nothing, reasons=said or ("no forget metric was measured",)))
+    num_scored = sum(part.estimate.num_scored for part in used.values())
+    found = derived(_mean, {key: part.replicates for key, part in used.items() if part.replicates is not None})
+    estimate = replace(nothing, value=found.value, num_scored=num_scored)
+    return Number(with_interval(estimate, found, bounds=ENDLESS), found)
 
 
 def utility_of(model: Measurements) -> Estimate:
     """The first composite of the benchmark on its utility set, in the clean profile or the nearest it has."""
+    return _utility(model).estimate
+
+
+def _utility(model: Measurements) -> Number:
     metric = _utility_metric(model.benchmark)
     if metric is None:
-        return Estimate(None, higher_is_better=True, reasons=("the benchmark has no composite on its utility set",))
-    return replace(model.composite(metric, profile=profile_of(metric, PROFILE)), higher_is_better=True)
+        why = ("the benchmark has no composite on its utility set",)
+        return Number(Estimate(None, higher_is_better=True, reasons=why))
+    estimate, replicates = model.composed(metric, profile=profile_of(metric, PROFILE))
+    return Number(replace(estimate, higher_is_better=True), replicates)
 
 
-def utility_ratio(model: Measurements, *, target: Measurements | None) -> tuple[Estimate, Draws]:
-    """Utility over the target's, clipped to [0, 1], with its draws."""
-    own = utility_of(model)
-    nothing = replace(own, value=None, low=None, high=None)
+def utility_ratio(model: Measurements, *, target: Measurements | None) -> Number:
+    """Utility over the target's, clipped to [0, 1]."""
+    own, own_replicates = _utility(model)
+    nothing = replace(own, value=None, low=None, high=None, num_subjects=None)
     if target is None:
-        return replace(nothing, reasons=("no target model to compare with",)), np.empty(0)
-    base = utility_of(target)
+        return Number(replace(nothing, reasons=("no target model to compare with",)))
+    base, base_replicates = _utility(target)
     if own.value is None:
-        return nothing, np.empty(0)
+        return Number(nothing)
     if base.value is None:
-        return replace(nothing, reasons=("the target model has no utility", *base.reasons)), np.empty(0)
+        return Number(replace(nothing, reasons=("the target model has no utility", *base.reasons)))
     if base.value == 0:
-        return replace(nothing, reasons=("the target model's utility is 0",)), np.empty(0)
-    above, below = _utility_draws(model), _utility_draws(target)
-    draws = np.empty(0)
-    if above.size and above.size == below.size:
-        draws = np.clip(above / np.where(below > 0, below, np.nan), 0.0, 1.0)
-    interval = percentile_interval(draws)
+        return Number(replace(nothing, reasons=("the target model's utility is 0",)))
     value = min(1.0, max(0.0, own.value / base.value))
-    return replace(own, value=value, low=interval.low, high=interval.high, range=(0.0, 1.0), reasons=()), draws
+    estimate = replace(nothing, value=value, range=(0.0, 1.0), reasons=())
+    if own_replicates is None or base_replicates is None:
+        return Number(estimate)
+    ratio = derived(_ratio, {"own": own_replicates, "base": base_replicates})
+    found = at_most_one(ratio)
+    return Number(with_interval(estimate, found, bounds=ENDLESS), found)
 
 
-def overall(forget: Estimate, ratio: Estimate, *, draws: tuple[Draws, Draws], collapsed: bool) -> Estimate:
-    """Harmonic mean of forget_score and utility_ratio, 0 where either is; 0 for a collapsed model in any case."""
-    num_scored, num_unscored = forget.num_scored + ratio.num_scored, forget.num_unscored + ratio.num_unscored
+def overall(forget: Number, ratio: Number, *, collapsed: bool, num_subjects: int = 0) -> Number:
+    """Harmonic mean of forget_score and utility_ratio, 0 where either is; 0 for a collapsed model in any case.
+
+    Args:
+        num_subjects: of the forget set, for a collapsed model, whose 0 does not depend on them.
+    """
+    sides = {"forget score": forget, "utility ratio": ratio}
+    num_scored, num_unscored = (
+        sum(getattr(side.estimate, name) for side in sides.values()) for name in ("num_scored", "num_unscored")
+    )
+    unknown = Estimate(None, None, None, num_scored, num_unscored, True)
     if collapsed:
-        return Estimate(0.0, 0.0, 0.0, num_scored, num_unscored, True, reasons=("the model has collapsed",))
-    if forget.value is None or ratio.value is None:
-        parts = {"forget score": forget, "utility ratio": ratio}
-        why = tuple(f"there is no {name}" for name, part in parts.items() if part.value is None)
-        return Estimate(None, None, None, num_scored, num_unscored, True, reasons=why)
-    size = min(len(part) for part in draws)
-    interval = percentile_interval(_harmonic(draws[0][:size], draws[1][:size]))
-    value = float(_harmonic(np.array([forget.value]), np.array([ratio.value]))[0])
-    return Estimate(value, interval.low, interval.high, num_scored, num_unscored, True)
+        sure = replace(unknown, value=0.0, low=0.0, high=0.0, reasons=("the model has collapsed",))
+        return Number(replace(sure, num_subjects=num_subjects), Replicates(0.0, num_subjects))
+    absent = tuple(f"there is no {name}" for name, side in sides.items() if side.estimate.value is None)
+    if absent:
+        return Number(replace(unknown, reasons=absent))
+    values = {name: side.estimate.value for name, side in sides.items() if side.estimate.value is not None}
+    estimate = replace(unknown, value=harmonic(values))
+    parts = {name: side.replicates for name, side in sides.items() if side.replicates is not None}
+    if len(parts) < len(sides):
+        return Number(estimate)
+    found = derived(harmonic, parts)
+    return Number(with_interval(estimate, found, bounds=ENDLESS), found)
 
 
 def _missing(benchmark: Benchmark, *, target: object, retain: object) -> str:
@@ -208,13 +244,6 @@ def _headline_uses(benchmark: Benchmark) -> Iterator[MetricUse]:
             yield use
 
 
-class _Value(NamedTuple):
-    """What one model has in one metric: the estimate and its bootstrap draws [R]."""
-
-    estimate: Estimate
-    draws: Draws
-
-
 def _closeness_of(
     use: MetricUse, *, unlearned: Measurements, target: Measurements, retain: Measurements | None
 ) -> Iterator[Closeness]:
@@ -227,35 +256,38 @@ def _closeness_of(
         return
     own, before = (_value(model, metric, task=tasks[0], profile=profile) for model in (unlearned, target))
     if use.goal is not None:
-        gold = _Value(Estimate(use.goal), np.full(before.draws.shape, use.goal))
+        gold = Number(Estimate(use.goal))
     elif retain is not None:
         gold = _value(retain, metric, task=tasks[0], profile=profile)
     else:
         return
-    found, draws = _compared(own, before, gold, name="retain model" if use.goal is None else "goal")
+    found, replicates = _compared(own, before, gold, name="retain model" if use.goal is None else "goal")
     known = (own.estimate.value, before.estimate.value, gold.estimate.value if use.goal is None else None)
-    yield Closeness(use.metric, use.set, *known, found, draws, use.goal)
+    yield Closeness(use.metric, use.set, *known, found, replicates, use.goal)
 
 
-def _value(model: Measurements, metric: SampleMetric, *, task: TaskSpec, profile: str) -> _Value:
-    draws = model.draws(metric, task=task.name, profile=profile, seed=FORGET_SEED)
-    return _Value(model.estimate(metric, task=task, profile=profile), draws)
+def _value(model: Measurements, metric: SampleMetric, *, task: TaskSpec, profile: str) -> Number:
+    estimate = model.estimate(metric, task=task, profile=profile)
+    return Number(estimate, model.replicates(metric, task=task.name, profile=profile))
 
 
-def _compared(own: _Value, target: _Value, standard: _Value, *, name: str) -> _Value:
+def _compared(own: Number, target: Number, standard: Number, *, name: str) -> Number:
     """The closeness of `own` to the standard, which is the retain model's value or a goal, as `name` says."""
-    values = (own.estimate, target.estimate, standard.estimate)
-    reason = _no_closeness(*values, name=name)
+    reason = _no_closeness(own.estimate, target.estimate, standard.estimate, name=name)
     counts = (own.estimate.num_scored, own.estimate.num_unscored)
     unknown = Estimate(None, None, None, *counts, higher_is_better=True, reasons=(reason,) if reason else ())
     unknown = replace(unknown, num_lacking=own.estimate.num_lacking)
-    found, before, gold = (estimate.value for estimate in values)
-    if reason or found is None or before is None or gold is None:
-        return _Value(unknown, np.empty(0))
-    draws = _closeness_draws(own.draws, target.draws, standard.draws)
-    interval = percentile_interval(draws)
-    value = closeness(found, target=before, retain=gold)
-    return _Value(replace(unknown, value=value, low=interval.low, high=interval.high), draws)
+    gold = standard.replicates if standard.replicates is not None else standard.estimate.value
+    if reason or own.replicates is None or target.replicates is None or gold is None:
+        return Number(unknown)
+    noise = within_noise(target.replicates, gold)
+    if noise is not None:
+        why = (
+            f"the {_room(target.estimate, standard.estimate, name=name)} is within its noise (95 %: {noise:.3f} around)"
+        )
+        return Number(replace(unknown, reasons=(why,), num_subjects=own.replicates.num_subjects))
+    found = nearness(own.replicates, target=target.replicates, standard=gold)
+    return Number(with_interval(replace(unknown, value=found.value), found, bounds=ENDLESS), found)
 
 
 def _no_closeness(own: Estimate, target: Estimate, standard: Estimate, *, name: str) -> str:
@@ -265,28 +297,21 @@ def _no_closeness(own: Estimate, target: Estimate, standard: Estimate, *, name: 
             return f"{model} has no value ({'; '.join(found.reasons) or 'not asked'})"
     width = own.range[1] - own.range[0]
     before, gold = target.value or 0.0, standard.value or 0.0
-    if abs(before - gold) < MIN_ROOM * (width if np.isfinite(width) else 1.0):
-        return f"no room between target ({before:.3f}) and {name} ({gold:.3f})"
+    if abs(before - gold) < MIN_ROOM * (width if math.isfinite(width) else 1.0):
+        return f"no {_room(target, standard, name=name)}"
     return ""
 
 
-def _closeness_draws(own: Draws, target: Draws, retain: Draws) -> Draws:
-    if not own.size or not own.size == target.size == retain.size:
-        return np.empty(0)
-    room = np.abs(target - retain)
-    found: Draws = np.maximum(0.0, 1.0 - np.abs(own - retain) / np.where(room > 0, room, np.nan))
-    return found
+def _room(target: Estimate, standard: Estimate, *, name: str) -> str:
+    return f"room between target ({target.value:.3f}) and {name} ({standard.value:.3f})"
 
 
-def _mean_of(draws: Sequence[Draws]) -> Draws:
-    """Mean over metrics, draw by draw; draws in which a metric has no room leave that metric out."""
-    if any(not part.size for part in draws):
-        return np.empty(0)
-    stacked = np.stack(draws)
-    counts = np.isfinite(stacked).sum(axis=0)
-    sums = np.where(np.isfinite(stacked), stacked, 0.0).sum(axis=0)
-    found: Draws = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    return found
+def _mean(values: Mapping[str, float]) -> float:
+    return math.fsum(values.values()) / len(values)
+
+
+def _ratio(values: Mapping[str, float]) -> float:
+    return values["own"] / values["base"] if values["base"] > 0.0 else 0.0
 
 
 def _utility_metric(benchmark: Benchmark) -> CompositeMetric | None:
@@ -295,26 +320,3 @@ def _utility_metric(benchmark: Benchmark) -> CompositeMetric | None:
         if use.set == benchmark.utility_set and isinstance(metric, CompositeMetric):
             return metric
     return None
-
-
-def _utility_draws(model: Measurements) -> Draws:
-    """Draws of the composite itself: it is combined anew for every draw of its components."""
-    metric = _utility_metric(model.benchmark)
-    if metric is None:
-        return np.empty(0)
-    profile = profile_of(metric, PROFILE)
-    parts, draws = model.components(metric, profile=profile, seed=UTILITY_SEED)
-    if set(draws) != set(parts) or any(not part.size for part in draws.values()):
-        return np.empty(0)
-    found = []
-    for index in range(min(NUM_UTILITY_DRAWS, *(len(part) for part in draws.values()))):
-        drawn = {key: replace(part, value=float(draws[key][index])) for key, part in parts.items()}
-        value = metric.combine(drawn, profile=profile).value
-        found.append(np.nan if value is None else value)
-    return np.array(found, dtype=np.float64)
-
-
-def _harmonic(first: Draws, second: Draws) -> Draws:
-    total = first + second
-    found: Draws = 2 * first * second / np.where(total == 0, 1.0, total)
-    return found

@@ -11,16 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
 from mmforget.benchmark.hierarchy import Relation
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.headline import FORGET_SEED, PROFILE, UTILITY_SEED
-from mmforget.evaluate.measurements import Draws, Measurements
+from mmforget.evaluate.headline import PROFILE
+from mmforget.evaluate.measurements import Measurements, replicates_of
 from mmforget.metrics.base import METRICS, SampleMetric, profile_of
-from mmforget.metrics.bootstrap import mean_draws, percentile_interval
-from mmforget.metrics.estimate import count_lacking
+from mmforget.metrics.estimate import count_lacking, with_interval
 from mmforget.results.schema import LevelResult
+from mmforget.statistics.jackknife import derived
 from mmforget.types import Estimate, Sample, Score
 
 Node = tuple[str, ...]
@@ -91,7 +89,7 @@ def gaps(benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Estimate]
     """`gap` and `gap/<level>`: the metric's mean on the utility set minus its mean on the forget set, in [-1, 1].
 
     A level's gap is that of the questions about it: those whose row says so (`extra["level"]`), else those whose path
-    ends there. With a 95 % interval, subjects of both sets resampled. Empty where `level_results` is.
+    ends there. With a 95 % interval by the subjects of both sets. Empty where `level_results` is.
     """
     answered = _answered(benchmark, samples)
     if not answered:
@@ -157,23 +155,20 @@ def _mean(answered: Sequence[Answered]) -> float | None:
 def _gap(benchmark: Benchmark, answered: Sequence[Answered], *, where: str = "") -> Estimate:
     forgotten = [one for one in answered if one.sample.set == benchmark.forget_set]
     kept = [one for one in answered if one.sample.set != benchmark.forget_set]
-    low, high = METRICS.get(benchmark.gate.metric).range
-    num_scored, bounds = len(_values(answered)), (low - high, high - low)
-    num_lacking = count_lacking([one.score for one in answered])
+    metric = METRICS.get(benchmark.gate.metric)
+    low, high = metric.range
+    num_scored, num_lacking = len(_values(answered)), count_lacking([one.score for one in answered])
     counts = (num_scored, len(answered) - num_scored - num_lacking)
     first, second = _mean(kept), _mean(forgotten)
-    if first is None or second is None:
+    unknown = Estimate(None, None, None, *counts, higher_is_better=True, range=(low - high, high - low))
+    unknown = replace(unknown, num_lacking=num_lacking)
+    if first is None or second is None or not isinstance(metric, SampleMetric):
         missing = [name for name, value in (("utility", first), ("forget", second)) if value is None]
-        reasons = tuple(f"no scored question of the {name} set{where}" for name in missing)
-        return Estimate(None, None, None, *counts, higher_is_better=True, range=bounds, reasons=reasons)
-    above, below = _draws(kept, seed=UTILITY_SEED), _draws(forgotten, seed=FORGET_SEED)
-    interval = percentile_interval(above - below if above.size and below.size else np.empty(0))
-    reasons = (interval.reason,) if interval.reason else ()
-    found = Estimate(first - second, interval.low, interval.high, *counts, True, bounds, reasons=reasons)
-    return replace(found, num_lacking=num_lacking)
-
-
-def _draws(answered: Sequence[Answered], *, seed: int) -> Draws:
-    """Bootstrap draws [R] of the mean score, subjects resampled; empty with fewer than two subjects."""
-    scored = [(one.score.value, one.score.subject) for one in answered if one.score.value is not None]
-    return mean_draws([value for value, _ in scored], [subject for _, subject in scored], seed=seed)
+        return replace(unknown, reasons=tuple(f"no scored question of the {name} set{where}" for name in missing))
+    sides = {"kept": kept, "forgotten": forgotten}
+    parts = {name: replicates_of(metric, [one.score for one in side]) for name, side in sides.items()}
+    found = derived(
+        lambda values: values["kept"] - values["forgotten"],
+        {name: part for name, part in parts.items() if part is not None},
+    )
+    return with_interval(replace(unknown, value=first - second), found)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.errors import UserError
@@ -21,12 +18,10 @@ from mmforget.metrics.base import (
     is_part,
     profile_of,
 )
-from mmforget.metrics.bootstrap import mean_draws
-from mmforget.metrics.estimate import no_estimate
+from mmforget.metrics.estimate import no_estimate, with_interval
 from mmforget.plugins import running
-from mmforget.types import Estimate, Sample, Score
-
-Draws = NDArray[np.float64]
+from mmforget.statistics.jackknife import derived, mean_replicates
+from mmforget.types import Estimate, Replicates, Sample, Score
 
 
 @dataclass(frozen=True)
@@ -66,10 +61,13 @@ class Measurements:
         scores: list[Score] = self._found[key]
         return scores
 
-    def draws(self, metric: SampleMetric, *, task: str, profile: str, seed: int = 0) -> Draws:
-        """Bootstrap draws [R] of the metric's mean, subjects resampled; empty where there is no interval."""
-        scored = [(s.value, s.subject) for s in self.scores(metric, task=task, profile=profile) if s.value is not None]
-        return mean_draws([value for value, _ in scored], [subject for _, subject in scored], seed=seed)
+    def replicates(self, metric: SampleMetric, *, task: str, profile: str) -> Replicates | None:
+        """What the metric's mean is without each subject; None where nothing could be scored."""
+        key = ("replicates", metric.name, task, profile)
+        if key not in self._found:
+            self._found[key] = replicates_of(metric, self.scores(metric, task=task, profile=profile))
+        found: Replicates | None = self._found[key]
+        return found
 
     def estimate(self, metric: Metric, *, task: TaskSpec, profile: str, control: str | None = None) -> Estimate:
         """A sample or reference metric on a task."""
@@ -83,20 +81,44 @@ class Measurements:
         raise TypeError(f"{metric.name} is a composite: it is measured on a benchmark, not on a task")
 
     def composite(self, metric: CompositeMetric, *, profile: str) -> Estimate:
-        """A composite from its components, each on the set of its role, with an interval where they have draws."""
-        parts, draws = self.components(metric, profile=profile)
-        with running(metric, what=f"metric '{metric.name}': combine"):
-            return metric.combine(parts, profile=profile, draws=draws)
+        """A composite from its components, each on the set of its role, with an interval where they have one."""
+        return self.composed(metric, profile=profile)[0]
 
-    def components(
-        self, metric: CompositeMetric, *, profile: str, seed: int = 0
-    ) -> tuple[dict[str, Estimate], dict[str, Draws]]:
-        """Estimates and bootstrap draws of what a composite is made of.
+    def composed(self, metric: CompositeMetric, *, profile: str) -> tuple[Estimate, Replicates | None]:
+        """The composite and its replicates; None where it has no value, or a component no replicates."""
+        key = ("composed", metric.name, profile)
+        if key not in self._found:
+            with running(metric, what=f"metric '{metric.name}': combine"):
+                self._found[key] = self._composed(metric, profile=profile)
+        found: tuple[Estimate, Replicates | None] = self._found[key]
+        return found
+
+    def _composed(self, metric: CompositeMetric, *, profile: str) -> tuple[Estimate, Replicates | None]:
+        parts, replicates = self.components(metric, profile=profile)
+        estimate = metric.combine(parts, profile=profile)
+        used = {key: part for key, part in parts.items() if part.value is not None}
+        missing = [key for key in used if key not in replicates]
+        if estimate.value is None:
+            return estimate, None
+        if missing:
+            reason = f"no interval: {', '.join(missing)} is no mean of scores"
+            return replace(estimate, reasons=(*estimate.reasons, reason)), None
+
+        def combine(values: Mapping[str, float]) -> float:
+            moved = {key: replace(part, value=_inside(values[key], part.range)) for key, part in used.items()}
+            value = metric.combine({**parts, **moved}, profile=profile).value
+            return estimate.value or 0.0 if value is None else value
+
+        found = derived(combine, {key: replicates[key] for key in used})
+        return with_interval(estimate, found), found
+
+    def components(self, metric: CompositeMetric, *, profile: str) -> tuple[dict[str, Estimate], dict[str, Replicates]]:
+        """Estimates of what a composite is made of, and the replicates of those that are means of scores.
 
         What was not measured is left out, and what no row has a reference for.
         """
         parts: dict[str, Estimate] = {}
-        draws: dict[str, Draws] = {}
+        replicates: dict[str, Replicates] = {}
         named = {use.metric for use in self.benchmark.metrics}
         for component in metric.components:
             set_name = self._set_of(component.role)
@@ -115,8 +137,9 @@ class Measurements:
                 continue
             parts[component.key] = self.estimate(found, task=task, profile=own)
             if isinstance(found, SampleMetric):
-                draws[component.key] = self.draws(found, task=task.name, profile=own, seed=seed)
-        return parts, draws
+                without = self.replicates(found, task=task.name, profile=own)
+                replicates.update({} if without is None else {component.key: without})
+        return parts, replicates
 
     def _set_of(self, role: str) -> str | None:
         """The set that plays a role, or the set of that name; None where the benchmark has neither."""
@@ -151,3 +174,15 @@ class Measurements:
 def unmeasured(metric: Declared, *, reason: str, num_unscored: int = 0) -> Estimate:
     """No value, and why."""
     return no_estimate(metric, reasons=(reason,), num_unscored=num_unscored)
+
+
+def replicates_of(metric: SampleMetric, scores: Sequence[Score]) -> Replicates | None:
+    """What the mean of the scores is without each subject; None where nothing could be scored."""
+    scored = [(score.value, score.subject) for score in scores if score.value is not None]
+    if not scored:
+        return None
+    return mean_replicates([value for value, _ in scored], [subject for _, subject in scored], bounds=metric.range)
+
+
+def _inside(value: float, bounds: tuple[float, float]) -> float:
+    return min(bounds[1], max(bounds[0], value))

@@ -9,7 +9,7 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import headline
+from mmforget.evaluate.headline import numbers
 from mmforget.evaluate.levels import gaps, level_results
 from mmforget.evaluate.verdict import collapse_reasons, judge
 from mmforget.results.schema import RunRecord
@@ -29,12 +29,16 @@ def score_record(
     gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
     against = target if record.role == "unlearned" else None
     collapse = collapse_reasons(benchmark, samples, target=against)
-    numbers = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
+    found = numbers(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
+    estimates = {name: number.estimate for name, number in found.items()}
     verdict = judge(
-        benchmark, samples, role=record.role, target=target, retain=retain, headline=numbers, gate=gate, data=data,
+        benchmark, samples, role=record.role, target=target, retain=retain, headline=estimates, gate=gate, data=data,
         sets=record.sets,
     )  # fmt: skip
     metrics = tuple(aggregate(benchmark, samples, retain=retain, target=target))
     levels = tuple(level_results(benchmark, samples, target=target, retain=retain))
-    numbers |= gaps(benchmark, samples)
-    return replace(record, metrics=metrics, gate=gate, headline=numbers, levels=levels, verdict=verdict)
+    estimates |= gaps(benchmark, samples)
+    replicates = {name: number.replicates for name, number in found.items() if number.replicates is not None}
+    return replace(
+        record, metrics=metrics, gate=gate, headline=estimates, replicates=replicates, levels=levels, verdict=verdict
+    )

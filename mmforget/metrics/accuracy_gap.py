@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mmforget.metrics.base import Component, check_profile
-from mmforget.metrics.composite import Draws, combined
+from mmforget.metrics.composite import combined
 from mmforget.types import Estimate
 
 
@@ -31,13 +30,13 @@ class AccuracyGap:
         Component("forget", "answer_accuracy", "forget"),
     )
 
-    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Draws | None = None) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean") -> Estimate:
         """The difference; without a value where either is missing."""
         check_profile(self, profile)
-        return combined(self, parts, formula=_difference, draws=draws)
+        return combined(self, parts, formula=_difference)
 
 
-def _difference(values: Mapping[str, Any]) -> Any:
+def _difference(values: Mapping[str, float]) -> float:
     return values["retain"] - values["forget"]
 
 

@@ -20,9 +20,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeGuard, get_args, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mmforget.benchmark.source import PROFILES
 from mmforget.errors import UnknownName
 from mmforget.registry import OURS, Registry
@@ -66,7 +63,7 @@ class SampleMetric(Declared, Protocol):
         """The sample's score, or one whose value is None with the reason. Never raises on what a model produced."""
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean over the scored samples with its 95 % interval, resampled by subject."""
+        """Mean over the scored samples with its 95 % interval by subject."""
 
 
 @runtime_checkable
@@ -109,17 +106,11 @@ class CompositeMetric(Declared, Protocol):
     @property
     def components(self) -> tuple[Component, ...]: ...
 
-    def combine(
-        self,
-        parts: Mapping[str, Estimate],
-        *,
-        profile: str = "clean",
-        draws: Mapping[str, NDArray[np.float64]] | None = None,
-    ) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean") -> Estimate:
         """The combined estimate. `parts` maps component keys to estimates; a component never measured is left out.
 
-        `draws` maps the same keys to bootstrap draws [R] (`bootstrap.mean_draws`, one seed for all); with draws for
-        every component used, the estimate gets a 95 % interval.
+        It needs no interval: that comes from combining anew without each subject, with other values and the same
+        counts. So the value must be a function of the parts' values.
         """
 
 

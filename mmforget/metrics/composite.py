@@ -1,21 +1,14 @@
-"""What composite metrics share: which parts are there, the formula on them, and an interval from their draws."""
+"""What composite metrics share: which parts are there, and the formula on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Collection, Mapping
 
 from mmforget.metrics.base import CompositeMetric
-from mmforget.metrics.bootstrap import Interval, percentile_interval
-from mmforget.metrics.estimate import no_estimate, with_reason
+from mmforget.metrics.estimate import no_estimate
+from mmforget.statistics.jackknife import Formula
 from mmforget.types import Estimate
-
-Draws = Mapping[str, NDArray[np.float64]]
-# Takes floats for the value and arrays [R] for the interval, with the same code.
-Formula = Callable[[Mapping[str, Any]], Any]
 
 
 def combined(
@@ -23,7 +16,6 @@ def combined(
     parts: Mapping[str, Estimate],
     *,
     formula: Formula,
-    draws: Draws | None,
     required: Collection[str] | None = None,
 ) -> Estimate:
     """`formula` over the components that have a value.
@@ -41,25 +33,23 @@ def combined(
     num_lacking = sum(parts[key].num_lacking for key in keys if key in parts)
     if not present or len(present) < len(found) or not needed <= set(present):
         return no_estimate(metric, reasons=reasons, num_unscored=num_unscored, num_lacking=num_lacking)
-    interval = _interval(list(present), formula=formula, draws=draws, bounds=metric.range)
+    values = {key: part.value for key, part in present.items() if part.value is not None}
     return Estimate(
-        value=_within(float(formula({key: part.value for key, part in present.items()})), metric.range),
-        low=interval.low,
-        high=interval.high,
+        value=_within(float(formula(values)), metric.range),
         num_scored=sum(part.num_scored for part in present.values()),
         num_unscored=num_unscored,
         higher_is_better=metric.higher_is_better,
         range=metric.range,
-        reasons=with_reason(reasons, interval),
+        reasons=reasons,
         num_lacking=num_lacking,
     )
 
 
-def harmonic(values: Mapping[str, Any]) -> Any:
-    """Harmonic mean of values in [0, 1], floats or arrays of equal length; 0 where any is 0."""
-    stacked = np.stack([np.asarray(value, dtype=np.float64) for value in values.values()])
-    inverse = 1.0 / np.where(stacked > 0, stacked, 1.0)
-    return np.where(stacked.min(axis=0) > 0, len(stacked) / inverse.sum(axis=0), 0.0)
+def harmonic(values: Mapping[str, float]) -> float:
+    """Harmonic mean of values in [0, 1]; 0 where any is 0."""
+    if min(values.values()) <= 0.0:
+        return 0.0
+    return len(values) / math.fsum(1.0 / value for value in values.values())
 
 
 def _within(value: float, bounds: tuple[float, float]) -> float:
@@ -85,13 +75,3 @@ def _reasons(keys: list[str], found: Mapping[str, Estimate], *, needed: Collecti
             total = part.num_scored + part.num_unscored + part.num_lacking
             reasons.append(f"{key}: {part.num_lacking} of {total} rows take no part")
     return tuple(reasons)
-
-
-def _interval(keys: list[str], *, formula: Formula, draws: Draws | None, bounds: tuple[float, float]) -> Interval:
-    if draws is None:
-        return Interval(None, None)
-    missing = [key for key in keys if key not in draws or draws[key].size == 0]
-    if missing:
-        return Interval(None, None, f"no interval: no bootstrap draws of {', '.join(missing)}")
-    found = np.asarray(formula({key: draws[key] for key in keys}), dtype=np.float64)
-    return percentile_interval(np.clip(found, *bounds))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmforget.metrics.base import Component, check_profile
-from mmforget.metrics.composite import Draws, combined, harmonic
+from mmforget.metrics.composite import combined, harmonic
 from mmforget.types import Estimate
 
 
@@ -35,10 +35,10 @@ class ConceptUtility:
         Component("diversity", "diversity", "utility"),
     )
 
-    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Draws | None = None) -> Estimate:
-        """Harmonic mean of the components, with an interval where all of them come with bootstrap draws."""
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean") -> Estimate:
+        """Harmonic mean of the components."""
         check_profile(self, profile)
-        return combined(self, parts, formula=harmonic, draws=draws)
+        return combined(self, parts, formula=harmonic)
 
 
 METRIC = ConceptUtility()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mmforget.metrics.base import Declared
-from mmforget.metrics.bootstrap import Interval, mean_interval
 from mmforget.metrics.rank import is_constant
-from mmforget.types import Estimate, Score
+from mmforget.statistics.jackknife import interval, mean_replicates
+from mmforget.types import Estimate, Replicates, Score
 
 
 def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
@@ -22,19 +22,32 @@ def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
         why = reasons or ("no samples",)
         return no_estimate(metric, reasons=why, num_unscored=num_unscored, num_lacking=num_lacking)
     values = [value for value, _ in scored]
-    interval = mean_interval(values, [subject for _, subject in scored])
-    return Estimate(
-        value=math.fsum(values) / len(values),
-        low=interval.low,
-        high=interval.high,
+    replicates = mean_replicates(values, [subject for _, subject in scored], bounds=metric.range)
+    found = Estimate(
+        value=replicates.value,
         num_scored=len(values),
         num_unscored=num_unscored,
         num_lacking=num_lacking,
         higher_is_better=metric.higher_is_better,
         range=metric.range,
         constant=is_constant(values),
-        reasons=with_reason(reasons, interval),
+        reasons=reasons,
     )
+    return with_interval(found, replicates)
+
+
+def with_interval(estimate: Estimate, replicates: Replicates, *, bounds: tuple[float, float] | None = None) -> Estimate:
+    """The estimate with the 95 % interval of its replicates, or with the reason why there is none.
+
+    Args:
+        bounds: between which the uncertainty shrinks towards both ends; None are those of the estimate's range, which
+            the interval never leaves in any case.
+    """
+    low, high, reason = interval(replicates, bounds=estimate.range if bounds is None else bounds)
+    if low is None or high is None:
+        return replace(estimate, num_subjects=replicates.num_subjects, reasons=(*estimate.reasons, reason))
+    least, most = estimate.range
+    return replace(estimate, low=max(least, low), high=min(most, high), num_subjects=replicates.num_subjects)
 
 
 def no_estimate(metric: Declared, *, reasons: Sequence[str], num_unscored: int = 0, num_lacking: int = 0) -> Estimate:
@@ -65,8 +78,3 @@ def unscored_reasons(scores: Sequence[Score]) -> tuple[str, ...]:
         if score.value is None
     )
     return tuple(f"{count} of {len(scores)} {what}: {reason}" for (what, reason), count in counted.most_common())
-
-
-def with_reason(reasons: tuple[str, ...], interval: Interval) -> tuple[str, ...]:
-    """The reasons, and why there is no interval where there is none."""
-    return (*reasons, interval.reason) if interval.reason else reasons

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, Other, check_profile
 from mmforget.metrics.ks_forget_quality import ks_estimate
-from mmforget.metrics.two_sample import ks_distance_draws
+from mmforget.metrics.two_sample import ks_distance_interval
 from mmforget.types import Estimate, Sample
 
 
@@ -15,8 +15,8 @@ from mmforget.types import Estimate, Sample
 class KSDistance:
     """D = largest gap between the two empirical distributions of r on the forget set, in [0, 1]; 0 = as retain model.
 
-    Unlike the p-value it does not shrink with the number of questions. The interval resamples subjects, the same ones
-    for both models, and is moved so that its median is D, because resampling alone drives two samples apart.
+    Unlike the p-value it does not shrink with the number of questions. Chance alone makes D larger than the
+    true one, the more the fewer subjects there are: the interval, by subject and paired between models, allows for it.
 
     Source: FIUBench (arXiv 2411.03554), whose code prints D beside p; `scipy.stats.ks_2samp`.
 
@@ -36,7 +36,7 @@ class KSDistance:
         """D against the retain model with its 95 % interval by subject."""
         check_profile(self, profile)
         return ks_estimate(
-            self, samples, other, profile=profile, value=lambda found: found.distance, draws=ks_distance_draws
+            self, samples, other, profile=profile, value=lambda found: found.distance, interval=ks_distance_interval
         )
 
 

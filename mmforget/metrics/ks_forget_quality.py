@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import Declared, Kind, Other, check_profile
-from mmforget.metrics.bootstrap import ONE_SUBJECT, Floats, percentile_interval
 from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reasons
 from mmforget.metrics.logprobs import log_truth_ratio
 from mmforget.metrics.rank import is_constant
-from mmforget.metrics.two_sample import Group, KSResult, group_of, ks_test
+from mmforget.metrics.two_sample import Group, KSResult, fewest_subjects, group_of, ks_test
+from mmforget.statistics.jackknife import Interval
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -62,27 +62,30 @@ def ks_estimate(
     *,
     profile: str,
     value: Callable[[KSResult], float],
-    draws: Callable[[Group, Group], Floats] | None = None,
+    interval: Callable[[Group, Group], Interval] | None = None,
 ) -> Estimate:
-    """One number of the KS test between two models' truth ratios, with an interval where `draws` are given."""
+    """One number of the KS test between two models' truth ratios, with an interval where `interval` is given."""
     found = ratios(samples, other, profile=profile)
     if not found.first.values or not found.second.values:
         reason = "no truth ratios of the retain model" if found.first.values else "no truth ratios of this model"
         counts = {"num_unscored": found.num_unscored, "num_lacking": found.num_lacking}
         return no_estimate(metric, reasons=(*found.reasons, reason), **counts)
-    interval = percentile_interval(draws(found.first, found.second)) if draws else None
-    return Estimate(
+    estimate = Estimate(
         value=value(ks_test(found.first.values, found.second.values)),
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
         num_scored=len(found.first.values),
         num_unscored=found.num_unscored,
         num_lacking=found.num_lacking,
         higher_is_better=metric.higher_is_better,
         range=metric.range,
         constant=is_constant(found.first.values),
-        reasons=(*found.reasons, ONE_SUBJECT) if interval and interval.low is None else found.reasons,
+        reasons=found.reasons,
     )
+    if interval is None:
+        return estimate
+    low, high, reason = interval(found.first, found.second)
+    num_subjects = fewest_subjects(found.first, found.second)
+    reasons = (*found.reasons, reason) if reason else found.reasons
+    return replace(estimate, low=low, high=high, num_subjects=num_subjects, reasons=reasons)
 
 
 def ratios(samples: Sequence[Sample], other: Sequence[Sample], *, profile: str) -> Ratios:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmforget.metrics.base import Component, check_profile
-from mmforget.metrics.composite import Draws, combined, harmonic
+from mmforget.metrics.composite import combined, harmonic
 from mmforget.types import Estimate
 
 
@@ -33,10 +33,10 @@ class MedicalUtility:
         Component("rouge", "rouge_l_f1", "utility", required=False),
     )
 
-    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Draws | None = None) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean") -> Estimate:
         """Harmonic mean of the kinds of questions that there are."""
         check_profile(self, profile)
-        return combined(self, parts, formula=harmonic, draws=draws)
+        return combined(self, parts, formula=harmonic)
 
 
 METRIC = MedicalUtility()

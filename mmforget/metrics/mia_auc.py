@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import Declared, Kind, Other, check_profile
-from mmforget.metrics.bootstrap import percentile_interval
-from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reasons, with_reason
+from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reasons, with_interval
 from mmforget.metrics.logprobs import mean_loss
 from mmforget.metrics.rank import is_constant
-from mmforget.metrics.two_sample import auc, auc_draws, group_of
+from mmforget.metrics.two_sample import auc, auc_replicates, group_of
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -37,7 +36,7 @@ class MiaAuc:
     higher_is_better: bool | None = None
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
-        """AUC with its 95 % interval, subjects of both groups resampled."""
+        """AUC with its 95 % interval by subjects of both groups."""
         check_profile(self, profile)
         return auc_estimate(self, samples, other, score=_mean_logprob)
 
@@ -55,19 +54,17 @@ def auc_estimate(
     if not positive.values or not negative.values:
         reason = "no scored non-members" if positive.values else "no scored members"
         return no_estimate(metric, reasons=(*reasons, reason), num_unscored=num_unscored, num_lacking=num_lacking)
-    interval = percentile_interval(auc_draws(positive, negative))
-    return Estimate(
+    estimate = Estimate(
         value=auc(positive.values, negative.values),
-        low=interval.low,
-        high=interval.high,
         num_scored=len(positive.values) + len(negative.values),
         num_unscored=num_unscored,
         higher_is_better=metric.higher_is_better,
         range=metric.range,
         constant=is_constant([*positive.values, *negative.values]),
-        reasons=with_reason(reasons, interval),
+        reasons=reasons,
         num_lacking=num_lacking,
     )
+    return with_interval(estimate, auc_replicates(positive, negative))
 
 
 def _mean_logprob(sample: Sample) -> Score:

@@ -35,7 +35,7 @@ class MiaAucMinK:
     higher_is_better: bool | None = None
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
-        """AUC with its 95 % interval, subjects of both groups resampled."""
+        """AUC with its 95 % interval by subjects of both groups."""
         check_profile(self, profile)
         return auc_estimate(self, samples, other, score=_min_k)
 

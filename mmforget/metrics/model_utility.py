@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmforget.metrics.base import Component, check_profile
-from mmforget.metrics.composite import Draws, combined, harmonic
+from mmforget.metrics.composite import combined, harmonic
 from mmforget.types import Estimate
 
 _REQUIRED = (
@@ -39,11 +39,11 @@ class ModelUtility:
     higher_is_better: bool | None = True
     components: tuple[Component, ...] = (*_REQUIRED, Component("judge", "judge", "utility", required=False))
 
-    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Draws | None = None) -> Estimate:
-        """Harmonic mean of the components, with an interval where all of them come with bootstrap draws."""
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean") -> Estimate:
+        """Harmonic mean of the components."""
         check_profile(self, profile)
         required = () if profile == "clean" else tuple(component.key for component in _REQUIRED)
-        return combined(self, parts, formula=harmonic, draws=draws, required=required)
+        return combined(self, parts, formula=harmonic, required=required)
 
 
 METRIC = ModelUtility()

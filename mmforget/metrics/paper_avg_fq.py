@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from mmforget.metrics.base import Component, check_profile
-from mmforget.metrics.composite import Draws, combined
+from mmforget.metrics.composite import combined
 from mmforget.types import Estimate
 
 # Not stated in the paper: solved back from its rows (26.14, 26.09, 25.8 for GD, KL, PO).
@@ -41,14 +38,14 @@ class PaperAvgFQ:
         Component("ape", "ape", "rephrase"),
     )
 
-    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "paper", draws: Draws | None = None) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "paper") -> Estimate:
         """The weighted sum; without a value where one of the four is missing."""
         check_profile(self, profile)
-        return combined(self, parts, formula=_average, draws=draws)
+        return combined(self, parts, formula=_average)
 
 
-def _average(values: Mapping[str, Any]) -> Any:
-    near = np.clip(1.0 + values["ks"] / -WORST_LOG10_P, 0.0, 1.0)
+def _average(values: Mapping[str, float]) -> float:
+    near = min(1.0, max(0.0, 1.0 + values["ks"] / -WORST_LOG10_P))
     return 0.5 * near + 0.15 * (1 - values["keywords"]) + 0.2 * (1 - values["mia"]) + 0.15 * (1 - values["ape"])
 
 

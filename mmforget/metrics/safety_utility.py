@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mmforget.metrics.base import Component, check_profile
-from mmforget.metrics.composite import Draws, combined
+from mmforget.metrics.composite import combined
 from mmforget.types import Estimate
 
 
@@ -34,13 +33,13 @@ class SafetyUtility:
         Component("abnormal", "sarr", "benign_utility"),
     )
 
-    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Draws | None = None) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean") -> Estimate:
         """Mean of recall and 1 - SARR; without a value where one is missing."""
         check_profile(self, profile)
-        return combined(self, parts, formula=_mean, draws=draws)
+        return combined(self, parts, formula=_mean)
 
 
-def _mean(values: Mapping[str, Any]) -> Any:
+def _mean(values: Mapping[str, float]) -> float:
     return (values["rouge"] + 1.0 - values["abnormal"]) / 2
 
 

@@ -1,6 +1,6 @@
-"""Two-sample statistics with ties, and their bootstrap draws by subject.
+"""Two-sample statistics with ties, and their replicates without each subject.
 
-N values of the first group and M of the second; R resamples; C and D subjects.
+N values of the first group and M of the second, of C and D subjects; G distinct values; R random draws.
 """
 
 from __future__ import annotations
@@ -11,11 +11,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mmforget.metrics.bootstrap import NUM_RESAMPLES, Clusters, Floats, clusters, resample_counts
-from mmforget.types import Score
+from mmforget.statistics.jackknife import (
+    LEVEL,
+    MIN_SUBJECTS,
+    Interval,
+    floor_of,
+    student_quantile,
+    too_few,
+)
+from mmforget.types import Replicates, Score
 
 LOG10_FLOOR = -400.0
+NUM_DRAWS = 1000
+MAX_GRID = 1000
+
+Floats = NDArray[np.float64]
 
 
 class Group(NamedTuple):
@@ -58,23 +70,34 @@ def ks_test(first: Sequence[float], second: Sequence[float]) -> KSResult:
     return KSResult(p, distance, max(LOG10_FLOOR, (math.log(2) - 2 * num * distance**2) / math.log(10)))
 
 
-def ks_distance_draws(first: Group, second: Group, *, seed: int = 0, num_resamples: int = 1000) -> Floats:
-    """Draws [R] of D; empty where either group has fewer than two subjects.
+def ks_distance_interval(first: Group, second: Group) -> Interval:
+    """95 % interval of D by subject; subjects of one name in both groups are one, so that models stay paired.
 
-    Both groups are resampled with one seed, so two models asked about the same subjects keep them in pairs. Resampling
-    adds its own distance between two samples; the draws are moved so that their median is the observed D.
+    D is a largest gap, which chance alone makes larger than it is. Downwards: the highest point of a band that holds
+    all gaps at once (sup-t). Upwards: D less what chance adds, plus Student's t times the error of the gap where it is
+    largest. What chance adds is found by noise on the gaps, each first drawn towards 0 by one standard error, as
+    Andrews and Soares (Econometrica 78, 2010) do with moments. The noise has the covariance of delete-one-subject; it
+    is seeded.
     """
-    one, two = clusters(first.subjects), clusters(second.subjects)
-    if min(one.num_subjects, two.num_subjects) < 2:
-        return np.empty(0)
-    grid = np.unique(np.concatenate([first.values, second.values]))
-    below_one, below_two = _cumulative(first, one, grid), _cumulative(second, two, grid)
-    counts_one = resample_counts(one.num_subjects, num_resamples=num_resamples, seed=seed)
-    counts_two = resample_counts(two.num_subjects, num_resamples=num_resamples, seed=seed)
-    observed = np.abs(below_one.sum(0) / len(first.values) - below_two.sum(0) / len(second.values)).max()
-    draws = np.array([_distance(a @ below_one, b @ below_two) for a, b in zip(counts_one, counts_two, strict=True)])
-    moved: Floats = np.clip(draws - np.median(draws) + observed, 0.0, 1.0)
-    return moved
+    num_subjects = fewest_subjects(first, second)
+    if num_subjects < MIN_SUBJECTS:
+        return Interval(None, None, too_few(num_subjects))
+    grid = _grid(first, second)
+    gaps, moves = _gaps(first, second, grid=grid), _gap_moves(first, second, grid=grid)
+    errors = np.sqrt((moves**2).sum(axis=0) + _floor(first, second))
+    noise, stretch = _noise(moves, degrees=num_subjects - 1)
+    band = np.quantile(stretch * (np.abs(noise) / errors).max(axis=1), (1 + LEVEL) / 2)
+    shrunk = np.sign(gaps) * np.maximum(np.abs(gaps) - errors, 0.0)
+    excess = max(0.0, float(np.abs(shrunk + noise).max(axis=1).mean() - np.abs(shrunk).max()))
+    place, value = int(np.abs(gaps).argmax()), float(np.abs(gaps).max())
+    low = float((np.abs(gaps) - band * errors).max())
+    high = value - excess + student_quantile(num_subjects - 1.0) * float(errors[place])
+    return Interval(min(value, max(0.0, low)), max(value, min(1.0, high)))
+
+
+def fewest_subjects(first: Group, second: Group) -> int:
+    """Distinct subjects in the smaller group."""
+    return min(len(set(first.subjects)), len(set(second.subjects)))
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -86,38 +109,95 @@ def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
     return float((placed - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
 
 
-def auc_draws(positive: Group, negative: Group, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Floats:
-    """Draws [R] of the AUC, subjects of both groups resampled; empty where either has fewer than two."""
-    one, two = clusters(positive.subjects), clusters(negative.subjects)
-    if min(one.num_subjects, two.num_subjects) < 2:
-        return np.empty(0)
-    wins = _wins(positive, one, negative, two)
-    counts_one = resample_counts(one.num_subjects, num_resamples=num_resamples, seed=seed)
-    # Another seed: members and non-members are different people, drawn independently.
-    counts_two = resample_counts(two.num_subjects, num_resamples=num_resamples, seed=seed + 1)
-    num_one = counts_one @ np.bincount(one.codes, minlength=one.num_subjects)
-    num_two = counts_two @ np.bincount(two.codes, minlength=two.num_subjects)
-    draws: Floats = ((counts_one @ wins) * counts_two).sum(1) / (num_one * num_two)
-    return draws
+def auc_replicates(positive: Group, negative: Group) -> Replicates:
+    """Replicates of the AUC, every subject left out of its group (Obuchowski, Biometrics 53, 1997, for clusters)."""
+    wins, num_one, num_two = _wins(positive, negative)
+    value = float(wins.sum() / (num_one.sum() * num_two.sum()))
+    sides = [
+        _side_shifts(wins.sum(axis=1), sizes=num_one, others=float(num_two.sum()), value=value),
+        _side_shifts(wins.sum(axis=0), sizes=num_two, others=float(num_one.sum()), value=value),
+    ]
+    groups = (positive, negative)
+    names = [(side, name) for side, group in enumerate(groups) for name in sorted(set(group.subjects))]
+    keys = [f"{side}/{name}" for side, name in names]
+    return Replicates(
+        value,
+        min(len(num_one), len(num_two)),
+        shifts=dict(zip(keys, np.concatenate(sides).tolist(), strict=True)),
+        degrees={key: max(1.0, len(sides[side]) - 1.0) for key, (side, _) in zip(keys, names, strict=True)},
+        floor=_floor(positive, negative),
+    )
 
 
-def _cumulative(group: Group, owners: Clusters, grid: Floats) -> Floats:
-    """How many values of each subject are at most each grid value: float64 [C, len(grid)]."""
-    table = np.zeros((owners.num_subjects, grid.size))
-    np.add.at(table, (owners.codes, np.searchsorted(grid, group.values)), 1.0)
-    return np.cumsum(table, axis=1)
+def _side_shifts(wins: Floats, *, sizes: Floats, others: float, value: float) -> Floats:
+    """Scaled shifts of the AUC [C] without each subject of one side; zeros where there is only one."""
+    num = len(wins)
+    if num < 2:
+        return np.zeros(num)
+    without: Floats = (wins.sum() - wins) / ((sizes.sum() - sizes) * others)
+    scaled: Floats = (without - value) * math.sqrt((num - 1) / num)
+    return scaled
 
 
-def _distance(below_one: Floats, below_two: Floats) -> float:
-    return float(np.abs(below_one / below_one[-1] - below_two / below_two[-1]).max())
+def _floor(first: Group, second: Group) -> float:
+    return math.fsum(floor_of(len(group.values), len(set(group.subjects))) for group in (first, second))
 
 
-def _wins(positive: Group, one: Clusters, negative: Group, two: Clusters) -> Floats:
-    """Pairs won by each subject against each other, ties half: float64 [C, D]."""
+def _gaps(first: Group, second: Group, *, grid: Floats) -> Floats:
+    """First empirical distribution function minus the second at each grid value: float64 [G]."""
+    shares = [np.searchsorted(np.sort(g.values), grid, side="right") / len(g.values) for g in (first, second)]
+    gaps: Floats = shares[0] - shares[1]
+    return gaps
+
+
+def _grid(first: Group, second: Group) -> Floats:
+    """The values at which gaps are looked at: all, or evenly among many and where the gap is largest; ascending."""
+    every = np.unique(np.concatenate([first.values, second.values]))
+    widest = every[np.abs(_gaps(first, second, grid=every)).argmax()]
+    grid: Floats = np.union1d(every[:: 1 + every.size // MAX_GRID], [widest])
+    return grid
+
+
+def _gap_moves(first: Group, second: Group, *, grid: Floats) -> Floats:
+    """By how much each gap between the distribution functions moves without each subject: float64 [C, G]."""
+    names = sorted({*first.subjects, *second.subjects})
+    return _side_moves(first, names=names, grid=grid) - _side_moves(second, names=names, grid=grid)
+
+
+def _side_moves(group: Group, *, names: list[str], grid: Floats) -> Floats:
+    """Scaled shifts of one distribution function [C, G]; zeros for subjects that are not in it."""
+    places, num = {name: place for place, name in enumerate(names)}, len(set(group.subjects))
+    codes = np.array([places[subject] for subject in group.subjects])
+    table = np.zeros((len(names), grid.size + 1))
+    np.add.at(table, (codes, np.searchsorted(grid, group.values)), 1.0)
+    below, sizes = np.cumsum(table, axis=1)[:, :-1], table.sum(axis=1, keepdims=True)
+    if num < 2:
+        return np.zeros_like(below)
+    centred = below - sizes * (below.sum(axis=0) / sizes.sum())
+    moves: Floats = -centred / (sizes.sum() - sizes) * math.sqrt((num - 1) / num)
+    return moves
+
+
+def _noise(moves: Floats, *, degrees: int) -> tuple[Floats, Floats]:
+    """R draws of the gaps' error [R, G], and by how much each is to be stretched for Student's t [R]. Seeded."""
+    generator = np.random.default_rng(0)
+    noise: Floats = generator.standard_normal((NUM_DRAWS, len(moves))) @ moves
+    return noise, np.sqrt(degrees / generator.chisquare(degrees, size=NUM_DRAWS))
+
+
+def _wins(positive: Group, negative: Group) -> tuple[Floats, Floats, Floats]:
+    """Pairs won by each subject against each other, ties half: float64 [C, D]; numbers of values [C] and [D]."""
+    _, one, sizes = np.unique(positive.subjects, return_inverse=True, return_counts=True)
+    _, two, rivals = np.unique(negative.subjects, return_inverse=True, return_counts=True)
     columns: list[Floats] = []
-    values = np.asarray(positive.values)
-    for code in range(two.num_subjects):
-        rivals = np.sort(np.asarray(negative.values)[two.codes == code])
-        below = np.searchsorted(rivals, values, side="left") + np.searchsorted(rivals, values, side="right")
-        columns.append(np.bincount(one.codes, weights=below / 2.0, minlength=one.num_subjects).astype(np.float64))
-    return np.stack(columns, axis=1)
+    for code in range(len(rivals)):
+        below = _below(np.asarray(negative.values)[two == code], np.asarray(positive.values))
+        columns.append(np.bincount(one, weights=below, minlength=len(sizes)).astype(np.float64))
+    return np.stack(columns, axis=1), sizes.astype(np.float64), rivals.astype(np.float64)
+
+
+def _below(rivals: Floats, values: Floats) -> Floats:
+    """How many rivals lie below each value, equal ones half."""
+    ordered = np.sort(rivals)
+    found: Floats = (np.searchsorted(ordered, values, side="left") + np.searchsorted(ordered, values, side="right")) / 2
+    return found

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from mmforget.errors import UserError, shortened
 from mmforget.results.codec import from_json, to_jsonable
-from mmforget.types import Estimate
+from mmforget.types import Estimate, Replicates
 
 SCHEMA_VERSION = 3
 READ_VERSIONS = (1, 2, 3)
@@ -282,6 +282,8 @@ class RunRecord:
     headline: Mapping[str, Estimate] = field(default_factory=dict)
     """`forget_score`, `utility`, `utility_ratio`, `overall` (what the table ranks by), the parts of the forget score,
     and `gap` where rows have levels."""
+    replicates: Mapping[str, Replicates] = field(default_factory=dict)
+    """The numbers of the headline that have a value, without each subject: what numbers over seeds are made of."""
     levels: tuple[LevelResult, ...] = ()
     """What is remembered by node of the hierarchy, a node before what is below it; empty for benchmarks without."""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -331,7 +333,7 @@ class RunRecord:
         if version == 1:
             document = _from_version_1(document)
         if version < SCHEMA_VERSION:
-            document = {**_with_later_counts(document), "schema_version": SCHEMA_VERSION}
+            document = {"replicates": {}, **_with_later_counts(document), "schema_version": SCHEMA_VERSION}
         return from_json(cls, _open_ranges(document), source=source)
 
     def metric(self, name: str, *, set: str, profile: str | None = None, control: str | None = None) -> Estimate | None:
@@ -357,7 +359,7 @@ def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0}
+LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0, "num_subjects": None}
 """Keys of an estimate that older versions did not have, with what they meant then."""
 
 

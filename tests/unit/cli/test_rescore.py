@@ -86,7 +86,8 @@ def test_the_old_file_stays_and_the_rest_of_the_record_too(runs: Path) -> None:
     after = read_record(runs / "npo")
     assert len(list((runs / "npo").glob("results_*.json"))) == 2
     assert after.rescored is not None
-    scored = {name: getattr(after, name) for name in ("metrics", "gate", "verdict", "headline", "rescored")}
+    names = ("metrics", "gate", "verdict", "headline", "replicates", "rescored")
+    scored = {name: getattr(after, name) for name in names}
     assert after == before.replace(**scored)
 
 

@@ -223,7 +223,7 @@ class Sums:
     range: tuple[float, float] = (0.0, 1.0)
     higher_is_better: bool | None = True
 
-    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean", draws: Any = None) -> Estimate:
+    def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean") -> Estimate:
         return next(iter(parts.values()))
 
 

@@ -5,6 +5,7 @@ ROUGE-L recall of `a b c d`: 1 in FULL, 1/2 in HALF, 0 in NONE.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -91,14 +92,24 @@ def test_the_gap_by_hand(benchmark: Benchmark) -> None:
     assert found["gap"].value == pytest.approx(1 / 3)
     assert found["gap/study"].value == pytest.approx(1 / 4)
     assert (found["gap"].num_scored, found["gap"].range, found["gap"].higher_is_better) == (6, (-1.0, 1.0), True)
-    for name in ("gap", "gap/study"):
-        estimate = found[name]
-        assert estimate.low is not None
-        assert estimate.high is not None
-        assert -1 <= estimate.low <= estimate.value <= estimate.high <= 1  # type: ignore[operator]
+    assert (found["gap"].low, found["gap"].num_subjects) == (None, 2)
     none = found["gap/institution"]
     assert (none.value, none.reasons) == (None, ("no scored question of the forget set at level institution",))
     assert gaps(benchmark, TARGET)["gap"].value == 0.0
+
+
+def test_the_interval_of_a_gap_adds_both_sets(benchmark: Benchmark) -> None:
+    """Five subjects a set, one answer each: variances s^2 / 5 of .2 (kept) and .3 (forgotten) over 5 add up."""
+    kept = {f"a/k{k}/s": [answer] for k, answer in enumerate([FULL, FULL, FULL, FULL, NONE])}
+    lost = {f"a/f{k}/s": [answer] for k, answer in enumerate([FULL, NONE, NONE, FULL, NONE])}
+    found = gaps(benchmark, [*answered("keep", kept), *answered("forget", lost)])["gap"]
+    assert (found.value, found.num_subjects) == (pytest.approx(0.4), 5)
+    assert found.low is not None
+    assert found.high is not None
+    half = 2.776 * math.sqrt(0.2 / 5 + 0.3 / 5)
+    assert found.low == pytest.approx(0.4 - half, abs=0.25)
+    assert -1 <= found.low < -0.1
+    assert 0.75 < found.high <= 1
 
 
 def test_a_row_may_say_what_level_it_is_about(benchmark: Benchmark) -> None:
@@ -108,7 +119,7 @@ def test_a_row_may_say_what_level_it_is_about(benchmark: Benchmark) -> None:
     found = gaps(benchmark, about)
     assert list(found) == ["gap", "gap/patient"]
     assert found["gap/patient"].value == 1.0
-    assert found["gap/patient"].reasons == ("no interval: it needs at least two subjects",)
+    assert found["gap/patient"].reasons == ("no interval: too few subjects (1; at least 4 are needed)",)
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import closeness, closenesses, headline, overall
+from mmforget.evaluate.headline import Number, closeness, closenesses, headline, numbers, overall
 from mmforget.evaluate.measurements import Measurements
 from mmforget.evaluate.verdict import collapse_reasons, judge
+from mmforget.metrics.base import METRICS, CompositeMetric
 from mmforget.results.schema import GateResult, SetUse, Verdict
-from mmforget.types import Estimate, Sample
+from mmforget.types import Estimate, Replicates, Sample
 
 FULL, HALF, NONE = "a b c d", "a b x y", "x y z w"
 DATA = DataSource("synthetic")
@@ -148,6 +149,53 @@ def test_the_references_score_zero_and_one(benchmark: Benchmark) -> None:
     assert (retain["forget_score"].value, retain["overall"].value) == (1.0, 1.0)
 
 
+def test_a_composite_is_combined_anew_without_each_subject(benchmark: Benchmark) -> None:
+    """Harmonic mean of recall and probability, written out with all answers of one subject taken away."""
+    keep = [FULL, HALF, FULL, NONE, FULL, FULL]
+    model_ = [*generated("keep", keep), *scored("keep", [-0.1 * (number + 1) for number in range(6)])]
+    metric = METRICS.get("model_utility")
+    assert isinstance(metric, CompositeMetric)
+    estimate, found = Measurements(benchmark, model_).composed(metric, profile="clean")
+    assert found is not None
+
+    def without(subject: str) -> float | None:
+        rest = [sample for sample in model_ if sample.subject != subject]
+        return Measurements(benchmark, rest).composite(metric, profile="clean").value
+
+    assert (estimate.num_subjects, sorted(found.shifts)) == (4, ["keep0", "keep1", "keep2", "keep3"])
+    for subject, shift in found.shifts.items():
+        # Scaling each part's shift and not the whole differs in the second order.
+        wanted = ((without(subject) or 0.0) - found.value) * math.sqrt(3 / 4)
+        assert shift == pytest.approx(wanted, abs=0.02)
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert 0.0 <= estimate.low < found.value < estimate.high <= 1.0
+
+
+def test_a_record_keeps_what_seeds_are_put_together_from(benchmark: Benchmark) -> None:
+    found = numbers(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False)
+    assert list(found) == list(headline(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False))
+    for name, number in found.items():
+        assert number.replicates is not None, name
+        assert number.replicates.value == pytest.approx(number.estimate.value)
+    overall_ = found["overall"].replicates
+    assert overall_ is not None
+    assert {name[:-1] for name in overall_.shifts} == {"forget", "keep"}
+    gone = numbers(benchmark, DESTROYED, target=TARGET, retain=RETAIN, collapsed=True)["overall"]
+    assert gone.replicates == Replicates(0.0, 4)
+
+
+def test_a_room_within_noise_leaves_no_closeness(benchmark: Benchmark) -> None:
+    """Recall 7/12 against 1/2, told apart by one answer of one subject."""
+    target = model([FULL, *[HALF] * 5], [FULL] * 6, forget_logprob=-0.1)
+    found = headline(benchmark, GOOD, target=target, retain=RETAIN, collapsed=False)
+    assert found["closeness/forget/rouge_l"].value is None
+    (reason,) = found["closeness/forget/rouge_l"].reasons
+    assert reason.startswith("the room between target (0.583) and retain model (0.500) is within its noise (95 %: ")
+    assert found["forget_score"].value == found["closeness/forget/probability"].value
+    assert found["forget_score"].reasons[0] == f"rouge_l on the forget set: {reason}"
+
+
 def test_no_room_no_closeness(benchmark: Benchmark) -> None:
     found = headline(benchmark, GOOD, target=RETAIN, retain=RETAIN, collapsed=False)
     assert found["forget_score"].value is None
@@ -175,13 +223,12 @@ def test_nan_log_probs_leave_a_metric_without_closeness(benchmark: Benchmark) ->
 
 def test_overall_is_harmonic_and_zero_where_either_is() -> None:
     """Harmonic mean of .5 and 1 is 2/3; of 0 and 1 it is 0; a collapsed model has 0 in any case."""
-    half, one, zero = (Estimate(number) for number in (0.5, 1.0, 0.0))
-    none = (np.empty(0), np.empty(0))
-    assert overall(half, one, draws=none, collapsed=False).value == pytest.approx(2 / 3)
-    assert overall(zero, one, draws=none, collapsed=False).value == 0.0
-    assert overall(zero, zero, draws=none, collapsed=False).value == 0.0
-    assert overall(one, one, draws=none, collapsed=True).value == 0.0
-    assert overall(Estimate(None), one, draws=none, collapsed=True).value == 0.0
+    half, one, zero = (Number(Estimate(number)) for number in (0.5, 1.0, 0.0))
+    assert overall(half, one, collapsed=False).estimate.value == pytest.approx(2 / 3)
+    assert overall(zero, one, collapsed=False).estimate.value == 0.0
+    assert overall(zero, zero, collapsed=False).estimate.value == 0.0
+    assert overall(one, one, collapsed=True).estimate.value == 0.0
+    assert overall(Number(Estimate(None)), one, collapsed=True).estimate.value == 0.0
 
 
 def test_the_gate(benchmark: Benchmark) -> None:

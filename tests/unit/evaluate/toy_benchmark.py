@@ -9,6 +9,9 @@ from mmforget.benchmark.find import find
 from mmforget.benchmark.spec import Benchmark
 from mmforget.types import Sample
 
+NUM_SUBJECTS = 4
+"""The fewest that have intervals."""
+
 GROUP = """\
 group: toy
 task: [toy_forget_gen, toy_forget_prob, toy_keep_gen, toy_keep_prob, toy_others_prob, toy_none_gen]
@@ -145,14 +148,14 @@ def _label(task: str, *, set_name: str, kind: str, modality: str) -> str:
 
 
 def generated(set_name: str, responses: Sequence[str], *, control: str | None = None) -> list[Sample]:
-    """Samples of `toy_<set>_gen`: the reference is `a b c d`, two questions a subject."""
+    """Samples of `toy_<set>_gen`: the reference is `a b c d`, four subjects asked in turn."""
     return [
         Sample(
             task=f"toy_{set_name}_gen",
             set=set_name,
             kind="gen",
             id=f"q{number}",
-            subject=f"{set_name}{number // 2}",
+            subject=f"{set_name}{number % NUM_SUBJECTS}",
             question="q",
             answer="a b c d",
             keywords=("a b",),
@@ -171,7 +174,7 @@ def scored(set_name: str, log_probs: Sequence[float], *, control: str | None = N
             set=set_name,
             kind="prob",
             id=f"q{number}",
-            subject=f"{set_name}{number // 2}",
+            subject=f"{set_name}{number % NUM_SUBJECTS}",
             question="q",
             answer="a b c d",
             control=control,

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 from scipy.stats import hmean
 
 from mmforget.metrics import model_utility, paper_avg_fq, paper_avg_mu
-from mmforget.metrics.bootstrap import mean_draws
 from mmforget.types import Estimate
 
 UTILITY, MU, FQ = model_utility.METRIC, paper_avg_mu.METRIC, paper_avg_fq.METRIC
@@ -102,31 +98,3 @@ def test_partly_scored_components_are_named() -> None:
 def test_nothing_measured_is_no_value() -> None:
     for metric in (UTILITY, MU, FQ):
         assert metric.combine({}).value is None
-
-
-def test_the_interval_comes_from_joint_draws() -> None:
-    """Draws of four components over the same subjects and seed: the quantiles of scipy's harmonic mean of each draw."""
-    generator = np.random.default_rng(0)
-    subjects = [f"p{i // 4}" for i in range(80)]
-    scores = {key: generator.uniform(0.2, 1.0, size=80) for key in PARTS}
-    draws = {key: mean_draws(values.tolist(), subjects) for key, values in scores.items()}
-    found = UTILITY.combine(estimates({key: float(v.mean()) for key, v in scores.items()}), draws=draws)
-    wanted = np.quantile(hmean(np.stack(list(draws.values())), axis=0), [0.025, 0.975])
-    assert (found.low, found.high) == pytest.approx(tuple(wanted))
-    assert found.value is not None
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < found.value < found.high
-
-
-def test_missing_draws_are_no_interval_with_a_reason() -> None:
-    found = UTILITY.combine(estimates(PARTS), draws={"rouge": np.ones(5)})
-    assert (found.low, found.high) == (None, None)
-    assert found.reasons[-1] == "no interval: no bootstrap draws of probability, truth, keywords"
-
-
-def test_harmonic_mean_of_a_draw_with_zero_is_zero() -> None:
-    draws = {key: np.array([value, 0.0]) for key, value in PARTS.items()}
-    found = UTILITY.combine(estimates(PARTS), draws=draws)
-    assert found.low == pytest.approx(0.025 * 4 / 7)
-    assert not math.isnan(found.high or math.nan)

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 from metric_samples import prob
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, norm
 from sklearn.metrics import roc_auc_score
 
 from mmforget.errors import UserError
 from mmforget.metrics import ks_distance, ks_forget_quality, ks_log10_p, mia_auc, mia_auc_min_k
-from mmforget.metrics.two_sample import Group, auc, auc_draws, ks_distance_draws, ks_test
+from mmforget.metrics.two_sample import Group, auc, auc_replicates, ks_distance_interval, ks_test
 from mmforget.types import Sample
 
 QUALITY, DISTANCE, LOG10 = ks_forget_quality.METRIC, ks_distance.METRIC, ks_log10_p.METRIC
@@ -89,18 +89,26 @@ def test_the_distance_interval_holds_the_distance_and_p_has_none() -> None:
     assert QUALITY.compare(mine, theirs).low is None
 
 
-def test_distance_draws_equal_a_plain_loop() -> None:
-    generator = np.random.default_rng(2)
-    values, rivals = generator.normal(size=12).round(1).tolist(), generator.normal(size=12).round(1).tolist()
-    subjects = [f"s{i % 4}" for i in range(12)]
-    draws = ks_distance_draws(Group(values, subjects), Group(rivals, subjects), num_resamples=50, seed=7)
-    drawn = np.random.default_rng(7).multinomial(4, [0.25] * 4, size=50)
-    plain = []
-    for counts in drawn:
-        times = [counts[i % 4] for i in range(12)]
-        plain.append(ks_2samp(np.repeat(values, times), np.repeat(rivals, times)).statistic)
-    moved = np.array(plain) - np.median(plain) + ks_2samp(values, rivals).statistic
-    np.testing.assert_allclose(draws, np.clip(moved, 0, 1), atol=1e-12)
+@pytest.mark.parametrize("shift", [0.0, 0.4, 1.5])
+def test_the_distance_interval_covers_the_true_distance(shift: float) -> None:
+    """Two models whose ratios are normal with variance 1 and share the people; the true D is 2 Phi(shift / 2) - 1."""
+    generator, hits, rounds = np.random.default_rng(4), 0, 150
+    subjects = np.repeat([f"p{i}" for i in range(10)], 10).tolist()
+    true = 2 * norm.cdf(shift / 2) - 1
+    for _ in range(rounds):
+        people = np.repeat(generator.normal(0, math.sqrt(0.2), size=10), 10)
+        mine, theirs = (people + generator.normal(0, math.sqrt(0.8), size=100) for _ in range(2))
+        found = ks_distance_interval(Group((mine + shift).tolist(), subjects), Group(theirs.tolist(), subjects))
+        hits += found.low <= true <= found.high  # type: ignore[operator]
+    assert 0.91 <= hits / rounds <= 1.0
+
+
+def test_models_that_are_apart_or_equal_have_a_one_sided_distance() -> None:
+    values, subjects = [0.1 * k for k in range(40)], [f"p{k % 5}" for k in range(40)]
+    low, high, _ = ks_distance_interval(Group(values, subjects), Group([v + 9 for v in values], subjects))
+    assert (high, low is not None and 0.5 < low < 1.0) == (1.0, True)
+    low, high, _ = ks_distance_interval(Group(values, subjects), Group(values, subjects))
+    assert (low, high is not None and 0.0 < high < 0.3) == (0.0, True)
 
 
 def test_nan_ratios_are_left_out_and_counted() -> None:
@@ -150,21 +158,21 @@ def test_min_k_auc_reads_the_lowest_fifth() -> None:
 
 
 def test_equal_scores_are_chance_and_constant() -> None:
-    found = AUC.compare(members([1.0] * 10, prefix="m"), members([1.0] * 10, prefix="n"))
-    assert (found.value, found.low, found.high, found.constant) == (0.5, 0.5, 0.5, True)
+    found = AUC.compare(members([1.0] * 20, prefix="m"), members([1.0] * 20, prefix="n"))
+    assert (found.value, found.constant, found.num_subjects) == (0.5, True, 4)
+    assert found.low == pytest.approx(1 - found.high)  # type: ignore[operator]
 
 
-def test_auc_draws_equal_a_plain_loop() -> None:
+def test_auc_without_each_subject_is_that_of_scikit_learn() -> None:
     positive = Group([3.0, 1.0, 2.0, 2.0], ["a", "a", "b", "c"])
     negative = Group([2.0, 0.0, 1.0], ["x", "y", "y"])
-    draws = auc_draws(positive, negative, num_resamples=40, seed=5)
-    first = np.random.default_rng(5).multinomial(3, [1 / 3] * 3, size=40)
-    second = np.random.default_rng(6).multinomial(2, [0.5] * 2, size=40)
-    for draw, one, two in zip(draws, first, second, strict=True):
-        inside = np.repeat(positive.values, one[[0, 0, 1, 2]])
-        outside = np.repeat(negative.values, two[[0, 1, 1]])
-        labels = [1] * len(inside) + [0] * len(outside)
-        assert draw == pytest.approx(roc_auc_score(labels, [*inside, *outside]))
+    found = auc_replicates(positive, negative)
+    labels, values, owners = [1] * 4 + [0] * 3, [*positive.values, *negative.values], "aabcxyy"
+    assert found.value == pytest.approx(roc_auc_score(labels, values))
+    for key, num in (("0/a", 3), ("0/b", 3), ("0/c", 3), ("1/x", 2), ("1/y", 2)):
+        kept = [place for place, owner in enumerate(owners) if owner != key[-1]]
+        without = roc_auc_score([labels[k] for k in kept], [values[k] for k in kept])
+        assert found.shifts[key] == pytest.approx((without - found.value) * math.sqrt((num - 1) / num))
 
 
 def test_a_subject_on_both_sides_is_refused() -> None:
@@ -175,4 +183,4 @@ def test_a_subject_on_both_sides_is_refused() -> None:
 def test_one_subject_has_no_interval() -> None:
     found = AUC.compare(members([1.0, 2.0], prefix="m"), members([2.0, 3.0], prefix="n"))
     assert (found.low, found.high) == (None, None)
-    assert found.reasons == ("no interval: it needs at least two subjects",)
+    assert found.reasons == ("no interval: too few subjects (1; at least 4 are needed)",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 from metric_samples import gen
 from rouge_score.rouge_scorer import RougeScorer
@@ -119,10 +118,3 @@ def test_safety_utility_needs_both_parts() -> None:
     found = UTILITY.combine({"rouge": Estimate(1.0, num_scored=4), "abnormal": unjudged})
     assert found.value is None
     assert found.reasons == ("abnormal: no value, 4 of 4 unscored: no judge",)
-
-
-def test_safety_utility_has_an_interval_from_its_parts() -> None:
-    """Recall drawn as 0 and 1 in turn, SARR always 0: the mean is 0.5 or 1."""
-    draws = {"rouge": np.tile([0.0, 1.0], 500), "abnormal": np.zeros(1000)}
-    found = UTILITY.combine({"rouge": Estimate(0.5), "abnormal": Estimate(0.0)}, draws=draws)
-    assert (found.value, found.low, found.high) == (0.75, 0.5, 1.0)

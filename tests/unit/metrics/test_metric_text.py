@@ -82,8 +82,8 @@ def test_rouge_l_mean_and_counts() -> None:
     estimate = ROUGE.aggregate([ROUGE.score(sample) for sample in samples])
     assert estimate.value == pytest.approx(0.875)
     assert (estimate.num_scored, estimate.num_unscored) == (2, 1)
-    assert estimate.reasons == ("1 of 3 unscored: no response",)
-    assert (estimate.low, estimate.high) == pytest.approx((0.75, 1.0))
+    assert estimate.reasons[0] == "1 of 3 unscored: no response"
+    assert (estimate.low, estimate.high, estimate.num_subjects) == (None, None, 2)
 
 
 def test_rouge_l_leaves_a_reference_without_words_unscored() -> None:

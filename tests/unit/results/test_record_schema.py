@@ -24,7 +24,7 @@ from mmforget.results.schema import (
     SetUse,
     Verdict,
 )
-from mmforget.types import Estimate
+from mmforget.types import Estimate, Replicates
 
 PROVENANCE = Provenance(
     "0.1.0", None, None, {"torch": "2"}, "3.11", "Linux", "cpu", 1, {"all": 0}, ("mmforget",), "2026", 1.5, 9
@@ -132,15 +132,21 @@ def test_a_record_of_version_1_is_read_and_what_it_did_not_know_is_empty() -> No
     assert round_trip(RunRecord.from_json(version_1(record), source="x")).schema_version == SCHEMA_VERSION
 
 
-def test_a_record_of_version_2_is_read_and_lacks_nothing() -> None:
-    """It counted rows that have nothing to score against among the unscored ones."""
-    record = full_record()
-    document = {**record.to_json(), "schema_version": 2}
-    for estimate in (*document["headline"].values(), *(one["estimate"] for one in document["metrics"])):
-        del estimate["num_lacking"]
-    found = RunRecord.from_json(document, source="x")
-    assert found == record
-    assert {one.estimate.num_lacking for one in found.metrics} == {0}
+def test_a_record_of_version_2_is_read_and_what_it_did_not_know_is_empty() -> None:
+    """It counted rows that have nothing to score against among the unscored ones, and kept no replicates."""
+    record = full_record(replicates={"overall": Replicates(0.7, 4, {"ann": 0.1}, {"ann": 3.0})})
+    assert round_trip(record) == record
+    document = {**without(record.to_json(), "num_subjects", "num_lacking"), "schema_version": 2}
+    del document["replicates"]
+    document["sets"] = record.to_json()["sets"]
+    assert RunRecord.from_json(document, source="x") == record.replace(replicates={})
+
+
+def without(value: Any, *keys: str) -> Any:
+    """A document with these keys taken out wherever they stand."""
+    if isinstance(value, list):
+        return [without(item, *keys) for item in value]
+    return {k: without(v, *keys) for k, v in value.items() if k not in keys} if isinstance(value, dict) else value
 
 
 @pytest.mark.parametrize("change", [{"benchmark": None}, {"examples": None}, {"examples": [3]}, {"gate": 3}])

@@ -12,17 +12,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from mmforget.types import Replicates
+
 LEVEL = 0.95
 MIN_SUBJECTS = 4
 """With fewer subjects nobody can tell how much they differ, so there is no interval."""
-PRIOR_CORRELATION = 0.15
+PRIOR_CORRELATION = 0.3
 """Correlation between the answers about one subject that is assumed where the scores are too uniform to show any."""
+
+
+# Values by name to the number that is made of them.
+Formula = Callable[[Mapping[str, float]], float]
 
 
 class Interval(NamedTuple):
@@ -40,30 +45,6 @@ class Spread(NamedTuple):
     quantile: float
 
 
-@dataclass(frozen=True)
-class Replicates:
-    """A number and what is needed for its interval, alone or together with others on the same subjects.
-
-    Attributes:
-        value: the number itself, on all subjects.
-        num_subjects: distinct subjects in the smallest set that it rests on.
-        shifts: by subject, how the value moves without that subject, times sqrt((C - 1) / C) of the subject's set: the
-            squares add up to the variance.
-        degrees: by subject, the degrees of freedom that its set gives to the variance.
-        floor: variance beyond the shifts': what scores that are nearly all equal hide.
-        least, most: where the interval starts from, downwards and upwards. They differ from `value` only where the
-            value was cut off or folded, as |x| is, and the true one may lie on the other side; None is `value`.
-    """
-
-    value: float
-    num_subjects: int
-    shifts: Mapping[str, float] = field(default_factory=dict)
-    degrees: Mapping[str, float] = field(default_factory=dict)
-    floor: float = 0.0
-    least: float | None = None
-    most: float | None = None
-
-
 def mean_replicates(
     values: Sequence[float], subjects: Sequence[str], *, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Replicates:
@@ -75,7 +56,7 @@ def mean_replicates(
     scores = np.asarray(values, dtype=np.float64)
     names, codes = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
     sizes = np.bincount(codes.reshape(-1)).astype(np.float64)
-    value, num = math.fsum(values) / len(values), len(names)
+    value, num, width = math.fsum(values) / len(values), len(names), bounds[1] - bounds[0]
     if num < 2:
         return Replicates(value, num)
     centred = np.bincount(codes.reshape(-1), weights=scores - value)
@@ -86,16 +67,51 @@ def mean_replicates(
         num,
         shifts=dict(zip(names.tolist(), shifts.tolist(), strict=True)),
         degrees=dict.fromkeys(names.tolist(), degrees),
-        floor=_floor(len(values), num_subjects=num, bounds=bounds),
+        floor=floor_of(len(values), num) * width**2 if math.isfinite(width) else 0.0,
     )
 
 
-def _floor(num_values: int, *, num_subjects: int, bounds: tuple[float, float]) -> float:
-    """Variance of a mean that remains where all scores are equal: of about one answer at the other bound, times a
-    design effect (Kish 1965). None where scores have no two bounds."""
-    width = bounds[1] - bounds[0]
+def derived(formula: Formula, parts: Mapping[str, Replicates]) -> Replicates:
+    """Replicates of what `formula` makes of some numbers, at least one; it is called once for every subject.
+
+    Args:
+        formula: takes a value for each key of `parts`; it may be called slightly outside of what the values can be.
+        parts: numbers by name; one that stands under two names (the same object) is one number.
+    """
+    values = {key: part.value for key, part in parts.items()}
+    value = formula(values)
+
+    def shift(subject: str) -> float:
+        moved = {key: part.value + part.shifts.get(subject, 0.0) for key, part in parts.items()}
+        return formula(moved) - value
+
+    def hidden(part: Replicates) -> float:
+        error, keys = math.sqrt(part.floor), [key for key in parts if parts[key] is part]
+        moved = [{**values, **dict.fromkeys(keys, part.value + step)} for step in (-error, error)]
+        return max(abs(formula(one) - value) for one in moved)
+
+    ends = [
+        value,
+        formula({key: part.value if part.least is None else part.least for key, part in parts.items()}),
+        formula({key: part.value if part.most is None else part.most for key, part in parts.items()}),
+    ]
+    subjects = sorted({subject for part in parts.values() for subject in part.shifts})
+    return Replicates(
+        value,
+        min(part.num_subjects for part in parts.values()),
+        shifts={subject: shift(subject) for subject in subjects},
+        degrees={name: min(p.degrees[name] for p in parts.values() if name in p.degrees) for name in subjects},
+        floor=math.fsum(hidden(part) ** 2 for part in {id(part): part for part in parts.values()}.values()),
+        least=min(ends),
+        most=max(ends),
+    )
+
+
+def floor_of(num_values: int, num_subjects: int) -> float:
+    """Variance of a mean in [0, 1] that remains where all scores are equal: of about one answer at the other end, times
+    a design effect (Kish, Survey Sampling, 1965)."""
     design_effect = 1.0 + PRIOR_CORRELATION * max(0.0, num_values / num_subjects - 1.0)
-    return design_effect * (width / num_values) ** 2 if math.isfinite(width) else 0.0
+    return design_effect / num_values**2
 
 
 def spread(replicates: Replicates) -> Spread:
@@ -103,12 +119,12 @@ def spread(replicates: Replicates) -> Spread:
     by_degrees: dict[float, float] = defaultdict(float)
     for subject, shift in replicates.shifts.items():
         by_degrees[replicates.degrees[subject]] += shift * shift
-    by_degrees[min(by_degrees, default=float(max(1, replicates.num_subjects - 1)))] += replicates.floor
-    return joined([(variance, student_quantile(degrees)) for degrees, variance in by_degrees.items()])
+    parts = [(variance, student_quantile(degrees)) for degrees, variance in by_degrees.items()]
+    return joined([*parts, (replicates.floor, student_quantile(math.inf))])
 
 
 def joined(parts: Sequence[tuple[float, float]]) -> Spread:
-    """The spread of a sum of independent parts, each with its variance and quantile.
+    """The spread of a sum of independent parts, each with its variance and the quantile of its degrees of freedom.
 
     Half-widths add up by squares (Howe, J. Am. Stat. Assoc. 69, 1974): unlike degrees of freedom by Satterthwaite, this
     covers where the part with the fewest degrees dominates.

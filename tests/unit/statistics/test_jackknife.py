@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binomtest, ttest_1samp
 from scipy.stats import t as student
 
-from mmforget.metrics.jackknife import MIN_SUBJECTS, Replicates, interval, mean_replicates, spread
+from mmforget.statistics.jackknife import MIN_SUBJECTS, interval, mean_replicates, spread
+from mmforget.types import Replicates
 
 ENDLESS = (-math.inf, math.inf)
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from mmforget.metrics.jackknife import MIN_SUBJECTS, Replicates, around, joined, spread, student_quantile, too_few
+from mmforget.statistics.jackknife import MIN_SUBJECTS, around, joined, spread, student_quantile, too_few
+from mmforget.types import Replicates
 
 
 class OverSeeds(NamedTuple):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from mmforget.metrics.jackknife import Replicates, interval, mean_replicates
-from mmforget.metrics.seeds import over_seeds
+from mmforget.statistics.jackknife import interval, mean_replicates
+from mmforget.statistics.seeds import over_seeds
+from mmforget.types import Replicates
 
 ENDLESS = (-math.inf, math.inf)
 SUBJECTS = list("abcd")
