@@ -12,6 +12,7 @@ SUMMARY = "collect runs into a leaderboard: table, JSON rows, picture and page"
 EXAMPLES = """\
   mmforget leaderboard demo
   mmforget leaderboard runs/alice runs/bob --output_path board
+  mmforget leaderboard submissions/* --verify --output_path board
   mmforget leaderboard demo --json | jq '.rows[] | {name, rank}'
 """
 
@@ -23,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="write leaderboard.json, leaderboard.md, index.html and PNG here",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compute every number again from the stored samples, and pass over records that say otherwise; seconds "
+        "a record",
     )
     parser.add_argument("--json", action="store_true", help="print leaderboard.json on stdout")
 
@@ -42,6 +49,10 @@ def execute(args: argparse.Namespace) -> int:
     from mmforget.results.verify import collect_trusted
 
     records = collect_trusted(args.runs)
+    if args.verify:
+        from mmforget.cli.recheck import confirmed
+
+        records = confirmed(records)
     if not records.runs:
         raise BadData("run records", faults=records.faults)
     for line in (*records.notes, *(f"passed over: {fault}" for fault in records.faults)):

@@ -129,6 +129,15 @@ def _answered(run: StoredRun, *, judge: str | None, include_paths: Sequence[str]
     return judged(run.samples(), benchmark=benchmark, judge=named)
 
 
+def score_again(
+    run: StoredRun, *, samples: Sequence[Sample], among: Sequence[StoredRun], include_paths: Sequence[str] = ()
+) -> RunRecord:
+    """One record with every number computed again from `samples` and those of the models it was judged against."""
+    own = {run.path: samples}
+    references = {role: _reference(role, run=run, among=among, samples=own) for role in ("target", "retain")}
+    return _scored(run, samples=samples, references=references, include_paths=include_paths)
+
+
 def _scored(
     run: StoredRun,
     *,

@@ -50,5 +50,5 @@ def execute(args: argparse.Namespace) -> int:
             say=lambda line: print(line, file=sys.stderr),
             allow_weak_target=args.allow_weak_target,
         )
-    wanted = argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json)
+    wanted = argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json, verify=False)
     return parallel.on_main(lambda: leaderboard.execute(wanted))

@@ -54,7 +54,7 @@ def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
 
     path = Path(name)
     if _is_run(path):
-        return _check_run(path)
+        return _check_run(path, include_paths=include_paths)
     if not path.exists():
         plugin = check_plugin(name)
         if plugin is not None:
@@ -80,27 +80,36 @@ def _is_run(path: Path) -> bool:
     return path.is_file() and (path.suffix == ".json" or path.name == "run.yaml")
 
 
-def _check_run(path: Path) -> Report:
-    """Every record at or below a path: read strictly, its samples too."""
+def _check_run(path: Path, *, include_paths: list[str]) -> Report:
+    """Every record at or below a path: read strictly, against itself, and every number against its samples."""
     from mmforget.benchmark.validate import Report, faults_of
-    from mmforget.errors import UserError
-    from mmforget.results.store import find_records
+    from mmforget.cli.recheck import recheck
+    from mmforget.errors import MissingReference, UserError
+    from mmforget.results.verify import collect_trusted
 
     report = Report(str(path))
     try:
-        runs = find_records([path.parent if path.name == "run.yaml" else path])
+        found = collect_trusted([path.parent if path.name == "run.yaml" else path])
     except UserError as error:
         report.faults += faults_of(error)
         return report
-    for run in runs:
-        try:
-            samples = run.samples()
-        except UserError as error:
-            report.faults += faults_of(error)
+    report.faults += found.faults
+    report.notes += found.notes
+    for run in found.runs:
+        name = run.path.parent.name
+        report.notes += [f"{name}: there is no record of the {role} model it was judged against" for role in run.absent]
+        if run.unverified:
+            report.notes.append(f"{name}: unverified, {run.unverified}: its numbers cannot be computed again")
             continue
-        report.counts[f"{run.path.parent.name}: samples"] = len(samples)
-    if not runs:
-        report.faults.append(f"{path}: holds no finished record (results_<time>.json)")
+        try:
+            report.faults += [
+                f"{run.path}: {fault}" for fault in recheck(run, among=found.runs, include_paths=include_paths)
+            ]
+            report.counts[f"{name}: samples"] = len(run.samples())
+        except MissingReference as error:
+            report.notes.append(f"{name}: unverified, {error}")
+        except UserError as error:
+            report.faults += [f"{run.path}: cannot be computed again: {fault}" for fault in faults_of(error)]
     return report
 
 

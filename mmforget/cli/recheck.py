@@ -1,0 +1,144 @@
+"""A record against its own samples: every number computed again, and what differs in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmforget.results.schema import MetricResult, RunRecord, SetUse
+    from mmforget.results.store import Collected, StoredRun
+    from mmforget.types import Estimate, Sample
+
+TOLERANCE = 1e-6
+"""How far a number may lie from the one computed again: another machine rounds otherwise in its last digits."""
+INTERVAL_TOLERANCE = 0.02
+"""The same for the ends of intervals, which are drawn at random with a fixed seed."""
+
+
+def recheck(run: StoredRun, *, among: Sequence[StoredRun], include_paths: Sequence[str] = ()) -> list[str]:
+    """What a record says that its samples deny, in words; empty where they agree.
+
+    Args:
+        among: records among which to look for the models it was judged against, before the folders beside it.
+
+    Raises UserError for samples that are missing or not the record's, MissingReference where the target's or the retain
+    model's record is not found, UnknownName where its benchmark is not there.
+    """
+    from mmforget.cli.rescore import score_again
+
+    samples = run.samples()
+    again = score_again(run, samples=samples, among=among, include_paths=include_paths)
+    return [*_counts(run.record, samples), *differences(run.record, again)]
+
+
+def confirmed(found: Collected) -> Collected:
+    """The records whose samples give the same numbers; what is not so is a fault that names the first differences.
+
+    Records that are unverified already stay as they are.
+    """
+    from mmforget.errors import UserError
+    from mmforget.results.verify import told
+
+    runs, faults = [], list(found.faults)
+    for run in found.runs:
+        try:
+            wrong = [] if run.unverified else recheck(run, among=found.runs)
+        except UserError as error:
+            faults.append(f"{run.path}: cannot be computed again: {error}")
+            continue
+        if wrong:
+            faults.append(f"{run.path}: its samples deny it: {told(wrong)}")
+        else:
+            runs.append(run)
+    return found._replace(runs=runs, faults=faults)
+
+
+def differences(record: RunRecord, again: RunRecord) -> list[str]:
+    """Where a record's metrics, headline, gate and verdict differ from those computed again."""
+    return [*_metrics(record, again), *_headline(record, again), *_judgement(record, again)]
+
+
+def _counts(record: RunRecord, samples: Sequence[Sample]) -> Iterator[str]:
+    for name, use in record.sets.items():
+        tasks = {sample.task for sample in samples if sample.set == name and sample.control is None}
+        for task in sorted(tasks):
+            yield from _set_counts(name, use, [one for one in samples if one.task == task and one.control is None])
+        if not tasks and use.num_questions:
+            yield f"sets.{name}: {use.num_questions} questions, and no sample"
+
+
+def _set_counts(name: str, use: SetUse, samples: Sequence[Sample]) -> Iterator[str]:
+    questions, subjects = len(samples), len({sample.subject for sample in samples})
+    if questions != use.num_questions:
+        yield f"sets.{name}: {use.num_questions} questions, {questions} samples of {samples[0].task}"
+    if use.num_subjects and subjects != use.num_subjects:
+        yield f"sets.{name}: {use.num_subjects} subjects, {subjects} in the samples"
+
+
+def _metrics(record: RunRecord, again: RunRecord) -> Iterator[str]:
+    new = {_key(result): result.estimate for result in again.metrics}
+    old = {_key(result): result.estimate for result in record.metrics}
+    for key, estimate in old.items():
+        where = f"{key[0]} ({key[2]}) on the {key[1]} set"
+        if key not in new:
+            yield f"{where} is no metric of this benchmark"
+        else:
+            yield from _estimate(where, estimate, new[key])
+    missing = [key for key in new if key not in old]
+    if missing:
+        yield f"{len(missing)} metrics are left out, e.g. {missing[0][0]} on the {missing[0][1]} set"
+
+
+def _headline(record: RunRecord, again: RunRecord) -> Iterator[str]:
+    for name in dict.fromkeys((*record.headline, *again.headline)):
+        old, new = record.headline.get(name), again.headline.get(name)
+        if old is None or new is None:
+            yield f"{name} is {'left out' if old is None else 'no number of this benchmark'}"
+        else:
+            yield from _estimate(name, old, new)
+
+
+def _estimate(where: str, old: Estimate, new: Estimate) -> Iterator[str]:
+    if not _is_near(old.value, new.value, TOLERANCE):
+        yield f"{where} is {_shown(old.value)}, its samples give {_shown(new.value)}"
+    elif (old.num_scored, old.num_unscored) != (new.num_scored, new.num_unscored):
+        yield (
+            f"{where} counts {old.num_scored} scored and {old.num_unscored} unscored, its samples "
+            f"{new.num_scored} and {new.num_unscored}"
+        )
+    elif not (_is_near(old.low, new.low, INTERVAL_TOLERANCE) and _is_near(old.high, new.high, INTERVAL_TOLERANCE)):
+        yield (
+            f"{where}: interval [{_shown(old.low)}, {_shown(old.high)}], its samples give "
+            f"[{_shown(new.low)}, {_shown(new.high)}]"
+        )
+
+
+def _judgement(record: RunRecord, again: RunRecord) -> Iterator[str]:
+    if record.gate is not None and again.gate is not None:
+        for key in ("passed", "minimum", "room", "metric", "set"):
+            old, new = getattr(record.gate, key), getattr(again.gate, key)
+            if old != new:
+                yield f"gate.{key} is {old}, the benchmark's samples give {new}"
+        for key in ("target", "retain"):
+            if not _is_near(getattr(record.gate, key), getattr(again.gate, key), TOLERANCE):
+                yield f"gate.{key} is {getattr(record.gate, key)}, the samples give {getattr(again.gate, key)}"
+    if record.verdict is not None and again.verdict is not None:
+        for key in ("status", "collapsed", "eligible"):
+            old, new = getattr(record.verdict, key), getattr(again.verdict, key)
+            if old != new:
+                yield f"verdict.{key} is {old}, its samples give {new}"
+
+
+def _is_near(old: float | None, new: float | None, tolerance: float) -> bool:
+    if old is None or new is None:
+        return old is None and new is None
+    return abs(old - new) <= tolerance * max(1.0, abs(new))
+
+
+def _shown(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.6g}"
+
+
+def _key(result: MetricResult) -> tuple[str, str, str, str, str | None]:
+    return (result.name, result.set, result.profile, result.task, result.control)

@@ -1,0 +1,108 @@
+"""Records against their samples: `validate RUN` and `leaderboard --verify` compute every number again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_rescore import MODELS
+
+from mmforget.cli import leaderboard, rescore, validate
+from mmforget.results.schema import SetUse
+from mmforget.results.store import KEY, write_run
+from tests.unit.leaderboard.fake_runs import record
+
+SETS = {"forget": SetUse(6, 6, 3, "a" * 64), "retain5": SetUse(6, 6, 3, "b" * 64)}
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture(scope="module")
+def rescored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three records whose numbers are those of their samples."""
+    home = tmp_path_factory.mktemp("runs")
+    for name, samples in MODELS.items():
+        role = name if name in ("target", "retain") else "unlearned"
+        known = {"target": {"retain": "retain" * 8}, "retain": {}}.get(name)
+        changes: dict[str, Any] = {} if known is None else {"references": known}
+        write_run(home / name, record(name, role=role, sets=SETS, **changes), samples=samples)
+    rescore.rescore([home])
+    return home
+
+
+@pytest.fixture
+def honest(rescored: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(rescored, tmp_path / "runs"))
+
+
+def edit(folder: Path, change: Edit) -> Path:
+    path = max(folder.glob("results_*.json"))
+    document = json.loads(path.read_text())
+    change(document[KEY])
+    path.write_text(json.dumps(document))
+    return path
+
+
+def faults(path: Path) -> list[str]:
+    return validate.check(str(path), data=None, include_paths=[]).faults  # type: ignore[arg-type]
+
+
+def test_honest_records_have_nothing_wrong(honest: Path) -> None:
+    report = validate.check(str(honest), data=None, include_paths=[])  # type: ignore[arg-type]
+    assert report.faults == []
+    assert report.counts == {"npo: samples": 24, "retain: samples": 24, "target: samples": 24}
+
+
+def first_metric(name: str, **changes: Any) -> Edit:
+    def change(document: dict[str, Any]) -> None:
+        found = next(one for one in document["metrics"] if (one["name"], one["set"]) == (name, "forget"))
+        found["estimate"].update(changes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (first_metric("exact_match", value=0.4, low=None, high=None), "on the forget set is 0.4, its samples give 0"),
+        (first_metric("exact_match", num_scored=5), "counts 5 scored and 0 unscored, its samples 6 and 0"),
+        (first_metric("exact_match", low=None, high=0.9), "interval [nothing, 0.9], its samples give"),
+        (lambda record: record["headline"]["utility"].update(value=0.8, low=None, high=None), "utility is 0.8, its"),
+        (lambda record: record["headline"].pop("utility_ratio"), "utility_ratio is left out"),
+        (lambda record: record["metrics"].pop(0), "1 metrics are left out"),
+        (lambda record: record["gate"].update(target=0.95), "gate.target is 0.95, the samples give 1"),
+        (lambda record: record["gate"].update(minimum=0.1), "gate.minimum is 0.1"),
+        (lambda record: record["verdict"].update(status="refused"), "verdict.status is refused, its samples give forg"),
+        (lambda record: record["sets"]["forget"].update(num_questions=5), "5 questions, 6 samples of fiubench_forget"),
+        (lambda record: record["sets"]["forget"].update(num_subjects=1), "1 subjects, 3 in the samples"),
+    ],
+)
+def test_an_edited_number_is_named(honest: Path, change: Edit, words: str) -> None:
+    path = edit(honest / "npo", change)
+    found = faults(honest)
+    assert all(fault.startswith(f"{path}: ") for fault in found)
+    assert any(words in fault for fault in found), found
+
+
+def test_verify_passes_over_what_its_samples_deny(honest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By itself the record is sound: its utility lies in its range."""
+    edit(honest / "npo", lambda record: record["headline"]["utility"].update(value=0.8, low=None, high=None))
+    parser = argparse.ArgumentParser()
+    leaderboard.add_arguments(parser)
+    assert leaderboard.execute(parser.parse_args([str(honest), "--json"])) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["target", "retain", "npo"]
+    assert leaderboard.execute(parser.parse_args([str(honest), "--json", "--verify"])) == 2
+    shown = capsys.readouterr()
+    assert [row["name"] for row in json.loads(shown.out)["rows"]] == ["target", "retain"]
+    assert "its samples deny it: utility is 0.8, its samples give " in shown.err
+
+
+def test_a_record_whose_references_nobody_has_is_noted(honest: Path) -> None:
+    for path in (honest / "retain").iterdir():
+        path.unlink()
+    report = validate.check(str(honest), data=None, include_paths=[])  # type: ignore[arg-type]
+    assert any("npo: there is no record of the retain model" in note for note in report.notes)
