@@ -37,7 +37,8 @@ class Row:
     tied: bool = False
     """Whether another row shares that place."""
     rank_range: tuple[int, int] | None = None
-    """Places that the 95 % intervals allow: rows whose intervals overlap may trade places."""
+    """Places that the 95 % intervals allow: rows whose intervals overlap may trade places. None without an interval:
+    nobody can tell then, and such a row may stand above or below any other."""
 
     @property
     def is_reference(self) -> bool:
@@ -186,7 +187,7 @@ def rank(rows: Sequence[Row]) -> list[Row]:
     """Rows ordered by `overall`, collapsed ones last, equal values sharing the best place of their group.
 
     `rank_range` counts the rows that are surely better (their interval lies wholly above) and surely worse. Any working
-    model is surely better than a collapsed one.
+    model is surely better than a collapsed one. A row without an interval is surely neither, and has no range itself.
     """
     ordered = sorted(rows, key=_order)
     keys = [_order(row)[:2] for row in ordered]
@@ -202,7 +203,7 @@ def rank(rows: Sequence[Row]) -> list[Row]:
                 row,
                 rank=bisect_left(keys, key) + 1,
                 tied=groups[key] > 1,
-                rank_range=(better + 1, len(ordered) - worse),
+                rank_range=(better + 1, len(ordered) - worse) if _has_interval(row) else None,
             )
         )
     return ranked
@@ -212,26 +213,30 @@ class _Bounds:
     """The bounds of `overall` of several rows, sorted, so that comparing each with all costs N log N."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        bounds = [_bounds(row) for row in rows]
         self.num = len(rows)
-        self.lows = sorted(low for low, _ in bounds if low is not None)
-        self.highs = sorted(-math.inf if high is None else high for _, high in bounds)
+        self.lows = sorted(_bounds(row)[0] for row in rows)
+        self.highs = sorted(_bounds(row)[1] for row in rows)
 
     def num_above(self, row: Row) -> int:
         """How many intervals lie wholly above that of `row`."""
-        high = _bounds(row)[1]
-        return len(self.lows) - (0 if high is None else bisect_right(self.lows, high))
+        return len(self.lows) - bisect_right(self.lows, _bounds(row)[1])
 
     def num_below(self, row: Row) -> int:
         """How many intervals lie wholly below that of `row`."""
-        low = _bounds(row)[0]
-        return 0 if low is None else bisect_left(self.highs, low)
+        return bisect_left(self.highs, _bounds(row)[0])
 
 
-def _bounds(row: Row) -> tuple[float | None, float | None]:
+def _has_interval(row: Row) -> bool:
     overall = row.headline("overall")
-    low = overall.value if overall.low is None else overall.low
-    return low, overall.value if overall.high is None else overall.high
+    return overall.low is not None and overall.high is not None
+
+
+def _bounds(row: Row) -> tuple[float, float]:
+    """Between which the true `overall` lies; anywhere without an interval."""
+    overall = row.headline("overall")
+    if overall.low is None or overall.high is None:
+        return -math.inf, math.inf
+    return overall.low, overall.high
 
 
 def _order(row: Row) -> tuple[bool, float, str]:

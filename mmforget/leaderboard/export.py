@@ -74,6 +74,7 @@ def _row(board: Board, row: Row, *, folder: Path) -> dict[str, Any]:
         "rank": row.rank,
         "tied": row.tied,
         "rank_range": row.rank_range,
+        "rank_note": words.place_note(row),
         "eligible": row.eligibility.eligible and not row.is_reference,
         "reasons": row.eligibility.reasons,
         "notes": row.eligibility.notes,
@@ -137,6 +138,7 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
         "num_scored": estimate.num_scored,
         "num_unscored": estimate.num_unscored,
         "num_lacking": estimate.num_lacking,
+        "num_subjects": estimate.num_subjects,
         "constant": estimate.constant,
     }
 
@@ -163,12 +165,15 @@ def _markdown(board: Board) -> str:
     for row in board.rows:
         estimates = [row.headline(name) for name in ("overall", "forget_score", "utility")]
         estimates += [table.degenerate(row), table.recall(row, board)]
-        cells = ["" if row.is_reference else words.place(row), _escaped(row.label)]
+        places = [words.place(row), *([words.place_range(row)] if words.place_note(row) else [])]
+        cells = ["" if row.is_reference else " ".join(places), _escaped(row.label)]
         cells += [words.measured(estimate) for estimate in estimates]
         lines.append("| " + " | ".join([*cells, words.status(row)]) + " |")
     lines += [""] + [_escaped(words.gate_sentence(gate)) for gate in board.gates]
     told = [*(row for row in board.ranked if row.collapsed), *board.refused]
     lines += [f"- {_escaped(words.row_sentence(row))}" for row in told]
+    lines += [f"- {_escaped(row.label)}: {words.place_note(row)}." for row in board.ranked if words.place_note(row)]
+    lines += ["", words.intervals_sentence(board)] if words.intervals_sentence(board) else []
     return "\n".join(lines)
 
 

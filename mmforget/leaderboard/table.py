@@ -117,10 +117,12 @@ def _below(board: Board) -> list[Text]:
     notes = sorted({note for row in board.rows for note in row.eligibility.notes})
     if notes:
         lines.append(shown("Note: " + "; ".join(notes) + ".", style="dim"))
+    lines += [shown(f"{row.label}: {words.place_note(row)}.") for row in board.ranked if words.place_note(row)]
     lines.append(
         Text(
-            "Below each number: its 95 % interval, clustered by subject; below each place: the places they allow. "
-            f"recall: {board.recall_metric or 'not measured'} on the {board.forget_set} set; "
+            "Below each number: its 95 % interval, by subject; below each place: the places they allow, ? where nobody "
+            f"can tell. {words.intervals_sentence(board)} ".lstrip()
+            + f"recall: {board.recall_metric or 'not measured'} on the {board.forget_set} set; "
             "overall: harmonic mean of forget score and the share of the target's utility that is left.",
             style="dim",
         )

@@ -7,6 +7,7 @@ import math
 from mmforget.leaderboard.board import Board, Row
 from mmforget.leaderboard.eligibility import coverage
 from mmforget.results.schema import GateResult, Relation, VerdictStatus
+from mmforget.statistics.jackknife import MIN_SUBJECTS
 from mmforget.types import Estimate
 
 STATUS: dict[VerdictStatus, str] = {
@@ -50,12 +51,22 @@ def number(value: float | None) -> str:
 
 
 def interval(estimate: Estimate, *, short: bool = False) -> str:
-    """The 95 % interval as `[low, high]`, or as `low-high` to two decimals; empty where there is none."""
+    """The 95 % interval as `[low, high]`, or as `low-high` to two decimals; `no interval` where a value has none
+    although subjects were counted; else empty."""
     if estimate.low is None or estimate.high is None:
-        return ""
+        return "no interval" if estimate.value is not None and estimate.num_subjects is not None else ""
     if short:
         return f"{estimate.low:.2f}{DASH}{estimate.high:.2f}"
     return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def subjects(estimate: Estimate) -> str:
+    """`4 subjects`: how many the interval rests on, or why there is none; empty where that is not known."""
+    if estimate.num_subjects is None:
+        return ""
+    count = f"{estimate.num_subjects} {'subject' if estimate.num_subjects == 1 else 'subjects'}"
+    too_few = estimate.num_subjects < MIN_SUBJECTS and estimate.low is None
+    return f"{count}, too few for an interval" if too_few else count
 
 
 def measured(estimate: Estimate) -> str:
@@ -89,10 +100,30 @@ def place(row: Row) -> str:
 
 
 def place_range(row: Row) -> str:
-    """`1-3`: the places that the intervals allow; empty where the place is sure."""
-    if row.rank_range is None or row.rank_range[0] == row.rank_range[1]:
+    """`1-3`: the places that the intervals allow; empty where the place is sure; `?` where nobody can tell."""
+    if row.rank is None:
         return ""
-    return f"{row.rank_range[0]}{DASH}{row.rank_range[1]}"
+    if row.rank_range is None:
+        return "?"
+    return "" if row.rank_range[0] == row.rank_range[1] else f"{row.rank_range[0]}{DASH}{row.rank_range[1]}"
+
+
+def place_note(row: Row) -> str:
+    """Why nobody can tell between which places a ranked row lies; empty where its interval says."""
+    if row.rank is None or row.rank_range is not None:
+        return ""
+    return f"its place cannot be told: {_missing_interval(row)}"
+
+
+def intervals_sentence(board: Board) -> str:
+    """On how many subjects the intervals of a board's columns rest; empty where no record says."""
+    told = []
+    for name in ("overall", "forget_score", "utility"):
+        counts = sorted({found for row in board.rows if (found := row.headline(name).num_subjects) is not None})
+        if counts:
+            least, most = counts[0], counts[-1]
+            told.append(f"{name.replace('_', ' ')} {least if least == most else f'{least} to {most}'}")
+    return f"Subjects that the intervals rest on: {', '.join(told)}." if told else ""
 
 
 def status(row: Row) -> str:
@@ -139,7 +170,8 @@ def row_sentence(row: Row) -> str:
         return f"{name} is not ranked: " + "; ".join(row.eligibility.reasons) + "."
     verdict = row.record.verdict.status if row.record.verdict else "refused"
     remarks = "".join(f" It {remark}." for remark in row.record.verdict.reasons) if row.record.verdict else ""
-    return f"{name} {STATUS[verdict]} (forget score {forget}) {kept}.{remarks}"
+    note = f" {place_note(row).capitalize()}." if place_note(row) else ""
+    return f"{name} {STATUS[verdict]} (forget score {forget}) {kept}.{remarks}{note}"
 
 
 def board_sentence(board: Board) -> str:
@@ -160,12 +192,21 @@ def board_sentence(board: Board) -> str:
         f"{best.label} comes first: overall {number(best.headline('overall').value)}, "
         f"forget score {number(best.headline('forget_score').value)}{kept}."
     )
-    rivals = [row.label for row in working[1:] if row.rank_range and row.rank_range[0] == 1]
+    if best.rank_range is None:
+        return f"{text} But {place_note(best)}."
+    rivals = [row.label for row in working[1:] if row.rank_range is None or row.rank_range[0] == 1]
     if len(rivals) > MAX_RIVALS:
         rivals = [*rivals[: MAX_RIVALS - 1], f"{len(rivals) - MAX_RIVALS + 1} more"]
     if rivals:
         text += f" The intervals do not tell it apart from {_and(rivals)}."
     return text
+
+
+def _missing_interval(row: Row) -> str:
+    """What the record says of an interval that is not there, of `overall` or what that is made of."""
+    reasons = [why for name in ("overall", "forget_score", "utility") for why in row.headline(name).reasons]
+    found = [why.removeprefix("no interval: ") for why in reasons if why.startswith("no interval: ")]
+    return found[0] if found else "no interval"
 
 
 def _gibberish(row: Row) -> str:

@@ -58,6 +58,16 @@ def test_the_places_that_intervals_allow() -> None:
     assert [row.rank_range for row in board.ranked] == [(1, 2), (1, 3), (2, 3)]
 
 
+def test_a_row_without_an_interval_has_no_range_and_gives_no_other_one() -> None:
+    """Alone it is first, and that says nothing; beside it, a row with an interval may be first or second."""
+    (board,) = boards(stored([record("npo", headline=bare(0.9))]))
+    assert [(row.rank, row.rank_range) for row in board.ranked] == [(1, None)]
+    (board,) = boards(stored([record("npo", headline=bare(0.9)), record("kl", headline=overall(0.2, 0.1, 0.3))]))
+    assert [(row.record.name, row.rank_range) for row in board.ranked] == [("npo", None), ("kl", (1, 2))]
+    (board,) = boards(stored([record("kl", headline=overall(0.2, 0.1, 0.3))]))
+    assert board.ranked[0].rank_range == (1, 1)
+
+
 def test_rows_of_one_name_are_told_apart() -> None:
     """By seed where that does it, else by a folder of their paths; a name that is alone stays as it is."""
     seeds = [record("npo", method=MethodUse("npo", seed=seed)) for seed in (1, 2)]
@@ -165,15 +175,13 @@ def test_places_of_many_rows_are_those_of_comparing_each_with_each() -> None:
         assert theirs.value is not None
         if one.collapsed != other.collapsed:
             return other.collapsed
-        return (ours.low if ours.low is not None else ours.value) > (
-            theirs.high if theirs.high is not None else theirs.value
-        )
+        return ours.low is not None and theirs.high is not None and ours.low > theirs.high
 
     assert len(board.ranked) == 200
     for row in board.ranked:
         above = sum(beats(other, row) for other in board.ranked)
         below = sum(beats(row, other) for other in board.ranked)
-        assert row.rank_range == (1 + above, 200 - below)
+        assert row.rank_range == ((1 + above, 200 - below) if row.headline("overall").low is not None else None)
         level = [other for other in board.ranked if other.headline("overall").value == row.headline("overall").value]
         assert row.tied == (sum(other.collapsed == row.collapsed for other in level) > 1)
 

@@ -202,3 +202,30 @@ def test_two_boards_get_a_picture_each(tmp_path: Path) -> None:
         "forget_vs_utility_fiubench_forget1_clean.png",
     ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written.pictures)
+
+
+FEW = Estimate(0.8, num_scored=5, num_subjects=1, reasons=("no interval: too few subjects (1; at least 4 are needed)",))
+
+
+def test_no_interval_is_said_everywhere_and_is_no_certainty(tmp_path: Path) -> None:
+    """One forgotten person: the table, its sentence, Markdown and JSON say that the place cannot be told."""
+    lonely = record("npo", headline={"overall": FEW, "forget_score": FEW, "utility": rate(0.9, num_subjects=40)})
+    shown = boards(stored([lonely, record("kl", overall=0.2)]))
+    text = " ".join(console([lonely, record("kl", overall=0.2)]).split())
+    why = "its place cannot be told: too few subjects (1; at least 4 are needed)"
+    for where in (text, export.markdown(shown)):
+        assert f"npo: {why}." in where
+        assert f"But {why}." in where
+        assert "Subjects that the intervals rest on: overall 1, forget score 1, utility 40." in where
+        assert "no interval" in where
+    (row, other) = json.loads(export.text(export.document(shown)))["rows"]
+    assert (row["rank_range"], row["rank_note"], row["headline"]["overall"]["num_subjects"]) == (None, why, 1)
+    assert (other["rank_range"], other["rank_note"]) == ([1, 2], "")
+
+
+def test_subjects_stand_beside_an_interval() -> None:
+    assert words.subjects(Estimate(0.5, 0.4, 0.6, num_subjects=4)) == "4 subjects"
+    assert words.subjects(FEW) == "1 subject, too few for an interval"
+    assert words.subjects(Estimate(0.5)) == ""
+    assert words.interval(FEW) == "no interval"
+    assert words.interval(Estimate(0.5)) == ""
