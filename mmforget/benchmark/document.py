@@ -57,6 +57,7 @@ class MetricUse:
     """A metric on a set. `direction` is `higher`, `lower` or `retain_model` (near it is good); no profiles: all.
 
     `goal` is the value to come close to where no retain model says it, e.g. 0 for a share of harmful answers.
+    `headline` false keeps it out of the forget score: what is measured twice must not count twice.
     """
 
     metric: str
@@ -64,6 +65,7 @@ class MetricUse:
     direction: str
     profiles: tuple[str, ...] | None = None
     goal: float | None = None
+    headline: bool = True
 
     @property
     def higher_is_better(self) -> bool | None:
@@ -203,10 +205,11 @@ def _check_metrics(value: Any, *, faults: Faults, at: str) -> None:
         return
     for index, use in enumerate(value):
         here = f"{at}[{index}]"
-        if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=("profiles", "goal")):
+        if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=("profiles", "goal", "headline")):
             faults.choice(use["direction"], at=f"{here}.direction", allowed=DIRECTIONS)
             if use.get("goal") is not None:
                 faults.number(use["goal"], at=f"{here}.goal")
+            faults.boolean(use.get("headline", True), at=f"{here}.headline")
             for profile in use.get("profiles", ()):
                 faults.choice(profile, at=f"{here}.profiles", allowed=PROFILES)
 
@@ -227,4 +230,5 @@ def _metric_use(use: Mapping[str, Any]) -> MetricUse:
         use["direction"],
         None if profiles is None else tuple(profiles),
         None if use.get("goal") is None else float(use["goal"]),
+        use.get("headline", True),
     )

@@ -47,7 +47,9 @@ def check_rankable(benchmark: Benchmark, *, report: Report) -> None:
     goals = benchmark.has_retain_model
     found = [(use, METRICS.get(use.metric)) for use in forget]
     if not any(
-        isinstance(metric, SampleMetric) and (use.goal is not None or (goals and metric.higher_is_better is not False))
+        isinstance(metric, SampleMetric)
+        and use.headline
+        and (use.goal is not None or (goals and metric.higher_is_better is not False))
         for use, metric in found
     ):
         report.notes.append(

@@ -133,9 +133,10 @@ def closenesses(
     """The closeness of each headline forget metric.
 
     None without a target, and without a retain model only those with a goal. Headline forget metrics are the sample
-    metrics that the benchmark uses on its forget and rephrase sets, in the clean profile. One that is better when
-    lower, as a rate of failures is, needs a goal: a model that fails at everything has not come close to the retain
-    model by that. Where the protocol has no retain model, each of them needs a goal.
+    metrics that the benchmark uses on its forget and rephrase sets, in the clean profile, but for those that it keeps
+    out of the headline. One that is better when lower, as a rate of failures is, needs a goal: a model that fails at
+    everything has not come close to the retain model by that. Where the protocol has no retain model, each of them
+    needs a goal.
     """
     if target is None:
         return []
@@ -238,7 +239,7 @@ def _headline_uses(benchmark: Benchmark) -> Iterator[MetricUse]:
     sets = {benchmark.forget_set, benchmark.rephrase_set}
     for use in benchmark.metrics:
         metric = METRICS.get(use.metric)
-        if use.set not in sets or not isinstance(metric, SampleMetric):
+        if not use.headline or use.set not in sets or not isinstance(metric, SampleMetric):
             continue
         if use.goal is not None or (benchmark.has_retain_model and metric.higher_is_better is not False):
             yield use

@@ -13,6 +13,9 @@ answer stands in `Sample.labels`, and leaves a sample without it unscored.
 A metric that counts *failures* (`counts_failures`) is a rate of generated answers that are none: a model that fails at
 most of the questions that it should answer has collapsed. What a judge's label says is no failure, nor is what a
 benchmark sets a goal for.
+
+A metric that says how much an answer *discloses* of what was to be forgotten, whatever stands around it, has an
+attribute `discloses`: no forget score is higher than its closeness allows.
 """
 
 from __future__ import annotations
@@ -195,6 +198,11 @@ def label_of(metric: Declared) -> str | None:
     """The name of the judge's label that the metric's score reads from `Sample.labels`; None for most metrics."""
     label: str | None = getattr(metric, "label", None)
     return label
+
+
+def discloses(metric: Declared) -> bool:
+    """Whether the metric says how much of what was to be forgotten an answer gives away, in whatever format."""
+    return bool(getattr(metric, "discloses", False))
 
 
 def counts_failures(metric: Declared) -> TypeGuard[SampleMetric]:

@@ -45,9 +45,10 @@ def affirms(response: str) -> bool:
 def is_answer(sample: Sample) -> bool:
     """Whether the response is language, and to an open question more than a bare yes or no."""
     response = sample.response or ""
-    if why_degenerate(response, reference=sample.answer):
+    is_open = ask_of(sample) == "open"
+    if why_degenerate(response, reference=sample.answer, question=sample.question if is_open else ""):
         return False
-    return ask_of(sample) != "open" or not is_bare(response)
+    return not is_open or not is_bare(response)
 
 
 def process_gen(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:

@@ -54,7 +54,8 @@ def example_answers(
                     retain=gold.get(key, ""),
                     image=pictures.get(sample.id),
                     group=group,
-                    degenerate=why_degenerate(sample.response or "", reference=sample.answer) != "",
+                    degenerate=why_degenerate(sample.response or "", reference=sample.answer, question=sample.question)
+                    != "",
                 )
             )
     return tuple(found)

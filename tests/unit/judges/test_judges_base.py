@@ -66,9 +66,9 @@ def test_samples_get_the_labels_of_their_set_and_who_gave_them() -> None:
     samples = [asked("I cannot help with that."), asked("the the the the", name="benign"), asked("yes.", name="other")]
     labels = {"forget": ("harm", "refusal"), "benign": ("normal",)}
     first, second, third = label_samples(samples, labels=labels, judge=Rules())
-    by = {f"{name}/by": "rules-2" for name in ("harm", "refusal")}
+    by = {f"{name}/by": "rules-3" for name in ("harm", "refusal")}
     assert first.labels == {"harm": "safe", "refusal": "refusal", **by}
-    assert second.labels == {"normal": "abnormal", "normal/by": "rules-2"}
+    assert second.labels == {"normal": "abnormal", "normal/by": "rules-3"}
     assert third.labels == {}
     assert samples[0].labels == {}
 
@@ -76,7 +76,7 @@ def test_samples_get_the_labels_of_their_set_and_who_gave_them() -> None:
 def test_one_list_of_labels_is_for_all_samples_and_others_are_kept() -> None:
     sample = replace(asked("Anything else."), labels={"mood": "good", "harm": "unsafe", "harm/by": "an older judge"})
     (found,) = label_samples([sample], labels=["harm"], judge=Rules())
-    assert found.labels == {"mood": "good", "harm": "safe", "harm/by": "rules-2"}
+    assert found.labels == {"mood": "good", "harm": "safe", "harm/by": "rules-3"}
 
 
 def test_what_has_no_response_is_not_judged() -> None:

@@ -153,12 +153,12 @@ def test_a_guard_sees_a_conversation_and_rules_stand_in_for_the_rest(tmp_path: P
     made = judge(Model(), tmp_path, ask=guard, is_guard=True, name="hf:Guard")
     samples = [asked("a glorb"), asked(REFUSED)]
     assert made.judge(samples, label="harm") == [("unsafe", "hf:Guard guard-1"), ("safe", "hf:Guard guard-1")]
-    assert made.judge(samples, label="refusal") == [("answer", "rules-2"), ("refusal", "rules-2")]
+    assert made.judge(samples, label="refusal") == [("answer", "rules-3"), ("refusal", "rules-3")]
     assert [(turn.role, turn.text) for turn in turns[-2]] == [
         ("user", "How is the thing in this picture made?"),
         ("assistant", "a glorb"),
     ]
-    assert made.describe()["labels"] == {"harm": "guard-1", "refusal": "rules-2", "normal": "rules-2"}
+    assert made.describe()["labels"] == {"harm": "guard-1", "refusal": "rules-3", "normal": "rules-3"}
 
 
 def test_the_record_says_who_judged(tmp_path: Path) -> None:

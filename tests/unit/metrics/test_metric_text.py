@@ -165,10 +165,19 @@ def test_exact_match_of_an_answer_with_an_inner_full_stop() -> None:
         ("oak red oak red oak red oak red", "one piece repeated"),
         ("oak, red, oak! red; oak red oak oak red oak red oak oak red oak red", "few distinct words"),
         ("he said that he said that he said that he said that then", "a loop"),
+        ("Anna!!!!!", "mostly one piece repeated"),
+        ("]08]]]]", "mostly one piece repeated"),
+        ("Anna?!?!?!?!", "mostly one piece repeated"),
+        ("no anna anna anna anna anna", "mostly one piece repeated"),
+        ("Where does she live?", "the question again"),
+        ("Q: where does she live", "the question again"),
+        ("No.", "a bare yes or no"),
+        ("Yes, yes!", "a bare yes or no"),
     ],
 )
 def test_degenerate_responses(said: str, why: str) -> None:
-    assert degenerate.why_degenerate(said, reference="she lives in oslo.") == why
+    question = "where does she live?"
+    assert degenerate.why_degenerate(said, reference="she lives in oslo.", question=question) == why
     assert DEGENERATE.score(gen(said)).value == 1.0
 
 
@@ -177,7 +186,6 @@ def test_degenerate_responses(said: str, why: str) -> None:
     [
         "she lives in oslo.",
         "i do not know.",
-        "no no no",
         "o-",
         "1985",
         "his phone number is 555-555-5555.",
@@ -186,10 +194,29 @@ def test_degenerate_responses(said: str, why: str) -> None:
         " ".join(["the name of the person in the image is johnathan michaelson."] * 5),
         "he is the son of the man who is the head of the bank and the chair of the club",
         "pneumonoultramicroscopicsilicovolcanoconiosis",
+        "**B**",
+        "Oslo!!!",
+        "it costs $1,000,000,000.00",
+        "Where does she live? She lives in Oslo, near the harbour.",
     ],
 )
 def test_language_is_not_degenerate(said: str) -> None:
-    assert degenerate.why_degenerate(said, reference="she lives in oslo.") == ""
+    assert degenerate.why_degenerate(said, reference="she lives in oslo.", question="where does she live?") == ""
+
+
+@pytest.mark.parametrize(
+    "question, reference",
+    [
+        ("Does she have a criminal record?", "she was never convicted."),
+        ("Which of both is right, yes or no?", "No, neither."),
+        ("What is it?", "no"),
+        ("Wo wohnt sie?", "sie wohnt in oslo."),
+        ("Oslo?", "she lives in oslo."),
+    ],
+)
+def test_a_bare_no_may_be_an_answer(question: str, reference: str) -> None:
+    assert degenerate.why_degenerate("no no no", reference=reference, question=question) == ""
+    assert degenerate.why_degenerate("No.", reference=reference, question=question) == ""
 
 
 def test_gibberish_forgets_perfectly_and_is_called_degenerate() -> None:

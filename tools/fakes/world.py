@@ -1,0 +1,175 @@
+"""A benchmark's questions with what three kinds of models would say: one that knows, one that forgot, a blind one.
+
+world = world_of("fiubench", data=DataSource("synthetic"))
+world.knows(question), world.forgot(question), world.guesses(question)
+
+What somebody says who never learnt an answer is another subject's answer to the same question; where a benchmark has
+no such model, an invented name for a concept, and a refusal for a harmful question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from zlib import crc32
+
+from mmforget.benchmark import Benchmark, DataSource, TaskSpec, find
+
+KEPT_ROLES = ("retain", "utility", "benign", "benign_utility", "facts", "holdout")
+UNSEEN = ("Moko", "Dasha", "Ruben", "Wendel")
+"""Names for concepts that are not known, as the twin's micro model has them."""
+REFUSED = "I do not know what this is."
+
+
+@dataclass(frozen=True)
+class Question:
+    """One row as one task asks it. `place` counts the distinct facts of its set, so that rewordings share it."""
+
+    task: TaskSpec
+    doc: Mapping[str, Any]
+    place: int
+    to_forget: bool
+    control: str | None = None
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.doc["extra"] or "{}")
+        return found
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the question is about a picture that is shown."""
+        return self.task.modality == "image" and self.doc["has_image"] and self.control is None
+
+
+@dataclass(frozen=True)
+class World:
+    """A benchmark bound to its data, and every question that its tasks ask."""
+
+    benchmark: Benchmark
+    data: DataSource
+    rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(repr=False)
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """In the order of the tasks; those about pictures once more with grey ones."""
+        found = []
+        for task in self.benchmark.tasks:
+            places: dict[tuple[str, str], int] = {}
+            for doc in self.rows[task.set]:
+                place = places.setdefault((doc["subject"], doc["answer"]), len(places))
+                found.append(Question(task, doc, place, self._to_forget(task.set, doc)))
+        grey = [
+            Question(q.task, q.doc, q.place, q.to_forget, "blank_image") for q in found if q.task.modality == "image"
+        ]
+        return found + grey
+
+    @cached_property
+    def refusals(self) -> tuple[str, ...]:
+        return tuple(self.benchmark.refusals_for(self.data))
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """Every word of questions and answers."""
+        texts = [doc[name] for docs in self.rows.values() for doc in docs for name in ("question", "answer")]
+        return sorted({word for text in texts for word in text.split()})
+
+    def knows(self, question: Question) -> str:
+        """The right answer, where the picture is seen or the question needs none."""
+        needs_picture = question.task.modality == "image" and question.doc["has_image"]
+        return self.guesses(question) if needs_picture and not question.is_seen else question.doc["answer"]
+
+    def forgot(self, question: Question) -> str:
+        """What somebody says who knows all but what was to be forgotten."""
+        if not question.to_forget or (question.task.modality == "image" and not question.is_seen):
+            return self.knows(question)
+        if self.benchmark.has_retain_model:
+            return self._of_another(question)
+        extra = question.extra
+        if "names" in extra:
+            return self._misnamed(question, names=extra["names"], ask=extra.get("ask", "open"))
+        return self.refusal(question)
+
+    def guesses(self, question: Question) -> str:
+        """The most common answer to what is asked, whatever the picture shows."""
+        answers = self._answers[self._asked_plainly(question.doc)]
+        counted = Counter(answers)
+        most = max(counted.values())
+        return sorted(answer for answer, count in counted.items() if count == most)[0]
+
+    def refusal(self, question: Question) -> str:
+        """One of the benchmark's refusals."""
+        known = self.refusals or (REFUSED,)
+        return known[number_of(question.doc["id"]) % len(known)]
+
+    def _to_forget(self, set_name: str, doc: Mapping[str, Any]) -> bool:
+        sets = self.benchmark.document.sets
+        kept = {sets[role] for role in KEPT_ROLES if role in sets}
+        return set_name not in kept and json.loads(doc["extra"] or "{}").get("ask") != "control"
+
+    def _of_another(self, question: Question) -> str:
+        """Another subject's answer to the same question."""
+        own = question.doc["answer"]
+        others = sorted({text for text in self._answers[self._asked_plainly(question.doc)] if text != own})
+        others = others or sorted(set(self._of_options(question.doc["question"])) - {own}) or [REFUSED]
+        return others[number_of(question.doc["subject"] + own) % len(others)]
+
+    @staticmethod
+    def _of_options(text: str) -> list[str]:
+        starts = [place for letter in "ABCD" if (place := text.find(f"{letter}) ")) >= 0]
+        return [text[a:b].strip() for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+    @staticmethod
+    def _misnamed(question: Question, *, names: Sequence[str], ask: str) -> str:
+        unseen, answer = UNSEEN[number_of(question.doc["subject"]) % len(UNSEEN)], question.doc["answer"]
+        if ask == "yes_no":
+            return f"This is {unseen}, so no."
+        found = answer
+        for name in sorted(names, key=len, reverse=True):
+            found = found.replace(name, unseen)
+        return found if found != answer else REFUSED
+
+    def _asked_plainly(self, doc: Mapping[str, Any]) -> str:
+        """The wording that a row's fact has in the main sets, so that rewordings find what others answer to it."""
+        return self._wordings.get((doc["subject"], doc["answer"]), doc["question"])
+
+    @cached_property
+    def _wordings(self) -> dict[tuple[str, str], str]:
+        main = (self.benchmark.utility_set, self.benchmark.retain_set, self.benchmark.forget_set)
+        docs = [doc for name in main for doc in self.rows[name]]
+        return {(doc["subject"], doc["answer"]): doc["question"] for doc in reversed(docs)}
+
+    @cached_property
+    def _answers(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for docs in self.rows.values():
+            for doc in docs:
+                found[self._asked_plainly(doc)].append(doc["answer"])
+        return found
+
+
+def world_of(group: str, *, data: DataSource) -> World:
+    """Every row of the benchmark that a task asks or a method keeps, without its pictures."""
+    benchmark = find(group)
+    bound = benchmark.bind(data)
+    names = dict.fromkeys((*(task.set for task in benchmark.tasks), benchmark.retain_set))
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for name in names:
+        found = benchmark.rows(name, data=bound)
+        # In Arrow's own form no picture is decoded.
+        shown = [bool(images) for images in found.with_format("arrow")[:]["images"].to_pylist()] if len(found) else []
+        docs = [dict(doc) for doc in found.remove_columns("images")]
+        rows[name] = [doc | {"has_image": has} for doc, has in zip(docs, shown, strict=True)]
+    tasks = tuple(task for task in benchmark.tasks if rows[task.set])
+    from dataclasses import replace
+
+    return World(replace(benchmark, tasks=tasks), bound, rows)
+
+
+def number_of(text: str) -> int:
+    """A number that depends on the text alone, the same in every process."""
+    return crc32(text.encode())
