@@ -87,7 +87,8 @@ class Sample:
     """One answered question of one task: all that a metric may read. Stored as a line of `samples_<task>.jsonl`.
 
     `response` is set for kind `gen`. `token_logprobs` is set for kinds `prob` and `mc`: a role to per-token log-probs,
-    with roles `answer`, `rephrased/<k>`, `perturbed/<k>` and `choice/<k>`. `control` is `blank_image` where every
+    with roles `answer`, `rephrased/<k>`, `perturbed/<k>` and `choice/<k>`, and `released/<role>` where the official
+    code words a candidate otherwise. `control` is `blank_image` where every
     image was replaced by plain grey. `extra` is the row's. `labels` is what a judge said of the response, by
     what it was asked.
     """
@@ -107,9 +108,13 @@ class Sample:
     extra: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    def with_role(self, prefix: str) -> list[tuple[float, ...]]:
-        """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order."""
-        return [v for k, v in self.token_logprobs.items() if k == prefix or k.startswith(prefix + "/")]
+    def with_role(self, prefix: str, *, profile: str = "clean") -> list[tuple[float, ...]]:
+        """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order.
+
+        Of the wording that `profile` scores, where a candidate has one of its own.
+        """
+        scores = self.token_logprobs
+        return [scores.get(f"{profile}/{k}", v) for k, v in scores.items() if k == prefix or k.startswith(prefix + "/")]
 
 
 class Score(NamedTuple):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = ("id", "subject", "question", "answer")
 LIST_COLUMNS = ("choices", "question_rephrased", "answer_rephrased", "answer_perturbed", "keywords", "path")
+AS_RELEASED = "as_released"
+"""Key of `extra`: candidates, by role, that the official code words otherwise; the profile `released` scores these."""
 COLUMNS = ("id", "subject", "images", "question", "answer", *LIST_COLUMNS, "extra")
 
 
@@ -145,11 +147,24 @@ def _image_faults(docs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def candidates(doc: Mapping[str, Any]) -> list[str]:
     """The answers a `prob` task scores for one document, in the order of `candidate_roles`: `doc_to_choice`."""
-    return [doc["answer"], *doc["answer_rephrased"], *doc["answer_perturbed"]]
+    return list(_by_role(doc).values())
 
 
 def candidate_roles(doc: Mapping[str, Any]) -> list[str]:
-    """The role of each candidate: `answer`, `rephrased/0`, ..., `perturbed/0`, ..."""
-    rephrased = [f"rephrased/{index}" for index in range(len(doc["answer_rephrased"]))]
-    perturbed = [f"perturbed/{index}" for index in range(len(doc["answer_perturbed"]))]
-    return ["answer", *rephrased, *perturbed]
+    """The role of each candidate: `answer`, `rephrased/0`, ..., `perturbed/0`, ..., `released/perturbed/0`, ..."""
+    return list(_by_role(doc))
+
+
+def as_released(role: str, texts: Sequence[str], *, official: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What goes into `extra` for the candidates of a role that the official code words otherwise; empty for none."""
+    pairs = enumerate(zip(texts, official, strict=True))
+    found = {f"{role}/{index}": wording for index, (text, wording) in pairs if text != wording}
+    return {AS_RELEASED: found} if found else {}
+
+
+def _by_role(doc: Mapping[str, Any]) -> dict[str, str]:
+    found = {"answer": doc["answer"]}
+    found |= {f"rephrased/{index}": text for index, text in enumerate(doc["answer_rephrased"])}
+    found |= {f"perturbed/{index}": text for index, text in enumerate(doc["answer_perturbed"])}
+    official: Mapping[str, str] = json.loads(doc.get("extra") or "{}").get(AS_RELEASED, {})
+    return found | {f"released/{role}": text for role, text in official.items()}

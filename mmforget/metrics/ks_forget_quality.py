@@ -11,8 +11,9 @@ from mmforget.metrics.base import Declared, Kind, Other, check_profile
 from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reasons
 from mmforget.metrics.logprobs import log_truth_ratio
 from mmforget.metrics.rank import is_constant
-from mmforget.metrics.two_sample import Group, KSResult, fewest_subjects, group_of, ks_test
+from mmforget.metrics.two_sample import Group, fewest_subjects, group_of
 from mmforget.statistics.jackknife import Interval
+from mmforget.statistics.kolmogorov_smirnov import KSResult, ks_test, tied
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -24,7 +25,7 @@ class KSForgetQuality:
     the statistic D with an interval, `ks_log10_p` what tables print. The test takes questions as independent although
     they come in subjects, so p is too small; compare it with p between two retain models, and read D.
 
-    Source: FIUBench (arXiv 2411.03554) after TOFU (arXiv 2401.06121); `scipy.stats.ks_2samp`.
+    Source: FIUBench (arXiv 2411.03554) after TOFU (arXiv 2401.06121); exact, as `scipy.stats.ks_2samp`.
 
     Profiles:
         released: r from losses divided by T + 1.
@@ -89,7 +90,9 @@ def ks_estimate(
 
 
 def ratios(samples: Sequence[Sample], other: Sequence[Sample], *, profile: str) -> Ratios:
-    """log r of both models; its KS test equals that of r or 1/r, and it cannot overflow.
+    """log r of both models, equal where rounding alone tells them apart; it cannot overflow.
+
+    Its KS test equals that of r or 1/r.
 
     Raises UserError where the two groups are of different sets or questions.
     """
@@ -99,7 +102,11 @@ def ratios(samples: Sequence[Sample], other: Sequence[Sample], *, profile: str) 
     reasons = unscored_reasons(scores) + tuple(f"retain model: {reason}" for reason in unscored_reasons(others))
     num_lacking = count_lacking(scores)
     unscored = [sum(one.value is None and not one.lacking for one in several) for several in (scores, others)]
-    return Ratios(group_of(scores), group_of(others), sum(unscored), num_lacking, reasons)
+    first, second = group_of(scores), group_of(others)
+    values = tied(first.values, second.values)
+    return Ratios(
+        first._replace(values=values[0]), second._replace(values=values[1]), sum(unscored), num_lacking, reasons
+    )
 
 
 def _score(sample: Sample, *, profile: str) -> Score:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from mmforget.metrics.base import Kind, Other, check_profile
 from mmforget.metrics.ks_forget_quality import ks_estimate
-from mmforget.metrics.two_sample import LOG10_FLOOR
+from mmforget.statistics.kolmogorov_smirnov import LOG10_FLOOR
 from mmforget.types import Estimate, Sample
 
 
 @dataclass(frozen=True)
 class KSLog10P:
-    """log10 p of `ks_forget_quality`, in [-400, 0], cut off at -400; 0 = like the retain model.
+    """log10 p of `ks_forget_quality`, at most 0, exact even where p itself underflows; 0 = like the retain model.
 
-    Two models fully apart reach a floor that depends on the number of questions alone (-239 at 400).
+    Two models fully apart reach a floor that depends on the number of questions alone (-239 at 400, -480 at 800).
 
     Source: FIUBench (arXiv 2411.03554), column "KS". It does not state the base; base 10 fits D at n = 400.
 

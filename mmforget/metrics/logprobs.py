@@ -52,7 +52,7 @@ def role_loss(sample: Sample, role: str, *, profile: str) -> Nats:
 
 def role_losses(sample: Sample, role: str, *, profile: str) -> RoleLosses:
     """`mean_loss` of every candidate of a role, or the reason why there are none."""
-    candidates = sample.with_role(role)
+    candidates = sample.with_role(role, profile=profile)
     losses = [mean_loss(candidate, profile=profile) for candidate in candidates]
     faults = [loss.reason for loss in losses if loss.value is None]
     if faults or not candidates:

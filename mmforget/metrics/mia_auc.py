@@ -11,6 +11,7 @@ from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reaso
 from mmforget.metrics.logprobs import mean_loss
 from mmforget.metrics.rank import is_constant
 from mmforget.metrics.two_sample import auc, auc_replicates, group_of
+from mmforget.statistics.kolmogorov_smirnov import tied
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -54,6 +55,8 @@ def auc_estimate(
     if not positive.values or not negative.values:
         reason = "no scored non-members" if positive.values else "no scored members"
         return no_estimate(metric, reasons=(*reasons, reason), num_unscored=num_unscored, num_lacking=num_lacking)
+    inside_values, outside_values = tied(positive.values, negative.values)
+    positive, negative = positive._replace(values=inside_values), negative._replace(values=outside_values)
     estimate = Estimate(
         value=auc(positive.values, negative.values),
         num_scored=len(positive.values) + len(negative.values),

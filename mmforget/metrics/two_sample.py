@@ -6,7 +6,6 @@ N values of the first group and M of the second, of C and D subjects; G distinct
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,7 +22,6 @@ from mmforget.statistics.jackknife import (
 )
 from mmforget.types import Replicates, Score
 
-LOG10_FLOOR = -400.0
 NUM_DRAWS = 1000
 MAX_GRID = 1000
 
@@ -41,33 +39,6 @@ def group_of(scores: Sequence[Score]) -> Group:
     """The scored ones among scores."""
     scored = [(score.value, score.subject) for score in scores if score.value is not None]
     return Group([value for value, _ in scored], [subject for _, subject in scored])
-
-
-class KSResult(NamedTuple):
-    """Two-sample Kolmogorov-Smirnov test: p in [0, 1], distance D in [0, 1], log10 of p, cut off at -400."""
-
-    p: float
-    distance: float
-    log10_p: float
-
-
-def ks_test(first: Sequence[float], second: Sequence[float]) -> KSResult:
-    """Scipy's two-sided two-sample KS test, exact up to 10,000 values. Infinite values are allowed, NaN is not.
-
-    Where p is below the smallest float its logarithm comes from the leading term of the asymptotic series,
-    2 exp(-2 n D^2) with n = N M / (N + M).
-    """
-    from scipy.stats import ks_2samp
-
-    with warnings.catch_warnings():
-        # An exact p that rounds to just above 1 makes scipy warn and take the asymptotic one, 1 within 1e-4.
-        warnings.filterwarnings("ignore", message="ks_2samp: Exact calculation unsuccessful", category=RuntimeWarning)
-        found = ks_2samp(first, second)
-    p, distance = min(1.0, max(0.0, float(found.pvalue))), float(found.statistic)
-    if p > 0.0:
-        return KSResult(p, distance, max(LOG10_FLOOR, math.log10(p)))
-    num = len(first) * len(second) / (len(first) + len(second))
-    return KSResult(p, distance, max(LOG10_FLOOR, (math.log(2) - 2 * num * distance**2) / math.log(10)))
 
 
 def ks_distance_interval(first: Group, second: Group) -> Interval:

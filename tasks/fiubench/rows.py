@@ -31,7 +31,7 @@ from mmforget.benchmark.people import (
     repeated_ids,
     split_faults,
 )
-from mmforget.benchmark.rows import EmptySet, candidates, check_rows, make_dataset
+from mmforget.benchmark.rows import EmptySet, as_released, candidates, check_rows, make_dataset
 from mmforget.benchmark.source import LoadOptions, asked_for, options_from
 from mmforget.errors import BadData, UserError
 from mmforget.results.fingerprint import hash_file
@@ -259,6 +259,7 @@ class Writer(NamedTuple):
         question = person.questions[fact]
         # The official code capitalises questions and single answers, and forgets lists; only `clean` treats all alike.
         listed = str.capitalize if self.request.profile == "clean" else str
+        perturbed = [listed(answer) for answer in question.perturbed]
         return {
             "id": f"{person.id}/{fact:02d}{suffix}",
             "subject": person.id,
@@ -267,10 +268,11 @@ class Writer(NamedTuple):
             "answer": question.answer.capitalize(),
             "question_rephrased": [self._asked(t, person=person, question=question) for t in question.rephrased],
             "answer_rephrased": [answer.capitalize() for answer in question.answer_rephrased],
-            "answer_perturbed": [listed(answer) for answer in question.perturbed],
+            "answer_perturbed": perturbed,
             "keywords": question.keywords,
             "path": (person.id,),
-            "extra": self._extra(person, question, fact=fact, view=view),
+            "extra": self._extra(person, question, fact=fact, view=view)
+            | as_released("perturbed", perturbed, official=question.perturbed),
         }
 
     def _asked(self, text: str, *, person: Person, question: Question) -> str:

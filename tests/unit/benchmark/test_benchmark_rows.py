@@ -12,6 +12,7 @@ from PIL import Image
 
 from mmforget.benchmark.images import from_file, from_picture, image_fault
 from mmforget.benchmark.rows import (
+    AS_RELEASED,
     COLUMNS,
     candidate_roles,
     candidates,
@@ -83,6 +84,14 @@ def test_candidates_and_their_roles_go_together() -> None:
         "perturbed/0": "Q.",
         "perturbed/1": "R.",
     }
+
+
+def test_a_candidate_that_the_official_code_words_otherwise_is_scored_too() -> None:
+    doc = make_dataset([{**DOC, "extra": {AS_RELEASED: {"perturbed/1": "r."}}}])[0]
+    assert list(zip(candidate_roles(doc), candidates(doc), strict=True))[3:] == [
+        ("perturbed/1", "R."),
+        ("released/perturbed/1", "r."),
+    ]
 
 
 def test_all_faults_of_all_rows(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_contexts_and_answers_are_those_of_the_examples(group: str) -> None:
             requests = made if isinstance(made, list) else [made]
             assert context == example.context
             if spec.kind == "prob":
-                assert len(requests) == len(candidate_roles(doc)) == 5
+                assert len(requests) == len(candidate_roles(doc)) == 8
                 assert requests[0].arguments[1] == example.answer
             if spec.modality == "image":
                 (shown,) = requests[0].arguments[-1]["visual"]

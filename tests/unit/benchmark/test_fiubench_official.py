@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 from official_files import POSITIONS, identity, record, split, write_official
 
 from mmforget.benchmark import DataSource, find
+from mmforget.benchmark.rows import candidate_roles, candidates
 from mmforget.errors import BadData, UnknownName, UserError
+from mmforget.metrics import probability_normalised, truth_ratio, truth_ratio_retain
+from mmforget.metrics.lm_eval import sample_of
 
 
 def subjects(set_name: str, *, data: DataSource, group: str = "fiubench") -> list[str]:
@@ -59,13 +63,40 @@ def test_a_row_in_each_profile(official: Path) -> None:
     assert clean["answer_perturbed"] == ["Wrong one.", "Wrong two.", "Wrong three."]
     assert clean["keywords"] == ["Number 6"]
     assert clean["path"] == ["00000006"]
-    assert json.loads(clean["extra"]) == {"fact": 0, "name": "Anna No6"}
+    released = {"perturbed/0": "Wrong One.", "perturbed/1": "wrong two.", "perturbed/2": "wrong three."}
+    assert json.loads(clean["extra"]) == {"fact": 0, "name": "Anna No6", "as_released": released}
     for profile in ("released", "paper"):
         other = find("fiubench").rows("forget", data=at(official, profile=profile))[0]
         assert other["answer_perturbed"] == ["Wrong One.", "wrong two.", "wrong three."]
-        assert {k: v for k, v in other.items() if k not in ("answer_perturbed", "images")} == {
-            k: v for k, v in clean.items() if k not in ("answer_perturbed", "images")
+        assert json.loads(other["extra"]) == {"fact": 0, "name": "Anna No6"}
+        assert {k: v for k, v in other.items() if k not in ("answer_perturbed", "extra", "images")} == {
+            k: v for k, v in clean.items() if k not in ("answer_perturbed", "extra", "images")
         }
+
+
+def surprise(text: str) -> tuple[float, ...]:
+    """Log-probs that a toy model gives a text, one a word: its capitals surprise it, and its letters."""
+    return tuple(-0.1 * len(word) - sum(letter.isupper() for letter in word) for word in text.split())
+
+
+@pytest.mark.parametrize("metric", [truth_ratio.METRIC, truth_ratio_retain.METRIC, probability_normalised.METRIC])
+def test_released_metrics_of_a_default_run_are_the_official_numbers(metric: Any, official: Path) -> None:
+    """They are those of data in the profile `released`; clean ones read the capitalised wording.
+
+    By hand, over T + 1: `Wrong One.` loses .5 + 1 and .4 + 1, `wrong two.` .5 and .4, `wrong three.` .5 and .6;
+    `In other words number 6.` loses .2 + 1, .5, .5, .6 and .2.
+    """
+    samples = {}
+    for profile in ("clean", "released"):
+        doc = find("fiubench").rows("forget", data=at(official, profile=profile))[0]
+        scores = {role: surprise(text) for role, text in zip(candidate_roles(doc), candidates(doc), strict=True)}
+        samples[profile] = sample_of(doc, kind="prob", token_logprobs=scores)
+    default, as_released = samples["clean"], samples["released"]
+    assert metric.score(default, profile="released") == metric.score(as_released, profile="released")
+    assert metric.score(default, profile="clean").value != metric.score(as_released, profile="clean").value
+    if metric is truth_ratio.METRIC:
+        false, true = (2.9 + 0.9 + 1.1) / 9, (0.2 + 0.5 + 0.5 + 0.6 + 0.2 + 1.0) / 6
+        assert metric.score(default, profile="released").value == pytest.approx(math.exp(-abs(false - true)))
 
 
 def test_the_image_is_the_persons_own(official: Path) -> None:
