@@ -11,7 +11,8 @@ from mmforget.cli.progress import progress_bars
 
 SUMMARY = "any lm_eval task on any model, unlearned or not"
 EXAMPLES = """\
-  mmforget eval --model hf --model_args pretrained=TARGET,peft=out/training/adapter --tasks fiubench --data FOLDER
+  mmforget eval --model hf --model_args pretrained=TARGET,load_in_4bit=True,peft=out/training/adapter \\
+      --tasks fiubench --data FOLDER
   mmforget eval --model hf --model_args pretrained=FOLDER --tasks fiubench_forget_gen --data synthetic --json
 """
 

@@ -38,7 +38,12 @@ def positive_float(text: str) -> float:
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", default="hf", metavar="KIND", help="micro (embedded) or hf (any Hugging Face model)")
-    group.add_argument("--model_args", default="", metavar="K=V,...", help="pretrained=, peft=, dtype=, load_in_4bit=")
+    group.add_argument(
+        "--model_args",
+        default="",
+        metavar="K=V,...",
+        help="pretrained=, dtype=, load_in_4bit=, peft=ADAPTER (on the base it was made on, in the same quantisation)",
+    )
     group.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:0; default: a GPU where there is one")
     group.add_argument("--batch_size", type=positive_int, metavar="N", help="questions at once; default 16, micro 64")
     group.add_argument("--apply_chat_template", action="store_true", help="wrap prompts in the model's chat template")

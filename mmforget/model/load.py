@@ -101,17 +101,27 @@ def _check_place(spec: ModelSpec) -> None:
     name = spec.pretrained
     path = Path(name).expanduser()
     if path.is_dir():
+        if (path / "adapter_config.json").is_file():
+            raise _adapter_here(name, folder=path)
         if (path / "config.json").is_file():
             return
-        if (path / "adapter_config.json").is_file():
-            raise UserError(
-                f"{name} is an adapter, not a model; give its base as pretrained=... and this as peft={name}"
-            )
         raise UserError(f"{name} is a folder without a config.json, so not a Hugging Face model; name another folder")
     if path.exists():
         raise UserError(f"{name} is a file; pretrained= takes a folder or a hub id such as llava-hf/llava-1.5-7b-hf")
     if name.startswith((".", "/", "~")) or not HUB_ID.fullmatch(name):
         raise UserError(f"there is no folder {name} (pretrained=); check the path, or give a hub id like owner/name")
+
+
+def _adapter_here(name: str, *, folder: Path) -> UserError:
+    """What to say of a folder with an adapter where a model is wanted: transformers would put it on the weights."""
+    weights = [path.name for path in sorted(folder.glob("*.safetensors*")) if not path.name.startswith("adapter_")]
+    if not weights:
+        return UserError(f"{name} is an adapter, not a model; give its base as pretrained=... and this as peft={name}")
+    adapters = [path.name for path in sorted(folder.glob("adapter_*"))]
+    return UserError(
+        f"{name} holds weights ({weights[0]}) and an adapter ({', '.join(adapters)}), which may be merged into "
+        "the weights already; move one of them to a folder of its own, and name that as pretrained=... or peft=..."
+    )
 
 
 def _config(spec: ModelSpec) -> Any:
@@ -142,6 +152,12 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
         kwargs["attn_implementation"] = spec.attn_implementation
     auto = AutoModelForImageTextToText if is_image_text(config) else AutoModelForCausalLM
     model, info = auto.from_pretrained(spec.pretrained, output_loading_info=True, **kwargs)
+    if getattr(model, "_hf_peft_config_loaded", False):
+        # Of a local folder this was said before anything was loaded.
+        raise UserError(
+            f"{spec.pretrained} holds weights (config.json) and an adapter (adapter_config.json), which may be "
+            "merged into the weights already; download it and move one of them to a folder of its own"
+        )
     if info["missing_keys"]:
         names = ", ".join(sorted(info["missing_keys"])[:5])
         raise UserError(
@@ -200,7 +216,10 @@ def _explanation(spec: ModelSpec, *, error: Exception) -> str:
             "give the path of a local folder, --model micro, or run once with a network"
         )
     if "safetensors" in text:
-        return f"{name} holds no safetensors weights; convert them first, pickled weights are not loaded ({text})"
+        return (
+            f"{name} holds no safetensors weights, and pickled ones are not loaded, since they can run code; name a "
+            f"folder or revision that has them, e.g. revision=refs/pr/N on the hub ({text})"
+        )
     return f"{name} cannot be loaded: {text}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from mmforget.model.families import Family, other
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
 from mmforget.model.quantize import quantisation_of
 from mmforget.model.spec import ModelSpec
-from mmforget.results.files import prepare_folder
+from mmforget.results.files import prepare_folder, writing
 from mmforget.results.fingerprint import hash_json
 
 NUM_TEXTS_KEPT = 2**14
@@ -191,7 +192,8 @@ def adapter_tensors(loaded: LoadedModel) -> dict[str, torch.Tensor]:
 def save_model(loaded: LoadedModel, folder: Path) -> Path:
     """Saves weights (safetensors), configuration, tokenizer and processor in the ordinary Hugging Face layout.
 
-    Raises UserError where the model carries an adapter or is quantised, or the folder cannot be written.
+    Raises UserError where the model carries an adapter or is quantised, or the folder cannot be written or the disk is
+    full; a folder that was not there is then gone again.
     """
     if loaded.has_adapter:
         raise UserError("the model carries an adapter; save that with save_adapter, or load it with merge_peft=True")
@@ -200,12 +202,14 @@ def save_model(loaded: LoadedModel, folder: Path) -> Path:
             f"quantised weights ({loaded.quantisation}) are not saved, their base is on disk already; save the adapter "
             "alone"
         )
+    is_new = not folder.exists()
     prepare_folder(folder)
     try:
-        loaded.model.save_pretrained(folder)
-        (loaded.processor or loaded.tokenizer).save_pretrained(folder)
-    except OSError as error:
-        raise UserError(
-            f"cannot save the model to {folder}: {error}; free some space or name another folder"
-        ) from error
+        with writing(folder):
+            loaded.model.save_pretrained(folder)
+            (loaded.processor or loaded.tokenizer).save_pretrained(folder)
+    except UserError:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return folder

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPVisionModel,
@@ -164,9 +165,9 @@ def _publish(folder: Path, name: str, *, write: Callable[[Path], None]) -> Path:
         place.mkdir(parents=True)
         write(place)
         _rename(place, folder / name)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(
-            f"cannot write the micro model to {folder}: {error.strerror or error}; "
+            f"cannot write the micro model to {folder}: {getattr(error, 'strerror', None) or error}; "
             "name a folder with room that you may write to"
         ) from error
     finally:

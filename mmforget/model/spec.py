@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
 import torch
@@ -90,8 +90,16 @@ class ModelSpec:
             given["device"] = device
         return cls(**{"pretrained": "", **given})
 
+    def as_text(self) -> str:
+        """The spec as `--model_args` takes it; what is as usual is left out."""
+        return ",".join(f"{one.name}={getattr(self, one.name)}" for one in fields(self) if self._is_given(one))
+
+    def _is_given(self, field: Field[Any]) -> bool:
+        return bool(getattr(self, field.name) != field.default)
+
     @property
     def is_quantised(self) -> bool:
+        """Whether weights are to be quantised while they load; `LoadedModel.quantisation` says what they are."""
         return self.load_in_4bit or self.load_in_8bit
 
     @property

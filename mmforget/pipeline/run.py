@@ -7,7 +7,7 @@ after Ctrl-C or a kill and ends with the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
-from mmforget.model.load import load_model
+from mmforget.model.load import load_model, save_merged
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.measuring import Measured, Place, Subject, check_metrics, judge_of, judge_retain, measure
@@ -97,12 +97,22 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
     done = forget_with(
         plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder, progress=progress
     )
-    model_args = config.model_args if config.model != "micro" else f"pretrained={done.loaded.spec.pretrained}"
+    made = done.loaded.spec
     if done.loaded.has_adapter:
-        model_args += f",peft={folder / 'adapter'}"
-    else:
-        model_args = f"pretrained={done.loaded.spec.pretrained}"
+        made = parallel.on_main(lambda: _with_adapter(made, folder=folder))
+    # The command line has a flag of its own for the device.
+    model_args = replace(made, device=None if config.device else made.device).as_text()
     return {**done.training, "folder": str(folder), "model_args": model_args}
+
+
+def _with_adapter(base: ModelSpec, *, folder: Path) -> ModelSpec:
+    """What loads a base, quantised as it was, with the adapter in `folder` on it.
+
+    A base that is itself a model and an adapter merged is saved whole beside it, since one spec names one adapter.
+    """
+    if base.merge_peft:
+        base = replace(base, pretrained=str(save_merged(base, folder / "base")), revision=None, merge_peft=False)
+    return replace(base, peft=str(folder / "adapter"))
 
 
 def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> ModelSpec:

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +21,9 @@ from mmforget.errors import UserError, one_line
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+TORCH_WRITER = re.compile(r"inline_container|PytorchStreamWriter|write\(\): fd")
+ROOM_BYTES = 2**20
+"""Less than this is a full disk."""
 IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 MAX_TEXT_BYTES = 2**30
 """Longest file that is read as text."""
@@ -28,7 +33,7 @@ MAX_DEPTH = 64
 
 def prepare_folder(folder: Path) -> Path:
     """Make an output folder and prove that it can be written. Raises UserError where it cannot."""
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle, probe = tempfile.mkstemp(dir=folder, prefix=".probe-")
         os.close(handle)
@@ -41,7 +46,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
     Raises UserError when the folder is not writable, the disk is full or something else stands at `path`.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
         try:
@@ -142,20 +147,44 @@ def _is_deeper(value: Any, *, than: int) -> bool:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what a file system can refuse into a message that says what to do."""
+def writing(path: Path) -> Iterator[None]:
+    """Turns what a file system can refuse, whichever library was told so, into a message that says what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in NO_SPACE:
+    except Exception as error:
+        refused = _refused(error, path=path)
+        if refused is None:
+            raise
+        if refused.errno in NO_SPACE:
             advice = "the disk is full; free some space or give another --output_path"
-        elif error.errno in NOT_ALLOWED:
+        elif refused.errno in NOT_ALLOWED:
             advice = "it is not writable; give another --output_path or change its permissions"
-        elif error.errno in IN_THE_WAY:
+        elif refused.errno in IN_THE_WAY:
             advice = "a file stands where a folder is needed, or the reverse; move it or give another --output_path"
         else:
             advice = "give another --output_path"
-        raise UserError(f"cannot write {path} ({_why(error)}): {advice}") from error
+        raise UserError(f"cannot write {path} ({_why(refused)}): {advice}") from error
+
+
+def _refused(error: Exception, *, path: Path) -> OSError | None:
+    """What the operating system said; None where an error is of another kind."""
+    if isinstance(error, OSError):
+        return error
+    text = str(error)
+    if type(error).__name__ == "SafetensorError":
+        number = re.search(r"\(os error (\d+)\)", text)
+        return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
+    if isinstance(error, RuntimeError) and TORCH_WRITER.search(text):
+        # torch does not pass on why.
+        is_full = shutil.disk_usage(_existing(path)).free < ROOM_BYTES
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if is_full else OSError(errno.EIO, text.splitlines()[0])
+    return None
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 def _why(error: OSError) -> str:

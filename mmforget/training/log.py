@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from mmforget.results.files import write_text
+from mmforget.results.files import write_text, writing
 
 
 class TrainLog:
@@ -42,12 +43,15 @@ class TrainLog:
         """Adds a line and hands it to the operating system, so that a killed process loses none."""
         self.last = {**_finite(values), "wall_s": round(self.wall_s, 4)}
         if self._file is not None:
-            self._file.write(json.dumps(self.last, allow_nan=False) + "\n")
-            self._file.flush()
+            with writing(Path(self._file.name)):
+                self._file.write(json.dumps(self.last, allow_nan=False) + "\n")
+                self._file.flush()
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            # What could not be written was said when it was.
+            with contextlib.suppress(OSError):
+                self._file.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

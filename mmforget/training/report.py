@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import torch
 
 from mmforget.errors import UserError
+from mmforget.model.fingerprint import folder_hashes
 from mmforget.results.codec import to_jsonable
 from mmforget.results.files import prepare_folder, read_json, write_json
 from mmforget.results.provenance import peak_memory_bytes
 
-PLAN, DONE = "plan.json", "done.json"
+PLAN, DONE, HASHES = "plan.json", "done.json", "hashes.json"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def peak_memory(device: torch.device) -> Memory:
 def finished(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
     """The report of a training of this plan that is done, or None where it has to be (further) trained.
 
-    Raises UserError, naming what differs, where the folder holds a training of another plan.
+    Raises UserError, naming what differs, where the folder holds a training of another plan, or what it made was
+    changed since.
     """
     done, started = folder / DONE, folder / PLAN
     if done.is_file() or (started.is_file() and any(folder.glob("checkpoints/checkpoint-*"))):
@@ -102,7 +104,11 @@ def finished(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
             f"{done} was written by another version or edited ({error}); delete {folder} to train again"
         ) from error
     # Somebody may have deleted the weights to save space: then they are made again.
-    return report if report.output.is_dir() else None
+    if not report.output.is_dir():
+        return None
+    if (folder / HASHES).is_file():
+        _require_unchanged(report.output, hashes=read_json(folder / HASHES))
+    return report
 
 
 def begin(folder: Path, *, plan: Mapping[str, Any]) -> None:
@@ -112,9 +118,20 @@ def begin(folder: Path, *, plan: Mapping[str, Any]) -> None:
 
 
 def finish(folder: Path, report: TrainReport) -> TrainReport:
-    """Marks the training as done, in one atomic write."""
+    """Writes down the hashes of what was made, then marks the training as done, in one atomic write."""
+    write_json(folder / HASHES, folder_hashes(report.output))
     write_json(folder / DONE, report.as_dict())
     return report
+
+
+def _require_unchanged(output: Path, *, hashes: Mapping[str, str]) -> None:
+    now = folder_hashes(output)
+    changed = [name for name, value in hashes.items() if now.get(name) != value]
+    if changed:
+        raise UserError(
+            f"{output / changed[0]} is not what the training saved there; put it back, or delete {output} to train it "
+            "again"
+        )
 
 
 def _flat(values: Any, *, prefix: str = "") -> dict[str, Any]:

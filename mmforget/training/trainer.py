@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.model.loaded import LoadedModel
+from mmforget.results.files import writing
 from mmforget.training import draws
 from mmforget.training.batches import Batch, Batches
 from mmforget.training.checkpoints import mark_complete, newest_complete, step_of
@@ -259,9 +261,16 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+        """Where it cannot be written, the checkpoint before it stays, to go on from."""
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            with writing(folder):
+                super()._save_checkpoint(model, trial)
+                if self.args.should_save:
+                    mark_complete(folder)
+        except UserError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The trained weights alone."""

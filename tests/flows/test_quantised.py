@@ -54,7 +54,9 @@ def made(micro: MicroModels, tmp_path_factory: pytest.TempPathFactory) -> Made:
     said = unlearn(f"{micro.target},load_in_4bit=True", tmp_path_factory.mktemp("quantised"), "--json")
     assert said.status == 0, said.err
     assert folder_hashes(micro.target) == before
-    return Made(micro.target, json.loads(said.out))
+    report = json.loads(said.out)
+    assert report["model_args"] == (f"pretrained={micro.target},peft={report['folder']}/adapter,load_in_4bit=True")
+    return Made(micro.target, report)
 
 
 def load(model_args: str) -> LoadedModel:
@@ -122,3 +124,8 @@ def test_merged_it_is_a_start_like_any_other(made: Made, tmp_path: Path) -> None
     report = json.loads(said.out)
     # NPO against the merged model itself starts at (2 / beta) log 2.
     assert report["final_parts"]["forget"] == pytest.approx(2 / 0.1 * 0.6931472, rel=1e-3)
+    # What the verb says loads it: the merged base in 4 bit, whose log-probs one small step has hardly changed.
+    assert "load_in_4bit=True" in report["model_args"]
+    start, made_now = logprobs(load(f"pretrained={base}")), load(report["model_args"])
+    assert (made_now.quantisation, made_now.has_adapter) == ("4bit-nf4", True)
+    assert all(torch.allclose(row, start[name], atol=0.5) for name, row in logprobs(made_now).items())

@@ -30,6 +30,14 @@ def test_arguments_are_parsed() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["pretrained=m", "pretrained=m,revision=v,peft=a,dtype=bf16,load_in_4bit=True,bnb_4bit_use_double_quant=False"],
+)
+def test_arguments_are_written_as_they_are_read(text: str) -> None:
+    assert ModelSpec.parse(text).as_text() == text
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("pretrained=m,load_in_4bits=True", "did you mean 'load_in_4bit'"),
@@ -180,6 +188,19 @@ def _adapter_only(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
 
 
+def _adapter_beside_weights(folder: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText
+
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    get_peft_model(model, LoraConfig(target_modules=["q_proj"])).save_pretrained(folder)
+
+
+def _adapter_beside_its_base_config(folder: Path) -> None:
+    _adapter_beside_weights(folder)
+    _without_weights(folder)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -195,6 +216,11 @@ def _adapter_only(folder: Path) -> None:
         (_too_few_weights, "weights are missing, e.g. .*layers.2"),
         (_own_code, "brings its own code.*trust_remote_code=True"),
         (_adapter_only, "is an adapter, not a model"),
+        (_adapter_beside_its_base_config, "is an adapter, not a model"),
+        (
+            _adapter_beside_weights,
+            r"holds weights \(model.safetensors\) and an adapter \(adapter_config.json, adapter_model.safetensors\)",
+        ),
     ],
 )
 def test_damaged_folders(llava_folder: Path, tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:

@@ -102,6 +102,25 @@ def test_a_finished_training_is_read_back_and_may_be_moved(tmp_path: Path) -> No
     assert report.finished(there, plan=PLAN) == replace(made, output=there / "adapter")
 
 
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_result_that_was_changed_is_no_result(tmp_path: Path, name: str) -> None:
+    """Edited, cut short or taken away: it would be measured as what the training made."""
+    made = make_report(tmp_path)
+    made.output.mkdir()
+    for file in ("adapter_model.safetensors", "adapter_config.json", "README.md"):
+        (made.output / file).write_text("as it was")
+    report.begin(tmp_path, plan=PLAN)
+    report.finish(tmp_path, made)
+    (made.output / "README.md").write_text("a word of mine")
+    assert report.finished(tmp_path, plan=PLAN) == made
+    (made.output / name).write_text("as it is")
+    with pytest.raises(UserError, match=f"{name} is not what the training saved there"):
+        report.finished(tmp_path, plan=PLAN)
+    (made.output / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is not what the training saved there"):
+        report.finished(tmp_path, plan=PLAN)
+
+
 def test_a_finished_training_without_its_weights_is_made_again(tmp_path: Path) -> None:
     report.begin(tmp_path, plan=PLAN)
     report.finish(tmp_path, make_report(tmp_path))
