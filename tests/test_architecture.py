@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
     ("errors", "types", "registry", "plugins", "pictures"),
-    ("parallel",),
+    ("libraries", "parallel"),
     ("statistics",),
     ("benchmark", "results"),
     ("synthetic",),
@@ -43,6 +43,7 @@ NO_TORCH = (
     "registry",
     "pictures",
     "plugins",
+    "libraries",
     "parallel",
     "statistics",
     "benchmark",

@@ -35,6 +35,17 @@ def positive_float(text: str) -> float:
     return value
 
 
+def seed_list(text: str) -> tuple[int, ...]:
+    """Different whole numbers of at least 0, separated by commas, else argparse's own complaint."""
+    parts = comma_list(text)
+    if not parts or not all(part.isdecimal() and part.isascii() for part in parts):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of whole numbers of at least 0, such as 0,1,2")
+    seeds = tuple(int(part) for part in parts)
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"'{text}' names a seed twice; each is trained once")
+    return seeds
+
+
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", default="hf", metavar="KIND", help="micro (embedded) or hf (any Hugging Face model)")
@@ -99,6 +110,23 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stage_one_args", default="", metavar="K=V,...", help="change stage one, e.g. max_steps=500")
 
 
+def add_seed_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("seeds (one seed: intervals cover subjects only, and the row gets no rank)")
+    group.add_argument("--seeds", type=seed_list, metavar="N,N,...", help="train every method with each, e.g. 0,1,2")
+    group.add_argument(
+        "--stage_one_seeds",
+        type=seed_list,
+        metavar="N,N,...",
+        help="train a retain model with each, to see how far two of them differ; the first also trains the target",
+    )
+
+
+def add_worker_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=positive_int, metavar="N", help="micro models trained at once; default: one a core"
+    )
+
+
 def add_method_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method_args", default="", metavar="K=V,...", help="e.g. beta=0.1,retain_weight=1.0")
 
@@ -147,6 +175,23 @@ def comma_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _stage_one_seeds(seeds: tuple[int, ...] | None, *, retain_model: str | None) -> tuple[int, ...]:
+    if seeds and retain_model:
+        raise UserError(
+            f"--retain_model names one, and --stage_one_seeds {','.join(map(str, seeds))} would train others; give "
+            "one of them"
+        )
+    return seeds or ()
+
+
+def _one_seed(seed: int | None, seeds: tuple[int, ...] | None) -> int | None:
+    if seed is not None and seeds:
+        raise UserError(
+            f"--seed {seed} and --seeds {','.join(map(str, seeds))} both say how to train; give one of them"
+        )
+    return seed
+
+
 def config_from(args: argparse.Namespace) -> RunConfig:
     """The resolved configuration of a verb's flags. Raises UserError where flags contradict one another."""
     from mmforget.pipeline.config import RunConfig
@@ -176,9 +221,12 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         gen_kwargs=given["gen_kwargs"],
         num_fewshot=given["num_fewshot"],
         limit=given["limit"],
-        seed=given["seed"],
+        seed=_one_seed(given["seed"], given.get("seeds")),
+        seeds=given.get("seeds") or (),
+        stage_one_seeds=_stage_one_seeds(given.get("stage_one_seeds"), retain_model=given.get("retain_model")),
         output_path=given["output_path"],
         use_cache=given["use_cache"],
         feature_folder=given["feature_folder"],
         judge=given.get("judge") or "rules",
+        workers=given.get("workers"),
     )

@@ -44,6 +44,7 @@ def execute(args: argparse.Namespace) -> int:
 
     from mmforget.leaderboard import export
     from mmforget.leaderboard.board import boards
+    from mmforget.leaderboard.over_seeds import join_seeds
     from mmforget.leaderboard.publish import publish
     from mmforget.leaderboard.table import render_all
     from mmforget.results.verify import collect_trusted
@@ -57,7 +58,7 @@ def execute(args: argparse.Namespace) -> int:
         raise BadData("run records", faults=records.faults)
     for line in (*records.notes, *(f"passed over: {fault}" for fault in records.faults)):
         print(printable(f"mmforget: {line}"), file=sys.stderr)
-    found = boards(records.runs)
+    found = boards(join_seeds(records.runs))
     written = None
     if args.output_path is not None:
         written = publish(found, folder=args.output_path)

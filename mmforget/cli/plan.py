@@ -22,14 +22,14 @@ def print_plan(config: RunConfig, *, as_json: bool) -> int:
     documents = []
     for use in resolve(config):
         methods = check(config, use=use)
-        names = ["target", "retain", *(method.name for method in methods)]
+        names = ["target", "retain", *(method.label for method in methods)]
         steps = plan(use.benchmark, models=names, data=use.data, limit=config.limit)
         if as_json:
             documents.append({**steps.as_dict(), "methods": [method.as_dict() for method in methods]})
             continue
         print(steps.text())
         for method in methods:
-            print(f"  method {method.name}: {_settings(method.as_dict())}")
+            print(f"  method {method.label}: {_settings(method.as_dict())}")
     if as_json:
         json.dump(documents, sys.stdout, indent=2, default=str)
         print()

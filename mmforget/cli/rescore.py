@@ -186,9 +186,9 @@ def _reference(
     role: str, *, run: StoredRun, among: Iterable[StoredRun], samples: Mapping[Path, Sequence[Sample]]
 ) -> Sequence[Sample] | None:
     """Samples of the model this record was judged against; its own where it is that model; None where it had none."""
-    if run.record.role == role:
-        return samples[run.path]
     wanted = run.record.references.get(role)
+    if run.record.role == role and wanted in (None, run.record.model_info.get("fingerprint")):
+        return samples[run.path]
     if not wanted:
         return None
     for other in (*among, *_beside(run)):
@@ -202,11 +202,10 @@ def _reference(
 
 
 def _beside(run: StoredRun) -> list[StoredRun]:
-    """Records in the folders next to this one."""
-    from mmforget.results.store import PATTERN, find_records
+    """Records of the same run."""
+    from mmforget.results.store import find_records, folders_beside
 
-    folders = [path for path in run.folder.resolve().parent.iterdir() if path.is_dir() and any(path.glob(PATTERN))]
-    return find_records(sorted(folders))
+    return find_records(folders_beside(run.folder))
 
 
 def _key(result: MetricResult) -> tuple[str, str, str, str, str | None]:

@@ -21,21 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_model_flags(parser)
     flags.add_target_flags(parser)
     flags.add_recipe_flags(parser)
+    flags.add_worker_flags(parser)
     flags.add_output_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
     from mmforget.pipeline.run import make_models, resolve
+    from mmforget.pipeline.workers import workers
 
     found = []
-    with progress_bars(quiet=args.quiet) as progress:
+    with progress_bars(quiet=args.quiet) as progress, workers(config, progress=progress) as pool:
         for use in resolve(config):
             if args.dry_run:
                 found.append({"group": use.benchmark.group, "models": list(use.benchmark.stage_one)})
                 continue
-            models = make_models(config, use=use, progress=progress)
-            found.append({"group": use.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models if m}})
+            models = make_models(config, use=use, pool=pool)
+            found.append({"group": use.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
     if args.json:
         json.dump(found, sys.stdout, indent=2)
         print()

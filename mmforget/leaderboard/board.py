@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from mmforget.leaderboard.eligibility import Eligibility, forget_set, is_collapsed, judge
 from mmforget.results.schema import BenchmarkUse, GateResult, RunRecord
-from mmforget.results.store import StoredRun
+from mmforget.results.store import SeedRun, StoredRun
 from mmforget.types import Estimate
 
 REFERENCE_ORDER = ("base", "target", "retain")
@@ -32,6 +32,10 @@ class Row:
     """Whether it is ranked, and why not."""
     label: str
     """Its name, told apart from others of the same name on the board by seed, model or folder."""
+    seeds: tuple[SeedRun, ...] = ()
+    """The trainings that it stands for, where these are several."""
+    seed_shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of the variance of its headline numbers that is due to the seeds, where that is known."""
     rank: int | None = None
     """Place, 1 is best; equal values share a place; None for references and refused rows."""
     tied: bool = False
@@ -43,6 +47,12 @@ class Row:
     @property
     def is_reference(self) -> bool:
         return self.record.role != "unlearned"
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether it is a retain model that was judged against another one: how far two of them lie apart."""
+        reference = self.record.references.get("retain")
+        return self.record.role == "retain" and reference not in (None, self.record.model_info.get("fingerprint"))
 
     @property
     def collapsed(self) -> bool:
@@ -103,6 +113,11 @@ class Board:
         modality = "" if use.modality == "image" else use.modality
         return "_".join(part for part in (use.name, use.setting, modality, use.profile) if part)
 
+    @property
+    def null_band(self) -> tuple[Row, ...]:
+        """Retain models judged against the first one: their numbers are what chance makes of a perfect score."""
+        return tuple(row for row in self.references if row.is_compared)
+
     def find(self, role: str) -> Row | None:
         """The first reference of a role."""
         return next((row for row in self.references if row.record.role == role), None)
@@ -147,17 +162,27 @@ def tasks_of(record: RunRecord) -> tuple[str, ...]:
 
 
 def _board(runs: Sequence[StoredRun]) -> Board:
-    labels = _labels(runs)
-    found = [judge(run.record, absent=run.absent, unverified=run.unverified) for run in runs]
-    rows = [Row(run.record, run.path, one, label) for run, one, label in zip(runs, found, labels, strict=True)]
+    rows = [_row(run, label=label) for run, label in zip(runs, _labels(runs), strict=True)]
     references = [row for row in rows if row.is_reference]
     candidates = [row for row in rows if not row.is_reference]
     return Board(
         benchmark=rows[0].record.benchmark,
-        references=tuple(sorted(references, key=lambda row: REFERENCE_ORDER.index(row.record.role))),
+        references=tuple(sorted(references, key=_reference_order)),
         ranked=tuple(rank([row for row in candidates if row.eligibility.eligible])),
         refused=tuple(sorted((row for row in candidates if not row.eligibility.eligible), key=_order)),
     )
+
+
+def _row(run: StoredRun, *, label: str) -> Row:
+    eligibility = judge(
+        run.record, absent=run.absent, unverified=run.unverified, num_seeds=max(1, len(run.seeds))
+    )  # fmt: skip
+    return Row(run.record, run.path, eligibility, label, seeds=run.seeds, seed_shares=run.seed_shares)
+
+
+def _reference_order(row: Row) -> tuple[int, bool]:
+    """By role; of several retain models the one first that is judged against no other."""
+    return REFERENCE_ORDER.index(row.record.role), row.is_compared
 
 
 def _labels(runs: Sequence[StoredRun]) -> list[str]:
@@ -175,12 +200,18 @@ def _labels(runs: Sequence[StoredRun]) -> list[str]:
 
 def _marks(runs: Sequence[StoredRun]) -> list[str]:
     """One word for each run, all different: its seed, its model, a folder of its path, or its number."""
-    seeds = [f"seed {run.record.method.seed}" if run.record.method else "" for run in runs]
+    seeds = [_seed(run.record) for run in runs]
     models = [str(run.record.model_info.get("pretrained", "")) for run in runs]
     folders = [run.path.resolve().parent.parts[::-1] for run in runs]
     levels = [[parts[level] for parts in folders] for level in range(min(map(len, folders)))]
     numbers = [f"#{index + 1}" for index in range(len(runs))]
     return next(marks for marks in (seeds, models, *levels, numbers) if len(set(marks)) == len(runs) and all(marks))
+
+
+def _seed(record: RunRecord) -> str:
+    """The seed of the training that made a model; empty where none is known."""
+    seed = record.method.seed if record.method else record.provenance.seeds.get("stage_one")
+    return "" if seed is None else f"seed {seed}"
 
 
 def rank(rows: Sequence[Row]) -> list[Row]:

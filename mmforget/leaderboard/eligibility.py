@@ -13,6 +13,7 @@ from mmforget.results.schema import MIN_COVERAGE, RunRecord
 from mmforget.types import Estimate
 
 HEADLINE = ("overall", "forget_score", "utility")
+ONE_TRAINING = "one training run: the interval covers subjects only; train it with several seeds (--seeds 0,1,2)"
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,15 @@ class Eligibility:
     """What does not refuse it but matters to a reader: uncommitted code, synthetic data."""
 
 
-def judge(record: RunRecord, *, absent: Sequence[str] = (), unverified: str = "") -> Eligibility:
+def judge(
+    record: RunRecord, *, absent: Sequence[str] = (), unverified: str = "", num_seeds: int | None = None
+) -> Eligibility:
     """Apply every rule to a record. Target, retain and base models are references: shown, never ranked.
 
     Args:
         absent: the models it was judged against of which there is no record.
         unverified: why its numbers cannot be computed again from its samples.
+        num_seeds: trainings that it stands for; with one nobody knows what another would have given. None: not asked.
     """
     notes = (*_notes(record), *((f"unverified: of {record.name}, {unverified}",) if unverified else ()))
     if record.role != "unlearned":
@@ -43,6 +47,8 @@ def judge(record: RunRecord, *, absent: Sequence[str] = (), unverified: str = ""
     ]
     for rule in (_incomplete, _refused_by_gate, _not_the_full_set, _no_retain_model, _no_verdict, _low_coverage):
         reasons += rule(record)
+    if num_seeds == 1 and not is_deterministic(record):
+        reasons.append(ONE_TRAINING)
     return Eligibility(not reasons, tuple(dict.fromkeys(reasons)), notes)
 
 
@@ -59,6 +65,11 @@ def forget_set(record: RunRecord) -> str:
 
 def is_collapsed(record: RunRecord) -> bool:
     return record.verdict is not None and record.verdict.collapsed
+
+
+def is_deterministic(record: RunRecord) -> bool:
+    """Whether the model was edited in closed form: no update was planned, so no seed could change it."""
+    return record.training.get("num_planned") == 0
 
 
 def data_labels(record: RunRecord) -> list[str]:

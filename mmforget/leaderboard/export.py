@@ -21,6 +21,7 @@ from mmforget.leaderboard.board import Board, Row
 from mmforget.results.codec import to_jsonable
 from mmforget.results.fingerprint import hash_file
 from mmforget.results.schema import MetricResult, RunRecord
+from mmforget.results.store import SeedRun
 from mmforget.types import Estimate
 
 SCHEMA_VERSION = 1
@@ -82,6 +83,8 @@ def _row(board: Board, row: Row, *, folder: Path) -> dict[str, Any]:
         "gate": record.gate,
         "config": _config(record),
         "results": _results(record),
+        "seeds": [_seed(one, folder=folder) for one in row.seeds],
+        "seed_shares": row.seed_shares,
         "headline": {name: _estimate(value) for name, value in record.headline.items()},
         "metrics": [_metric(record, result) for result in record.metrics],
         "levels": record.levels,
@@ -91,6 +94,12 @@ def _row(board: Board, row: Row, *, folder: Path) -> dict[str, Any]:
     }
     value: dict[str, Any] = to_jsonable(plain).value
     return value
+
+
+def _seed(one: SeedRun, *, folder: Path) -> dict[str, Any]:
+    """One of the trainings that a row stands for."""
+    record = Path(os.path.relpath(one.path, folder)).as_posix()
+    return {"seed": one.seed, "overall": one.overall, "record": record}
 
 
 def _config(record: RunRecord) -> dict[str, Any]:
@@ -166,7 +175,8 @@ def _markdown(board: Board) -> str:
         estimates = [row.headline(name) for name in ("overall", "forget_score", "utility")]
         estimates += [table.degenerate(row), table.recall(row, board)]
         places = [words.place(row), *([words.place_range(row)] if words.place_note(row) else [])]
-        cells = ["" if row.is_reference else " ".join(places), _escaped(row.label)]
+        name = f"{row.label} ({words.seeds(row)})" if words.seeds(row) else row.label
+        cells = ["" if row.is_reference else " ".join(places), _escaped(name)]
         cells += [words.measured(estimate) for estimate in estimates]
         lines.append("| " + " | ".join([*cells, words.status(row)]) + " |")
     lines += [""] + [_escaped(words.gate_sentence(gate)) for gate in board.gates]

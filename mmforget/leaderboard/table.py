@@ -91,12 +91,19 @@ def _cells(row: Row, board: Board) -> list[Text]:
     headline = [row.headline(name) for name in ("overall", "forget_score", "utility")]
     return [
         places,
-        shown(row.label),
+        _named(row),
         *(_stacked(estimate) for estimate in headline),
         Text(words.number(degenerate(row).value)),
         _stacked(recall(row, board)),
         Text(words.status(row)),
     ]
+
+
+def _named(row: Row) -> Text:
+    name = shown(row.label)
+    if words.seeds(row):
+        name.append("\n" + words.seeds(row).replace(", ", "\n"), style="dim")
+    return name
 
 
 def _stacked(estimate: Estimate) -> Text:
@@ -111,6 +118,7 @@ def _stacked(estimate: Estimate) -> Text:
 
 def _below(board: Board) -> list[Text]:
     lines = [shown(words.gate_sentence(gate), style="" if gate.passed else "bold red") for gate in board.gates]
+    lines += [shown(sentence) for sentence in (words.null_band_sentence(board),) if sentence]
     lines += [shown(words.board_sentence(board), style="bold")]
     lines += [shown(words.row_sentence(row), style="red") for row in board.ranked if row.collapsed]
     lines += [shown(words.row_sentence(row), style="yellow") for row in board.refused]
@@ -120,9 +128,10 @@ def _below(board: Board) -> list[Text]:
     lines += [shown(f"{row.label}: {words.place_note(row)}.") for row in board.ranked if words.place_note(row)]
     lines.append(
         Text(
-            "Below each number: its 95 % interval, by subject; below each place: the places they allow, ? where nobody "
-            f"can tell. {words.intervals_sentence(board)} ".lstrip()
-            + f"recall: {board.recall_metric or 'not measured'} on the {board.forget_set} set; "
+            "Below each number: its 95 % interval, by subject and seed; below each place: those they allow, ? where "
+            "nobody can tell; below each model: its seeds, and how much of the variance of its overall they are. "
+            f"{words.intervals_sentence(board)} recall: {board.recall_metric or 'not measured'} on the "
+            f"{board.forget_set} set; "
             "overall: harmonic mean of forget score and the share of the target's utility that is left.",
             style="dim",
         )

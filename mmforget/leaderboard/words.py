@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mmforget.leaderboard.board import Board, Row
-from mmforget.leaderboard.eligibility import coverage
+from mmforget.leaderboard.eligibility import HEADLINE, coverage, is_deterministic
 from mmforget.results.schema import GateResult, Relation, VerdictStatus
 from mmforget.statistics.jackknife import MIN_SUBJECTS
 from mmforget.types import Estimate
@@ -90,6 +90,33 @@ def scored(estimate: Estimate) -> str:
     if estimate.num_lacking:
         text += f", {estimate.num_lacking} rows have nothing to score against"
     return text
+
+
+def seeds(row: Row) -> str:
+    """How many trainings a row stands for, and how much of its uncertainty they are; empty for references and edits."""
+    if row.is_reference or is_deterministic(row.record):
+        return ""
+    share = row.seed_shares.get("overall")
+    due = "" if share is None else f", {share:.0%} of the variance"
+    return f"{len(row.seeds)} seeds{due}" if row.seeds else "1 seed"
+
+
+def null_band_sentence(board: Board) -> str:
+    """How far retain models of other seeds lie from the first, in every number of the table; empty where there is one.
+
+    That is what chance alone makes of a perfect score.
+    """
+    rows = board.null_band
+    if not rows:
+        return ""
+    found = []
+    for name in HEADLINE:
+        values = [value for row in rows if (value := row.headline(name).value) is not None]
+        if values:
+            low, high = number(min(values)), number(max(values))
+            found.append(f"{name.replace('_', ' ')} {low}" + ("" if low == high else f" to {high}"))
+    models = "a second retain model" if len(rows) == 1 else f"{len(rows)} more retain models"
+    return f"Judged against the first, {models} of other seeds: {', '.join(found)}. Nothing nearer can be told from it."
 
 
 def place(row: Row) -> str:

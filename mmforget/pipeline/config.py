@@ -34,10 +34,13 @@ class RunConfig:
     num_fewshot: int | None = None
     limit: float | None = None
     seed: int | None = None
+    seeds: tuple[int, ...] = ()
+    stage_one_seeds: tuple[int, ...] = ()
     output_path: str | None = None
     use_cache: str | None = None
     feature_folder: str | None = None
     judge: str = "rules"
+    workers: int | None = None
 
     @property
     def output(self) -> Path:

@@ -21,6 +21,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.measuring import Place, Subject, cache_file, check_metrics, measure, settings_of
 from mmforget.pipeline.stage_one import prepare
+from mmforget.pipeline.workers import threads_of
 from mmforget.results.files import read_json, write_json
 from mmforget.results.store import read_run, safe_name, timestamp
 
@@ -46,9 +47,10 @@ def evaluate_only(
         return {"plan": [step.as_dict() for step in steps]}
     if dry_run:
         return {"plan": [{"task": name} for name in config.tasks]}
-    if ours and config.output_path:
-        return _record(config, data=data, blank_control=blank_control, progress=progress)
-    return _plain(config, data=data, blank_control=blank_control, bars=bars, progress=progress)
+    with threads_of(config):
+        if ours and config.output_path:
+            return _record(config, data=data, blank_control=blank_control, progress=progress)
+        return _plain(config, data=data, blank_control=blank_control, bars=bars, progress=progress)
 
 
 def _are_ours(config: RunConfig) -> bool:

@@ -209,7 +209,7 @@ def _record(
         },
     )
     before = samples if subject.role == "target" else target.samples if target else None
-    gold = samples if subject.role == "retain" else retain.samples if retain else None
+    gold = retain.samples if retain else samples if subject.role == "retain" else None
     scored = score_record(record, benchmark=benchmark, data=place.data, samples=samples, target=before, retain=gold)
     answers = example_answers(benchmark, data=place.data, samples=samples, target=before or (), retain=gold or ())
     return replace(scored, examples=answers)

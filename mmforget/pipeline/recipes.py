@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mmforget.benchmark.spec import Benchmark
@@ -12,6 +13,7 @@ from mmforget.methods.arguments import as_mapping
 from mmforget.methods.base import arguments, build, hyper_parameters
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.stage_one import recipe_of
+from mmforget.results.store import safe_name, seed_folder
 from mmforget.training.settings import TrainSettings, settings_from
 
 
@@ -22,10 +24,39 @@ class MethodPlan:
     name: str
     method: Any
     settings: TrainSettings
+    is_one_of_several: bool = False
+    """Whether `--seeds` asks for this seed: its folder and its label then say which it is."""
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether weights are edited in closed form, in which nothing is random."""
+        return hasattr(self.method, "edit")
+
+    @property
+    def label(self) -> str:
+        """For progress and plans, e.g. `npo, seed 1`."""
+        return f"{self.name}, seed {self.settings.seed}" if self.is_one_of_several else self.name
+
+    @property
+    def folder(self) -> Path:
+        """Where its record goes, below that of the benchmark."""
+        folder = Path(safe_name(self.name))
+        return folder / seed_folder(self.settings.seed) if self.is_one_of_several else folder
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for run.yaml, the record and the fingerprint of the training."""
         return {"name": self.name, "args": hyper_parameters(self.method), "settings": self.settings.as_dict()}
+
+
+def method_plans(config: RunConfig, *, benchmark: Benchmark) -> list[MethodPlan]:
+    """The plans of all methods with each of `--seeds`; a method that edits weights has one, whatever the seeds."""
+    plans = []
+    for name in config.methods:
+        first = method_plan(name, config=config, benchmark=benchmark)
+        seeds = () if first.is_edit else config.seeds
+        plans += [replace(first, settings=replace(first.settings, seed=n), is_one_of_several=True) for n in seeds]
+        plans += [] if seeds else [first]
+    return plans
 
 
 def method_plan(name: str, *, config: RunConfig, benchmark: Benchmark) -> MethodPlan:

@@ -6,37 +6,31 @@ after Ctrl-C or a kill and ends with the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmforget import parallel
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
-from mmforget.model.load import load_model, save_merged
+from mmforget.model.load import save_merged
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import Measured, Place, Subject, check_metrics, judge_of, judge_retain, measure
-from mmforget.pipeline.recipes import MethodPlan, method_plan, shared_arguments
-from mmforget.pipeline.stage_one import StageOne, prepare, stage_one_settings
+from mmforget.pipeline.measuring import check_metrics, judge_of
+from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
+from mmforget.pipeline.records import Use, measure_methods, measure_references
+from mmforget.pipeline.stage_one import Role, StageOne, base_model, prepare, stage_one_settings
 from mmforget.pipeline.unlearning import check_material, forget_with
+from mmforget.pipeline.workers import Workers, threads_of, workers
 from mmforget.results.files import prepare_folder
-from mmforget.results.schema import GateResult, MethodUse
+from mmforget.results.schema import GateResult
 from mmforget.results.store import safe_name, write_config
 
 Progress = Callable[[int, int, str], None]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Use:
-    """A benchmark with the data it is run on."""
-
-    benchmark: Benchmark
-    data: DataSource
 
 
 def resolve(config: RunConfig) -> list[Use]:
@@ -46,13 +40,19 @@ def resolve(config: RunConfig) -> list[Use]:
     return [Use(benchmark, benchmark.bind(data)) for benchmark in found]
 
 
-def make_models(config: RunConfig, *, use: Use, progress: Progress) -> tuple[StageOne, StageOne | None]:
-    """The target and the retain model; None for the latter where the protocol has none and none was given."""
-    target = prepare(config, benchmark=use.benchmark, data=use.data, role="target", progress=progress)
-    if not use.benchmark.has_retain_model and config.retain_model is None:
-        return target, None
-    retain = prepare(config, benchmark=use.benchmark, data=use.data, role="retain", progress=progress)
-    return target, retain
+def make_models(config: RunConfig, *, use: Use, pool: Workers) -> list[StageOne]:
+    """The target, then the retain models: one, or one for each of `--stage_one_seeds`.
+
+    None of the latter where the protocol has none and none was given.
+    """
+    wanted: list[tuple[Role, int | None]] = [("target", next(iter(config.stage_one_seeds), None))]
+    if use.benchmark.has_retain_model or config.retain_model is not None:
+        wanted += [("retain", seed) for seed in config.stage_one_seeds or (None,)]
+    if config.model == "micro" and not (config.target_model and config.retain_model):
+        # Before the others, which all start from it.
+        base_model(config, benchmark=use.benchmark, data=use.data, progress=pool.progress)
+    job = partial(prepare, config, benchmark=use.benchmark, data=use.data)
+    return pool.run([partial(job, role=role, seed=seed) for role, seed in wanted])
 
 
 def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: bool = False) -> list[Path]:
@@ -65,12 +65,10 @@ def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: b
     plans = {u.benchmark.group: check(config, use=u) for u in uses}
     parallel.on_main(lambda: _write_down(config))
     folders: list[Path] = []
-    for use in uses:
-        home = config.output / safe_name(use.benchmark.group)
-        folders += _run_one(
-            config, use=use, plans=plans[use.benchmark.group], home=home, progress=progress, say=say,
-            allow_weak_target=allow_weak_target,
-        )  # fmt: skip
+    with workers(config, progress=progress) as pool:
+        for use in uses:
+            own = plans[use.benchmark.group]
+            folders += _run_one(config, use=use, plans=own, pool=pool, say=say, allow_weak_target=allow_weak_target)
     return folders
 
 
@@ -91,12 +89,13 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
     use = uses[0]
     (plan,) = check(config, use=use)
     parallel.on_main(lambda: prepare_folder(config.output))
-    spec = unlearning_start(config, use=use, progress=progress)
-    parallel.on_main(lambda: _write_down(config))
     folder = config.output / "training"
-    done = forget_with(
-        plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder, progress=progress
-    )
+    with threads_of(config):
+        spec = unlearning_start(config, use=use, progress=progress)
+        parallel.on_main(lambda: _write_down(config))
+        done = forget_with(
+            plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder, progress=progress
+        )
     made = done.loaded.spec
     if done.loaded.has_adapter:
         made = parallel.on_main(lambda: _with_adapter(made, folder=folder))
@@ -123,33 +122,25 @@ def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> Mode
 
 
 def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
-    """The plans of all methods: names, arguments and what they need are looked at before the first second of work."""
+    """The plans of all methods and seeds: names, arguments and needs are looked at before the first second of work."""
     check_metrics(use.benchmark)
     stage_one_settings(config, benchmark=use.benchmark)
     judge_of(config, benchmark=use.benchmark, data=use.data)
     if config.method_args:
         shared_arguments(config)
-    plans = [method_plan(name, config=config, benchmark=use.benchmark) for name in config.methods]
+    plans = method_plans(config, benchmark=use.benchmark)
     for plan in plans:
         check_material(plan, benchmark=use.benchmark, data=use.data)
     return plans
 
 
 def _run_one(
-    config: RunConfig,
-    *,
-    use: Use,
-    plans: list[MethodPlan],
-    home: Path,
-    progress: Progress,
-    say: Say,
-    allow_weak_target: bool,
+    config: RunConfig, *, use: Use, plans: list[MethodPlan], pool: Workers, say: Say, allow_weak_target: bool
 ) -> list[Path]:
-    target_model, retain_model = make_models(config, use=use, progress=progress)
-    references = _references(config, use=use, models=(target_model, retain_model), home=home, progress=progress)
-    target, retain = references
-    folders = [one.folder for one in references if one is not None]
-    gate = target.record.gate
+    home = config.output / safe_name(use.benchmark.group)
+    models = make_models(config, use=use, pool=pool)
+    references = measure_references(config, use=use, models=models, home=home, pool=pool)
+    gate = references.target.record.gate
     say(gate_text(gate, group=use.benchmark.group))
     if gate is not None and not gate.passed and plans and not allow_weak_target:
         raise UserError(
@@ -157,43 +148,10 @@ def _run_one(
             "longer (--stage_one_args max_steps=...), name another with --target_model, or go on with "
             "--allow_weak_target: its rows will not be eligible"
         )
-    for plan in plans:
-        folder = home / safe_name(plan.name)
-        done = forget_with(
-            plan, target=target_model.spec, config=config, benchmark=use.benchmark, data=use.data,
-            folder=folder / "training", progress=progress,
-        )  # fmt: skip
-        method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
-        subject = Subject("unlearned", plan.name, method=method, training=done.training)
-        place = Place(config, use.benchmark, use.data, folder)
-        measured = measure(done.loaded, subject=subject, place=place, target=target, retain=retain, progress=progress)
-        folders.append(measured.folder)
-    return folders
-
-
-def _references(
-    config: RunConfig, *, use: Use, models: tuple[StageOne, StageOne | None], home: Path, progress: Progress
-) -> tuple[Measured, Measured | None]:
-    """Target and retain record. The retain model is measured first, because the target's gate needs it."""
-    target_model, retain_model = models
-    retain = None
-    if retain_model is not None:
-        retain = measure(
-            load_model(retain_model.spec),
-            subject=Subject("retain", "retain", training=retain_model.training),
-            place=Place(config, use.benchmark, use.data, home / "retain"),
-            progress=progress,
-        )
-    target = measure(
-        load_model(target_model.spec),
-        subject=Subject("target", "target", training=target_model.training),
-        place=Place(config, use.benchmark, use.data, home / "target"),
-        retain=retain,
-        progress=progress,
-    )
-    if retain is None:
-        return target, None
-    return target, judge_retain(retain, target=target, benchmark=use.benchmark, data=use.data)
+    rows = measure_methods(
+        config, use=use, plans=plans, target=models[0], references=references, home=home, pool=pool
+    )  # fmt: skip
+    return [*references.folders, *rows]
 
 
 def gate_text(gate: GateResult | None, *, group: str) -> str:
@@ -204,7 +162,3 @@ def gate_text(gate: GateResult | None, *, group: str) -> str:
     found = ", ".join(f"{name} {'unknown' if v is None else format(v, '.1%')}" for name, v in known.items())
     verdict = "passed" if gate.passed else f"NOT passed: {gate.reason}"
     return f"{group}: {gate.metric} on {gate.set}: {found}; memorisation gate {verdict}"
-
-
-def _flat(plan: MethodPlan) -> Mapping[str, Any]:
-    return {f"training.{key}": value for key, value in plan.settings.as_dict().items()}

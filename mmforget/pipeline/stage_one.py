@@ -45,18 +45,31 @@ class StageOne:
     training: Mapping[str, Any]
 
 
-def prepare(config: RunConfig, *, benchmark: Benchmark, data: DataSource, role: Role, progress: Progress) -> StageOne:
+def prepare(
+    config: RunConfig,
+    *,
+    benchmark: Benchmark,
+    data: DataSource,
+    role: Role,
+    seed: int | None = None,
+    progress: Progress,
+) -> StageOne:
     """The target or retain model of a benchmark: the one the user names, one trained before, or a new one.
+
+    Args:
+        seed: of its training; the run's, or else the recipe's, unless given.
 
     Raises UserError where the user's model cannot be loaded, the recipe is unknown or a folder cannot be written.
     """
+    if len(config.stage_one_seeds) > 1:
+        progress = labelled(progress, suffix=f", seed {seed}")
     given = config.target_model if role == "target" else config.retain_model
     if given:
         return StageOne(role, given_spec(given, config=config), {})
     if benchmark.document.pretrained and config.model != "micro":
         return StageOne(role, ModelSpec.parse(config.model_args, device=config.device), {})
-    base_spec = _base(config, benchmark=benchmark, data=data, progress=progress)
-    settings = stage_one_settings(config, benchmark=benchmark)
+    base_spec = base_model(config, benchmark=benchmark, data=data, progress=progress)
+    settings = stage_one_settings(config, benchmark=benchmark, seed=seed)
     base = load_model(base_spec)
     if role == "target":
         check_rows_fit(base, config=config, benchmark=benchmark, data=data)
@@ -74,6 +87,11 @@ def prepare(config: RunConfig, *, benchmark: Benchmark, data: DataSource, role: 
     return StageOne(role, spec, {**report.as_dict(), "settings": settings.as_dict()})
 
 
+def labelled(progress: Progress, *, suffix: str) -> Progress:
+    """Progress whose labels end in `suffix`, so that what runs side by side is told apart."""
+    return lambda done, total, label: progress(done, total, label + suffix)
+
+
 def given_spec(text: str, *, config: RunConfig) -> ModelSpec:
     """The spec of `--target_model`: a path or hub id, or whole model arguments; otherwise as `--model_args` says."""
     if "=" in text:
@@ -82,10 +100,11 @@ def given_spec(text: str, *, config: RunConfig) -> ModelSpec:
     return ModelSpec.parse(f"pretrained={text}," + common, device=config.device)
 
 
-def stage_one_settings(config: RunConfig, *, benchmark: Benchmark) -> TrainSettings:
+def stage_one_settings(config: RunConfig, *, benchmark: Benchmark, seed: int | None = None) -> TrainSettings:
     """Training settings of stage one: the recipe's, with the run's seed. Flags are for unlearning, not for this."""
     recipe = recipe_of(config, benchmark=benchmark)
-    return settings_from(recipe["stage_one"], {"seed": config.seed, **config.stage_one})
+    settings = settings_from(recipe["stage_one"], {"seed": config.seed, **config.stage_one})
+    return settings if seed is None else replace(settings, seed=seed)
 
 
 def recipe_of(config: RunConfig, *, benchmark: Benchmark) -> Mapping[str, Any]:
@@ -95,7 +114,8 @@ def recipe_of(config: RunConfig, *, benchmark: Benchmark) -> Mapping[str, Any]:
     return benchmark.recipes[config.recipe]
 
 
-def _base(config: RunConfig, *, benchmark: Benchmark, data: DataSource, progress: Progress) -> ModelSpec:
+def base_model(config: RunConfig, *, benchmark: Benchmark, data: DataSource, progress: Progress) -> ModelSpec:
+    """What stage one starts from: the model named, or the micro model for the benchmark's texts, made where missing."""
     if config.model != "micro":
         return ModelSpec.parse(config.model_args, device=config.device)
     texts = benchmark_texts(benchmark, data=data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,18 @@ MAX_RESULTS_BYTES = 2**28
 
 
 @dataclass(frozen=True)
+class SeedRun:
+    """One of several trainings that differ in their seed alone."""
+
+    seed: int
+    """Its seed."""
+    path: Path
+    """The `results_<time>.json` of its record."""
+    overall: float | None
+    """What it comes to by itself."""
+
+
+@dataclass(frozen=True)
 class StoredRun:
     """A record as it was found on disk."""
 
@@ -43,6 +55,10 @@ class StoredRun:
     """Why nobody can compute its numbers again from its samples; empty where that was not looked at or is possible."""
     absent: tuple[str, ...] = ()
     """The models it was judged against of which there is no record: `target`, `retain`."""
+    seeds: tuple[SeedRun, ...] = ()
+    """The single trainings that the record stands for, where these are several."""
+    seed_shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of the variance of a headline number that is due to the seeds, where that is known."""
 
     @property
     def folder(self) -> Path:
@@ -176,6 +192,23 @@ def _read(path: Path) -> StoredRun | None:
         return None
     record = RunRecord.from_json(document[KEY], source=str(path))
     return StoredRun(record, path, {key: value for key, value in document.items() if key != KEY})
+
+
+def seed_folder(seed: int) -> str:
+    """The folder of one of several trainings, below that of the method or the retain model."""
+    return f"seed_{seed}"
+
+
+def home_of(folder: Path) -> Path:
+    """The folder of the run that a record's folder belongs to."""
+    home = folder.resolve().parent
+    return home.parent if re.fullmatch(r"seed_\d+", folder.name) else home
+
+
+def folders_beside(folder: Path) -> list[Path]:
+    """The folders of records of the same run, this one included: a method's, or one of a method's seeds."""
+    home = home_of(folder)
+    return sorted({file.parent for depth in ("*", "*/seed_*") for file in home.glob(f"{depth}/{PATTERN}")})
 
 
 def safe_name(text: str) -> str:

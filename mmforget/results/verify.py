@@ -11,7 +11,7 @@ from mmforget.errors import UserError
 from mmforget.results.consistency import contradictions
 from mmforget.results.fingerprint import hash_json
 from mmforget.results.samples import check_file, samples_file
-from mmforget.results.store import PATTERN, Collected, StoredRun, collect_records
+from mmforget.results.store import Collected, StoredRun, collect_records, folders_beside, home_of
 
 MAX_TOLD = 3
 """Contradictions of one record that are told; of more, the number."""
@@ -71,10 +71,10 @@ def _with_absent(runs: Sequence[StoredRun]) -> list[StoredRun]:
     looked: set[Path] = set()
     found = []
     for run in runs:
-        home = run.folder.resolve().parent
+        home = home_of(run.folder)
         if home not in looked and not set(run.record.references.items()) <= known:
             looked.add(home)
-            beside = [path for path in home.iterdir() if path not in read and path.is_dir() and any(path.glob(PATTERN))]
+            beside = [path for path in folders_beside(run.folder) if path not in read]
             others = collect_records(beside).runs if beside else []
             known |= {(other.record.role, other.record.model_info.get("fingerprint")) for other in others}
         absent = tuple(role for role, name in run.record.references.items() if (role, name) not in known)

@@ -15,6 +15,7 @@ from fake_runs import family, store  # noqa: E402
 
 from mmforget.cli import leaderboard  # noqa: E402
 from mmforget.errors import BadData, UserError  # noqa: E402
+from mmforget.leaderboard.eligibility import ONE_TRAINING
 
 
 def run(*arguments: str | Path) -> int:
@@ -58,11 +59,12 @@ def test_a_second_time_over_its_own_output_gives_the_same_rows(runs: Path, capsy
 
 
 def test_a_damaged_record_is_named_and_the_others_are_ranked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (broken,) = (runs / "npo").glob("results_*.json")
-    broken.write_text("{")
+    damaged = list((runs / "npo").rglob("results_*.json"))
+    for broken in damaged:
+        broken.write_text("{")
     assert run(runs, "--json") == 2
     shown = capsys.readouterr()
-    assert f"passed over: {broken}: not valid JSON" in shown.err
+    assert all(f"passed over: {broken}: not valid JSON" in shown.err for broken in damaged)
     names = [row["name"] for row in json.loads(shown.out)["rows"]]
     assert "npo" not in names
     assert {"target", "retain", "grad_diff", "ga"} <= set(names)
@@ -71,21 +73,21 @@ def test_a_damaged_record_is_named_and_the_others_are_ranked(runs: Path, capsys:
 def test_nothing_but_damaged_records_is_an_error(runs: Path) -> None:
     for path in runs.rglob("results_*.json"):
         path.write_text("{")
-    with pytest.raises(BadData, match="8 faults"):
+    with pytest.raises(BadData, match="20 faults"):
         run(runs)
 
 
 def test_edited_numbers_are_no_rank(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (path,) = (runs / "kl").glob("results_*.json")
-    document = json.loads(path.read_text())
-    document["unlearning"]["headline"]["overall"].update(value=7.0, low=None, high=None, range=[0.0, 10.0])
-    path.write_text(json.dumps(document))
+    for path in (runs / "kl").rglob("results_*.json"):
+        document = json.loads(path.read_text())
+        document["unlearning"]["headline"]["overall"].update(value=7.0, low=None, high=None, range=[0.0, 10.0])
+        path.write_text(json.dumps(document))
     assert run(runs, "--json") == 2
     assert "kl" not in [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]]
 
 
 def test_a_record_without_its_samples_is_marked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (runs / "npo" / "samples_fiubench_forget_gen.jsonl").unlink()
+    (runs / "npo" / "seed_1" / "samples_fiubench_forget_gen.jsonl").unlink()
     assert run(runs, "--json") == 0
     notes = {row["name"]: row["notes"] for row in json.loads(capsys.readouterr().out)["rows"]}
     assert "unverified: of npo, samples_fiubench_forget_gen.jsonl is missing" in notes["npo"]
@@ -98,6 +100,19 @@ def test_rows_whose_retain_model_nobody_has_are_not_ranked(runs: Path, capsys: p
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert rows["npo"]["rank"] is None
     assert "there is no record of the retain model it was judged against (retainretain)" in rows["npo"]["reasons"]
+
+
+def test_seeds_of_one_method_are_one_row_wherever_they_lie(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The seeds of npo in three folders of three people, kl with one of its seeds alone."""
+    for seed in (1, 2):
+        (runs / "npo" / f"seed_{seed}").rename(runs.parent / f"npo_{seed}")
+        shutil.rmtree(runs / "kl" / f"seed_{seed}")
+    assert run(runs, runs.parent / "npo_1", runs.parent / "npo_2", "--json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert [one["seed"] for one in rows["npo"]["seeds"]] == [0, 1, 2]
+    assert rows["npo"]["rank"] is not None
+    assert (rows["kl"]["seeds"], rows["kl"]["rank"], rows["kl"]["eligible"]) == ([], None, False)
+    assert rows["kl"]["reasons"] == [ONE_TRAINING]
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mmforget.results.schema import (
     SetUse,
     Verdict,
 )
-from mmforget.results.store import StoredRun, write_run
+from mmforget.results.store import SeedRun, StoredRun, write_run
 from mmforget.types import Estimate, Sample
 
 PROVENANCE = Provenance(
@@ -40,6 +41,7 @@ PROVENANCE = Provenance(
     wall_s=412.0,
     peak_memory_bytes=1_900_000_000,
 )
+SEEDS = (0, 1, 2)
 BENCHMARK = BenchmarkUse("fiubench", "forget5", "clean", group="fiubench", title="FIUBench")
 SETS = {"forget": SetUse(28, 28, 4, "a" * 64), "retain": SetUse(308, 308, 44, "b" * 64)}
 GATE = GateResult("exact_match", "clean", "forget", 0.8, 0.5, target=0.99, retain=0.03, passed=True)
@@ -184,10 +186,26 @@ def samples(task: str = "fiubench_forget_gen", *, num: int = 28) -> list[Sample]
 
 
 def store(folder: Path, records: Sequence[RunRecord]) -> list[Path]:
-    """Every record in a folder of its own name; returns the results files."""
-    return [write_run(folder / item.name, item, samples=samples(), lm_eval={"results": {}}) for item in records]
+    """Every record in a folder of its own name, those of methods with three seeds; returns the results files."""
+    found = []
+    for item in records:
+        for place, one in of_seeds(item).items():
+            found.append(write_run(folder / item.name / place, one, samples=samples(), lm_eval={"results": {}}))
+    return found
+
+
+def of_seeds(item: RunRecord) -> dict[str, RunRecord]:
+    """The record once for each of three seeds, by folder; a reference as it is."""
+    if item.method is None:
+        return {"": item}
+    return {f"seed_{seed}": item.replace(method=replace(item.method, seed=seed)) for seed in SEEDS}
 
 
 def stored(records: Sequence[RunRecord]) -> list[StoredRun]:
-    """Records as if read from disk."""
-    return [StoredRun(item, Path(f"runs/{item.name}/results_2026.json"), {}) for item in records]
+    """Records as if read from disk, those of methods as if over three seeds."""
+    found = []
+    for item in records:
+        path = Path(f"runs/{item.name}/results_2026.json")
+        seeds = tuple(SeedRun(seed, path, None) for seed in SEEDS) if item.method else ()
+        found.append(StoredRun(item, path, {}, seeds=seeds))
+    return found

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mmforget.leaderboard import export, words
 from mmforget.leaderboard.board import boards
+from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.leaderboard.publish import publish
 from mmforget.leaderboard.table import recall, render_all
 from mmforget.results.schema import LevelResult, Verdict
@@ -116,7 +117,7 @@ def test_recall_is_the_gate_metric_where_nothing_was_asked_exactly() -> None:
 def test_leaderboard_json(tmp_path: Path) -> None:
     """The Hub template's keys hold plain numbers; ours add interval, direction, range and reasons."""
     store(tmp_path / "runs", family())
-    found = boards(find_records([tmp_path / "runs"]))
+    found = boards(join_seeds(find_records([tmp_path / "runs"])))
     written = publish(found, folder=tmp_path / "board")
     document = json.loads(written.json.read_text())
     rows = {row["name"]: row for row in document["rows"]}
@@ -141,7 +142,7 @@ def test_leaderboard_json(tmp_path: Path) -> None:
     assert npo["results"]["fiubench_retain"]["model_utility_clean"] == 0.94
     assert all(isinstance(v, float) for task in npo["results"].values() for v in task.values())
     forget = npo["metrics"][0]
-    assert (forget["higher_is_better"], forget["range"], forget["num_scored"]) == (False, [0.0, 1.0], 28)
+    assert (forget["higher_is_better"], forget["range"], forget["num_scored"]) == (False, [0.0, 1.0], 3 * 28)
     assert rows["npo_quick"]["reasons"] == ["only 5 of 28 questions of the forget set were asked"]
     assert (rows["npo_quick"]["eligible"], npo["eligible"], rows["target"]["eligible"]) == (False, True, False)
     pointer = npo["provenance"]
@@ -174,7 +175,7 @@ def test_markdown_cannot_be_broken_by_a_name() -> None:
     assert "a\\|b&lt;script>" in text
     assert "<script>" not in text
     text = export.markdown(boards(stored([record("a\\|b\nc"), record("![x](https://e.example/x.png)")])))
-    assert "| a\\\\\\|b c |" in text, "the backslash and the bar are both escaped, so the cell stays one"
+    assert "| a\\\\\\|b c (3 seeds) |" in text, "the backslash and the bar are both escaped, so the cell stays one"
     assert "!\\[x\\](https" in text
 
 

@@ -1,0 +1,251 @@
+"""Records that differ in the seed of their training alone, as one: every number over subjects and seeds."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, NamedTuple
+
+from mmforget.results.codec import to_jsonable
+from mmforget.results.fingerprint import hash_json
+from mmforget.results.schema import (
+    FORGOTTEN_FROM,
+    PARTLY_FROM,
+    LevelResult,
+    MetricResult,
+    RunRecord,
+    Verdict,
+    VerdictStatus,
+)
+from mmforget.results.store import SeedRun, StoredRun
+from mmforget.statistics.jackknife import student_quantile
+from mmforget.statistics.seeds import over_seeds
+from mmforget.types import Estimate
+
+MODEL_FACTS = ("dtype", "quantisation", "num_parameters")
+"""What has to be alike in the models of one row, besides the references they were judged against."""
+SEED = "training.seed"
+
+
+class Number(NamedTuple):
+    """A number over seeds, and the share of its variance that is due to them; None where that is not known."""
+
+    estimate: Estimate
+    share: float | None
+
+
+def join_seeds(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """The runs, with those of one method, its arguments and settings, trained with several seeds as one.
+
+    They have to be judged against the same models on the same rows, asked in the same way, wherever their records lie.
+    A seed that is there twice makes a second row. The joint run stands where its first part stood.
+    """
+    groups: dict[tuple[str, int], list[StoredRun]] = defaultdict(list)
+    seen: Counter[tuple[str, int]] = Counter()
+    for number, run in enumerate(runs):
+        method = run.record.method
+        if run.record.role != "unlearned" or method is None:
+            groups["", number].append(run)
+            continue
+        key = _key(run.record)
+        groups[key, seen[key, method.seed]].append(run)
+        seen[key, method.seed] += 1
+    return [several[0] if len(several) == 1 else _joint(several) for several in groups.values()]
+
+
+def _key(record: RunRecord) -> str:
+    """Identifies all that decides a record's numbers except the seed."""
+    method = record.method
+    args = {} if method is None else {name: value for name, value in method.args.items() if name != SEED}
+    facts: list[Any] = [
+        record.name,
+        record.benchmark,
+        method and [method.name, method.recipe],
+        args,
+        {name: [use.num_questions, use.rows_hash] for name, use in record.sets.items()},
+        sorted({result.task for result in record.metrics}),
+        record.references,
+        {name: record.model_info.get(name) for name in MODEL_FACTS},
+        record.judge,
+    ]
+    return hash_json(to_jsonable(facts).value)
+
+
+def _joint(runs: Sequence[StoredRun]) -> StoredRun:
+    ordered = sorted(runs, key=lambda run: _seed(run.record))
+    records = [run.record for run in ordered]
+    keys = dict.fromkeys(chain.from_iterable(record.headline for record in records))
+    numbers = {key: _headline(key, records) for key in keys}
+    headline = {key: number.estimate for key, number in numbers.items()}
+    record = replace(
+        records[0],
+        headline=headline,
+        replicates={},
+        metrics=tuple(_metrics(records)),
+        levels=tuple(_levels(records)),
+        verdict=_verdict(records, forget_score=headline.get("forget_score")),
+        training=_training(records),
+        num_nonfinite=sum(one.num_nonfinite for one in records),
+        status=next((one.status for one in records if one.status != "complete"), "complete"),
+    )
+    return replace(
+        ordered[0],
+        record=record,
+        unverified="; ".join(dict.fromkeys(run.unverified for run in ordered if run.unverified)),
+        absent=tuple(dict.fromkeys(chain.from_iterable(run.absent for run in ordered))),
+        seeds=tuple(SeedRun(_seed(run.record), run.path, _overall(run.record)) for run in ordered),
+        seed_shares={key: number.share for key, number in numbers.items() if number.share is not None},
+    )
+
+
+def _seed(record: RunRecord) -> int:
+    return record.method.seed if record.method is not None else 0
+
+
+def _overall(record: RunRecord) -> float | None:
+    found = record.headline.get("overall")
+    return found.value if found is not None else None
+
+
+def _headline(key: str, records: Sequence[RunRecord]) -> Number:
+    """One headline number over seeds, with subjects and seeds crossed where the records keep what that takes."""
+    estimates = _of_all([record.headline.get(key) for record in records], records=records)
+    joint = joined_estimate(estimates)
+    replicates = [record.replicates.get(key) for record in records]
+    known = [one for one in replicates if one is not None]
+    if joint.value is None or len(known) < len(records):
+        return Number(joint, None)
+    found = over_seeds(known, bounds=joint.range)
+    reasons = (*joint.reasons, found.reason) if found.reason else joint.reasons
+    return Number(replace(joint, value=found.value, low=found.low, high=found.high, reasons=reasons), found.seed_share)
+
+
+def _of_all(estimates: Sequence[Estimate | None], *, records: Sequence[RunRecord]) -> list[Estimate]:
+    """The estimates of all records; one that was not measured has no value and says of which seed."""
+    return [
+        Estimate(None, reasons=(f"not measured with seed {_seed(record)}",)) if one is None else one
+        for one, record in zip(estimates, records, strict=True)
+    ]
+
+
+def joined_estimate(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of one number over S >= 2 seeds, from its estimates alone.
+
+    The half-widths of the interval are the root of the mean square of the seeds' own, as if all seeds moved together
+    with the subjects, and t s / sqrt(S) of the values, added by squares. That is never too narrow where the seeds'
+    own intervals are not: what subjects and seeds have in common counts in both. No value where one has none.
+    """
+    first = next((one for one in estimates if one.value is not None), estimates[0])
+    nothing = replace(
+        first,
+        value=None,
+        low=None,
+        high=None,
+        constant=False,
+        num_scored=sum(one.num_scored for one in estimates),
+        num_unscored=sum(one.num_unscored for one in estimates),
+        reasons=tuple(dict.fromkeys(chain.from_iterable(one.reasons for one in estimates))),
+    )
+    values = [one.value for one in estimates if one.value is not None]
+    if len(values) < len(estimates):
+        return nothing
+    mean = math.fsum(values) / len(values)
+    constant = all(one.constant for one in estimates) and len(set(values)) == 1
+    low, high = _interval(estimates, values=values, mean=mean)
+    return replace(nothing, value=mean, low=low, high=high, constant=constant)
+
+
+def _interval(
+    estimates: Sequence[Estimate], *, values: Sequence[float], mean: float
+) -> tuple[float | None, float | None]:
+    below = [value - one.low for value, one in zip(values, estimates, strict=True) if one.low is not None]
+    above = [one.high - value for value, one in zip(values, estimates, strict=True) if one.high is not None]
+    num = len(values)
+    if min(len(below), len(above)) < num:
+        return None, None
+    variance = math.fsum((value - mean) ** 2 for value in values) / (num - 1) / num
+    by_seed = student_quantile(num - 1.0) ** 2 * variance
+    least, most = estimates[0].range
+    down, up = (math.sqrt(math.fsum(half**2 for half in halves) / num + by_seed) for halves in (below, above))
+    return max(least, mean - down), min(most, mean + up)
+
+
+def _metrics(records: Sequence[RunRecord]) -> list[MetricResult]:
+    """Every metric of any record, over the seeds."""
+    tables = [{_metric_key(result): result for result in record.metrics} for record in records]
+    found = []
+    for key in dict.fromkeys(chain.from_iterable(tables)):
+        results = [table.get(key) for table in tables]
+        first = next(result for result in results if result is not None)
+        estimates = _of_all([None if result is None else result.estimate for result in results], records=records)
+        found.append(replace(first, estimate=joined_estimate(estimates)))
+    return found
+
+
+def _metric_key(result: MetricResult) -> tuple[str | None, ...]:
+    return (result.name, result.set, result.profile, result.task, result.kind, result.control)
+
+
+def _levels(records: Sequence[RunRecord]) -> list[LevelResult]:
+    """What the first record has by level, with means over the seeds that have the same."""
+    tables = [{(level.path, level.set): level for level in record.levels} for record in records]
+    found = []
+    for key, level in tables[0].items():
+        values = [table[key].value for table in tables if key in table]
+        known = [value for value in values if value is not None]
+        mean = math.fsum(known) / len(known) if len(known) == len(records) else None
+        found.append(replace(level, value=mean))
+    return found
+
+
+def _verdict(records: Sequence[RunRecord], *, forget_score: Estimate | None) -> Verdict | None:
+    """What the seeds come to: their verdict where they agree, else that of the mean; remarks with the seeds they fit.
+
+    Collapsed only where every seed has: else it is at most forgotten in part, and the collapsed ones weigh on the mean.
+    """
+    verdicts = [record.verdict for record in records]
+    known = [verdict for verdict in verdicts if verdict is not None]
+    if len(known) < len(records):
+        return None
+    statuses = [verdict.status for verdict in known]
+    status = statuses[0] if len(set(statuses)) == 1 else _status(statuses, forget_score=forget_score)
+    seeds: dict[str, list[int]] = defaultdict(list)
+    for record, verdict in zip(records, known, strict=True):
+        for reason in verdict.reasons:
+            seeds[reason].append(_seed(record))
+    reasons = tuple(_for_seeds(reason, held, num=len(records)) for reason, held in seeds.items())
+    return Verdict(
+        status=status,
+        collapsed=all(verdict.collapsed for verdict in known),
+        eligible=all(verdict.eligible for verdict in known),
+        reasons=reasons,
+    )
+
+
+def _status(statuses: Sequence[VerdictStatus], *, forget_score: Estimate | None) -> VerdictStatus:
+    if "refused" in statuses or forget_score is None or forget_score.value is None:
+        return "refused"
+    if forget_score.value < PARTLY_FROM:
+        return "remembered"
+    return "forgotten" if forget_score.value >= FORGOTTEN_FROM and "collapsed" not in statuses else "partly"
+
+
+def _for_seeds(reason: str, seeds: Sequence[int], *, num: int) -> str:
+    """A remark, with the seeds it is true of where these are not all."""
+    if len(seeds) == num:
+        return reason
+    return f"{reason} (seed {', '.join(map(str, seeds))})"
+
+
+def _training(records: Sequence[RunRecord]) -> Mapping[str, Any]:
+    """What one training took: the first's, with the mean time and the largest memory of all."""
+    found = dict(records[0].training)
+    for key, of_all in (("wall_s", lambda values: math.fsum(values) / len(values)), ("peak_memory_bytes", max)):
+        values = [record.training.get(key) for record in records]
+        numbers = [value for value in values if isinstance(value, (int, float))]
+        if len(numbers) == len(records):
+            found[key] = of_all(numbers)
+    return found

@@ -1,0 +1,154 @@
+"""The records of a run: retain models and target, then one for each method and seed, independent of one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
+from mmforget.model.load import load_model
+from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.measuring import Measured, Place, Subject, judge_retain, measure
+from mmforget.pipeline.recipes import MethodPlan
+from mmforget.pipeline.stage_one import StageOne, labelled
+from mmforget.pipeline.unlearning import forget_with
+from mmforget.pipeline.workers import Workers
+from mmforget.results.schema import MethodUse
+from mmforget.results.store import seed_folder
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Use:
+    """A benchmark with the data it is run on."""
+
+    benchmark: Benchmark
+    data: DataSource
+
+
+@dataclass(frozen=True)
+class References:
+    """What every unlearned model is judged against: where unlearning starts, and the gold standard where there is one.
+
+    Attributes:
+        others: records of further retain models, themselves judged against the first.
+    """
+
+    target: Measured
+    retain: Measured | None
+    others: tuple[Measured, ...] = ()
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of all records."""
+        first = [self.target, *([self.retain] if self.retain else [])]
+        return [one.folder for one in (*first, *self.others)]
+
+
+def measure_references(
+    config: RunConfig, *, use: Use, models: Sequence[StageOne], home: Path, pool: Workers
+) -> References:
+    """Records of the target and the retain models, the target being the first of `models`.
+
+    The first retain model is measured before the target, whose gate needs it, and judged again after it.
+    """
+    job = partial(measure_reference, config=config, use=use)
+    target_model, *retain_models = models
+    folders = [_retain_folder(model, config=config, home=home) for model in retain_models]
+    retain = None
+    if retain_models:
+        (retain,) = pool.run([partial(job, retain_models[0], folder=folders[0])])
+    (target,) = pool.run([partial(job, target_model, folder=home / "target", retain=retain)])
+    if retain is None:
+        return References(target, None)
+    retain = judge_retain(retain, target=target, benchmark=use.benchmark, data=use.data)
+    rest = zip(retain_models[1:], folders[1:], strict=True)
+    others = pool.run([partial(job, model, folder=folder, target=target, retain=retain) for model, folder in rest])
+    return References(target, retain, tuple(others))
+
+
+def _retain_folder(model: StageOne, *, config: RunConfig, home: Path) -> Path:
+    folder = home / "retain"
+    return folder / seed_folder(model.training["settings"]["seed"]) if config.stage_one_seeds else folder
+
+
+def measure_reference(
+    model: StageOne,
+    *,
+    config: RunConfig,
+    use: Use,
+    folder: Path,
+    target: Measured | None = None,
+    retain: Measured | None = None,
+    progress: Progress,
+) -> Measured:
+    """The record of a model of stage one."""
+    suffix = f", {folder.name}" if folder.name != model.role else ""
+    return measure(
+        load_model(model.spec),
+        subject=Subject(model.role, model.role, training=model.training),
+        place=Place(config, use.benchmark, use.data, folder),
+        target=target,
+        retain=retain,
+        progress=labelled(progress, suffix=suffix),
+    )
+
+
+def measure_methods(
+    config: RunConfig,
+    *,
+    use: Use,
+    plans: Sequence[MethodPlan],
+    target: StageOne,
+    references: References,
+    home: Path,
+    pool: Workers,
+) -> list[Path]:
+    """The folders of the records of all methods and seeds, in the order of `plans`."""
+    # The longest first, so that at the end no worker is alone with a long one.
+    order = sorted(range(len(plans)), key=lambda number: -(plans[number].settings.max_steps or 0))
+    job = partial(measure_method, config=config, use=use, target=target, references=references)
+    found = pool.run([partial(job, plans[number], folder=home / plans[number].folder) for number in order])
+    return [folder for _, folder in sorted(zip(order, found, strict=True))]
+
+
+def measure_method(
+    plan: MethodPlan,
+    *,
+    config: RunConfig,
+    use: Use,
+    target: StageOne,
+    references: References,
+    folder: Path,
+    progress: Progress,
+) -> Path:
+    """Trains one method with one seed and stores its record; returns the record's folder."""
+    told = labelled(progress, suffix=plan.label.removeprefix(plan.name))
+    done = forget_with(
+        plan,
+        target=target.spec,
+        config=config,
+        benchmark=use.benchmark,
+        data=use.data,
+        folder=folder / "training",
+        progress=told,
+    )
+    method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
+    measured = measure(
+        done.loaded,
+        subject=Subject("unlearned", plan.name, method=method, training=done.training),
+        place=Place(config, use.benchmark, use.data, folder),
+        target=references.target,
+        retain=references.retain,
+        progress=told,
+    )
+    return measured.folder
+
+
+def _flat(plan: MethodPlan) -> Mapping[str, Any]:
+    return {f"training.{key}": value for key, value in plan.settings.as_dict().items()}

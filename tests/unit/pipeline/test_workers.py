@@ -1,0 +1,105 @@
+"""Jobs side by side: results in order, errors as they are, no process left, one thread each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmforget.errors import RunFailed, UserError
+from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.workers import Workers, num_workers, threads_of, workers
+
+MICRO = RunConfig(model="micro", tasks=("fiubench",), device="cpu", workers=2)
+
+
+def job(number: int, *, ending: str = "", progress: Any) -> tuple[int, int, int]:
+    """Says how far it is; returns its number, its process and its threads, or ends as asked."""
+    progress(number, 2, "job")
+    if ending == "user":
+        raise UserError(f"job {number} cannot")
+    if ending == "failed":
+        raise RunFailed(f"job {number} failed")
+    if ending == "bug":
+        raise KeyError(f"job {number}")
+    if ending == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number, os.getpid(), torch.get_num_threads()
+
+
+def endless(path: Path, *, progress: Any) -> None:
+    """Writes down its process, tells of it, and goes on until it is ended."""
+    path.write_text(str(os.getpid()))
+    progress(0, 1, "endless")
+    while True:
+        time.sleep(0.01)
+
+
+def test_results_come_in_the_order_of_the_jobs_and_progress_is_told() -> None:
+    told: list[tuple[int, int, str]] = []
+    with workers(MICRO, progress=lambda *said: told.append(said)) as pool:
+        found = pool.run([partial(job, number) for number in range(5)])
+        again = pool.run([partial(job, 7)])
+    assert [number for number, _, _ in found] == [0, 1, 2, 3, 4]
+    processes = {process for _, process, _ in (*found, *again)}
+    assert len(processes) <= 2
+    assert os.getpid() not in processes
+    assert {threads for _, _, threads in found} == {1}
+    assert sorted(told) == [*((number, 2, "job") for number in range(5)), (7, 2, "job")]
+    assert not [process for process in processes if Path(f"/proc/{process}").exists()]
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind", "text"),
+    [
+        ("user", UserError, "job 1 cannot"),
+        ("failed", RunFailed, "job 1 failed"),
+        ("bug", RuntimeError, "KeyError: 'job 1'"),
+        ("killed", RunFailed, "exit status -9"),
+    ],
+)
+def test_an_error_of_a_worker_is_the_error_of_the_run(ending: str, kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind, match=text), workers(MICRO, progress=lambda *_: None) as pool:
+        pool.run([partial(job, 0), partial(job, 1, ending=ending)])
+
+
+def test_workers_end_with_the_run_whatever_they_do(tmp_path: Path) -> None:
+    """As Ctrl-C does: an exception in the main process while a worker is in the middle of its job."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), workers(MICRO, progress=stop) as pool:
+        pool.run([partial(endless, tmp_path / "process")])
+    assert not Path("/proc", (tmp_path / "process").read_text()).exists()
+
+
+def test_one_worker_is_this_process() -> None:
+    found = Workers(1, progress=lambda *_: None).run([partial(job, 0)])
+    assert found[0][1] == os.getpid()
+
+
+def test_only_micro_models_on_the_cpu_are_trained_side_by_side() -> None:
+    assert num_workers(MICRO) == 2
+    assert num_workers(RunConfig(model="hf", tasks=())) == 1
+    with pytest.raises(UserError, match="--workers 2 is for micro models"):
+        num_workers(RunConfig(model="hf", tasks=(), workers=2))
+
+
+def test_micro_models_are_computed_with_one_thread_and_others_as_told() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_of(MICRO):
+            assert torch.get_num_threads() == 1
+        with threads_of(RunConfig(model="hf", tasks=())):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
