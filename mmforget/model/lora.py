@@ -66,6 +66,8 @@ def attach(loaded: LoadedModel, settings: LoraSettings) -> LoadedModel:
     """
     from peft import LoraConfig, get_peft_model
 
+    from mmforget.model.lora_forward import use_lean_forward
+
     if _is_adapted(loaded):
         raise UserError(_carries_adapter(loaded, wanted="a new adapter cannot be attached"))
     config = LoraConfig(
@@ -77,7 +79,9 @@ def attach(loaded: LoadedModel, settings: LoraSettings) -> LoadedModel:
         bias="none",
     )
     loaded.model.requires_grad_(False)
-    return in_training(loaded, model=get_peft_model(loaded.model, config, adapter_name=ADAPTER))
+    model = get_peft_model(loaded.model, config, adapter_name=ADAPTER)
+    use_lean_forward(model)
+    return in_training(loaded, model=model)
 
 
 def set_trainable(loaded: LoadedModel, *, projector: bool = False, tower: bool = False) -> LoadedModel:
@@ -214,10 +218,13 @@ def _fitted(loaded: LoadedModel, named: Named, *, folder: Path) -> LoadedModel:
     """The model with all tensors in place. Raises UserError, and leaves the model as it was, where one does not fit."""
     from peft import get_peft_model
 
+    from mmforget.model.lora_forward import use_lean_forward
+
     core = loaded.core
     num_rows = adapter_weights.enlarge_vocabulary(core, named.tensors)
     try:
         model = get_peft_model(core, copy.deepcopy(named.config), adapter_name=ADAPTER)
+        use_lean_forward(model)
         fitted = replace(loaded, model=model)
         tensors = adapter_weights.translated(model, named.tensors)
         embeddings = tensors.keys() & adapter_weights.embedding_names(fitted.core) - adapter_tensors(fitted).keys()
