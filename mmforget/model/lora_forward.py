@@ -61,7 +61,8 @@ class LeanLinear(LoraLinear):  # type: ignore[misc]
             return found
         base, down, up = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
         flat = x.reshape(-1, x.shape[-1])
-        result: Tensor = _Adapted.apply(flat, base.weight, base.bias, down, up, self.scaling[name])
+        product: Any = _Adapted.apply
+        result: Tensor = product(flat, base.weight, base.bias, down, up, self.scaling[name])
         return result.view(*x.shape[:-1], -1)
 
 
