@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
-from mmforget.errors import UserError
-from mmforget.results.files import prepare_folder, read_json, write_bytes, write_json, write_text
+from mmforget.errors import UserError, one_line, shortened
+from mmforget.model.folder import blamed, check_folder, document
+from mmforget.results.files import prepare_folder, write_bytes, write_json, write_text
 
 WEIGHTS, CONFIG, NOTE = "adapter_model.safetensors", "adapter_config.json", "base.json"
 MUTATING = ("pissa", "olora", "corda", "loftq")
 """Ways to begin a LoRA that change the weights of the base, so that switched off it is not the base."""
 OWN_PASS = frozenset({"XLORA", "POLY", "ADAPTION_PROMPT"})
 """Kinds of adapters that act in the forward pass of PEFT's own model, which scoring does not go through."""
+IMPORTING = ("megatron_config",)
+"""Settings that make PEFT import the package that the adapter names."""
 NUM_SHOWN = 3
 CARD = """---
 base_model: {base}
@@ -57,7 +63,15 @@ class Saved(NamedTuple):
 def read(folder: Path) -> Saved:
     """Reads an adapter from a folder or from the hub. Raises UserError naming what is missing or damaged."""
     place = _adapter_folder(folder)
-    return Saved(place, _read_config(place), _read_tensors(place / WEIGHTS), _read_note(place / NOTE))
+    check_folder(place)
+    saved = Saved(place, _read_config(place), _read_tensors(place / WEIGHTS), _read_note(place / NOTE))
+    _check_ranks(saved)
+    return saved
+
+
+def fault(folder: Path, error: Exception) -> str:
+    """What to say where PEFT falls over an adapter."""
+    return f"{folder / CONFIG} asks for what cannot be ({type(error).__name__}: {one_line(error)[:300]})"
 
 
 def write(folder: Path, *, config: Any, tensors: Mapping[str, Tensor], note: Note) -> Path:
@@ -123,16 +137,34 @@ def _adapter_folder(folder: Path) -> Path:
 
 
 def _read_config(folder: Path) -> Any:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftType
 
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder} holds no {CONFIG}, so it is no adapter; name the folder that save_adapter wrote")
+    values = document(path)
+    kinds = [kind.value for kind in PeftType]
+    if values.get("peft_type") not in kinds:
+        raise UserError(
+            f"{path} is not a readable PEFT configuration: peft_type is {shortened(values.get('peft_type'))}; known: "
+            f"{', '.join(kinds)}"
+        )
+    for name in IMPORTING:
+        if values.get(name):
+            raise UserError(
+                f"{path}: {name} is {shortened(values[name])}, which asks PEFT to import another package; remove it if "
+                "the adapter works without"
+            )
     try:
-        json.loads(path.read_text(encoding="utf-8"))
         config: Any = PeftConfig.from_pretrained(folder)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is not a readable PEFT configuration: {error}; save the adapter again") from error
+    # A configuration is not checked by PEFT: a wrong value falls over whatever comes first.
+    except Exception as error:
+        where = blamed(folder, files=[CONFIG], attempt=PeftConfig.from_pretrained) or CONFIG
+        raise UserError(
+            f"{path} is not a readable PEFT configuration: {where} ({type(error).__name__}: {one_line(error)[:200]}); "
+            "save the adapter again"
+        ) from error
+    _check_types(config, path=path)
     if config.is_prompt_learning:
         raise UserError(f"{folder} holds learned prompts ({config.peft_type}), not changed layers; use a LoRA adapter")
     kind = str(config.peft_type.value)
@@ -144,6 +176,47 @@ def _read_config(folder: Path) -> Any:
     # Where the base lay when the adapter was saved is of no use, and PEFT would warn that it has another name now.
     config.base_model_name_or_path = None
     return config
+
+
+def _check_types(config: Any, *, path: Path) -> None:
+    """Raises UserError for a value of another kind than PEFT declares, and for numbers that are none."""
+    kinds = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == field.default or _is_a(value, kinds[field.name]):
+            continue
+        wanted = str(field.type).replace("typing.", "")
+        raise UserError(f"{path}: {field.name} is {shortened(value)}; PEFT takes {wanted}; save the adapter again")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value from JSON is of a declared kind; what JSON cannot hold is not looked at."""
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return any(_is_a(value, one) for one in get_args(kind))
+    if origin is Literal:
+        return isinstance(value, tuple({type(one) for one in get_args(kind)}))
+    if kind in (int, float):
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if origin in (list, tuple, set):
+        return isinstance(value, list | tuple | set) and all(_is_a(one, get_args(kind)[0]) for one in value)
+    if origin is dict or kind is dict:
+        return isinstance(value, dict)
+    if kind in (bool, str, NoneType):
+        return isinstance(value, kind)
+    return True
+
+
+def _check_ranks(saved: Saved) -> None:
+    """Raises UserError for a rank that no tensor has: layers of that size would be made before they are compared."""
+    largest = max((max(tensor.shape, default=1) for tensor in saved.tensors.values()), default=0)
+    pattern = getattr(saved.config, "rank_pattern", None) or {}
+    for rank in (getattr(saved.config, "r", 0), *pattern.values()):
+        if not isinstance(rank, int) or not 0 <= rank <= largest:
+            raise UserError(
+                f"{saved.folder / CONFIG} has the rank {shortened(rank)}, but no tensor of {WEIGHTS} has more than "
+                f"{largest} rows or columns; save the adapter again"
+            )
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -167,11 +240,11 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 def _read_note(path: Path) -> Note | None:
     if not path.is_file():
         return None
-    values = read_json(path)
-    try:
-        return Note(**values)
-    except TypeError as error:
-        raise UserError(f"{path} does not say what the adapter was made on ({error}); delete it") from error
+    values = document(path)
+    base, quantisation = values.get("base"), values.get("quantisation", "missing")
+    if values.keys() != {"base", "quantisation"} or not isinstance(base, str) or not _is_a(quantisation, str | None):
+        raise UserError(f"{path} holds {shortened(values)}, not what the adapter was made on; delete it")
+    return Note(base, quantisation)
 
 
 def misfits(wanted: Mapping[str, Tensor], *, found: Mapping[str, Tensor]) -> list[str]:

@@ -7,6 +7,7 @@ Shapes: B prompts, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from transformers import (
     TemperatureLogitsWarper,
     TopPLogitsWarper,
 )
+
+from mmforget.errors import UserError
 
 HONOURED = frozenset(
     {"eos_token_id", "repetition_penalty", "do_sample", "temperature", "top_k", "top_p", "max_length", "max_new_tokens"}
@@ -107,6 +110,17 @@ def end_tokens(config: GenerationConfig, *, tokenizer: Any) -> frozenset[int]:
     named = config.eos_token_id
     ends = [] if named is None else [named] if isinstance(named, int) else list(named)
     return frozenset(ends) | ({tokenizer.eos_token_id} - {None})
+
+
+def check_settings(config: GenerationConfig, *, tokenizer: Any) -> None:
+    """Raises UserError where settings of `generation_config.json` have values that cannot be."""
+    for token in end_tokens(config, tokenizer=tokenizer):
+        if isinstance(token, bool) or not isinstance(token, int):
+            raise UserError(f"generation_config.json: eos_token_id is {config.eos_token_id!r}; give numbers of tokens")
+    penalty = config.repetition_penalty
+    if penalty is not None and not (isinstance(penalty, int | float) and 0 < penalty < math.inf):
+        raise UserError(f"generation_config.json: repetition_penalty is {penalty!r}; give a number above 0")
+    other_settings(config, do_sample=True)
 
 
 def other_settings(config: GenerationConfig, *, do_sample: bool) -> dict[str, Any]:

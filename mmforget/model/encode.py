@@ -161,6 +161,7 @@ def _expand(
     else:
         expanded, image_at = _repeated(ids, places=places, counts=counts)
     _check_length(loaded, num_tokens=len(expanded), num_image_tokens=sum(counts), text=text)
+    _check_embedded(loaded, ids, text=text)
     keys = tuple(image_keys) if image_keys is not None else tuple(map(hash_image, images))
     num_context += len(expanded) - len(ids)
     positions = loaded.family.grid_positions(
@@ -231,6 +232,16 @@ def _check_length(loaded: LoadedModel, *, num_tokens: int, num_image_tokens: int
         raise UserError(
             f"{_short(text)!r} and its answer have {num_tokens} tokens, {num_image_tokens} of them image tokens; "
             f"{loaded.spec.pretrained} takes {loaded.max_length}; shorten the text or use a model with a longer context"
+        )
+
+
+def _check_embedded(loaded: LoadedModel, ids: Sequence[int], *, text: str) -> None:
+    last = max(ids)
+    if last >= loaded.num_embeddings:
+        raise UserError(
+            f"{_short(text)!r} or its answer has token {last} ({loaded.tokenizer.convert_ids_to_tokens(last)!r}), but "
+            f"{loaded.spec.pretrained} has embeddings for {loaded.num_embeddings} tokens; use the tokenizer that "
+            "it was saved with"
         )
 
 

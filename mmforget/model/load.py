@@ -11,17 +11,21 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmforget.errors import UserError, one_line
+from mmforget.errors import UserError, one_line, shortened
+from mmforget.model.choosing import check_settings
+from mmforget.model.contradictions import refuse_contradictions
 from mmforget.model.families import find_family, is_image_text
-from mmforget.model.fingerprint import join, weights_fingerprint
+from mmforget.model.fingerprint import join, model_folder, weights_fingerprint
+from mmforget.model.folder import ADVICE, blamed, check_folder
 from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.processor import tokenizer_and_processor
 from mmforget.model.quantize import (
@@ -37,6 +41,13 @@ __all__ = ["ModelSpec", "load_model", "save_merged"]
 
 logger = logging.getLogger(__name__)
 
+TOKENIZER_FILES = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+)
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -74,17 +85,23 @@ def save_merged(spec: ModelSpec, folder: Path) -> Path:
 
 def _base_model(spec: ModelSpec) -> LoadedModel:
     _check_place(spec)
-    with _explained(spec):
+    with _explained(spec, files=("config.json",), attempt=_config):
         config = _config(spec)
         family = find_family(config, custom_code=spec.trust_remote_code)
+    with _explained(spec, files=("config.json", "generation_config.json"), attempt=_skeleton):
         model = _weights(spec, config=config, family=family)
-        tokenizer, processor = tokenizer_and_processor(spec, config=config, source=_source(spec))
+    with _explained(spec, files=TOKENIZER_FILES, attempt=partial(_tokens, config=config)):
+        tokenizer, processor = _tokens(spec, config=config)
+    with _explained(spec, files=("generation_config.json",), attempt=partial(_settings, tokenizer=tokenizer)):
+        check_settings(model.generation_config, tokenizer=tokenizer)
+    with _explained(spec):
         fingerprint = weights_fingerprint(spec)
     model.requires_grad_(False).eval()
     if quantisation_of(model) == "8bit":
         # What a folder saved in 8 bit says of mixed precision is overruled.
         fingerprint = join(fingerprint, "threshold 0")
     loaded = LoadedModel(model, tokenizer, processor, family, spec, fingerprint, base_fingerprint=fingerprint)
+    refuse_contradictions(loaded)
     return settle(loaded)
 
 
@@ -101,6 +118,7 @@ def _check_place(spec: ModelSpec) -> None:
     name = spec.pretrained
     path = Path(name).expanduser()
     if path.is_dir():
+        check_folder(path)
         if (path / "adapter_config.json").is_file():
             raise _adapter_here(name, folder=path)
         if (path / "config.json").is_file():
@@ -127,7 +145,40 @@ def _adapter_here(name: str, *, folder: Path) -> UserError:
 def _config(spec: ModelSpec) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(spec.pretrained, **_source(spec))
+    config = AutoConfig.from_pretrained(spec.pretrained, **_source(spec))
+    _dtype(spec, config=config)
+    return config
+
+
+def _skeleton(spec: ModelSpec) -> None:
+    """Makes the model without its weights: what fails is at fault in its configuration."""
+    from transformers import GenerationConfig
+
+    config = _config(spec)
+    with torch.device("meta"):
+        _auto(config).from_config(config)
+    if (Path(spec.pretrained) / "generation_config.json").is_file():
+        GenerationConfig.from_pretrained(spec.pretrained)
+
+
+def _tokens(spec: ModelSpec, *, config: Any) -> tuple[Any, Any | None]:
+    """Tokenizer and processor, which have read and written a word."""
+    tokenizer, processor = tokenizer_and_processor(spec, config=config, source=_source(spec))
+    tokenizer.decode(tokenizer.encode("a"), skip_special_tokens=True)
+    int(min(tokenizer.model_max_length, 2**20))
+    return tokenizer, processor
+
+
+def _settings(spec: ModelSpec, *, tokenizer: Any) -> None:
+    from transformers import GenerationConfig
+
+    check_settings(GenerationConfig.from_pretrained(spec.pretrained), tokenizer=tokenizer)
+
+
+def _auto(config: Any) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    return AutoModelForImageTextToText if is_image_text(config) else AutoModelForCausalLM
 
 
 def _source(spec: ModelSpec) -> dict[str, Any]:
@@ -135,8 +186,6 @@ def _source(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
-
     dtype = _dtype(spec, config=config)
     device = None if spec.device_map else spec.target_device()
     kwargs: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, **_source(spec)}
@@ -150,13 +199,28 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
         kwargs["device_map"] = spec.device_map
     if spec.attn_implementation is not None:
         kwargs["attn_implementation"] = spec.attn_implementation
-    auto = AutoModelForImageTextToText if is_image_text(config) else AutoModelForCausalLM
-    model, info = auto.from_pretrained(spec.pretrained, output_loading_info=True, **kwargs)
+    # Otherwise transformers writes the shapes that differ to its log, and raises without them.
+    kwargs["ignore_mismatched_sizes"] = True
+    model, info = _auto(config).from_pretrained(spec.pretrained, output_loading_info=True, **kwargs)
     if getattr(model, "_hf_peft_config_loaded", False):
         # Of a local folder this was said before anything was loaded.
         raise UserError(
             f"{spec.pretrained} holds weights (config.json) and an adapter (adapter_config.json), which may be "
             "merged into the weights already; download it and move one of them to a folder of its own"
+        )
+    _check_weights(spec, info)
+    if is_packed:
+        prepare_quantised(model)
+    return model if device is None or is_packed else model.to(device)
+
+
+def _check_weights(spec: ModelSpec, info: Mapping[str, Any]) -> None:
+    """Raises UserError for weights that are missing, or that have another shape than the configuration says."""
+    if info["mismatched_keys"]:
+        name, stored, wanted = sorted(info["mismatched_keys"])[0]
+        raise UserError(
+            f"{spec.pretrained}: {len(info['mismatched_keys'])} weights have another shape than config.json says, e.g. "
+            f"{name} is {tuple(stored)} and should be {tuple(wanted)}; {ADVICE}"
         )
     if info["missing_keys"]:
         names = ", ".join(sorted(info["missing_keys"])[:5])
@@ -164,36 +228,64 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
             f"{spec.pretrained}: {len(info['missing_keys'])} weights are missing, e.g. {names}; "
             "the checkpoint is incomplete or of another architecture than its config.json says"
         )
-    if is_packed:
-        prepare_quantised(model)
-    return model if device is None or is_packed else model.to(device)
 
 
 def _dtype(spec: ModelSpec, *, config: Any) -> torch.dtype:
     if spec.dtype != "auto":
         return DTYPES[spec.dtype]
     stored = config.dtype or config.get_text_config().dtype or torch.float32
-    return getattr(torch, stored) if isinstance(stored, str) else stored
+    dtype = getattr(torch, stored, None) if isinstance(stored, str) else stored
+    if dtype not in (*DTYPES.values(), torch.float64):
+        raise UserError(f"{spec.pretrained}: config.json has dtype {shortened(stored)}; give dtype=float32 or another")
+    return dtype
 
 
 @contextmanager
-def _explained(spec: ModelSpec) -> Iterator[None]:
-    """Turns what transformers and the hub raise into a message that says what to do next."""
+def _explained(
+    spec: ModelSpec, *, files: Sequence[str] = (), attempt: Callable[[ModelSpec], object] | None = None
+) -> Iterator[None]:
+    """Turns what transformers and the hub raise into a message that says what to do next.
+
+    Args:
+        files: of the model's folder, those that are read inside.
+        attempt: what is done inside, done again: it finds out which key of the files is at fault.
+    """
     from safetensors import SafetensorError
 
     try:
         yield
+    except UserError:
+        raise
     except SafetensorError as error:
-        raise UserError(
-            f"{spec.pretrained}: the weights are damaged ({one_line(error)}); download or save them again"
-        ) from error
+        raise UserError(f"{spec.pretrained}: the weights are damaged ({one_line(error)}); {ADVICE}") from error
     except ImportError as error:
         raise UserError(f"{spec.pretrained} needs a package that cannot be used here: {one_line(error)}") from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(_explanation(spec, error=error)) from error
+    except BaseException as error:
+        # A wrong value can raise anything; tokenizers, which is written in Rust, raises what is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        fault = _explanation(spec, error=error) or _fault_in(spec, error=error, files=files, attempt=attempt)
+        raise UserError(fault) from error
 
 
-def _explanation(spec: ModelSpec, *, error: Exception) -> str:
+def _fault_in(
+    spec: ModelSpec, *, error: BaseException, files: Sequence[str], attempt: Callable[[ModelSpec], object] | None
+) -> str:
+    """What to say of an error that only the files of a model can explain: the key at fault, or the files."""
+    where, present = None, list(files)
+    with suppress(OSError, UserError):
+        folder = model_folder(spec.pretrained, revision=spec.revision)
+        present = [name for name in files if (folder / name).is_file()]
+        if attempt is not None and not spec.trust_remote_code:
+            where = blamed(
+                folder, files=present, attempt=lambda copy: attempt(replace(spec, pretrained=str(copy), revision=None))
+            )
+    said = f"{type(error).__name__}: {one_line(error)[:300]}"
+    return f"{spec.pretrained} cannot be loaded: {where or ' or '.join(present) or 'its files'} ({said}); {ADVICE}"
+
+
+def _explanation(spec: ModelSpec, *, error: BaseException) -> str | None:
+    """What to say of errors that do not lie in the files; None for any other."""
     names = {type(cause).__name__ for cause in _causes(error)}
     name, text = spec.pretrained, one_line(error)
     local = Path(name).expanduser().is_dir()
@@ -220,7 +312,7 @@ def _explanation(spec: ModelSpec, *, error: Exception) -> str:
             f"{name} holds no safetensors weights, and pickled ones are not loaded, since they can run code; name a "
             f"folder or revision that has them, e.g. revision=refs/pr/N on the hub ({text})"
         )
-    return f"{name} cannot be loaded: {text}"
+    return None
 
 
 OFFLINE = frozenset(

@@ -86,6 +86,12 @@ class LoadedModel:
         return weight.device
 
     @cached_property
+    def num_embeddings(self) -> int:
+        """How many tokens the model can read."""
+        extra = getattr(self.core.config, "additional_vocab_size", None) or 0
+        return int(self.core.get_input_embeddings().weight.shape[0]) + int(extra)
+
+    @cached_property
     def max_length(self) -> int:
         """Longest sequence, in tokens, that the model was made for."""
         config = self.core.config.get_text_config()

@@ -20,6 +20,7 @@ from mmforget.errors import UserError, one_line
 from mmforget.model import adapter_files, adapter_weights
 from mmforget.model.adapter_files import Note, Saved, loading_flags
 from mmforget.model.adapter_names import Named, renamed
+from mmforget.model.contradictions import require_finite
 from mmforget.model.fingerprint import join
 from mmforget.model.loaded import ADAPTER, LoadedModel, adapted, adapter_tensors, in_training
 from mmforget.model.targets import targets
@@ -193,6 +194,7 @@ def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) 
     saved = adapter_files.read(folder)
     saved.config.inference_mode = not trainable
     fitted = _put_on(loaded, saved)
+    require_finite(fitted, what=f"the adapter {folder}")
     _warn_of_another_base(loaded, saved)
     fitted.model.eval()
     if trainable:
@@ -229,11 +231,12 @@ def _fitted(loaded: LoadedModel, named: Named, *, folder: Path) -> LoadedModel:
         tensors = adapter_weights.translated(model, named.tensors)
         embeddings = tensors.keys() & adapter_weights.embedding_names(fitted.core) - adapter_tensors(fitted).keys()
         _require_places(fitted, {name: tensors[name] for name in tensors.keys() - embeddings})
-    except (UserError, ValueError) as error:
+    # What a wrong value of its configuration does inside PEFT can be anything.
+    except Exception as error:
         _strip(core, num_rows=num_rows)
+        said = one_line(error) if isinstance(error, UserError | ValueError) else adapter_files.fault(folder, error)
         raise UserError(
-            f"the adapter {folder} does not fit {loaded.spec.pretrained}: {one_line(error)}; load it on the base it "
-            "came from"
+            f"the adapter {folder} does not fit {loaded.spec.pretrained}: {said}; load it on the base it came from"
         ) from error
     if num_rows is not None:
         logger.warning(

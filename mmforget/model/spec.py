@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any
@@ -54,6 +55,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not self.pretrained:
             raise UserError("no model named; give --model_args pretrained=FOLDER_OR_HUB_ID")
+        for name in ("pretrained", "peft"):
+            object.__setattr__(self, name, _expanded(getattr(self, name)))
         _known("dtype", self.dtype, known=("auto", *DTYPES))
         _known("bnb_4bit_quant_type", self.bnb_4bit_quant_type, known=("nf4", "fp4"))
         if self.attn_implementation is not None:
@@ -161,6 +164,11 @@ def boolean(name: str, value: Any) -> bool:
 def _known(name: str, value: str, *, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UnknownName(name, name=value, known=known)
+
+
+def _expanded(place: str | None) -> str | None:
+    """A folder whose `~` stands for the user's own; anything else as it is."""
+    return os.path.expanduser(place) if place is not None else None
 
 
 def _text(value: Any) -> str | None:

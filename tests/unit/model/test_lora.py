@@ -298,7 +298,7 @@ def test_damaged_adapters(adapter: Path, fresh_llava: LoadedModel, tmp_path: Pat
         load_adapter(base, adapter)
     weights.write_bytes(content)
     config.write_text("{")
-    with pytest.raises(UserError, match="not a readable PEFT configuration"):
+    with pytest.raises(UserError, match=r"adapter_config.json is no readable JSON"):
         load_adapter(base, adapter)
     config.write_text(json.dumps(json.loads(settings) | {"peft_type": "NONSENSE"}))
     with pytest.raises(UserError, match="not a readable PEFT configuration"):
