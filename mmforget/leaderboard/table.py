@@ -128,8 +128,9 @@ def _below(board: Board) -> list[Text]:
     lines += [shown(f"{row.label}: {words.place_note(row)}.") for row in board.ranked if words.place_note(row)]
     lines.append(
         Text(
-            "Below each number: its 95 % interval, by subject and seed; below each place: those they allow, ? where "
-            "nobody can tell; below each model: its seeds, and how much of the variance of its overall they are. "
+            "Below each number: its 95 % interval, by subject and seed (unsure: none); below each place: those they "
+            "allow, ? where nobody can tell; below each model: its seeds, and how much of the variance of its overall "
+            "they are. "
             f"{words.intervals_sentence(board)} recall: {board.recall_metric or 'not measured'} on the "
             f"{board.forget_set} set; "
             "overall: harmonic mean of forget score and the share of the target's utility that is left.",

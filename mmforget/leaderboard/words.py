@@ -51,10 +51,13 @@ def number(value: float | None) -> str:
 
 
 def interval(estimate: Estimate, *, short: bool = False) -> str:
-    """The 95 % interval as `[low, high]`, or as `low-high` to two decimals; `no interval` where a value has none
-    although subjects were counted; else empty."""
+    """The 95 % interval as `[low, high]`, or as `low-high` to two decimals.
+
+    `no interval`, short `unsure`, where a value has none although subjects were counted; else empty.
+    """
     if estimate.low is None or estimate.high is None:
-        return "no interval" if estimate.value is not None and estimate.num_subjects is not None else ""
+        missing = estimate.value is not None and estimate.num_subjects is not None
+        return ("unsure" if short else "no interval") if missing else ""
     if short:
         return f"{estimate.low:.2f}{DASH}{estimate.high:.2f}"
     return f"[{number(estimate.low)}, {number(estimate.high)}]"

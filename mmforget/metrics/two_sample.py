@@ -95,9 +95,16 @@ def auc_replicates(positive: Group, negative: Group) -> Replicates:
         value,
         min(len(num_one), len(num_two)),
         shifts=dict(zip(keys, np.concatenate(sides).tolist(), strict=True)),
-        degrees={key: max(1.0, len(sides[side]) - 1.0) for key, (side, _) in zip(keys, names, strict=True)},
+        degrees=dict.fromkeys(keys, _degrees(sides)),
         floor=_floor(positive, negative),
     )
+
+
+def _degrees(sides: Sequence[Floats]) -> float:
+    """Degrees of freedom of two groups together, by Satterthwaite (Biometrics Bulletin 2, 1946), at least 1."""
+    variances = [float((side**2).sum()) for side in sides]
+    below = math.fsum(found**2 / max(1, len(side) - 1) for found, side in zip(variances, sides, strict=True))
+    return math.fsum(variances) ** 2 / below if below > 0.0 else max(1.0, min(map(len, sides)) - 1.0)
 
 
 def _side_shifts(wins: Floats, *, sizes: Floats, others: float, value: float) -> Floats:
