@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from mmforget.cli import flags
+from mmforget.cli.printing import print_json
 from mmforget.cli.progress import progress_bars
 
 SUMMARY = "any lm_eval task on any model, unlearned or not"
@@ -39,8 +38,7 @@ def execute(args: argparse.Namespace) -> int:
             progress=progress,
         )
     if args.json or args.dry_run:
-        json.dump(document, sys.stdout, indent=2, default=str)
-        print()
+        print_json(document)
         return 0
     from lm_eval.utils import make_table
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from mmforget.cli.printing import print_json
 
 if TYPE_CHECKING:
     from mmforget.pipeline.config import RunConfig
@@ -31,8 +31,7 @@ def print_plan(config: RunConfig, *, as_json: bool) -> int:
         for method in methods:
             print(f"  method {method.label}: {_settings(method.as_dict())}")
     if as_json:
-        json.dump(documents, sys.stdout, indent=2, default=str)
-        print()
+        print_json(documents)
     return 0
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from mmforget.cli import flags
+from mmforget.cli.printing import print_json
 from mmforget.cli.progress import progress_bars
 
 SUMMARY = "stage one only: make or load the target and the retain model"
@@ -39,8 +38,7 @@ def execute(args: argparse.Namespace) -> int:
             models = make_models(config, use=use, pool=pool)
             found.append({"group": use.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
     if args.json:
-        json.dump(found, sys.stdout, indent=2)
-        print()
+        print_json(found)
     else:
         for entry in found:
             print("\n".join(f"{key:7} {value}" for key, value in entry.items()))

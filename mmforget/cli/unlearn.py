@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 
 from mmforget.cli import flags
 from mmforget.cli.plan import print_plan
+from mmforget.cli.printing import print_json
 from mmforget.cli.progress import progress_bars
 
 SUMMARY = "make one model forget with one method; saves an adapter (or weights) to evaluate later"
@@ -39,8 +39,7 @@ def execute(args: argparse.Namespace) -> int:
     with progress_bars(quiet=args.quiet) as progress:
         report = unlearn_only(config, progress=progress)
     if args.json:
-        json.dump(report, sys.stdout, indent=2)
-        print()
+        print_json(report)
         return 0
     print(f"{report['label']}: {report['num_steps']} steps, {report['wall_s']:.1f} s, saved to {report['folder']}")
     if report["stopped"]:

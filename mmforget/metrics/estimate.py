@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,9 +12,15 @@ from mmforget.metrics.rank import is_constant
 from mmforget.statistics.jackknife import interval, mean_replicates
 from mmforget.types import Estimate, Replicates, Score
 
+NO_NUMBER = "the score is not a number"
+
 
 def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
-    """Mean over the scored samples with a 95 % interval by subject; value None where nothing could be scored."""
+    """Mean over the scored samples with a 95 % interval by subject; value None where nothing could be scored.
+
+    A score that is no number is none.
+    """
+    scores = [Score(None, one.subject, NO_NUMBER) if _is_nan(one.value) else one for one in scores]
     scored = [(score.value, score.subject) for score in scores if score.value is not None]
     reasons = unscored_reasons(scores)
     num_lacking = count_lacking(scores)
@@ -34,6 +41,10 @@ def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
         reasons=reasons,
     )
     return with_interval(found, replicates)
+
+
+def _is_nan(value: float | None) -> bool:
+    return value is not None and math.isnan(value)
 
 
 def with_interval(estimate: Estimate, replicates: Replicates, *, bounds: tuple[float, float] | None = None) -> Estimate:

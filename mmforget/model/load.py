@@ -25,6 +25,7 @@ from mmforget.model.choosing import check_settings
 from mmforget.model.contradictions import refuse_contradictions
 from mmforget.model.families import find_family, is_image_text
 from mmforget.model.fingerprint import join, model_folder, weights_fingerprint
+from mmforget.model.finite import in_words, not_finite
 from mmforget.model.folder import ADVICE, blamed, check_folder
 from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.processor import tokenizer_and_processor
@@ -55,8 +56,18 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     """The model of `spec`, in evaluation mode with all weights frozen, its tokenizer, processor and fingerprint.
 
     The class is chosen from the configuration. Only safetensors are read; code from a repository runs only with
-    `trust_remote_code=True`. Raises UserError for whatever the user can have got wrong.
+    `trust_remote_code=True`. A model whose weights are no numbers is named. Raises UserError for whatever the user can
+    have got wrong.
     """
+    loaded = _whole_model(spec)
+    broken = not_finite(loaded.model)
+    if broken:
+        logger.warning("%s", in_words(broken, model=spec.pretrained))
+    return loaded
+
+
+def _whole_model(spec: ModelSpec) -> LoadedModel:
+    """With its adapter, merged or beside it."""
     if spec.is_quantised and spec.merge_peft:
         return _merged_then_quantised(spec)
     loaded = _base_model(spec)

@@ -20,6 +20,7 @@ from mmforget.lm.cache import ResponseCache
 from mmforget.methods.arguments import as_mapping
 from mmforget.metrics.base import METRICS
 from mmforget.metrics.contract import check_metric
+from mmforget.model.finite import not_finite
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
 from mmforget.pipeline.config import RunConfig
@@ -229,6 +230,10 @@ def _asked(config: RunConfig) -> str:
     return "; ".join(filter(None, ("chat template" if config.apply_chat_template else "", config.gen_kwargs)))
 
 
+MAX_NOT_FINITE = 10
+"""Weights that hold NaN or infinity and are named in the record."""
+
+
 def model_info(loaded: LoadedModel) -> dict[str, Any]:
     """What identifies the model in its record."""
     return {
@@ -238,6 +243,7 @@ def model_info(loaded: LoadedModel) -> dict[str, Any]:
         "dtype": str(loaded.core.dtype).removeprefix("torch."),
         "quantisation": loaded.quantisation,
         "num_parameters": loaded.core.num_parameters(),
+        "not_finite": not_finite(loaded.model)[:MAX_NOT_FINITE],
     }
 
 

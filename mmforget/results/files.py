@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import yaml
 
 from mmforget.errors import UserError, one_line
+from mmforget.results.codec import to_jsonable
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -69,8 +70,9 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """`write_text` of indented JSON. Raises ValueError on NaN, which JSON does not know."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """`write_text` of indented JSON, NaN and infinity as null: a number that is none ends no run when it is written."""
+    plain = to_jsonable(value, strict=False).value
+    return write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.errors import UserError
-from mmforget.results.codec import from_json
+from mmforget.results.codec import from_json, to_jsonable
 from mmforget.results.files import parse_json, read_text, require_regular, write_bytes, write_text
 from mmforget.results.fingerprint import hash_file
 from mmforget.types import Sample
@@ -102,6 +103,7 @@ def _lines(samples: Sequence[Sample]) -> str:
 def _line(sample: Sample) -> dict[str, Any]:
     line = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
     line["token_logprobs"] = {role: len(values) for role, values in sample.token_logprobs.items()}
+    line["extra"] = to_jsonable(sample.extra).value  # of a stranger's rows; JSON knows no NaN
     return line
 
 
@@ -164,5 +166,6 @@ def _read_parquet(path: Path) -> Tokens:
     tokens: Tokens = defaultdict(lambda: defaultdict(list))
     columns = (table.column(name).to_pylist() for name in COLUMNS)
     for task, sample_id, control, role, value in zip(*columns, strict=True):
-        tokens[(task, sample_id, control)][role].append(value)
+        # What was written is a number or NaN; a null is what others make of a NaN.
+        tokens[(task, sample_id, control)][role].append(math.nan if value is None else value)
     return tokens

@@ -95,3 +95,9 @@ def test_equal_scores_are_no_certainty() -> None:
     assert (found.value, found.high, found.constant) == (1.0, 1.0, True)
     assert found.low is not None
     assert 0.5 < found.low < 0.9
+
+
+def test_a_score_that_is_no_number_is_none() -> None:
+    found = mean_estimate(rouge_l.METRIC, [Score(0.5, "a"), Score(float("nan"), "b")])
+    assert (found.value, found.num_scored, found.num_unscored) == (0.5, 1, 1)
+    assert "1 of 2 unscored: the score is not a number" in found.reasons

@@ -9,6 +9,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from test_record_schema import full_record
 
@@ -233,3 +235,23 @@ def test_a_killed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_safe_names() -> None:
     assert store.safe_name("a/b c:d") == "a-b-c-d"
     assert store.safe_name("../") == "run"
+
+
+def test_numbers_that_are_none_end_nothing(tmp_path: Path) -> None:
+    """A NaN in a stranger's row is null; a null log-prob, which others make of a NaN, is NaN again."""
+    sample = Sample(
+        "t_prob", "forget", "prob", "a/9", "a", "Who?", "ann.", extra={"dose": math.nan, "deep": [math.inf]}
+    )
+    sample = replace(sample, token_logprobs={"answer": (-1.0, math.nan)})
+    files = write_samples(tmp_path, [sample], model="m")
+    (found,) = read_samples(tmp_path, files=files)
+    assert found.extra == {"dose": None, "deep": [None]}
+    assert math.isnan(found.token_logprobs["answer"][1])
+    table = pyarrow.parquet.read_table(tmp_path / TOKENS_FILE)
+    values = [value if value == value else None for value in table.column("logprob").to_pylist()]
+    table = table.set_column(
+        table.schema.get_field_index("logprob"), "logprob", pyarrow.array(values, pyarrow.float64())
+    )
+    pyarrow.parquet.write_table(table, tmp_path / TOKENS_FILE)
+    (again,) = read_samples(tmp_path, files={**files, TOKENS_FILE: hash_file(tmp_path / TOKENS_FILE)})
+    assert math.isnan(again.token_logprobs["answer"][1])
