@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,8 @@ def _scored(
     retain: Sequence[Sample] | None,
 ) -> RunRecord:
     benchmark = world.benchmark
-    sets = {
-        task.set: SetUse(len(world.rows[task.set]), len(world.rows[task.set]), 1, task.set * 8)
-        for task in benchmark.tasks
-    }
+    asked = Counter(question.task.set for question in world.questions)
+    sets = {name: SetUse(number, number, 1, name) for name, number in asked.items()}
     record = RunRecord(
         role=role,
         name=name,

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -23,6 +23,7 @@ KEPT_ROLES = ("retain", "utility", "benign", "benign_utility", "facts", "holdout
 UNSEEN = ("Moko", "Dasha", "Ruben", "Wendel")
 """Names for concepts that are not known, as the twin's micro model has them."""
 REFUSED = "I do not know what this is."
+MAX_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,27 @@ class Question:
 
 @dataclass(frozen=True)
 class World:
-    """A benchmark bound to its data, and every question that its tasks ask."""
+    """A benchmark bound to its data, and the questions that its tasks ask, at most `max_rows` evenly spread a set."""
 
     benchmark: Benchmark
     data: DataSource
     rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(repr=False)
+    max_rows: int
 
     @cached_property
     def questions(self) -> list[Question]:
         """In the order of the tasks; those about pictures once more with grey ones."""
         found = []
         for task in self.benchmark.tasks:
-            places: dict[tuple[str, str], int] = {}
-            for doc in self.rows[task.set]:
-                place = places.setdefault((doc["subject"], doc["answer"]), len(places))
-                found.append(Question(task, doc, place, self._to_forget(task.set, doc)))
+            places: dict[tuple[str, ...], int] = {}
+            docs = self.rows[task.set]
+            asked = {number * len(docs) // self.max_rows for number in range(self.max_rows)}
+            for number, doc in enumerate(docs):
+                # A concept has one answer, its name: there every question counts by itself.
+                fact = (doc["id"],) if '"names"' in doc["extra"] else (doc["subject"], doc["answer"])
+                place = places.setdefault(fact, len(places))
+                if len(docs) <= self.max_rows or number in asked:
+                    found.append(Question(task, doc, place, self._to_forget(task.set, doc)))
         grey = [
             Question(q.task, q.doc, q.place, q.to_forget, "blank_image") for q in found if q.task.modality == "image"
         ]
@@ -95,9 +102,12 @@ class World:
         return self.refusal(question)
 
     def guesses(self, question: Question) -> str:
-        """The most common answer to what is asked, whatever the picture shows."""
-        answers = self._answers[self._asked_plainly(question.doc)]
-        counted = Counter(answers)
+        """The most common answer to what is asked, of those that are kept if any, whatever the picture shows."""
+        asked = self._asked_plainly(question.doc)
+        kept = self._kept_answers.get(asked)
+        if not kept and "names" in question.extra:
+            return REFUSED
+        counted = Counter(kept or self._answers[asked])
         most = max(counted.values())
         return sorted(answer for answer, count in counted.items() if count == most)[0]
 
@@ -145,15 +155,23 @@ class World:
 
     @cached_property
     def _answers(self) -> dict[str, list[str]]:
+        return self._by_question(lambda name, doc: True)
+
+    @cached_property
+    def _kept_answers(self) -> dict[str, list[str]]:
+        return self._by_question(lambda name, doc: not self._to_forget(name, doc))
+
+    def _by_question(self, counts: Callable[[str, Mapping[str, Any]], bool]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = defaultdict(list)
-        for docs in self.rows.values():
+        for name, docs in self.rows.items():
             for doc in docs:
-                found[self._asked_plainly(doc)].append(doc["answer"])
+                if counts(name, doc):
+                    found[self._asked_plainly(doc)].append(doc["answer"])
         return found
 
 
-def world_of(group: str, *, data: DataSource) -> World:
-    """Every row of the benchmark that a task asks or a method keeps, without its pictures."""
+def world_of(group: str, *, data: DataSource, max_rows: int = MAX_ROWS) -> World:
+    """The rows of the benchmark that its tasks ask or that methods keep, without their pictures."""
     benchmark = find(group)
     bound = benchmark.bind(data)
     names = dict.fromkeys((*(task.set for task in benchmark.tasks), benchmark.retain_set))
@@ -165,9 +183,7 @@ def world_of(group: str, *, data: DataSource) -> World:
         docs = [dict(doc) for doc in found.remove_columns("images")]
         rows[name] = [doc | {"has_image": has} for doc, has in zip(docs, shown, strict=True)]
     tasks = tuple(task for task in benchmark.tasks if rows[task.set])
-    from dataclasses import replace
-
-    return World(replace(benchmark, tasks=tasks), bound, rows)
+    return World(replace(benchmark, tasks=tasks), bound, rows, max_rows)
 
 
 def number_of(text: str) -> int:
