@@ -70,7 +70,7 @@ def is_above(result: Result, other: Result) -> bool:
 
 
 def table(found: dict[str, list[Result]]) -> Iterator[str]:
-    """One line a model, one column a benchmark: overall (forget score, utility ratio) and verdict; `!` where it wins."""
+    """One line a model, one column a benchmark: overall (forget score, utility ratio), verdict, `!` where it wins."""
     names = list(dict.fromkeys(result.name for results in found.values() for result in results))
     yield f"| model | {' | '.join(found)} |"
     yield f"|:---|{':---|' * len(found)}"

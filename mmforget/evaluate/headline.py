@@ -2,10 +2,14 @@
 
 closeness      c = max(0, 1 - |m_unlearned - m_retain| / |m_target - m_retain|) of one metric on forgotten rows:
                0 = still like the target, or as far beyond the retain model; 1 = as if it had never seen them.
-               Where the benchmark gives a metric a goal, the goal stands in place of m_retain.
-forget_score   mean closeness over the headline forget metrics.
+               Where the benchmark gives a metric a goal, the goal stands in place of m_retain. Of a metric of what
+               is disclosed, less than the retain model's is as good as that.
+forget_score   harmonic mean of the closeness of each metric of what is disclosed and of the mean closeness of all
+               others: who gives away what was to be forgotten has not forgotten it, however unlike the reference.
 utility        the benchmark's composite on its utility set.
-utility_ratio  utility over the target's, clipped to [0, 1].
+utility_ratio  what pictures add to the utility, over what they add to the target's: (u - b) / (u_target - b_target),
+               clipped to [0, 1]. b is the utility with grey pictures; in the numerator the larger of the model's and
+               the target's, since what the wording of a question gives away is no sight. In text alone b is 0.
 overall        harmonic mean of forget_score and utility_ratio; 0 for a collapsed model.
 
 All in [0, 1], higher is better, with 95 % intervals by subject; the three models are compared without each subject in
@@ -15,25 +19,30 @@ turn, since they answered the same questions.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.evaluate.measurements import Measurements
-from mmforget.metrics.base import METRICS, CompositeMetric, SampleMetric, profile_of
+from mmforget.evaluate.samples import BLANK_IMAGE
+from mmforget.metrics.base import METRICS, CompositeMetric, SampleMetric, discloses, profile_of
 from mmforget.metrics.composite import harmonic
 from mmforget.metrics.estimate import with_interval
 from mmforget.statistics.jackknife import derived
-from mmforget.statistics.nearness import at_most_one, nearness, within_noise
+from mmforget.statistics.nearness import at_most_one, nearness, one_sided, within_noise
 from mmforget.types import Estimate, Replicates, Sample
 
 PROFILE = "clean"
 MIN_ROOM = 0.05
 """Share of a metric's range that must lie between target and retain model: below it the closeness is mostly noise."""
+NO_CONTROL = "not asked with grey pictures: what is known without looking counts as utility"
 ENDLESS = (-math.inf, math.inf)
 """Distances are as uncertain near their bounds as elsewhere, unlike rates."""
+
+
+Near = Callable[..., Replicates]
 
 
 class Number(NamedTuple):
@@ -65,9 +74,15 @@ class Closeness:
     goal: float | None = None
 
     @property
+    def is_disclosure(self) -> bool:
+        return discloses(METRICS.get(self.metric))
+
+    @property
     def overshoot(self) -> float:
         """How far beyond the retain model, as a share of the room; 0 where it is not beyond, and with a goal."""
         if self.estimate.value is None or self.unlearned is None or self.target is None or self.retain is None:
+            return 0.0
+        if self.is_disclosure:
             return 0.0
         return max(0.0, (self.retain - self.unlearned) / (self.target - self.retain))
 
@@ -85,7 +100,7 @@ def headline(
     Args:
         target: the target model's samples; None leaves what needs them without a value.
         retain: the retain model's samples, likewise; metrics with a goal do without.
-        collapsed: the model answers nothing any more (`verdict.collapse_reasons`); `overall` is then 0.
+        collapsed: the model answers nothing any more (`collapse.collapse_reasons`); `overall` is then 0.
     """
     found = numbers(benchmark, samples, target=target, retain=retain, collapsed=collapsed)
     return {name: number.estimate for name, number in found.items()}
@@ -145,7 +160,10 @@ def closenesses(
 
 
 def forget_score(parts: Sequence[Closeness], *, missing: str = "") -> Number:
-    """Mean of the closenesses that have a value. `missing` says what could not be compared with."""
+    """Harmonic mean over what is disclosed and the mean of all else, of what has a value.
+
+    `missing` says what could not be compared with.
+    """
     used = {f"{part.set}/{part.metric}": part for part in parts if part.estimate.value is not None}
     reasons = tuple(
         f"{part.metric} on the {part.set} set: {reason}"
@@ -160,7 +178,11 @@ def forget_score(parts: Sequence[Closeness], *, missing: str = "") -> Number:
     if not used:
         return Number(replace(nothing, reasons=said or ("no forget metric was measured",)))
     num_scored = sum(part.estimate.num_scored for part in used.values())
-    found = derived(_mean, {key: part.replicates for key, part in used.items() if part.replicates is not None})
+    bounds = frozenset(key for key, part in used.items() if part.is_disclosure)
+    found = derived(
+        lambda values: _bounded_mean(values, bounds=bounds),
+        {key: part.replicates for key, part in used.items() if part.replicates is not None},
+    )
     estimate = replace(nothing, value=found.value, num_scored=num_scored)
     return Number(with_interval(estimate, found, bounds=ENDLESS), found)
 
@@ -180,7 +202,7 @@ def _utility(model: Measurements) -> Number:
 
 
 def utility_ratio(model: Measurements, *, target: Measurements | None) -> Number:
-    """Utility over the target's, clipped to [0, 1]."""
+    """What pictures add to the utility over what they add to the target's, clipped to [0, 1]."""
     own, own_replicates = _utility(model)
     nothing = replace(own, value=None, low=None, high=None, num_subjects=None)
     if target is None:
@@ -192,13 +214,35 @@ def utility_ratio(model: Measurements, *, target: Measurements | None) -> Number
         return Number(replace(nothing, reasons=("the target model has no utility", *base.reasons)))
     if base.value == 0:
         return Number(replace(nothing, reasons=("the target model's utility is 0",)))
-    value = min(1.0, max(0.0, own.value / base.value))
-    estimate = replace(nothing, value=value, range=(0.0, 1.0), reasons=())
-    if own_replicates is None or base_replicates is None:
+    grey, reason = _with_grey_pictures(model, target=target, utility=base.value)
+    sides = {"own": Number(own, own_replicates), "base": Number(base, base_replicates), **grey}
+    values = {name: side.estimate.value for name, side in sides.items() if side.estimate.value is not None}
+    value = min(1.0, _ratio(values))
+    estimate = replace(nothing, value=value, range=(0.0, 1.0), reasons=(reason,) if reason else ())
+    parts = {name: side.replicates for name, side in sides.items() if side.replicates is not None}
+    if len(parts) < len(sides):
         return Number(estimate)
-    ratio = derived(_ratio, {"own": own_replicates, "base": base_replicates})
-    found = at_most_one(ratio)
+    found = at_most_one(derived(_ratio, parts))
     return Number(with_interval(estimate, found, bounds=ENDLESS), found)
+
+
+def _with_grey_pictures(model: Measurements, *, target: Measurements, utility: float) -> tuple[dict[str, Number], str]:
+    """What both models have with grey pictures, as `own_grey` and `base_grey`; none and why where it does not count."""
+    metric = _utility_metric(model.benchmark)
+    if metric is None or model.benchmark.modality != "image":
+        return {}, ""
+    if not all(one.was_asked(metric, control=BLANK_IMAGE) for one in (model, target)):
+        return {}, NO_CONTROL
+    profile = profile_of(metric, PROFILE)
+    own, base = (Number(*one.composed(metric, profile=profile, control=BLANK_IMAGE)) for one in (model, target))
+    if own.estimate.value is None or base.estimate.value is None:
+        return {}, NO_CONTROL
+    if utility - base.estimate.value < MIN_ROOM:
+        return (
+            {},
+            f"pictures add next to nothing to the target model's utility ({base.estimate.value:.3f} with grey ones)",
+        )
+    return {"own_grey": own, "base_grey": base}, ""
 
 
 def overall(forget: Number, ratio: Number, *, collapsed: bool, num_subjects: int = 0) -> Number:
@@ -262,7 +306,8 @@ def _closeness_of(
         gold = _value(retain, metric, task=tasks[0], profile=profile)
     else:
         return
-    found, replicates = _compared(own, before, gold, name="retain model" if use.goal is None else "goal")
+    name = "retain model" if use.goal is None else "goal"
+    found, replicates = _compared(own, before, gold, name=name, near=one_sided if discloses(metric) else nearness)
     known = (own.estimate.value, before.estimate.value, gold.estimate.value if use.goal is None else None)
     yield Closeness(use.metric, use.set, *known, found, replicates, use.goal)
 
@@ -272,7 +317,7 @@ def _value(model: Measurements, metric: SampleMetric, *, task: TaskSpec, profile
     return Number(estimate, model.replicates(metric, task=task.name, profile=profile))
 
 
-def _compared(own: Number, target: Number, standard: Number, *, name: str) -> Number:
+def _compared(own: Number, target: Number, standard: Number, *, name: str, near: Near) -> Number:
     """The closeness of `own` to the standard, which is the retain model's value or a goal, as `name` says."""
     reason = _no_closeness(own.estimate, target.estimate, standard.estimate, name=name)
     counts = (own.estimate.num_scored, own.estimate.num_unscored)
@@ -287,7 +332,7 @@ def _compared(own: Number, target: Number, standard: Number, *, name: str) -> Nu
             f"the {_room(target.estimate, standard.estimate, name=name)} is within its noise (95 %: {noise:.3f} around)"
         )
         return Number(replace(unknown, reasons=(why,), num_subjects=own.replicates.num_subjects))
-    found = nearness(own.replicates, target=target.replicates, standard=gold)
+    found = near(own.replicates, target=target.replicates, standard=gold)
     return Number(with_interval(replace(unknown, value=found.value), found, bounds=ENDLESS), found)
 
 
@@ -307,12 +352,18 @@ def _room(target: Estimate, standard: Estimate, *, name: str) -> str:
     return f"room between target ({target.value:.3f}) and {name} ({standard.value:.3f})"
 
 
-def _mean(values: Mapping[str, float]) -> float:
-    return math.fsum(values.values()) / len(values)
+def _bounded_mean(values: Mapping[str, float], *, bounds: Collection[str]) -> float:
+    """Harmonic mean of the values that bound the others and of the others' mean."""
+    others = [value for key, value in values.items() if key not in bounds]
+    groups = {key: value for key, value in values.items() if key in bounds}
+    return harmonic({**groups, **({"others": math.fsum(others) / len(others)} if others else {})})
 
 
 def _ratio(values: Mapping[str, float]) -> float:
-    return values["own"] / values["base"] if values["base"] > 0.0 else 0.0
+    """(own - grey) / (base - grey), at least 0."""
+    floor = values.get("base_grey", 0.0)
+    room, gain = values["base"] - floor, values["own"] - max(floor, values.get("own_grey", 0.0))
+    return max(0.0, gain / room) if room > 0.0 else 0.0
 
 
 def _utility_metric(benchmark: Benchmark) -> CompositeMetric | None:

@@ -61,11 +61,13 @@ class Measurements:
         scores: list[Score] = self._found[key]
         return scores
 
-    def replicates(self, metric: SampleMetric, *, task: str, profile: str) -> Replicates | None:
+    def replicates(
+        self, metric: SampleMetric, *, task: str, profile: str, control: str | None = None
+    ) -> Replicates | None:
         """What the metric's mean is without each subject; None where nothing could be scored."""
-        key = ("replicates", metric.name, task, profile)
+        key = ("replicates", metric.name, task, profile, control)
         if key not in self._found:
-            self._found[key] = replicates_of(metric, self.scores(metric, task=task, profile=profile))
+            self._found[key] = replicates_of(metric, self.scores(metric, task=task, profile=profile, control=control))
         found: Replicates | None = self._found[key]
         return found
 
@@ -84,17 +86,21 @@ class Measurements:
         """A composite from its components, each on the set of its role, with an interval where they have one."""
         return self.composed(metric, profile=profile)[0]
 
-    def composed(self, metric: CompositeMetric, *, profile: str) -> tuple[Estimate, Replicates | None]:
+    def composed(
+        self, metric: CompositeMetric, *, profile: str, control: str | None = None
+    ) -> tuple[Estimate, Replicates | None]:
         """The composite and its replicates; None where it has no value, or a component no replicates."""
-        key = ("composed", metric.name, profile)
+        key = ("composed", metric.name, profile, control)
         if key not in self._found:
             with running(metric, what=f"metric '{metric.name}': combine"):
-                self._found[key] = self._composed(metric, profile=profile)
+                self._found[key] = self._composed(metric, profile=profile, control=control)
         found: tuple[Estimate, Replicates | None] = self._found[key]
         return found
 
-    def _composed(self, metric: CompositeMetric, *, profile: str) -> tuple[Estimate, Replicates | None]:
-        parts, replicates = self.components(metric, profile=profile)
+    def _composed(
+        self, metric: CompositeMetric, *, profile: str, control: str | None
+    ) -> tuple[Estimate, Replicates | None]:
+        parts, replicates = self.components(metric, profile=profile, control=control)
         estimate = metric.combine(parts, profile=profile)
         used = {key: part for key, part in parts.items() if part.value is not None}
         missing = [key for key in used if key not in replicates]
@@ -112,10 +118,13 @@ class Measurements:
         found = derived(combine, {key: replicates[key] for key in used})
         return with_interval(estimate, found), found
 
-    def components(self, metric: CompositeMetric, *, profile: str) -> tuple[dict[str, Estimate], dict[str, Replicates]]:
+    def components(
+        self, metric: CompositeMetric, *, profile: str, control: str | None = None
+    ) -> tuple[dict[str, Estimate], dict[str, Replicates]]:
         """Estimates of what a composite is made of, and the replicates of those that are means of scores.
 
-        What was not measured is left out, and what no row has a reference for.
+        What was not measured is left out, and what no row has a reference for. Under a control, what was not asked
+        under it, as questions in text alone are not, counts as it was asked.
         """
         parts: dict[str, Estimate] = {}
         replicates: dict[str, Replicates] = {}
@@ -130,16 +139,21 @@ class Measurements:
             task = next(iter(self.tasks(set_name, found.kind)), None)
             if task is None:
                 continue
-            own = profile_of(found, profile)
+            own, asked = profile_of(found, profile), control if self.of_task(task.name, control=control) else None
             if isinstance(found, SampleMetric) and all(
-                s.lacking for s in self.scores(found, task=task.name, profile=own)
+                s.lacking for s in self.scores(found, task=task.name, profile=own, control=asked)
             ):
                 continue
-            parts[component.key] = self.estimate(found, task=task, profile=own)
+            parts[component.key] = self.estimate(found, task=task, profile=own, control=asked)
             if isinstance(found, SampleMetric):
-                without = self.replicates(found, task=task.name, profile=own)
+                without = self.replicates(found, task=task.name, profile=own, control=asked)
                 replicates.update({} if without is None else {component.key: without})
         return parts, replicates
+
+    def was_asked(self, metric: CompositeMetric, *, control: str) -> bool:
+        """Whether any component of a composite was asked under a control."""
+        sets = {self._set_of(component.role) for component in metric.components}
+        return any(sample.control == control and sample.set in sets for sample in self.samples)
 
     def _set_of(self, role: str) -> str | None:
         """The set that plays a role, or the set of that name; None where the benchmark has neither."""

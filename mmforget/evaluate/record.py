@@ -8,10 +8,11 @@ from dataclasses import replace
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
+from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import numbers
 from mmforget.evaluate.levels import gaps, level_results
-from mmforget.evaluate.verdict import collapse_reasons, judge
+from mmforget.evaluate.verdict import judge
 from mmforget.results.schema import RunRecord
 from mmforget.types import Sample
 
@@ -27,8 +28,8 @@ def score_record(
 ) -> RunRecord:
     """The record with every number computed from samples: metrics, gate, headline, levels, verdict. Needs no model."""
     gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
-    against = target if record.role == "unlearned" else None
-    collapse = collapse_reasons(benchmark, samples, target=against)
+    against = (target, retain) if record.role == "unlearned" else (None, None)
+    collapse = collapse_reasons(benchmark, samples, target=against[0], retain=against[1])
     found = numbers(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
     estimates = {name: number.estimate for name, number in found.items()}
     verdict = judge(

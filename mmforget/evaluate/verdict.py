@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.headline import closenesses, utility_of
+from mmforget.evaluate.collapse import collapse_reasons
+from mmforget.evaluate.headline import closenesses
 from mmforget.evaluate.measurements import Measurements
-from mmforget.metrics.base import METRICS, SampleMetric, counts_failures, profile_of
 from mmforget.results.schema import (
     FORGOTTEN_FROM,
     MIN_COVERAGE,
@@ -22,27 +21,8 @@ from mmforget.results.schema import (
 )
 from mmforget.types import Estimate, Sample
 
-MAX_FAILURE_RATE = 0.5
-"""More failed answers than this on the utility set, above the target's own rate, is a collapse."""
-ALWAYS_COUNTED = "degenerate"
-"""The failures that every benchmark counts; others where its document names a metric that counts them."""
-MIN_UTILITY_RATIO = 0.2
-"""Less of the target's utility than this is a collapse."""
 MAX_OVERSHOOT = 0.25
 """Beyond the retain model by more than this share of the room is worth a remark."""
-
-
-def collapse_reasons(
-    benchmark: Benchmark, samples: Sequence[Sample], *, target: Sequence[Sample] | None
-) -> tuple[str, ...]:
-    """Why the model counts as collapsed; empty where it does not.
-
-    It has collapsed where any log-prob is NaN, where most answers on the utility set are failures (by `degenerate` or
-    another metric of the document that counts these), or where less than a fifth of the target's utility is left.
-    """
-    model = Measurements(benchmark, samples, target=target)
-    before = None if target is None else Measurements(benchmark, target, target=target)
-    return (*_nan_reasons(model), *_failure_reasons(model, target=before), *_utility_reasons(model, target=before))
 
 
 def judge(
@@ -63,7 +43,8 @@ def judge(
     `forgotten`, `partly` or `remembered` by the forget score. A collapsed model stays eligible: it is ranked last.
     Reference models are never ranked; what is said of them is only whether the questions were the benchmark's.
     """
-    collapse = collapse_reasons(benchmark, samples, target=target if role == "unlearned" else None)
+    before, gold = (target, retain) if role == "unlearned" else (None, None)
+    collapse = collapse_reasons(benchmark, samples, target=before, retain=gold)
     refusals = (*_data_refusals(data, sets=sets),)
     if role == "unlearned":
         reference = _reference_refusals(gate, lacks_retain=benchmark.has_retain_model and retain is None)
@@ -139,40 +120,3 @@ def _remarks(
                 f"forgets beyond the retain model: {part.metric} on the {part.set} set is {part.unlearned:.3f}, "
                 f"the retain model's {part.retain:.3f}"
             )
-
-
-def _nan_reasons(model: Measurements) -> Iterator[str]:
-    scored = [sample for sample in model.samples if sample.token_logprobs and sample.control is None]
-    for name in dict.fromkeys(sample.set for sample in scored):
-        own = [sample for sample in scored if sample.set == name]
-        broken = sum(any(math.isnan(v) for part in sample.token_logprobs.values() for v in part) for sample in own)
-        if broken:
-            yield f"collapsed: {broken} of {len(own)} answers of the {name} set have NaN log-probs"
-
-
-def _failure_reasons(model: Measurements, *, target: Measurements | None) -> Iterator[str]:
-    wanted = {use.metric for use in model.benchmark.metrics if use.goal is not None}
-    # What the document names, and never what happens to be installed.
-    for name in dict.fromkeys((ALWAYS_COUNTED, *(use.metric for use in model.benchmark.metrics))):
-        metric = METRICS.get(name)
-        if name in wanted or not counts_failures(metric):
-            continue
-        rate = _rate(model, metric)
-        base = (_rate(target, metric) if target is not None else None) or 0.0
-        if rate is not None and rate > MAX_FAILURE_RATE and rate > base:
-            yield f"collapsed: {rate:.0%} of the answers on the {model.benchmark.utility_set} set count as {name}"
-
-
-def _rate(model: Measurements, metric: SampleMetric) -> float | None:
-    tasks = model.tasks(model.benchmark.utility_set, metric.kind)
-    if not tasks:
-        return None
-    return model.estimate(metric, task=tasks[0], profile=profile_of(metric, "clean")).value
-
-
-def _utility_reasons(model: Measurements, *, target: Measurements | None) -> Iterator[str]:
-    if target is None:
-        return
-    own, base = utility_of(model).value, utility_of(target).value
-    if own is not None and base and own < MIN_UTILITY_RATIO * base:
-        yield f"collapsed: utility {own:.3f} is under {MIN_UTILITY_RATIO:.0%} of the target model's {base:.3f}"

@@ -37,7 +37,7 @@ class Degenerate:
         clean: degenerate = empty, or no letter or digit, or four or more words that are all the same, or a text of
             twelve or more characters that is one short piece over and over, or eight or more words with at most one in
             eight distinct, or an answer part of eight or more words with under half of its word pairs distinct, or one
-            of which such pieces (of four or more signs where there is no letter in them) make up half, as in
+            of which such pieces (of four or more signs where there is no letter in them) make up a third, as in
             `Anna!!!!!`; or the question over again; or a bare yes or no to a question in English that asks for
             something else. What equals the reference is not. Mends the published tables, where gibberish scores as
             perfect forgetting.
@@ -107,7 +107,7 @@ def _why_no_language(response: str, *, reference: str) -> str:
     pairs = list(zip(answer, answer[1:], strict=False))
     if len(answer) >= MIN_WORDS and len(set(pairs)) < MIN_DISTINCT_PAIRS * len(pairs):
         return "a loop"
-    return "mostly one piece repeated" if _is_half_stretches("".join(part.split())) else ""
+    return "one piece repeated in it" if _is_stretches("".join(part.split())) else ""
 
 
 def _is_one_piece_repeated(text: str) -> bool:
@@ -118,11 +118,11 @@ def _is_one_piece_repeated(text: str) -> bool:
     return any(text[size:] == text[:-size] for size in range(1, longest + 1))
 
 
-def _is_half_stretches(text: str) -> bool:
-    """True for `Anna!!!!!`: stretches of one piece four times and more, long ones or of signs alone, make up half."""
+def _is_stretches(text: str) -> bool:
+    """True for `Anna!!!!!`: stretches of one piece four times over, long ones or of signs, make up a third of it."""
     stretches = [match.group() for match in _STRETCH.finditer(text)]
     counted = [found for found in stretches if len(found) >= MIN_CHARACTERS or not any(map(str.isalnum, found))]
-    return bool(counted) and 2 * sum(map(len, counted)) >= len(text)
+    return bool(counted) and 3 * sum(map(len, counted)) >= len(text)
 
 
 METRIC = Degenerate()

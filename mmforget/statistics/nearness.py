@@ -46,6 +46,24 @@ def nearness(own: Replicates, *, target: Replicates, standard: Replicates | floa
     )
 
 
+def one_sided(own: Replicates, *, target: Replicates, standard: Replicates | float) -> Replicates:
+    """Replicates of (target - own) / (target - standard), cut off at 0 and 1: beyond the standard is as good as there.
+
+    Raises ZeroDivisionError where target and standard are equal.
+    """
+    parts = {"own": own, "target": target}
+    parts |= {} if isinstance(standard, float) else {"standard": standard}
+    share = derived(
+        lambda values: (
+            1.0
+            - _share(values["own"], values["target"], standard if isinstance(standard, float) else values["standard"])
+        ),
+        parts,
+    )
+    found = at_most_one(share)
+    return replace(found, value=max(0.0, found.value), least=None if found.least is None else max(0.0, found.least))
+
+
 def within_noise(first: Replicates, second: Replicates | float) -> float | None:
     """Half the 95 % interval of the difference where that holds 0; None where the two differ, or nobody can tell."""
     if isinstance(second, float):

@@ -34,7 +34,8 @@ class Fake:
             return (math.nan,) * 3
         sees = not self.is_blind and (question.is_seen or not question.doc["has_image"])
         is_known = sees and self.knows(question) and question.task.set != "holdout"
-        level = (KNOWN if is_known else UNKNOWN)[role.partition("/")[0]]
+        named = next(part for part in reversed(role.split("/")) if part in KNOWN)
+        level = (KNOWN if is_known else UNKNOWN)[named]
         shown = "" if self.is_blind else str(question.control)
         return tuple(level * (1 + 0.1 * _share(f"{question.doc['id']}/{role}/{shown}/{n}")) for n in range(4))
 

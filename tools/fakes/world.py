@@ -131,7 +131,8 @@ class World:
     @staticmethod
     def _of_options(text: str) -> list[str]:
         starts = [place for letter in "ABCD" if (place := text.find(f"{letter}) ")) >= 0]
-        return [text[a:b].strip() for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+        ends = [*starts[1:], len(text)] if starts else []
+        return [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
 
     @staticmethod
     def _misnamed(question: Question, *, names: Sequence[str], ask: str) -> str:

@@ -150,7 +150,7 @@ def verdict(benchmark: Benchmark, samples: list[Sample]) -> Verdict:
 
 def test_no_retain_model_is_no_refusal_where_the_protocol_has_none(benchmark: Benchmark) -> None:
     """GOOD has a forget score of .625, so `partly`; nothing is said of forgetting beyond what it should."""
-    assert verdict(benchmark, model([NONE] * 6)) == Verdict("forgotten", False, True)
+    assert verdict(benchmark, model(["I do not know."] * 6)) == Verdict("forgotten", False, True)
     assert verdict(benchmark, GOOD) == Verdict("partly", False, True)
     assert verdict(benchmark, TARGET).status == "remembered"
     refused = verdict(changed(benchmark, stage_one={"target": "full", "retain": "kept"}), GOOD)
