@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from mmforget.errors import PluginError, UserError
+from mmforget.errors import PluginError, UserError, one_line, shortened
+from mmforget.results.files import read_text
 
+MAX_BYTES = 2**24
+"""Longest task file that is read."""
 # The C parser is ten times faster where PyYAML was built with it, and `mmforget ls` reads every task file.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -56,7 +59,10 @@ def load_function(reference: FunctionRef) -> Callable[..., Any]:
 
 
 def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
-    path = path.resolve()
+    try:
+        path = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise TaskFileError(f"{path}: cannot be read: {one_line(error)}") from error
     if path in chain:
         raise TaskFileError(f"{chain[-1]}: includes itself through {path}")
     config = _parse(path)
@@ -64,23 +70,33 @@ def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for include in includes if isinstance(includes, list) else [includes]:
         base = path.parent / str(include)
-        if not base.is_file():
-            raise TaskFileError(f"{path}: includes '{include}', which does not exist beside it")
+        if not _is_file(base):
+            raise TaskFileError(f"{path}: includes {shortened(str(include))}, which does not exist beside it")
         merged.update(_read(base, chain=(*chain, path)))
     return merged | config
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        loader = _loader_for(path.parent)(path.read_text(encoding="utf-8"))
+        loader = _loader_for(path.parent)(read_text(path, max_bytes=MAX_BYTES))
         try:
             config = loader.get_single_data()
         finally:
             loader.dispose()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskFileError(f"{path}: cannot be read: {error}") from error
+    except UserError as error:
+        raise TaskFileError(str(error)) from error
     except yaml.YAMLError as error:
         raise TaskFileError(f"{path}{_position(error)}: {_problem(error)}") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise TaskFileError(f"{path}: not valid YAML: {one_line(error)[:200]}") from error
     if not isinstance(config, dict):
         raise TaskFileError(f"{path}: a task file holds a mapping of keys, not {type(config).__name__}")
     return config

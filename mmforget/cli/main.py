@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from mmforget import __version__, parallel
-from mmforget.errors import RunFailed, UserError, printable
+from mmforget.errors import RunFailed, UserError, printable, shortened
 from mmforget.libraries import prepare_libraries
 
 VERBS = ("run", "target", "unlearn", "eval", "rescore", "leaderboard", "ls", "validate")
@@ -89,6 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output is gone (`mmforget ls | head`); keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        # What a file system refuses of a path that the user gave: a name too long, a circle of links, no permission.
+        if error.filename is None or isinstance(error, ConnectionError):
+            raise
+        return _failed(WRONG_INPUT, f"mmforget: error: {shortened(str(error.filename))}: {error.strerror}")
     except Exception:
         earlier = parallel.failed_before(FAILED)
         if earlier is None:
