@@ -24,6 +24,7 @@ from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.benchmark.task_files import FunctionRef, TaskFileError, read_task_file
 from mmforget.errors import PluginError, UnknownName, UserError
+from mmforget.results.files import files_below
 
 ENTRY_POINTS = "mmforget.benchmarks"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -210,7 +211,7 @@ def _plugin_folder(point: metadata.EntryPoint) -> TaskFolder:
 
 def _yaml_files(folder: Path) -> list[Path]:
     """Every `*.yaml` below a folder that is not hidden and does not lie in a hidden one."""
-    return [path for path in folder.rglob("*.yaml") if not is_hidden(path, below=folder)]
+    return [path for path in files_below(folder, "*.yaml") if not is_hidden(path, below=folder)]
 
 
 def _task_file(path: Path, *, origin: str) -> TaskFile | None:

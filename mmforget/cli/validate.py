@@ -75,8 +75,11 @@ def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
 
 
 def _is_run(path: Path) -> bool:
+    from mmforget.results.files import files_below
+    from mmforget.results.store import PATTERN
+
     if path.is_dir():
-        return any(path.rglob("results_*.json")) or (path / "run.yaml").is_file()
+        return (path / "run.yaml").is_file() or bool(files_below(path, PATTERN))
     return path.is_file() and (path.suffix == ".json" or path.name == "run.yaml")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import json
 import os
 import re
@@ -28,6 +29,8 @@ ROOM_BYTES = 2**20
 IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 MAX_TEXT_BYTES = 2**30
 """Longest file that is read as text."""
+MAX_FOLDERS = 20_000
+"""Folders that are searched for files of one kind."""
 MAX_DEPTH = 64
 """Deepest nesting of lists and objects that a JSON file may have."""
 
@@ -134,6 +137,19 @@ def require_regular(path: Path, *, max_bytes: int) -> None:
         raise UserError(f"{path}: not a regular file; give the file itself")
     if found.st_size > max_bytes:
         raise UserError(f"{path}: {found.st_size:,} bytes, at most {max_bytes:,} are read; it is no file of mmforget")
+
+
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """The paths below a folder whose names fit `pattern`, sorted; links to folders are not followed.
+
+    Raises UserError where that is more than `MAX_FOLDERS` folders: somebody has named a whole disk.
+    """
+    found: list[Path] = []
+    for number, (place, _, names) in enumerate(os.walk(folder)):
+        if number == MAX_FOLDERS:
+            raise UserError(f"{folder}: holds more than {MAX_FOLDERS:,} folders; give the folder that is meant")
+        found += [Path(place, name) for name in fnmatch.filter(names, pattern)]
+    return sorted(found)
 
 
 def _not_a_number(name: str) -> NoReturn:

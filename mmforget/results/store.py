@@ -18,7 +18,7 @@ import yaml
 
 from mmforget.errors import BadData, UserError
 from mmforget.results.codec import to_jsonable
-from mmforget.results.files import read_json, write_json, write_text
+from mmforget.results.files import files_below, read_json, write_json, write_text
 from mmforget.results.samples import read_samples, write_samples
 from mmforget.results.schema import RunRecord
 from mmforget.types import Sample
@@ -169,7 +169,7 @@ def collect_records(paths: Iterable[Path]) -> Collected:
 
 
 def _find_below(path: Path) -> tuple[list[StoredRun], list[str]]:
-    files = sorted(path.rglob(PATTERN), reverse=True) if path.is_dir() else [path] if path.exists() else []
+    files = files_below(path, PATTERN)[::-1] if path.is_dir() else [path] if path.exists() else []
     runs: dict[Path, StoredRun] = {}
     damaged: dict[Path, str] = {}
     for file in files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ SETS = {"fiubench_forget1": ("forget", "rephrase"), "mmubench": (), "medforget":
 def prepare(folder: Path) -> None:
     """Sound folders, of which each case damages one."""
     official_files.write_official(folder / "fiubench_forget1")
-    mmubench_files.write_official(folder / "mmubench")
+    mmubench_files.write_official(folder / "mmubench", num_tests=8)
     medforget_files.write_medforget(folder / "medforget")
 
 
@@ -55,20 +56,26 @@ def damaged(folder: Path, rng: random.Random) -> str:
 
 def read(name: str, folder: Path) -> int:
     """Every row that a run would read; 2 where something is wrong, which is said."""
-    from mmforget.benchmark.find import find
     from mmforget.benchmark.source import DataSource
-    from mmforget.benchmark.validate import validate
+    from mmforget.benchmark.validate import check_benchmark
 
-    data = DataSource.parse(str(folder))
+    benchmark = _benchmark(name)
+    data = benchmark.bind(DataSource.parse(str(folder)))
     if SETS[name]:
-        benchmark = find(name)
         for used in SETS[name]:
-            for row in benchmark.rows(used, data=benchmark.bind(data)):
+            for row in benchmark.rows(used, data=data):
                 json.dumps({key: value for key, value in row.items() if key != "images"})
         return 0
-    report = validate(name, data)
+    report = check_benchmark(benchmark, data=data)
     print(printable("\n".join(report.faults)))
     return 2 if report.faults else 0
+
+
+@cache
+def _benchmark(name: str) -> Any:
+    from mmforget.benchmark.find import find
+
+    return find(name)
 
 
 def _document(path: Path, rng: random.Random) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -187,3 +188,32 @@ def test_listing_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("task: " + "[" * 3000, "not valid YAML"),
+        ("task: x\nlimit: " + "9" * 5000, "not valid YAML"),
+        ("task: x\nwhen: 2024-13-45", "not valid YAML"),
+        ("task: x\ninclude: " + "x" * 5000, "which does not exist beside it"),
+        ('task: x\ninclude: "a\\0b"', "which does not exist beside it"),
+    ],
+)
+def test_a_task_file_that_would_end_in_a_traceback_is_a_fault_in_few_words(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    (fault,) = catalogue([tmp_path]).faults
+    assert fault.startswith(f"{tmp_path / 'bad.yaml'}:")
+    assert words in fault
+    assert len(fault) < 1000
+
+
+def test_pipes_and_circles_among_task_files_are_faults(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "round.yaml").symlink_to(tmp_path / "round.yaml")
+    faults = catalogue([tmp_path]).faults
+    assert len(faults) == 2
+    assert "pipe.yaml: not a regular file" in faults[0]
+    assert "round.yaml" in faults[1]

@@ -13,7 +13,7 @@ import pytest
 from test_record_consistency import sound
 
 from mmforget.errors import UserError
-from mmforget.results import store
+from mmforget.results import files, store
 from mmforget.results.files import MAX_DEPTH, parse_json, read_json, read_text, read_yaml
 from mmforget.results.schema import MetricResult, RunRecord, Verdict
 from mmforget.results.store import KEY
@@ -179,3 +179,15 @@ def test_yaml_that_does_not_parse_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.yaml").write_text(text)
     with pytest.raises(UserError, match=r"run\.yaml: not valid YAML"):
         read_yaml(tmp_path / "run.yaml")
+
+
+def test_a_search_of_a_whole_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b", "a", "a/c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.yaml").write_text("")
+    (tmp_path / "a" / "round").symlink_to(tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in files.files_below(tmp_path, "*.yaml")]
+    assert found == ["a/c/x.yaml", "a/x.yaml", "b/x.yaml"]
+    monkeypatch.setattr(files, "MAX_FOLDERS", 3)
+    with pytest.raises(UserError, match="holds more than 3 folders"):
+        files.files_below(tmp_path, "*.yaml")
