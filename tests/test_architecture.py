@@ -14,7 +14,7 @@ PACKAGE = ROOT / "mmforget"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    ("errors", "types", "registry", "plugins", "pictures"),
+    ("errors", "types", "registry", "plugins", "reading", "pictures"),
     ("libraries", "parallel"),
     ("statistics",),
     ("benchmark", "results"),
@@ -43,6 +43,7 @@ NO_TORCH = (
     "registry",
     "pictures",
     "plugins",
+    "reading",
     "libraries",
     "parallel",
     "statistics",

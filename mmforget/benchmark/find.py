@@ -24,7 +24,7 @@ from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.benchmark.task_files import FunctionRef, TaskFileError, read_task_file
 from mmforget.errors import PluginError, UnknownName, UserError
-from mmforget.results.files import files_below
+from mmforget.reading import files_below
 
 ENTRY_POINTS = "mmforget.benchmarks"
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from mmforget.errors import PluginError, UserError, one_line, shortened
-from mmforget.results.files import read_text
+from mmforget.reading import read_text
 
 MAX_BYTES = 2**24
 """Longest task file that is read."""

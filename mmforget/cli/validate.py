@@ -75,7 +75,7 @@ def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
 
 
 def _is_run(path: Path) -> bool:
-    from mmforget.results.files import files_below
+    from mmforget.reading import files_below
     from mmforget.results.store import PATTERN
 
     if path.is_dir():

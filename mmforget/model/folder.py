@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.errors import UserError, one_line, shortened
-from mmforget.results.files import read_text, require_regular
+from mmforget.reading import read_text, require_regular
 
 ADVICE = "download or save it again"
 READ = (

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fnmatch
 import json
 import os
 import re
 import secrets
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, NoReturn
 import yaml
 
 from mmforget.errors import UserError, one_line
+from mmforget.reading import MAX_TEXT_BYTES, read_text, why
 from mmforget.results.codec import to_jsonable
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -27,10 +26,6 @@ TORCH_WRITER = re.compile(r"inline_container|PytorchStreamWriter|write\(\): fd")
 ROOM_BYTES = 2**20
 """Less than this is a full disk."""
 IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
-MAX_TEXT_BYTES = 2**30
-"""Longest file that is read as text."""
-MAX_FOLDERS = 20_000
-"""Folders that are searched for files of one kind."""
 MAX_DEPTH = 64
 """Deepest nesting of lists and objects that a JSON file may have."""
 
@@ -112,46 +107,6 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: not valid YAML ({one_line(error)[:200]}); restore it, or delete it") from error
 
 
-def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """A file's text. Raises UserError where it is missing, no regular file, too large, unreadable or not UTF-8."""
-    require_regular(path, max_bytes=max_bytes)
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text at byte {error.start}; the file is damaged, run again") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({_why(error)}); check the path") from error
-
-
-def require_regular(path: Path, *, max_bytes: int) -> None:
-    """Raises UserError unless `path` is a regular file (or a link to one) of at most `max_bytes`.
-
-    A pipe or a device would keep its reader waiting for ever.
-    """
-    try:
-        found = path.stat()
-    except (OSError, ValueError) as error:
-        why = _why(error) if isinstance(error, OSError) else one_line(error)
-        raise UserError(f"{path}: cannot be read ({why}); check the path") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{path}: not a regular file; give the file itself")
-    if found.st_size > max_bytes:
-        raise UserError(f"{path}: {found.st_size:,} bytes, at most {max_bytes:,} are read; it is no file of mmforget")
-
-
-def files_below(folder: Path, pattern: str) -> list[Path]:
-    """The paths below a folder whose names fit `pattern`, sorted; links to folders are not followed.
-
-    Raises UserError where that is more than `MAX_FOLDERS` folders: somebody has named a whole disk.
-    """
-    found: list[Path] = []
-    for number, (place, _, names) in enumerate(os.walk(folder)):
-        if number == MAX_FOLDERS:
-            raise UserError(f"{folder}: holds more than {MAX_FOLDERS:,} folders; give the folder that is meant")
-        found += [Path(place, name) for name in fnmatch.filter(names, pattern)]
-    return sorted(found)
-
-
 def _not_a_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
 
@@ -181,7 +136,7 @@ def writing(path: Path) -> Iterator[None]:
             advice = "a file stands where a folder is needed, or the reverse; move it or give another --output_path"
         else:
             advice = "give another --output_path"
-        raise UserError(f"cannot write {path} ({_why(refused)}): {advice}") from error
+        raise UserError(f"cannot write {path} ({why(refused)}): {advice}") from error
 
 
 def _refused(error: Exception, *, path: Path) -> OSError | None:
@@ -203,10 +158,6 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or type(error).__name__
 
 
 def _sync_folder(folder: Path) -> None:

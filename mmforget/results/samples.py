@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.errors import UserError
+from mmforget.reading import read_text, require_regular
 from mmforget.results.codec import from_json, to_jsonable
-from mmforget.results.files import parse_json, read_text, require_regular, write_bytes, write_text
+from mmforget.results.files import parse_json, write_bytes, write_text
 from mmforget.results.fingerprint import hash_file
 from mmforget.types import Sample
 

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from mmforget.errors import BadData, UserError
+from mmforget.reading import files_below
 from mmforget.results.codec import to_jsonable
-from mmforget.results.files import files_below, read_json, write_json, write_text
+from mmforget.results.files import read_json, write_json, write_text
 from mmforget.results.samples import read_samples, write_samples
 from mmforget.results.schema import RunRecord
 from mmforget.types import Sample

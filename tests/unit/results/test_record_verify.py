@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from test_record_consistency import sound
 
+from mmforget import reading
 from mmforget.errors import UserError
-from mmforget.results import files, store
-from mmforget.results.files import MAX_DEPTH, parse_json, read_json, read_text, read_yaml
+from mmforget.reading import read_text
+from mmforget.results import store
+from mmforget.results.files import MAX_DEPTH, parse_json, read_json, read_yaml
 from mmforget.results.schema import MetricResult, RunRecord, Verdict
 from mmforget.results.store import KEY
 from mmforget.results.verify import collect_trusted
@@ -186,8 +188,8 @@ def test_a_search_of_a_whole_disk_is_refused(tmp_path: Path, monkeypatch: pytest
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.yaml").write_text("")
     (tmp_path / "a" / "round").symlink_to(tmp_path)
-    found = [path.relative_to(tmp_path).as_posix() for path in files.files_below(tmp_path, "*.yaml")]
+    found = [path.relative_to(tmp_path).as_posix() for path in reading.files_below(tmp_path, "*.yaml")]
     assert found == ["a/c/x.yaml", "a/x.yaml", "b/x.yaml"]
-    monkeypatch.setattr(files, "MAX_FOLDERS", 3)
+    monkeypatch.setattr(reading, "MAX_FOLDERS", 3)
     with pytest.raises(UserError, match="holds more than 3 folders"):
-        files.files_below(tmp_path, "*.yaml")
+        reading.files_below(tmp_path, "*.yaml")
