@@ -14,7 +14,7 @@ PACKAGE = ROOT / "mmforget"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    ("errors", "types", "registry", "plugins", "reading", "pictures"),
+    ("errors", "types", "registry", "plugins", "reading", "arguments", "pictures"),
     ("libraries", "parallel"),
     ("statistics",),
     ("benchmark", "results"),
@@ -41,6 +41,7 @@ NO_TORCH = (
     "errors",
     "types",
     "registry",
+    "arguments",
     "pictures",
     "plugins",
     "reading",

@@ -173,6 +173,14 @@ def read_index(include_paths: Iterable[str | Path] = ()) -> Index:
     return Index(tasks, groups, tuple(faults), tuple(plugin_faults))
 
 
+def task_file_at(path: Path) -> TaskFile:
+    """The task or group in one file. Raises TaskFileError where it holds none or cannot be read."""
+    found = _task_file(path, origin=str(path))
+    if found is None:
+        raise TaskFileError(f"{path}: holds neither a task nor a group")
+    return found
+
+
 def _folders(include_paths: Iterable[str | Path], *, faults: list[str]) -> list[TaskFolder]:
     # In a wheel the files lie inside the package; the folder beside it is a clone's.
     inside = _PACKAGE / "_tasks"

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mmforget.arguments import arguments_in, typed_arguments
 from mmforget.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
     from mmforget.pipeline.config import RunConfig
 
 MODELS = ("micro", "hf")
+SAME_MODEL = {"hf-multimodal": "hf", "hf-auto": "hf", "huggingface": "hf", "mmforget": "hf"}
+"""lm_eval's names of Hugging Face models; text or image, `hf` loads either."""
 BATCH_SIZES = {"micro": 64, "hf": 16}
 """Questions at once where nothing is asked for; a step of the micro model takes twice as long for 64 as for 16."""
+BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+AUTO_BATCH_SIZE = 64
+"""Where `--batch_size auto` begins: a batch that memory does not hold is computed in halves."""
 TRAINING_FLAGS = ("lora_r", "lora_alpha", "lr", "epochs", "max_steps", "train_batch_size", "save_steps", "report_to")
 
 
@@ -22,6 +28,13 @@ def positive_int(text: str) -> int:
     """An integer of at least 1, else argparse's own complaint with the value and what is allowed."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
+
+
+def whole_number(text: str) -> int:
+    """An integer of at least 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 0")
     return int(text)
 
 
@@ -46,30 +59,70 @@ def seed_list(text: str) -> tuple[int, ...]:
     return seeds
 
 
+def batch_size(text: str) -> int | str:
+    """A whole number of at least 1, or lm_eval's `auto` or `auto:N`."""
+    return "auto" if re.fullmatch(r"auto(:\d+(\.\d+)?)?", text) else positive_int(text)
+
+
+class Joined(argparse.Action):
+    """Several words, and a flag given again, as one comma list, as lm_eval takes them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        earlier = getattr(namespace, self.dest) or ""
+        setattr(namespace, self.dest, ",".join(filter(None, (earlier, *values))))
+
+
+def _joined(group: Any, *flags: str, **settings: Any) -> None:
+    group.add_argument(*flags, nargs="+", action=Joined, **settings)
+
+
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--model", default="hf", metavar="KIND", help="micro (embedded) or hf (any Hugging Face model)")
     group.add_argument(
-        "--model_args",
-        default="",
-        metavar="K=V,...",
-        help="pretrained=, dtype=, load_in_4bit=, peft=ADAPTER (on the base it was made on, in the same quantisation)",
+        "--model", "-M", default="hf", metavar="KIND", help="micro (embedded) or hf (any Hugging Face model)"
     )
+    _joined(
+        group, "--model_args", "-a", default="", metavar="K=V,...",
+        help="pretrained=, dtype=, load_in_4bit=, peft=ADAPTER (on the base it was made on, in the same quantisation); "
+        "or a JSON object",
+    )  # fmt: skip
     group.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:0; default: a GPU where there is one")
-    group.add_argument("--batch_size", type=positive_int, metavar="N", help="questions at once; default 16, micro 64")
-    group.add_argument("--apply_chat_template", action="store_true", help="wrap prompts in the model's chat template")
-    group.add_argument("--gen_kwargs", default="", metavar="K=V,...", help="override generation settings")
+    group.add_argument(
+        "--batch_size", "-b", type=batch_size, metavar="N",
+        help="questions at once; default 16, micro 64; auto: --max_batch_size, else 64, halved where memory is short",
+    )  # fmt: skip
+    group.add_argument("--max_batch_size", type=positive_int, metavar="N", help="where --batch_size auto begins")
+    group.add_argument(
+        "--apply_chat_template", nargs="?", const=True, default=False, metavar="NAME",
+        help="wrap prompts in the model's chat template, or in the one of that name",
+    )  # fmt: skip
+    _joined(group, "--gen_kwargs", default="", metavar="K=V,...", help="override generation settings")
 
 
 def add_task_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tasks and data")
-    group.add_argument("--tasks", required=True, metavar="NAMES", help="comma-separated tasks, groups or globs")
+    _joined(
+        group, "--tasks", "-t", required=True, metavar="NAMES",
+        help="tasks, groups or globs, with commas or blanks between; for eval also YAML files and folders of them",
+    )  # fmt: skip
     group.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
     group.add_argument("--data", metavar="WHERE", help="hub, synthetic or a folder of official files")
-    group.add_argument("--metadata", default="", metavar="JSON", help="loader settings, e.g. '{\"num_subjects\": 24}'")
+    add_metadata_flag(group)
     group.add_argument("--forget_path", metavar="PATH", help="forget this subtree, e.g. inst_03/pat_0012")
-    group.add_argument("--limit", type=positive_float, metavar="N", help="questions a task, for a quick look only")
-    group.add_argument("--num_fewshot", type=int, metavar="N", help="examples before each question (text tasks)")
+    group.add_argument(
+        "--limit", "-L", type=positive_float, metavar="N",
+        help="questions a task, or their share where below 1, for a quick look only",
+    )  # fmt: skip
+    group.add_argument(
+        "--num_fewshot", "-f", type=whole_number, metavar="N", help="examples before each question (text tasks)"
+    )
+
+
+def add_metadata_flag(group: Any) -> None:
+    _joined(
+        group, "--metadata", default="", metavar="K=V,...",
+        help="loader settings, e.g. num_subjects=24 or '{\"num_subjects\": 24}'",
+    )  # fmt: skip
 
 
 def add_judge_flags(parser: argparse.ArgumentParser, *, default: str | None = "rules") -> None:
@@ -81,12 +134,15 @@ def add_judge_flags(parser: argparse.ArgumentParser, *, default: str | None = "r
     )
 
 
-def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False, trains: bool = True) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("--output_path", required=required, metavar="DIR", help="folder for records; resumed if there")
-    group.add_argument("--use_cache", metavar="FILE", help="response cache, default: inside the output folder")
+    group.add_argument(
+        "--output_path", "-o", required=required, metavar="DIR", help="folder for records; resumed if there"
+    )
+    group.add_argument("--use_cache", "-c", metavar="FILE", help="response cache, default: inside the output folder")
     group.add_argument("--feature_folder", metavar="DIR", help="keep image features on disk, for further runs too")
-    group.add_argument("--seed", type=int, metavar="N", help="seed of training (default: the recipe's, else 0)")
+    if trains:
+        group.add_argument("--seed", type=int, metavar="N", help="seed of training (default: the recipe's, else 0)")
     group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -138,16 +194,8 @@ def add_target_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_metadata(text: str) -> dict[str, Any]:
-    """The JSON object of --metadata. Raises UserError with the position of the fault."""
-    if not text:
-        return {}
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"--metadata is not valid JSON: {error}; write e.g. '{{\"num_subjects\": 24}}'") from error
-    if not isinstance(value, dict):
-        raise UserError(f"--metadata must be a JSON object, not {type(value).__name__}: {text}")
-    return value
+    """The settings of --metadata. Raises UserError with the position of the fault."""
+    return typed_arguments(text, owner="--metadata")
 
 
 def _metadata(text: str, *, forget_path: str | None) -> dict[str, Any]:
@@ -194,12 +242,14 @@ def _one_seed(seed: int | None, seeds: tuple[int, ...] | None) -> int | None:
 
 def config_from(args: argparse.Namespace) -> RunConfig:
     """The resolved configuration of a verb's flags. Raises UserError where flags contradict one another."""
-    from mmforget.pipeline.config import RunConfig
+    from mmforget.pipeline.config import Asking, RunConfig
 
-    given: Mapping[str, Any] = vars(args)
+    given: dict[str, Any] = dict(vars(args))
+    given["model"] = SAME_MODEL.get(given["model"], given["model"])
     if given["model"] not in MODELS:
         raise UnknownName("model", name=given["model"], known=MODELS)
-    if given["model"] == "hf" and "pretrained=" not in given["model_args"] and not given.get("target_model"):
+    named = arguments_in(given["model_args"], owner="--model_args")
+    if given["model"] == "hf" and "pretrained" not in named and not given.get("target_model"):
         raise UserError("--model hf needs --model_args pretrained=PATH_OR_HUB_ID; or try --model micro")
     return RunConfig(
         model=given["model"],
@@ -216,7 +266,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         target_model=given.get("target_model"),
         retain_model=given.get("retain_model"),
         device=given["device"],
-        batch_size=given["batch_size"] or BATCH_SIZES[given["model"]],
+        batch_size=_batch_size(given),
         apply_chat_template=given["apply_chat_template"],
         gen_kwargs=given["gen_kwargs"],
         num_fewshot=given["num_fewshot"],
@@ -229,4 +279,11 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         feature_folder=given["feature_folder"],
         judge=given.get("judge") or "rules",
         workers=given.get("workers"),
+        asking=given.get("asking") or Asking(),
     )
+
+
+def _batch_size(given: Mapping[str, Any]) -> int:
+    if given["batch_size"] == "auto":
+        return given["max_batch_size"] or AUTO_BATCH_SIZE
+    return given["batch_size"] or BATCH_SIZES[given["model"]]

@@ -8,7 +8,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from mmforget import __version__, parallel
@@ -25,6 +25,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint about an unknown flag names the nearest known one."""
 
     _words: Sequence[str] = ()
+    prepare: Callable[..., Sequence[str]] | None = None
+    """Of a verb whose words stand for others: makes all words of those that were typed."""
 
     def error(self, message: str) -> NoReturn:
         unknown = [word.split("=")[0] for word in self._words if word.startswith("--")]
@@ -37,6 +39,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Verb parsers report their own unknown flags, so that suggestions come from the right set."""
+        if args is not None and self.prepare is not None:
+            args = self.prepare(args, parser=self)
         self._words = tuple(args) if args is not None and "execute" in self._defaults else ()
         parsed, extra = super().parse_known_args(args, namespace)
         if extra and "execute" in self._defaults:
@@ -65,6 +69,7 @@ def build_parser() -> Parser:
             allow_abbrev=False,
         )
         module.add_arguments(verb)
+        verb.prepare = getattr(module, "prepare", None)
         verb.set_defaults(execute=module.execute)
     return parser
 

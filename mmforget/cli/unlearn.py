@@ -59,5 +59,6 @@ def evaluation_command(args: argparse.Namespace, *, model_args: str) -> str:
         if value not in (None, ""):
             words += [f"--{name}", str(value)]
     if args.apply_chat_template:
-        words.append("--apply_chat_template")
+        name = args.apply_chat_template
+        words += ["--apply_chat_template", *([name] if isinstance(name, str) else [])]
     return shlex.join(words)

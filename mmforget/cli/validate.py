@@ -28,7 +28,7 @@ EXAMPLES = """  mmforget validate fiubench
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME|FILE|RUN", help="task, group, glob, method or metric; YAML; run folder")
     parser.add_argument("--data", metavar="WHERE", help="hub, synthetic (default) or a folder of official files")
-    parser.add_argument("--metadata", default="", metavar="JSON", help="loader settings, e.g. '{\"num_subjects\": 24}'")
+    flags.add_metadata_flag(parser)
     parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 

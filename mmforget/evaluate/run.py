@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,13 +16,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mmforget import parallel
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
 from mmforget.evaluate.samples import BLANK_IMAGE, samples_of
-from mmforget.evaluate.tasks import LeftOut, LoadedTasks, bars_off, load_tasks, quiet
+from mmforget.evaluate.tasks import LeftOut, LoadedTasks, bars_off, load_tasks, prompts_shown, quiet
 from mmforget.evaluate.undecoded import leave_undecoded
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.progress import Progress
@@ -36,14 +38,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What lm_eval lets people set beside the model and the tasks; names and defaults as in `lm_eval run`."""
+    """What lm_eval lets people set beside the model and the tasks; names and defaults as in `lm_eval run`.
+
+    `samples` names documents by task, `seeds` are those of random, numpy, torch and the choice of examples, and
+    `log_samples` keeps what lm_eval logs of every document of every task.
+    """
 
     num_fewshot: int | None = None
     gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
     apply_chat_template: bool | str = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool = False
-    seed: int = 1234
+    samples: Mapping[str, Sequence[int]] | None = None
+    seeds: tuple[int | None, int | None, int | None, int | None] = (0, 1234, 1234, 1234)
+    log_samples: bool = False
+    predict_only: bool = False
+    write_out: bool = False
+    confirm_run_unsafe_code: bool = False
     bootstrap_iters: int = 100_000
 
 
@@ -57,6 +68,7 @@ class Evaluation:
         sets: by set, how much of it was asked.
         left_out: tasks that were named and could not be asked.
         cost: what this evaluation took.
+        logged: by task, what lm_eval logs of each document, where that was asked for.
     """
 
     results: dict[str, Any]
@@ -64,6 +76,7 @@ class Evaluation:
     sets: dict[str, SetUse]
     left_out: tuple[LeftOut, ...]
     cost: Cost
+    logged: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def evaluate(
@@ -92,23 +105,54 @@ def evaluate(
     settings = settings or Settings()
     before, started = lm.cost(), time.monotonic()
     reset_peak_memory(lm.device)
+    _seed(settings)
     loaded = load_tasks(tasks, include_paths=include_paths, data=data)
+    settings = replace(settings, samples=_chosen(settings.samples, loaded=loaded, limit=limit))
     _apply(settings, loaded=loaded, limit=limit)
     for task in loaded.tasks.values():
         leave_undecoded(task)
     controlled = _controlled(loaded, wanted=blank_control)
     shown, lm.progress = lm.progress, progress
+    lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
     try:
-        with bars_off(), quiet():
+        with bars_off(), quiet(), prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
             samples = _samples(loaded)
             samples += _blank_samples(lm, loaded, names=controlled)
     finally:
         lm.progress = shown
+    logged = results.pop("samples", {})
     hashes = _hashes(loaded)
     cost = _spent(before, lm.cost(), wall_s=time.monotonic() - started, device=lm.device)
     results |= _about(lm, limit=limit, settings=settings, wall_s=cost.wall_s) | {"task_hashes": hashes}
-    return Evaluation(results, samples, _sets(loaded, hashes=hashes), loaded.left_out, cost)
+    return Evaluation(results, samples, _sets(loaded, hashes=hashes), loaded.left_out, cost, logged)
+
+
+def _seed(settings: Settings) -> None:
+    """lm_eval's seeds, set before tasks are loaded: some draw their rows."""
+    from lm_eval.utils import set_torch_seed
+
+    for set_seed, seed in zip((random.seed, np.random.seed, set_torch_seed), settings.seeds, strict=False):
+        if seed is not None:
+            set_seed(seed)
+
+
+def _chosen(
+    samples: Mapping[str, Sequence[int]] | None, *, loaded: LoadedTasks, limit: float | None
+) -> dict[str, list[int]] | None:
+    """The documents to ask by task, in their order: lm_eval logs unsorted ones under each other's numbers."""
+    if samples is None:
+        return None
+    if limit is not None:
+        raise UserError("samples and limit exclude each other; give one of them")
+    for name, numbers in samples.items():
+        if name not in loaded.tasks:
+            raise UserError(f"samples name '{name}', which is not among the tasks that run: {', '.join(loaded.tasks)}")
+        count = len(loaded.tasks[name].eval_docs)
+        wrong = [n for n in numbers if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n < count]
+        if wrong or not numbers:
+            raise UserError(f"samples of {name}: {wrong or 'none'}; give numbers of documents from 0 to {count - 1}")
+    return {name: sorted(set(numbers)) for name, numbers in samples.items()}
 
 
 def _apply(settings: Settings, *, loaded: LoadedTasks, limit: float | None) -> None:
@@ -116,6 +160,12 @@ def _apply(settings: Settings, *, loaded: LoadedTasks, limit: float | None) -> N
     if limit is not None and limit <= 0:
         raise UserError(f"limit is {limit}; give a number of documents, or a share of them below 1")
     for task in loaded.tasks.values():
+        if getattr(task, "UNSAFE_CODE", False) and not settings.confirm_run_unsafe_code:
+            raise UserError(
+                f"task {task.task_name} runs code that the model writes; allow it with --confirm_run_unsafe_code"
+            )
+        if settings.predict_only:
+            task.set_config(key="process_results", value=_no_metrics)
         if settings.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
             task.set_config(key="generation_kwargs", value=dict(settings.gen_kwargs), update=True)
         own = task.get_config("num_fewshot")
@@ -125,20 +175,27 @@ def _apply(settings: Settings, *, loaded: LoadedTasks, limit: float | None) -> N
             task.set_config(key="num_fewshot", value=settings.num_fewshot)
         elif own is None:
             task.set_config(key="num_fewshot", value=0)
-        task.set_fewshot_seed(seed=settings.seed)
+        task.set_fewshot_seed(seed=settings.seeds[3])
+
+
+def _no_metrics(doc: Any, results: Any) -> dict[str, float]:
+    """The metrics of a document whose answer is only kept."""
+    return {}
 
 
 def _run(lm: MMForgetLM, loaded: LoadedTasks, *, limit: float | None, settings: Settings) -> dict[str, Any]:
     from lm_eval.evaluator import evaluate as run_lm_eval
-    from lm_eval.utils import set_torch_seed
 
-    set_torch_seed(settings.seed)
+    _seed(settings)
     results: dict[str, Any] | None = run_lm_eval(
         lm=lm,
         task_dict={"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
         limit=limit,
         bootstrap_iters=settings.bootstrap_iters,
-        log_samples=False,
+        samples=settings.samples,
+        log_samples=settings.log_samples or settings.predict_only,
+        write_out=settings.write_out,
+        confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
         system_instruction=settings.system_instruction,
         apply_chat_template=settings.apply_chat_template,
         fewshot_as_multiturn=settings.fewshot_as_multiturn,
@@ -222,7 +279,8 @@ def _about(lm: MMForgetLM, *, limit: float | None, settings: Settings, wall_s: f
     """The keys that `lm_eval run` adds to the results, with the same names."""
     from lm_eval.loggers.utils import add_tokenizer_info
 
-    seeds = {f"{kind}_seed": settings.seed for kind in ("random", "numpy", "torch", "fewshot")}
+    names = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+    seeds = dict(zip(names, settings.seeds, strict=True))
     config = {
         **lm.get_model_info(),
         "device": str(lm.device),

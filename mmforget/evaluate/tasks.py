@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmforget.benchmark.document import TaskLabel, parse_task_label
-from mmforget.benchmark.find import Index, find_all, read_index, task_folders
+from mmforget.benchmark.find import Index, TaskFile, find_all, read_index, task_file_at, task_folders
 from mmforget.benchmark.rows import EmptySet
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.benchmark.task_files import TaskFileError
-from mmforget.errors import UnknownName, UserError
+from mmforget.errors import UnknownName, UserError, one_line
 
 CHATTER = ("Custom kwargs can be passed", "fewshot_split is None", "are not consistent. Defaulting to None")
 """What lm_eval warns about every task with rows of its own, and every group that holds forgotten and kept rows."""
@@ -28,6 +29,14 @@ class LeftOut(NamedTuple):
 
     task: str
     reason: str
+
+
+class Named(NamedTuple):
+    """What `--tasks` names: tasks and groups of benchmarks of ours, others, and the folders to search for them."""
+
+    ours: list[str]
+    others: list[str]
+    include_paths: tuple[str | Path, ...]
 
 
 @dataclass(frozen=True)
@@ -50,28 +59,84 @@ def load_tasks(
 
     Raises UnknownName, and UserError for task files that are broken and for data that cannot be loaded.
     """
-    index = read_index(include_paths)
-    if index.faults:
-        raise TaskFileError("\n".join(index.faults))
-    ours, others = _divide(_split(names), index=index)
+    named = divide(names, include_paths=include_paths)
     source = data or DataSource.parse(None)
     tasks: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     left_out: list[LeftOut] = []
     with quiet():
-        for benchmark in find_all(ours, include_paths) if ours else []:
-            found = _load_benchmark(benchmark, include_paths=include_paths, data=source, left_out=left_out)
+        for benchmark in find_all(named.ours, named.include_paths) if named.ours else []:
+            found = _load_benchmark(benchmark, include_paths=named.include_paths, data=source, left_out=left_out)
             tasks.update(found)
             # A task named by itself stands for its own benchmark; a group of its name would hide its scores.
             if benchmark.group not in found:
                 groups[benchmark.group] = _group(benchmark.group, tasks=found, version=benchmark.version)
-        if others:
-            loaded = _load_others(others, index=index, include_paths=include_paths, data=source)
+        if named.others:
+            loaded = _load_others(named, data=source)
             tasks.update(loaded["tasks"])
             groups.update(loaded["groups"])
     if not tasks:
         raise UserError("no task is left to run: " + "; ".join(f"{item.task}: {item.reason}" for item in left_out))
     return LoadedTasks(tasks, groups, _labels(tasks), tuple(left_out))
+
+
+def divide(names: Sequence[str], *, include_paths: Sequence[str | Path] = ()) -> Named:
+    """What was named, as tasks of benchmarks of ours and other tasks. A glob may mean both; loads nothing.
+
+    Raises UserError for task files that are broken and for a path without any.
+    """
+    parts = _split(names)
+    files = {part: _files_at(part) for part in parts if _is_path(part, include_paths=include_paths)}
+    labelled = {file: task_file_at(file) for found in files.values() for file in found}
+    folders = dict.fromkeys(file.parent for file, task in labelled.items() if task.label is not None)
+    named = Named([], [], (*include_paths, *folders))
+    index = _sound_index(named.include_paths)
+    known = [*index.groups.values(), *index.tasks.values()]
+    for part in parts:
+        for file in files.get(part, ()):
+            task = labelled[file]
+            (named.others if task.label is None else named.ours).append(str(file) if task.label is None else task.name)
+        if part not in files:
+            matching = [file for file in known if fnmatch.fnmatchcase(file.name, part)]
+            if any(file.label is not None for file in matching):
+                named.ours.append(part)
+            plain = [file.name for file in matching if file.label is None]
+            named.others.extend(plain if matching else [part])
+    return named
+
+
+def other_names(named: Named, *, data: DataSource) -> list[str]:
+    """The tasks that are no benchmark's by name or file, globs spelled out, without loading any.
+
+    Raises UnknownName for one that neither the folders nor lm_eval itself has.
+    """
+    return _matched(named, manager=_manager_of(named, data=data)) if named.others else []
+
+
+def _is_path(part: str, *, include_paths: Sequence[str | Path]) -> bool:
+    """Whether a name is that of a file or folder: a folder that is called as a task is not meant."""
+    if part.endswith(".yaml"):
+        return True
+    if not Path(part).expanduser().is_dir():
+        return False
+    index = _sound_index(include_paths)
+    return part not in index.tasks and part not in index.groups
+
+
+def _files_at(part: str) -> list[Path]:
+    path = Path(part).expanduser()
+    pattern = path / "*.yaml" if path.is_dir() else path
+    found = [Path(file).resolve() for file in sorted(glob.glob(str(pattern)))]
+    if not found:
+        raise UserError(f"--tasks {part}: no such task file; give the name of a task, or a file or folder that exists")
+    return found
+
+
+def _sound_index(include_paths: Sequence[str | Path]) -> Index:
+    index = read_index(include_paths)
+    if index.faults:
+        raise TaskFileError("\n".join(index.faults))
+    return index
 
 
 def _split(names: Sequence[str]) -> list[str]:
@@ -80,13 +145,6 @@ def _split(names: Sequence[str]) -> list[str]:
     if not found:
         raise UserError("no task named; give --tasks with a group or task name, see `mmforget ls tasks`")
     return found
-
-
-def _divide(names: Sequence[str], *, index: Index) -> tuple[list[str], list[str]]:
-    """The names that mean tasks of a benchmark of ours, and the rest."""
-    labelled = [file.name for file in (*index.groups.values(), *index.tasks.values()) if file.label is not None]
-    ours = [name for name in names if fnmatch.filter(labelled, name)]
-    return ours, [name for name in names if name not in ours]
 
 
 def _load_benchmark(
@@ -103,19 +161,40 @@ def _load_benchmark(
     return tasks
 
 
-def _load_others(
-    names: Sequence[str], *, index: Index, include_paths: Sequence[str | Path], data: DataSource
-) -> Mapping[str, Any]:
+def _load_others(named: Named, *, data: DataSource) -> Mapping[str, Any]:
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    manager = _manager_of(named, data=data)
+    names = _matched(named, manager=manager)
+    # A file is loaded as lm_eval's command line loads it, with its functions.
+    return _load(manager, names=[load_yaml(Path(name)) if _is_file(name) else name for name in names])
+
+
+def _manager_of(named: Named, *, data: DataSource) -> Any:
+    index = _sound_index(named.include_paths)
     known = {*index.tasks, *index.groups}
-    foreign = any(not fnmatch.filter(known, name) and not Path(name).is_file() for name in names)
-    manager = _manager(include_paths, defaults=foreign, metadata=data.as_metadata())
+    foreign = any(not fnmatch.filter(known, name) and not _is_file(name) for name in named.others)
+    return _manager(named.include_paths, defaults=foreign, metadata=data.as_metadata())
+
+
+def _matched(named: Named, *, manager: Any) -> list[str]:
     expanded: list[str] = []
-    for name in names:
-        matching = [name] if Path(name).is_file() else manager.match_tasks([name])
+    for name in named.others:
+        matching = [name] if _is_file(name) else manager.match_tasks([name])
         if not matching:
-            raise UnknownName("task", name=name, known=manager.all_tasks)
+            known = [*manager.all_tasks, *(file.name for file in _files(named))]
+            raise UnknownName("task", name=name, known=known)
         expanded += matching
-    return _load(manager, names=list(dict.fromkeys(expanded)))
+    return list(dict.fromkeys(expanded))
+
+
+def _files(named: Named) -> list[TaskFile]:
+    index = _sound_index(named.include_paths)
+    return [*index.groups.values(), *index.tasks.values()]
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".yaml") and Path(name).is_file()
 
 
 def _manager(include_paths: Sequence[str | Path], *, defaults: bool, metadata: dict[str, Any]) -> Any:
@@ -131,15 +210,16 @@ def _manager(include_paths: Sequence[str | Path], *, defaults: bool, metadata: d
     return Manager(include_path=list(task_folders(include_paths)), include_defaults=defaults, metadata=metadata)
 
 
-def _load(manager: Any, *, names: list[str]) -> Mapping[str, Any]:
+def _load(manager: Any, *, names: list[Any]) -> Mapping[str, Any]:
     try:
         loaded: Mapping[str, Any] = manager.load(names)
     except UserError:
         raise
     except Exception as error:
+        called = [name if isinstance(name, str) else str(name.get("task", name.get("group"))) for name in names]
         raise UserError(
-            f"{', '.join(names)}: cannot be loaded: {type(error).__name__}: {error}; `mmforget validate {names[0]}` "
-            "says more, and tasks from the hub need a network the first time"
+            f"{', '.join(called)}: cannot be loaded: {type(error).__name__}: {one_line(error)}; "
+            f"`mmforget validate {called[0]}` says more, and tasks from the hub need a network the first time"
         ) from error
     return loaded
 
@@ -178,6 +258,22 @@ def quiet() -> Iterator[None]:
     finally:
         for each in loggers:
             each.removeFilter(passes)
+
+
+@contextmanager
+def prompts_shown(wanted: bool) -> Iterator[None]:
+    """With what lm_eval says of the first document of each task for --write_out, on stderr."""
+    told = logging.getLogger("lm_eval.evaluator_utils")
+    handler, level = logging.StreamHandler(), told.level
+    if wanted:
+        handler.addFilter(lambda record: record.levelno == logging.INFO)
+        told.addHandler(handler)
+        told.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        told.removeHandler(handler)
+        told.setLevel(level)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 
 from mmforget import parallel
+from mmforget.arguments import arguments_in
 from mmforget.errors import UserError
 from mmforget.lm.answering import Answerer, Tally
 from mmforget.lm.cache import ResponseCache
@@ -27,12 +28,14 @@ from mmforget.model.encode import Encoded
 from mmforget.model.feature_cache import FeatureCache
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.spec import arguments_in, boolean
+from mmforget.model.spec import boolean
 from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost
 from mmforget.types import TokenScores
 
 DEFAULT_BATCH_SIZE = 8
+AUTO_BATCH_SIZE = 64
+"""Where `auto` begins; a batch that memory does not hold is computed in halves."""
 DEFAULT_MAX_GEN_TOKS = 256
 OWN_ARGUMENTS = ("max_gen_toks", "packed", "feature_folder")
 """Model arguments that are the adapter's, not the model's."""
@@ -67,19 +70,20 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         super().__init__()
         self.loaded = loaded
         self.tokenizer = loaded.tokenizer
-        self.batch_size = _positive("batch_size", value=batch_size)
+        self.batch_size = batch_size_of(batch_size)
         self.max_gen_toks = _positive("max_gen_toks", value=max_gen_toks)
         self.cache = cache
         self.progress: Progress = progress
         self.engine = Engine(loaded, packed=packed, features=features)
         self._reader = ImageReader()
         self._blanked = False
+        self.template: str | None = None
         self.tally = Tally()
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> MMForgetLM:
         """For `lm_eval --model mmforget --model_args pretrained=...`; keys as in `ModelSpec`, plus `OWN_ARGUMENTS`."""
-        return cls.create_from_arg_obj(dict(arguments_in(arg_string)), additional_config)
+        return cls.create_from_arg_obj(arguments_in(arg_string, owner="--model_args"), additional_config)
 
     @classmethod
     def create_from_arg_obj(
@@ -90,7 +94,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         values = {key: value for key, value in arg_dict.items() if key not in OWN_ARGUMENTS}
         return cls(
             load_model(ModelSpec.from_mapping(values, device=given.get("device"))),
-            batch_size=given.get("batch_size", DEFAULT_BATCH_SIZE),
+            batch_size=batch_size_of(given.get("batch_size", DEFAULT_BATCH_SIZE), most=given.get("max_batch_size")),
             max_gen_toks=own.get("max_gen_toks", DEFAULT_MAX_GEN_TOKS),
             packed=boolean("packed", own.get("packed", True)),
             features=FeatureCache(folder=Path(own["feature_folder"])) if own.get("feature_folder") else None,
@@ -160,6 +164,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             tokenizer=self.tokenizer,
             processor=self.loaded.processor,
             add_generation_prompt=add_generation_prompt,
+            template=self.template,
         )
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
@@ -235,8 +240,15 @@ def _described(spec: ModelSpec) -> str:
     return ",".join(f"{name}={value}" for name, value in given.items())
 
 
+def batch_size_of(value: int | str, *, most: int | None = None) -> int:
+    """A batch size as lm_eval takes it: a whole number, or `auto` or `auto:N`, at most `most` where that is given."""
+    if str(value).partition(":")[0] == "auto":
+        return AUTO_BATCH_SIZE if most is None else _positive("max_batch_size", value=most)
+    return _positive("batch_size", value=value)
+
+
 def _positive(name: str, *, value: int | str) -> int:
-    """A whole number of at least 1. Raises UserError otherwise, e.g. for lm_eval's `auto`."""
+    """A whole number of at least 1. Raises UserError otherwise."""
     text = str(value)
     if not text.isdigit() or int(text) < 1:
         raise UserError(f"{name} is '{value}'; give a whole number of at least 1")

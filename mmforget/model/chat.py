@@ -14,12 +14,18 @@ PLACEHOLDER = "<image>"
 
 
 def render_chat(
-    history: Sequence[Mapping[str, Any]], *, tokenizer: Any, processor: Any | None, add_generation_prompt: bool
+    history: Sequence[Mapping[str, Any]],
+    *,
+    tokenizer: Any,
+    processor: Any | None,
+    add_generation_prompt: bool,
+    template: str | None = None,
 ) -> str:
     """A conversation as one prompt, with one `<image>` for each image of its messages, in order.
 
     Args:
         history: messages with `role` and `content`, the content a text that holds `<image>` for each image.
+        template: which of the model's templates, by name; None takes its default.
         add_generation_prompt: end with the tag that opens the assistant's turn; False continues the last message.
 
     Raises UserError where the model brings no chat template, or one that does not take this conversation.
@@ -36,6 +42,7 @@ def render_chat(
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
+            **({} if template is None else {"chat_template": template}),
         )
     # A template is a program of the checkpoint's, which may ask anything of what it is given.
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:

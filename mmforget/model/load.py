@@ -95,7 +95,7 @@ def save_merged(spec: ModelSpec, folder: Path) -> Path:
 
 
 def _base_model(spec: ModelSpec) -> LoadedModel:
-    _check_place(spec)
+    check_place(spec)
     with _explained(spec, files=("config.json",), attempt=_config):
         config = _config(spec)
         family = find_family(config, custom_code=spec.trust_remote_code)
@@ -124,8 +124,8 @@ def _merged_then_quantised(spec: ModelSpec) -> LoadedModel:
     return replace(quantised, spec=spec)
 
 
-def _check_place(spec: ModelSpec) -> None:
-    """What can be said about a wrong `pretrained` before any library is asked."""
+def check_place(spec: ModelSpec) -> None:
+    """Raises UserError for what can be said about a wrong `pretrained` before any library is asked."""
     name = spec.pretrained
     path = Path(name).expanduser()
     if path.is_dir():

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mmforget import parallel
+from mmforget.arguments import arguments_in
 from mmforget.errors import UnknownName, UserError
 
 DTYPES = {
@@ -77,8 +78,11 @@ class ModelSpec:
 
     @classmethod
     def parse(cls, text: str, *, device: str | None = None) -> ModelSpec:
-        """Reads `pretrained=DIR,load_in_4bit=True`. Raises UnknownName for an argument that does not exist."""
-        return cls.from_mapping(arguments_in(text), device=device)
+        """Reads `pretrained=DIR,load_in_4bit=True` or a JSON object.
+
+        Raises UnknownName for an argument that does not exist.
+        """
+        return cls.from_mapping(arguments_in(text, owner="--model_args"), device=device)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, device: str | None = None) -> ModelSpec:
@@ -137,20 +141,6 @@ class ModelSpec:
                 )
             return own
         return device
-
-
-def arguments_in(text: str) -> dict[str, str]:
-    """`a=1,b=2` by name. Raises UserError for a part without a value and for a name given twice."""
-    values: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = part.partition("=")
-        name = name.strip()
-        if not equals:
-            raise UserError(f"model argument '{part}' has no value; write {name}=VALUE, separated by commas")
-        if name in values:
-            raise UserError(f"model argument '{name}' is given twice; give it once")
-        values[name] = value.strip()
-    return values
 
 
 def boolean(name: str, value: Any) -> bool:

@@ -11,6 +11,16 @@ from mmforget.errors import UserError
 
 
 @dataclass(frozen=True)
+class Asking:
+    """How `mmforget eval` asks where that is not as runs do, by lm_eval's names; see `evaluate.run.Settings`."""
+
+    system_instruction: str | None = None
+    fewshot_as_multiturn: bool | None = None
+    samples: Mapping[str, Any] | None = None
+    seeds: tuple[int | None, int | None, int | None, int | None] = (0, 1234, 1234, 1234)
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that decides the numbers of a run, and where they go."""
 
@@ -29,7 +39,7 @@ class RunConfig:
     retain_model: str | None = None
     device: str | None = None
     batch_size: int = 16
-    apply_chat_template: bool = False
+    apply_chat_template: bool | str = False
     gen_kwargs: str = ""
     num_fewshot: int | None = None
     limit: float | None = None
@@ -41,6 +51,7 @@ class RunConfig:
     feature_folder: str | None = None
     judge: str = "rules"
     workers: int | None = None
+    asking: Asking = Asking()
 
     @property
     def output(self) -> Path:

@@ -2,77 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmforget import parallel
-from mmforget.benchmark.find import find_all, read_index
+from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
-from mmforget.evaluate.plan import plan
+from mmforget.evaluate.logged import logged_lines
+from mmforget.evaluate.plan import Plan, plan
 from mmforget.evaluate.run import evaluate
+from mmforget.evaluate.tasks import Named, divide, other_names
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
-from mmforget.model.load import load_model
+from mmforget.model.load import check_place, load_model
+from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
-from mmforget.pipeline.measuring import Place, Subject, cache_file, check_metrics, measure, settings_of
+from mmforget.pipeline.measuring import Place, Subject, cache_file, check_metrics, judge_of, measure, settings_of
 from mmforget.pipeline.stage_one import prepare
 from mmforget.pipeline.workers import threads_of
-from mmforget.results.files import read_json, write_json
+from mmforget.results.codec import to_jsonable
+from mmforget.results.files import read_json, write_json, write_text
+from mmforget.results.provenance import model_name
+from mmforget.results.samples import samples_file
 from mmforget.results.store import read_run, safe_name, timestamp
 
 Progress = Callable[[int, int, str], None]
 
 
-def evaluate_only(
-    config: RunConfig, *, blank_control: bool, dry_run: bool, bars: bool, progress: Progress
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Wanted:
+    """What an evaluation is to leave and show, beside its numbers."""
+
+    blank_control: bool = True
+    dry_run: bool = False
+    bars: bool = True
+    log_samples: bool = False
+    predict_only: bool = False
+    write_out: bool = False
+    confirm_run_unsafe_code: bool = False
+
+
+def evaluate_only(config: RunConfig, *, wanted: Wanted, progress: Progress) -> dict[str, Any]:
     """Evaluate `--model` on `--tasks` and return lm_eval's results, with the key `unlearning` for our benchmarks.
 
     Tasks that belong to one of our benchmarks get a full record under the output folder, one a benchmark; tasks of
-    lm_eval give its results file alone.
+    lm_eval give its results file and, where asked for, its sample files. An output path that ends in `.json` is the
+    name of the results file, as in lm_eval, and records go to a folder of that name beside it.
     """
-    ours = _are_ours(config)
+    place = Output.of(config.output_path)
+    named = divide(config.tasks, include_paths=config.include_path)
+    config = replace(
+        config,
+        output_path=str(place.folder) if place.folder else None,
+        include_path=tuple(map(str, named.include_paths)),
+    )
     data = DataSource.parse(config.data, config.model, metadata=config.metadata)
-    if ours and dry_run:
-        benchmarks = find_all(config.tasks, config.include_path)
-        steps = [
-            plan(b, models=[config.model], data=b.bind(data), limit=config.limit, blank_control=blank_control)
-            for b in benchmarks
-        ]
-        return {"plan": [step.as_dict() for step in steps]}
-    if dry_run:
-        return {"plan": [{"task": name} for name in config.tasks]}
-    with threads_of(config):
-        if ours and config.output_path:
-            return _record(config, data=data, blank_control=blank_control, progress=progress)
-        return _plain(config, data=data, blank_control=blank_control, bars=bars, progress=progress)
-
-
-def _are_ours(config: RunConfig) -> bool:
-    index = read_index(config.include_path)
-    labelled = {file.name for file in (*index.tasks.values(), *index.groups.values()) if file.label is not None}
-    return any(name in labelled or any(c in name for c in "*?[") for name in config.tasks)
-
-
-def _record(config: RunConfig, *, data: DataSource, blank_control: bool, progress: Progress) -> dict[str, Any]:
-    documents: dict[str, Any] = {}
-    benchmarks = find_all(config.tasks, config.include_path)
+    if wanted.dry_run:
+        return planned(config, named=named, data=data, blank_control=wanted.blank_control)
+    benchmarks = find_all(named.ours, config.include_path) if named.ours else []
     for benchmark in benchmarks:
         check_metrics(benchmark)
-    for benchmark in benchmarks:
-        bound = benchmark.bind(data)
-        loaded = load_model(_spec(config, data=data, progress=progress))
-        folder = config.output / safe_name(benchmark.group)
-        subject = Subject("base", Path(loaded.spec.pretrained).name)
-        place = Place(config, benchmark, bound, folder, blank_control)
-        measured = measure(loaded, subject=subject, place=place, progress=progress)
-        documents[benchmark.group] = parallel.on_main(partial(_document, measured.folder))
-    return next(iter(documents.values())) if len(documents) == 1 else _merged(documents)
+    with threads_of(config):
+        documents = _evaluated(
+            config, named=named, benchmarks=benchmarks, place=place, data=data, wanted=wanted, progress=progress
+        )
+    document = documents[0] if len(documents) == 1 else _merged(documents)
+    if place.file is not None:
+        path = place.file.with_name(f"{place.file.stem}_{timestamp()}.json")
+        parallel.on_main(lambda: write_json(path, to_jsonable(document, strict=False).value))
+    return document
+
+
+def _evaluated(
+    config: RunConfig,
+    *,
+    named: Named,
+    benchmarks: Sequence[Benchmark],
+    place: Output,
+    data: DataSource,
+    wanted: Wanted,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """The results files: one a benchmark that gets a record, and one of all other tasks."""
+    loaded = load_model(_spec(config, benchmarks=benchmarks, data=data, progress=progress))
+    documents: list[dict[str, Any]] = []
+    rest = [*named.ours, *named.others]
+    if config.output_path and not wanted.predict_only:
+        rest = named.others
+        for benchmark in benchmarks:
+            documents.append(_record(loaded, benchmark, config=config, data=data, wanted=wanted, progress=progress))
+    if rest:
+        documents.append(_plain(loaded, rest, config=config, place=place, data=data, wanted=wanted))
+    return documents
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where `--output_path` puts things: a folder for records, and a results file where it is called so."""
+
+    folder: Path | None
+    file: Path | None = None
+
+    @classmethod
+    def of(cls, text: str | None) -> Output:
+        if text is None:
+            return cls(None)
+        path = Path(text).expanduser()
+        return cls(path.with_suffix(""), path) if path.suffix == ".json" else cls(path)
+
+
+def planned(config: RunConfig, *, named: Named, data: DataSource, blank_control: bool) -> dict[str, Any]:
+    """What would be asked. Raises what the evaluation would raise for wrong input, but for what only loading shows."""
+    settings_of(config)
+    model = "target"
+    if config.model != "micro":
+        spec = ModelSpec.parse(config.model_args, device=config.device)
+        check_place(spec)
+        spec.target_device()
+        model = model_name(spec.pretrained)
+    steps: list[dict[str, Any]] = []
+    for benchmark in find_all(named.ours, config.include_path) if named.ours else []:
+        check_metrics(benchmark)
+        judge_of(config, benchmark=benchmark, data=benchmark.bind(data))
+        found = plan(
+            benchmark, models=[model], data=benchmark.bind(data), limit=config.limit, blank_control=blank_control
+        )
+        steps.append(_with_chosen(found, samples=config.asking.samples or {}).as_dict())
+    return {"plan": [*steps, *({"model": model, "task": name} for name in other_names(named, data=data))]}
+
+
+def _with_chosen(steps: Plan, *, samples: Mapping[str, Sequence[int]]) -> Plan:
+    """The steps with the number of documents that were chosen."""
+    changed = (replace(s, num_rows=len(set(samples[s.task]))) if s.task in samples else s for s in steps.steps)
+    return replace(steps, steps=tuple(changed))
+
+
+def _record(
+    loaded: LoadedModel,
+    benchmark: Benchmark,
+    *,
+    config: RunConfig,
+    data: DataSource,
+    wanted: Wanted,
+    progress: Progress,
+) -> dict[str, Any]:
+    folder = config.output / safe_name(benchmark.group)
+    subject = Subject("base", Path(loaded.spec.pretrained).name)
+    place = Place(config, benchmark, benchmark.bind(data), folder, wanted.blank_control)
+    measured = measure(loaded, subject=subject, place=place, progress=progress)
+    found: dict[str, Any] = parallel.on_main(partial(_document, measured.folder))
+    return found
 
 
 def _document(folder: Path) -> Any:
@@ -81,43 +167,71 @@ def _document(folder: Path) -> Any:
 
 
 def _plain(
-    config: RunConfig, *, data: DataSource, blank_control: bool, bars: bool, progress: Progress
+    loaded: LoadedModel, names: Sequence[str], *, config: RunConfig, place: Output, data: DataSource, wanted: Wanted
 ) -> dict[str, Any]:
-    loaded = load_model(_spec(config, data=data, progress=progress))
+    """Tasks whose results are lm_eval's alone."""
     is_cached = parallel.is_main() and (config.use_cache or config.output_path)
     cache = ResponseCache(cache_file(config)) if is_cached else None
-    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=bars)
+    features = run_features(config)
+    lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=features, progress=wanted.bars)
     done = evaluate(
         lm,
-        config.tasks,
+        names,
         include_paths=config.include_path,
         data=data,
         limit=config.limit,
-        blank_control=blank_control,
-        progress=bars,
-        settings=settings_of(config),
+        blank_control=wanted.blank_control and not wanted.predict_only,
+        progress=wanted.bars,
+        settings=replace(
+            settings_of(config),
+            log_samples=wanted.log_samples,
+            predict_only=wanted.predict_only,
+            write_out=wanted.write_out,
+            confirm_run_unsafe_code=wanted.confirm_run_unsafe_code,
+        ),
     )
-    if config.output_path:
-        parallel.on_main(lambda: write_json(config.output / f"results_{timestamp()}.json", done.results))
-    return done.results
+    results: dict[str, Any] = to_jsonable(done.results, strict=False).value
+    if place.folder is not None:
+        folder = place.file.parent if place.file else place.folder
+        parallel.on_main(lambda: _write_plain(folder, results if place.file is None else None, logged=done.logged))
+    return results
 
 
-def _spec(config: RunConfig, *, data: DataSource, progress: Progress) -> ModelSpec:
+def _write_plain(
+    folder: Path, results: Mapping[str, Any] | None, *, logged: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    """lm_eval's files: the samples of each task, then the results."""
+    time = timestamp()
+    for task, samples in logged.items():
+        write_text(folder / samples_file(f"{task}_{time}"), logged_lines(samples))
+    if results is not None:
+        write_json(folder / f"results_{time}.json", results)
+
+
+def _spec(config: RunConfig, *, benchmarks: Sequence[Benchmark], data: DataSource, progress: Progress) -> ModelSpec:
     """The model that was named; for `--model micro` the target model of the benchmark asked for."""
     if config.model != "micro":
         return ModelSpec.parse(config.model_args, device=config.device)
-    benchmarks = find_all(config.tasks, config.include_path)
     if len(benchmarks) != 1:
         raise UserError("--model micro has one target model a benchmark; name the tasks of one benchmark")
     benchmark = benchmarks[0]
     return prepare(config, benchmark=benchmark, data=benchmark.bind(data), role="target", progress=progress).spec
 
 
-def _merged(documents: dict[str, Any]) -> dict[str, Any]:
-    """Several benchmarks' results files as one table, each record under its group."""
-    merged: dict[str, Any] = {"unlearning": {group: one["unlearning"] for group, one in documents.items()}}
-    for key in ("results", "groups", "versions", "n-shot", "higher_is_better", "n-samples", "configs"):
-        parts = [one[key] for one in documents.values() if key in one]
+def _merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several results files as one: each record under its group, each task's numbers, the first one's other keys."""
+    merged: dict[str, Any] = {key: value for key, value in documents[0].items() if not isinstance(value, dict)}
+    merged |= {"config": documents[0].get("config", {})}
+    records = {one["unlearning"]["benchmark"]["group"]: one["unlearning"] for one in documents if "unlearning" in one}
+    for key in MERGED:
+        parts = [one[key] for one in documents if key in one]
         if parts:
             merged[key] = {name: value for part in parts for name, value in part.items()}
-    return merged
+    return merged | ({"unlearning": records} if records else {})
+
+
+MERGED = (
+    "results", "groups", "group_subtasks", "versions", "n-shot", "higher_is_better", "n-samples", "configs",
+    "task_hashes",
+)  # fmt: skip
+"""Keys of lm_eval's results that go by task."""

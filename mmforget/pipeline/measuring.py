@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mmforget import __version__, parallel
+from mmforget.arguments import typed_arguments
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
@@ -17,7 +18,6 @@ from mmforget.evaluate.run import Evaluation, Settings, evaluate
 from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
-from mmforget.methods.arguments import as_mapping
 from mmforget.metrics.base import METRICS
 from mmforget.metrics.contract import check_metric
 from mmforget.model.finite import not_finite
@@ -157,11 +157,17 @@ def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> 
 
 
 def settings_of(config: RunConfig) -> Settings:
-    """lm_eval's settings as the flags say."""
+    """lm_eval's settings as the flags say; examples are turns of their own under a chat template, as in lm_eval."""
+    asking = config.asking
+    as_turns = asking.fewshot_as_multiturn
     return Settings(
         num_fewshot=config.num_fewshot,
-        gen_kwargs=as_mapping(config.gen_kwargs, owner="--gen_kwargs"),
+        gen_kwargs=typed_arguments(config.gen_kwargs, owner="--gen_kwargs"),
         apply_chat_template=config.apply_chat_template,
+        system_instruction=asking.system_instruction,
+        fewshot_as_multiturn=bool(config.apply_chat_template) if as_turns is None else as_turns,
+        samples=asking.samples,
+        seeds=asking.seeds,
     )
 
 
@@ -227,7 +233,11 @@ def _provenance(loaded: LoadedModel, *, begun: Begun, seeds: Mapping[str, int]) 
 
 def _asked(config: RunConfig) -> str:
     """What the flags change in how questions are asked, in words; empty where nothing."""
-    return "; ".join(filter(None, ("chat template" if config.apply_chat_template else "", config.gen_kwargs)))
+    template, asking = config.apply_chat_template, config.asking
+    words = [f"chat template {template}" if isinstance(template, str) else "chat template" if template else ""]
+    words += [config.gen_kwargs, f"system instruction {asking.system_instruction!r}" * bool(asking.system_instruction)]
+    words += ["chosen documents" if asking.samples else ""]
+    return "; ".join(filter(None, words))
 
 
 MAX_NOT_FINITE = 10
@@ -268,7 +278,7 @@ def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: 
             "files": _task_files(place.benchmark),
             "benchmark": place.benchmark.describe(place.data),
             "rows": _rows(place.benchmark, data=place.data),
-            "settings": settings,
+            "settings": {**settings, "asking": asdict(config.asking)},
             "blank_control": place.blank_control,
             "judge": config.judge,
             **_plugins(place.benchmark),

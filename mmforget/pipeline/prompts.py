@@ -23,11 +23,21 @@ def render(
         return list(examples)
     delimiter = benchmark.target_delimiter
     return [
-        replace(example, context=_chat(example.context, loaded=loaded), answer=example.answer.removeprefix(delimiter))
+        replace(
+            example,
+            context=_chat(example.context, loaded=loaded, config=config),
+            answer=example.answer.removeprefix(delimiter),
+        )
         for example in examples
     ]
 
 
-def _chat(context: str, *, loaded: LoadedModel) -> str:
-    turns = [{"role": "user", "content": context}]
-    return render_chat(turns, tokenizer=loaded.tokenizer, processor=loaded.processor, add_generation_prompt=True)
+def _chat(context: str, *, loaded: LoadedModel, config: RunConfig) -> str:
+    name = config.apply_chat_template
+    return render_chat(
+        [{"role": "user", "content": context}],
+        tokenizer=loaded.tokenizer,
+        processor=loaded.processor,
+        add_generation_prompt=True,
+        template=name if isinstance(name, str) else None,
+    )

@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from mmforget import __version__, parallel
+from mmforget.arguments import arguments_in
 from mmforget.benchmark.cache import cache_folder
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
@@ -96,8 +97,8 @@ def given_spec(text: str, *, config: RunConfig) -> ModelSpec:
     """The spec of `--target_model`: a path or hub id, or whole model arguments; otherwise as `--model_args` says."""
     if "=" in text:
         return ModelSpec.parse(text, device=config.device)
-    common = ",".join(p for p in config.model_args.split(",") if p and not p.startswith(("pretrained=", "revision=")))
-    return ModelSpec.parse(f"pretrained={text}," + common, device=config.device)
+    common = arguments_in(config.model_args, owner="--model_args") | {"pretrained": text, "revision": None}
+    return ModelSpec.from_mapping(common, device=config.device)
 
 
 def stage_one_settings(config: RunConfig, *, benchmark: Benchmark, seed: int | None = None) -> TrainSettings:

@@ -8,23 +8,40 @@ import sys
 
 import pytest
 
+from mmforget.cli.lm_eval_flags import REFUSED
 from mmforget.cli.main import VERBS, build_parser
 
 TASKS = {"--tasks", "--include_path", "--data", "--metadata", "--forget_path", "--limit", "--num_fewshot"}
 MODEL = {"--model", "--model_args", "--device", "--batch_size", "--apply_chat_template", "--gen_kwargs"}
+MODEL |= {"--max_batch_size"}
 OUTPUT = {"--output_path", "--use_cache", "--feature_folder", "--seed", "--dry-run", "--json", "--quiet"}
+SHORT = {"-t", "-L", "-f", "-M", "-a", "-b", "-o", "-c"}
+LM_EVAL = {"--config", "--log_samples", "--samples", "--system_instruction", "--fewshot_as_multiturn", "--predict_only"}
+LM_EVAL |= {
+    "--write_out",
+    "--show_config",
+    "--confirm_run_unsafe_code",
+    "--verbosity",
+    "-C",
+    "-s",
+    "-E",
+    "-x",
+    "-w",
+    "-v",
+}
 TRAINING = {"--recipe", "--lora_r", "--lora_alpha", "--lr", "--epochs", "--max_steps", "--train_batch_size"}
 TRAINING |= {"--save_steps", "--report_to"}
 TARGET = {"--target_model", "--retain_model", "--stage_one_args"}
-COMMON = TASKS | MODEL | OUTPUT
+SEEDS = {"--seeds", "--stage_one_seeds", "--workers"}
+COMMON = TASKS | MODEL | OUTPUT | SHORT
 
 FLAGS = {
-    "run": COMMON | TRAINING | TARGET | {"--methods", "--method_args", "--allow_weak_target", "--judge"},
-    "target": COMMON | TARGET | {"--recipe"},
+    "run": COMMON | TRAINING | TARGET | {"--methods", "--method_args", "--allow_weak_target", "--judge"} | SEEDS,
+    "target": COMMON | TARGET | {"--recipe", "--workers"},
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
-    "eval": COMMON | {"--no_blank_control", "--stage_one_args", "--recipe", "--judge"},
+    "eval": COMMON | LM_EVAL | set(REFUSED) | {"--no_blank_control", "--stage_one_args", "--recipe", "--judge"},
     "rescore": {"--include_path", "--judge", "--json"},
-    "leaderboard": {"--output_path", "--json"},
+    "leaderboard": {"--output_path", "--json", "--verify"},
     "ls": {"--include_path", "--json"},
     "validate": {"--include_path", "--data", "--metadata", "--json"},
 }
