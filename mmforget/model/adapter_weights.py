@@ -16,6 +16,27 @@ from mmforget.model.loaded import ADAPTER, LoadedModel
 INITIAL = "initialisation"
 
 
+def put_on(core: Any, config: Any, *, as_named: bool) -> Any:
+    """A `PeftModel` around a model, with fresh layers.
+
+    Args:
+        as_named: names mean what they say. Else PEFT takes `gate_proj`, `up_proj`, `down_proj` and `gate` of some
+            mixtures of experts for those of transformers 4: of experts and router, even where a shared expert's are
+            spelled out.
+    """
+    from peft import get_peft_model
+    from peft.utils import transformers_weight_conversion as conversion
+
+    if not as_named:
+        return get_peft_model(core, config, adapter_name=ADAPTER)
+    convert = conversion.convert_peft_config_for_transformers
+    conversion.convert_peft_config_for_transformers = lambda *args, **kwargs: None
+    try:
+        return get_peft_model(core, config, adapter_name=ADAPTER)
+    finally:
+        conversion.convert_peft_config_for_transformers = convert
+
+
 def embedding_names(core: Any) -> set[str]:
     """Names, as in an adapter's file, of the weights of input embeddings and output head as the model has them now."""
     layers = [layer for layer in (core.get_input_embeddings(), core.get_output_embeddings()) if layer is not None]

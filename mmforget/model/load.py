@@ -23,6 +23,7 @@ import torch
 from mmforget.errors import UserError, one_line, shortened
 from mmforget.model.choosing import check_settings
 from mmforget.model.contradictions import refuse_contradictions
+from mmforget.model.experts import describe
 from mmforget.model.families import find_family, is_image_text
 from mmforget.model.fingerprint import join, model_folder, weights_fingerprint
 from mmforget.model.finite import in_words, not_finite
@@ -30,6 +31,7 @@ from mmforget.model.folder import ADVICE, blamed, check_folder
 from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.processor import tokenizer_and_processor
 from mmforget.model.quantize import (
+    packed_parts,
     prepare_quantised,
     quantisation_config,
     quantisation_of,
@@ -113,7 +115,28 @@ def _base_model(spec: ModelSpec) -> LoadedModel:
         fingerprint = join(fingerprint, "threshold 0")
     loaded = LoadedModel(model, tokenizer, processor, family, spec, fingerprint, base_fingerprint=fingerprint)
     refuse_contradictions(loaded)
+    _say_what_is_not_packed(loaded)
     return settle(loaded)
+
+
+def _say_what_is_not_packed(loaded: LoadedModel) -> None:
+    """Bitsandbytes packs no experts; a folder may be packed where `quantisation_config` leaves precision."""
+    found = describe(loaded.core)
+    if loaded.quantisation is not None and found is not None:
+        logger.warning(
+            "%s is loaded in %s, but its routed experts, %.0f %% of the weights, stay in full precision",
+            loaded.spec.pretrained,
+            loaded.quantisation,
+            100 * found["share"],
+        )
+    packed = packed_parts(loaded.core, family=loaded.family)
+    if packed:
+        logger.warning(
+            "%s is in %s in its %s, too, which mmforget itself would leave in full precision",
+            loaded.spec.pretrained,
+            loaded.quantisation,
+            " and ".join(packed),
+        )
 
 
 def _merged_then_quantised(spec: ModelSpec) -> LoadedModel:

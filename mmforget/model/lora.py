@@ -21,6 +21,7 @@ from mmforget.model import adapter_files, adapter_weights
 from mmforget.model.adapter_files import Note, Saved, loading_flags
 from mmforget.model.adapter_names import Named, renamed
 from mmforget.model.contradictions import require_finite
+from mmforget.model.experts import describe, find_experts
 from mmforget.model.fingerprint import join
 from mmforget.model.loaded import ADAPTER, LoadedModel, adapted, adapter_tensors, in_training
 from mmforget.model.targets import targets
@@ -41,7 +42,8 @@ class LoraSettings:
         dropout: in [0, 1), on the adapter's input while training.
         target_modules: names of linear layers of the language model (`q_proj`), or one regular expression matched in
             full against module paths; None takes all attention and feed-forward projections of the language model.
-            Only a name or expression that says `vision` or `tower` itself reaches the vision tower.
+            Only a name or expression that says `vision` or `tower` itself reaches the vision tower. Routed experts are
+            reached where they are named, by `gate_proj` and `up_proj`, `down_proj`, or their path; routers never.
         train_projector: also train the projector, in full.
     """
 
@@ -65,24 +67,44 @@ def attach(loaded: LoadedModel, settings: LoraSettings) -> LoadedModel:
 
     Raises UserError where no layer matches, or the model already carries an adapter.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     from mmforget.model.lora_forward import use_lean_forward
 
     if _is_adapted(loaded):
         raise UserError(_carries_adapter(loaded, wanted="a new adapter cannot be attached"))
+    reach = targets(loaded, wanted=settings.target_modules)
+    if reach.parameters and settings.dropout:
+        raise UserError(
+            f"LoRA dropout={settings.dropout} cannot be had on routed experts ({reach.parameters[0]}), whose weights "
+            "are no layers; set it to 0, or leave the experts out of target_modules"
+        )
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=targets(loaded, wanted=settings.target_modules),
+        target_modules=reach.modules,
+        target_parameters=reach.parameters or None,
         modules_to_save=_projector_names(loaded) if settings.train_projector else None,
         bias="none",
     )
     loaded.model.requires_grad_(False)
-    model = get_peft_model(loaded.model, config, adapter_name=ADAPTER)
+    model = adapter_weights.put_on(loaded.model, config, as_named=True)
     use_lean_forward(model)
-    return in_training(loaded, model=model)
+    attached = in_training(loaded, model=model)
+    _say_what_of_experts(attached)
+    return attached
+
+
+def _say_what_of_experts(attached: LoadedModel) -> None:
+    found = describe(attached.core)
+    if found is not None:
+        logger.warning(
+            "LoRA on %s: the routed experts, %.0f %% of the weights, are %s; routers are not",
+            attached.spec.pretrained,
+            100 * found["share"],
+            "adapted, too" if found["adapted"] else "not adapted (target_modules can name gate_proj,up_proj,down_proj)",
+        )
 
 
 def set_trainable(loaded: LoadedModel, *, projector: bool = False, tower: bool = False) -> LoadedModel:
@@ -209,23 +231,27 @@ def _put_on(loaded: LoadedModel, saved: Saved) -> LoadedModel:
     named = Named(saved.config, saved.tensors)
     try:
         return _fitted(loaded, named, folder=saved.folder)
-    except UserError:
+    except UserError as error:
         translated = renamed(loaded.core, named)
-        if translated is None:
+        if translated is not None:
+            return _fitted(loaded, translated, folder=saved.folder)
+        if not find_experts(loaded.core).parameters:
             raise
-        return _fitted(loaded, translated, folder=saved.folder)
+        first = error
+    try:
+        return _fitted(loaded, named, folder=saved.folder, as_named=True)
+    except UserError:
+        raise first from None
 
 
-def _fitted(loaded: LoadedModel, named: Named, *, folder: Path) -> LoadedModel:
+def _fitted(loaded: LoadedModel, named: Named, *, folder: Path, as_named: bool = False) -> LoadedModel:
     """The model with all tensors in place. Raises UserError, and leaves the model as it was, where one does not fit."""
-    from peft import get_peft_model
-
     from mmforget.model.lora_forward import use_lean_forward
 
     core = loaded.core
     num_rows = adapter_weights.enlarge_vocabulary(core, named.tensors)
     try:
-        model = get_peft_model(core, copy.deepcopy(named.config), adapter_name=ADAPTER)
+        model = adapter_weights.put_on(core, copy.deepcopy(named.config), as_named=as_named)
         use_lean_forward(model)
         fitted = replace(loaded, model=model)
         tensors = adapter_weights.translated(model, named.tensors)

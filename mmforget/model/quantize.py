@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mmforget.model.families import Family
     from mmforget.model.spec import ModelSpec
 
+PACKED = {"Params4bit": "4bit", "Int8Params": "8bit"}
+"""Parameters of bitsandbytes by the name of their class, and how they are packed."""
 DEVICES = ("cuda", "cpu", "xpu", "hpu", "npu")
 
 
@@ -60,13 +62,25 @@ def quantisation_of(model: nn.Module) -> str | None:
     """
     weight: Any
     for weight in model.parameters():
-        kind = type(weight).__name__
-        if kind == "Params4bit":
-            return f"4bit-{weight.quant_type}"
-        if kind == "Int8Params":
-            return "8bit"
+        kind = PACKED.get(type(weight).__name__)
+        if kind is not None:
+            return f"{kind}-{weight.quant_type}" if kind == "4bit" else kind
     stored = stored_quantisation(getattr(model, "config", None))
     return stored or ("packed" if any(not weight.is_floating_point() for weight in model.parameters()) else None)
+
+
+def packed_parts(core: Any, *, family: Family) -> list[str]:
+    """Which of vision tower, projector and output head hold packed weights, which `quantisation_config` leaves out."""
+    parts: dict[str, list[Any]] = {
+        "vision tower": family.tower_parts(core),
+        "projector": [family.projector(core)],
+        "output head": [core.get_output_embeddings()],
+    }
+    return [
+        name
+        for name, modules in parts.items()
+        if any(type(weight).__name__ in PACKED for module in modules if module for weight in module.parameters())
+    ]
 
 
 def prepare_quantised(model: nn.Module) -> None:

@@ -20,6 +20,7 @@ from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.metrics.base import METRICS
 from mmforget.metrics.contract import check_metric
+from mmforget.model.experts import describe
 from mmforget.model.finite import not_finite
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
@@ -246,6 +247,7 @@ MAX_NOT_FINITE = 10
 
 def model_info(loaded: LoadedModel) -> dict[str, Any]:
     """What identifies the model in its record."""
+    experts = describe(loaded.core)
     return {
         "pretrained": model_name(loaded.spec.pretrained),
         "fingerprint": loaded.fingerprint,
@@ -254,6 +256,7 @@ def model_info(loaded: LoadedModel) -> dict[str, Any]:
         "quantisation": loaded.quantisation,
         "num_parameters": loaded.core.num_parameters(),
         "not_finite": not_finite(loaded.model)[:MAX_NOT_FINITE],
+        **({} if experts is None else {"experts": experts}),
     }
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmforget.errors import UserError
 from mmforget.methods.edits import Matrix, Pooling, Sums
 from mmforget.model.encode import Encoded
+from mmforget.model.experts import find_experts
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.packing import Layout, Row, batches, lay_out, packed_rows, plain_rows, sequence_places
 from mmforget.model.scoring import batch_tokens
@@ -50,7 +51,7 @@ class ModelSite:
         projector: the linear layers of the projector in order, where there is one.
         replaced: names of the matrices that were replaced, and what they were.
 
-    Raises UserError for a model whose weights are quantised or that carries an adapter.
+    Raises UserError for a model whose weights are quantised or routed experts, or that carries an adapter.
     """
 
     def __init__(self, loaded: LoadedModel, *, append_eos: bool) -> None:
@@ -178,6 +179,13 @@ def _check(loaded: LoadedModel) -> None:
             f"weights are edited in full precision, and those of this model are quantised ({loaded.quantisation}); "
             "load it without load_in_4bit and load_in_8bit (dtype=bfloat16), from a folder in full precision, edit, "
             "and quantise what was saved"
+        )
+
+    experts = find_experts(loaded.core).parameters
+    if experts:
+        raise UserError(
+            f"feed-forward matrices are edited, and those of {loaded.spec.pretrained} are routed experts "
+            f"({experts[0]}), which are not one matrix that all tokens go through; use a method that trains, e.g. npo"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmforget import parallel
 from mmforget.errors import RunFailed
+from mmforget.model.experts import num_weights
 from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.lora import save_adapter
 from mmforget.model.vision import FeatureCache
@@ -125,9 +126,4 @@ def _report(prepared: LoadedModel, *, outcome: Outcome, label: str, output: Path
 
 
 def _num_parameters(model: Any) -> int:
-    count = 0
-    for weight in model.parameters():
-        state = getattr(weight, "quant_state", None)
-        # Packed 4-bit weights hold two numbers a byte; their quantisation state knows the real shape.
-        count += weight.numel() if state is None else state.shape.numel()
-    return count
+    return sum(num_weights(weight) for weight in model.parameters())

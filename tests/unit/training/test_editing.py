@@ -24,7 +24,7 @@ from mmforget.training.editing import DETAILS, edit_in
 from mmforget.training.report import TrainReport
 from mmforget.types import Example
 from tests.helpers import tiny_image
-from tests.tiny_models import tiny_llava_next, tiny_qwen_vl
+from tests.tiny_models import tiny_llava_next, tiny_qwen_vl, tiny_text
 
 CLEAN = Pooling(alpha=0.3)
 QUESTIONS = (("what is the name?", " Anna Meier."), ("where is it, and since when is it there?", " in Bern."))
@@ -265,6 +265,22 @@ def test_a_text_model(llama: LoadedModel, tmp_path: Path) -> None:
     texts = {"forget": questions("i/p/s", with_images=False), "retain": questions("i/q/u", with_images=False)}
     report = edit(llama, tmp_path, **texts)
     assert report.final_parts["matrices"] == 6
+
+
+@pytest.mark.parametrize("shared", [0, 48])
+def test_routed_experts_are_refused(tmp_path: Path, shared: int) -> None:
+    """The one linear layer of a block that is named like a feed-forward matrix is a gate of one number."""
+    from transformers import MixtralConfig, Qwen2MoeConfig
+
+    sparse = {"num_experts": 3, "moe_intermediate_size": 24, "shared_expert_intermediate_size": shared}
+    kind, settings = (Qwen2MoeConfig, sparse) if shared else (MixtralConfig, {"num_local_experts": 3})
+    loaded = load_model(ModelSpec(str(tiny_text(tmp_path / "moe", kind, num_experts_per_tok=2, **settings))))
+    before = {name: weight.clone() for name, weight in weights_of(loaded).items()}
+    texts = {"forget": questions("i/p/s", with_images=False), "retain": questions("i/q/u", with_images=False)}
+    with pytest.raises(UserError, match=r"are routed experts \(.*mlp\.experts\.gate_up_proj\)"):
+        edit(loaded, tmp_path / "out", **texts)
+    assert all(torch.equal(weight, before[name]) for name, weight in weights_of(loaded).items())
+    assert not (tmp_path / "out").exists()
 
 
 def test_quantised_weights_and_adapters_are_refused(llava: LoadedModel, tmp_path: Path) -> None:
