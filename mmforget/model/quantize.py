@@ -88,7 +88,8 @@ def prepare_quantised(model: nn.Module) -> None:
 
     On some CPUs bitsandbytes repacks a 4-bit weight for good the first time it is used without gradients; trained after
     that, the layers before it silently get no gradient. So that is switched off. On a CPU it also rounds activations to
-    8 bits in evaluation mode only; and a folder saved in 8 bit brings its threshold of mixed precision along.
+    8 bits in evaluation mode only, where noise in their last bits can move a whole step: they are never rounded there.
+    And a folder saved in 8 bit brings its threshold of mixed precision along.
     """
     module: Any
     for module in model.modules():
@@ -96,14 +97,14 @@ def prepare_quantised(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
         if type(module).__name__ == "Linear8bitLt":
             module.state.threshold = 0.0
-            module.register_forward_pre_hook(_as_in_evaluation)
+            module.register_forward_pre_hook(_as_in_training)
     logger = logging.getLogger("bitsandbytes.autograd._functions")
     if not any(isinstance(one, _Once) for one in logger.filters):
         logger.addFilter(_Once())
 
 
-def _as_in_evaluation(module: nn.Module, inputs: Any) -> None:
-    module.training = False
+def _as_in_training(module: nn.Module, inputs: Any) -> None:
+    module.training = True
 
 
 class _Once(logging.Filter):
