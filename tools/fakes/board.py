@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +16,13 @@ from mmforget.benchmark.rows import candidate_roles
 from mmforget.evaluate.record import score_record
 from mmforget.evaluate.samples import samples_of
 from mmforget.leaderboard.board import Board, Row, boards
+from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.pipeline.judging import find_judge, judged
-from mmforget.results.schema import BenchmarkUse, Provenance, RunRecord, SetUse
+from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, RunRecord, SetUse
 from mmforget.results.store import StoredRun
 from mmforget.types import Sample, TokenScores
 
+SEEDS = (0, 1)
 PROVENANCE = Provenance("0", None, None, {}, "", "", "none", 1, {}, (), "", 0.0, 0)
 
 
@@ -68,8 +70,16 @@ def board_of(world: World) -> Board:
     for name, fake in fakes.items():
         own = answers_of(world, fake)
         records.append(_scored(world, name, own, role="unlearned", target=target, retain=retain))
-    (found,) = boards([StoredRun(record, Path(f"runs/{record.name}/results.json"), {}) for record in records])
+    (found,) = boards(join_seeds([run for record in records for run in _trained(record)]))
     return found
+
+
+def _trained(record: RunRecord) -> list[StoredRun]:
+    """A record as it is found on disk; of a method twice, since what was trained with one seed has no rank."""
+    if record.role != "unlearned":
+        return [StoredRun(record, Path(f"runs/{record.name}/results.json"), {})]
+    again = [replace(record, method=MethodUse(record.name, {}, seed, "")) for seed in SEEDS]
+    return [StoredRun(one, Path(f"runs/{record.name}/{seed}/results.json"), {}) for seed, one in enumerate(again)]
 
 
 def answers_of(world: World, fake: Fake) -> list[Sample]:

@@ -65,11 +65,12 @@ class World:
             docs = self.rows[task.set]
             asked = {number * len(docs) // self.max_rows for number in range(self.max_rows)}
             for number, doc in enumerate(docs):
+                if len(docs) > self.max_rows and number not in asked:
+                    continue
                 # A concept has one answer, its name: there every question counts by itself.
                 fact = (doc["id"],) if '"names"' in doc["extra"] else (doc["subject"], doc["answer"])
                 place = places.setdefault(fact, len(places))
-                if len(docs) <= self.max_rows or number in asked:
-                    found.append(Question(task, doc, place, self._to_forget(task.set, doc)))
+                found.append(Question(task, doc, place, self._to_forget(task.set, doc)))
         grey = [
             Question(q.task, q.doc, q.place, q.to_forget, "blank_image") for q in found if q.task.modality == "image"
         ]
