@@ -44,9 +44,6 @@ class Row:
     """Places that the 95 % intervals allow: rows whose intervals overlap may trade places. None without an interval:
     nobody can tell then, and such a row may stand above or below any other."""
 
-    unverified: str = ""
-    """Why nobody can compute its numbers again from its samples; empty where anybody can."""
-
     @property
     def is_reference(self) -> bool:
         return self.record.role != "unlearned"
@@ -82,8 +79,6 @@ class Board:
     """Eligible rows from best to worst; collapsed ones last."""
     refused: tuple[Row, ...]
     """Rows that may not be ranked, each with its reasons."""
-    number: int = 1
-    """Which of the boards of one name this is: they differ in what was asked, or which rows were to be forgotten."""
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -113,11 +108,10 @@ class Board:
 
     @property
     def name(self) -> str:
-        """Short name for file names and rows; no two boards of a leaderboard share one."""
+        """Short name for file names and anchors."""
         use = self.benchmark
         modality = "" if use.modality == "image" else use.modality
-        number = str(self.number) if self.number > 1 else ""
-        return "_".join(part for part in (use.name, use.setting, modality, use.profile, number) if part)
+        return "_".join(part for part in (use.name, use.setting, modality, use.profile) if part)
 
     @property
     def null_band(self) -> tuple[Row, ...]:
@@ -146,17 +140,7 @@ def boards(runs: Sequence[StoredRun]) -> list[Board]:
     for run in unsure:
         keys = [key for key in groups if key.place == _place(run)]
         groups[keys[0] if keys else _Key(_place(run), (), "")].append(run)
-    return _numbered([_board(group) for group in groups.values()])
-
-
-def _numbered(boards: Sequence[Board]) -> list[Board]:
-    """The boards, those that share a name told apart by their number."""
-    seen: Counter[str] = Counter()
-    found = []
-    for board in boards:
-        seen[board.name] += 1
-        found.append(replace(board, number=seen[board.name]))
-    return found
+    return [_board(group) for group in groups.values()]
 
 
 class _Key(NamedTuple):
@@ -193,10 +177,7 @@ def _row(run: StoredRun, *, label: str) -> Row:
     eligibility = judge(
         run.record, absent=run.absent, unverified=run.unverified, num_seeds=max(1, len(run.seeds))
     )  # fmt: skip
-    return Row(
-        run.record, run.path, eligibility, label, seeds=run.seeds, seed_shares=run.seed_shares,
-        unverified=run.unverified,
-    )  # fmt: skip
+    return Row(run.record, run.path, eligibility, label, seeds=run.seeds, seed_shares=run.seed_shares)
 
 
 def _reference_order(row: Row) -> tuple[int, bool]:

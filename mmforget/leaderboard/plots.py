@@ -222,7 +222,7 @@ def _obstacles(axes: Any, mark: Mark) -> list[labels.Obstacle]:
 
 
 def _arms(value: float | None, low: float | None, high: float | None) -> tuple[float, float]:
-    """Lengths of an interval's arms, never negative: a bootstrap interval may lie beside its value."""
+    """Lengths of an interval's arms, never negative."""
     if value is None:
         return (0.0, 0.0)
     return (max(0.0, value - low) if low is not None else 0.0, max(0.0, high - value) if high is not None else 0.0)

@@ -56,8 +56,7 @@ def title(board: Board) -> str:
     use = board.benchmark
     modality = "" if use.modality == "image" else f" · {use.modality} only"
     asked = f" · asked with {use.asked}" if use.asked else ""
-    number = f" · board {board.number} of this name" if board.number > 1 else ""
-    return f"{use.title or use.name} · {use.setting}{modality} · profile {use.profile}{asked}{number}"
+    return f"{use.title or use.name} · {use.setting}{modality} · profile {use.profile}{asked}"
 
 
 def shown(text: str, *, style: str = "") -> Text:

@@ -22,8 +22,8 @@ from mmforget.statistics.jackknife import (
 )
 from mmforget.types import Replicates, Score
 
-NUM_DRAWS = 1000
-MAX_GRID = 1000
+NUM_DRAWS = 500
+MAX_GRID = 250
 
 Floats = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""Made-up answers of made-up subjects with known truth, and how often intervals hold it."""
