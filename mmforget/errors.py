@@ -23,7 +23,7 @@ class BadData(UserError):
 
     def __init__(self, source: str, *, faults: Sequence[str], limit: int = 20) -> None:
         self.source, self.faults = source, tuple(faults)
-        shown = [f"  - {fault}" for fault in self.faults[:limit]]
+        shown = [f"  - {cut(fault)}" for fault in self.faults[:limit]]
         if len(self.faults) > limit:
             shown.append(f"  - and {len(self.faults) - limit} more")
         noun = "fault" if len(self.faults) == 1 else "faults"
@@ -53,6 +53,11 @@ def printable(text: str) -> str:
     Line breaks and tabs stay; escape sequences, other control characters and lone surrogates do not.
     """
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+
+
+def cut(text: str, *, limit: int = 1_000) -> str:
+    """A text of at most `limit` characters for a message; what is left out of a longer one is counted."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit:,} characters more)"
 
 
 def shortened(value: object, *, limit: int = 80) -> str:

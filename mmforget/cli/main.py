@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from mmforget import __version__, parallel
-from mmforget.errors import RunFailed, UserError, printable, shortened
+from mmforget.errors import RunFailed, UserError, cut, printable, shortened
 from mmforget.libraries import prepare_libraries
 
 VERBS = ("run", "target", "unlearn", "eval", "rescore", "leaderboard", "ls", "validate")
 DISTRIBUTED = ("run", "target", "unlearn", "eval")
 """Verbs that several processes share; of all others the main process does everything."""
+MAX_LINE = 2_000
+"""Longest line of a message, in characters."""
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -123,7 +125,7 @@ def _failed(status: int, message: str) -> int:
     earlier = parallel.failed_before(status)
     if earlier is not None:
         return earlier
-    print(printable(message), file=sys.stderr)
+    print(printable("\n".join(cut(line, limit=MAX_LINE) for line in message.split("\n"))), file=sys.stderr)
     return status
 
 

@@ -28,6 +28,7 @@ from mmforget.pipeline.workers import Workers, threads_of, workers
 from mmforget.results.files import prepare_folder
 from mmforget.results.schema import GateResult
 from mmforget.results.store import safe_name, write_config
+from mmforget.training.hf_arguments import trackers_of
 
 Progress = Callable[[int, int, str], None]
 Say = Callable[[str], None]
@@ -130,6 +131,7 @@ def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
         shared_arguments(config)
     plans = method_plans(config, benchmark=use.benchmark)
     for plan in plans:
+        trackers_of(plan.settings)
         check_material(plan, benchmark=use.benchmark, data=use.data)
     return plans
 

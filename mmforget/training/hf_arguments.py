@@ -23,7 +23,7 @@ def training_arguments(
     than the one that the Trainer computes on, and for several processes that were not introduced to one another.
     """
     _check_device(loaded)
-    trackers = _trackers(settings)
+    trackers = trackers_of(settings)
     try:
         arguments = TrainingArguments(
             output_dir=str(folder / "checkpoints"),
@@ -69,7 +69,7 @@ def num_updates(settings: TrainSettings, *, num_batches: int) -> int:
     return math.ceil(settings.epochs * math.ceil(num_batches / settings.grad_accumulation))
 
 
-def _trackers(settings: TrainSettings) -> list[str]:
+def trackers_of(settings: TrainSettings) -> list[str]:
     """The trackers by name. Raises UserError for one that does not exist or whose package is not installed."""
     names = [name.strip() for name in settings.report_to.split(",") if name.strip() not in ("", "none")]
     try:
