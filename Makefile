@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/mmforget run --model micro --tasks fiubench --methods ga,grad_diff,kl,po,npo --output_path demo
+	$(BIN)/mmforget run --model micro --tasks fiubench --methods ga,grad_diff,kl,po,npo --seeds 0,1,2 --output_path demo
 
 test: install
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 METHODS = ("ga", "grad_diff", "kl", "po", "npo")
+SEEDS = (0, 1, 2)
 
 
 class Said(NamedTuple):
@@ -34,4 +35,4 @@ def command(*words: str | Path) -> Said:
 
 def demo_command(folder: Path, methods: Sequence[str] = METHODS) -> list[str]:
     words = ["run", "--model", "micro", "--tasks", "fiubench", "--methods", ",".join(methods)]
-    return [*words, "--output_path", str(folder)]
+    return [*words, "--seeds", ",".join(map(str, SEEDS)), "--output_path", str(folder)]

@@ -2,7 +2,7 @@
 
     tools/bench.py --output bench/cpu.json
     tools/bench.py --only scoring,training --repeats 3
-    tools/bench.py --only board --against ANOTHER_CHECKOUT
+    tools/bench.py --only board,demo --against ANOTHER_CHECKOUT
 
 A LLaVA of real geometry (336 px, 576 image tokens) with random weights is built in a temporary folder; nothing is
 downloaded. One JSON document with every number goes to `--output` or to stdout, readable tables to stderr. Variants

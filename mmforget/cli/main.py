@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from mmforget import __version__, parallel
+from mmforget.cli.paths import with_home
 from mmforget.errors import RunFailed, UserError, cut, printable, shortened
 from mmforget.libraries import prepare_libraries
 
@@ -110,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(argv: Sequence[str] | None) -> int:
-    args = build_parser().parse_args(argv)
+    args = with_home(build_parser().parse_args(argv))
     if args.verb in DISTRIBUTED:
         parallel.start(cpu=args.device == "cpu")
     elif not parallel.is_main_launched():

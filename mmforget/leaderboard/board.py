@@ -44,6 +44,9 @@ class Row:
     """Places that the 95 % intervals allow: rows whose intervals overlap may trade places. None without an interval:
     nobody can tell then, and such a row may stand above or below any other."""
 
+    unverified: str = ""
+    """Why nobody can compute its numbers again from its samples; empty where anybody can."""
+
     @property
     def is_reference(self) -> bool:
         return self.record.role != "unlearned"
@@ -79,6 +82,8 @@ class Board:
     """Eligible rows from best to worst; collapsed ones last."""
     refused: tuple[Row, ...]
     """Rows that may not be ranked, each with its reasons."""
+    number: int = 1
+    """Which of the boards of one name this is: they differ in what was asked, or which rows were to be forgotten."""
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -108,10 +113,11 @@ class Board:
 
     @property
     def name(self) -> str:
-        """Short name for file names and anchors."""
+        """Short name for file names and rows; no two boards of a leaderboard share one."""
         use = self.benchmark
         modality = "" if use.modality == "image" else use.modality
-        return "_".join(part for part in (use.name, use.setting, modality, use.profile) if part)
+        number = str(self.number) if self.number > 1 else ""
+        return "_".join(part for part in (use.name, use.setting, modality, use.profile, number) if part)
 
     @property
     def null_band(self) -> tuple[Row, ...]:
@@ -140,7 +146,17 @@ def boards(runs: Sequence[StoredRun]) -> list[Board]:
     for run in unsure:
         keys = [key for key in groups if key.place == _place(run)]
         groups[keys[0] if keys else _Key(_place(run), (), "")].append(run)
-    return [_board(group) for group in groups.values()]
+    return _numbered([_board(group) for group in groups.values()])
+
+
+def _numbered(boards: Sequence[Board]) -> list[Board]:
+    """The boards, those that share a name told apart by their number."""
+    seen: Counter[str] = Counter()
+    found = []
+    for board in boards:
+        seen[board.name] += 1
+        found.append(replace(board, number=seen[board.name]))
+    return found
 
 
 class _Key(NamedTuple):
@@ -177,7 +193,10 @@ def _row(run: StoredRun, *, label: str) -> Row:
     eligibility = judge(
         run.record, absent=run.absent, unverified=run.unverified, num_seeds=max(1, len(run.seeds))
     )  # fmt: skip
-    return Row(run.record, run.path, eligibility, label, seeds=run.seeds, seed_shares=run.seed_shares)
+    return Row(
+        run.record, run.path, eligibility, label, seeds=run.seeds, seed_shares=run.seed_shares,
+        unverified=run.unverified,
+    )  # fmt: skip
 
 
 def _reference_order(row: Row) -> tuple[int, bool]:

@@ -56,7 +56,8 @@ def title(board: Board) -> str:
     use = board.benchmark
     modality = "" if use.modality == "image" else f" · {use.modality} only"
     asked = f" · asked with {use.asked}" if use.asked else ""
-    return f"{use.title or use.name} · {use.setting}{modality} · profile {use.profile}{asked}"
+    number = f" · board {board.number} of this name" if board.number > 1 else ""
+    return f"{use.title or use.name} · {use.setting}{modality} · profile {use.profile}{asked}{number}"
 
 
 def shown(text: str, *, style: str = "") -> Text:

@@ -97,7 +97,9 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             batch_size=batch_size_of(given.get("batch_size", DEFAULT_BATCH_SIZE), most=given.get("max_batch_size")),
             max_gen_toks=own.get("max_gen_toks", DEFAULT_MAX_GEN_TOKS),
             packed=boolean("packed", own.get("packed", True)),
-            features=FeatureCache(folder=Path(own["feature_folder"])) if own.get("feature_folder") else None,
+            features=FeatureCache(folder=Path(own["feature_folder"]).expanduser())
+            if own.get("feature_folder")
+            else None,
         )
 
     # -- what lm_eval asks -------------------------------------------------------------------------------------------
@@ -229,6 +231,10 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
                 advance(list(found))
 
             return answerer.answer(asks, keep=keep)
+
+
+def _kept_features(folder: str | None) -> FeatureCache | None:
+    return FeatureCache(folder=Path(folder).expanduser()) if folder else None
 
 
 def _described(spec: ModelSpec) -> str:

@@ -30,7 +30,8 @@ def plain(
 ) -> list[list[int]]:
     """New token ids of each prompt, the one that ends the text included.
 
-    All prompts form one batch, padded on the left, unless the model's own forward reads images: then each is alone.
+    All prompts form one batch, padded on the left, unless padding changes what the model writes, or its own forward
+    reads images: then each is alone.
 
     Args:
         images: what `image_features` gives for the images of all prompts.
@@ -71,14 +72,15 @@ def _inputs(
 ) -> Iterator[tuple[Sequence[Encoded], dict[str, Tensor]]]:
     """The prompts of each batch, and what `generate` takes for them."""
     if not loaded.writes_images:
-        yield prompts, _padded(loaded, prompts, images=images)
+        for part in [prompts] if loaded.pads_prompts else [[prompt] for prompt in prompts]:
+            yield part, padded(loaded, part, images=images)
         return
     for prompt in prompts:
         pictures = other.pictures(loaded.processor, [images[key] for key in prompt.image_keys])
         yield [prompt], other.own_inputs(loaded.core, torch.from_numpy(prompt.array).to(loaded.device), pictures)
 
 
-def _padded(loaded: LoadedModel, prompts: Sequence[Encoded], *, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def padded(loaded: LoadedModel, prompts: Sequence[Encoded], *, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Ids and mask [B, L]; embeddings [B, L, H] with the images in place where the family merges them itself; positions
     [3, B, L] where they are more than a count.
     """

@@ -3,7 +3,8 @@
 A few made-up sequences are scored both ways: each by itself through the model's own forward, and all in one row. Where
 the log-probs agree the shared row is used from then on, else the plain path; either way it is said, once for a type.
 Then their last tokens are computed as generation does it, one behind the other: layers that attend twice, or that are
-gone through more than once, give right scores and wrong text. Where that fails `model.generate` writes the text.
+gone through more than once, give right scores and wrong text. Where that fails `model.generate` writes the text, and
+where padding changes what that writes (RWKV), for one prompt at a time.
 Image-text models of an unknown type run their own forward, and the trial shows whether that is understood.
 """
 
@@ -27,6 +28,7 @@ from mmforget.model.attention import use_shared_prefixes
 from mmforget.model.encode import Encoded, encode
 from mmforget.model.families import Tokens, language, other, other_text, text
 from mmforget.model.generation import stepwise_logprobs
+from mmforget.model.plain import GREEDY, padded
 from mmforget.model.scoring import score
 
 if TYPE_CHECKING:
@@ -58,10 +60,45 @@ def settle(loaded: LoadedModel) -> LoadedModel:
     if packs is False:
         _say(config.model_type, f"{language.obstacle(config)}, so sequences that begin alike are computed one by one")
     if packs is None:
-        return _tried(loaded)
+        return _padding(_tried(loaded))
     if packs:
         use_shared_prefixes(loaded.core)
-    return replace(loaded, shares_prefixes=packs, continues_prefixes=packs)
+    found = replace(loaded, shares_prefixes=packs, continues_prefixes=packs)
+    return _padding(found) if loaded.family.NAME == other_text.NAME else found
+
+
+def _padding(loaded: LoadedModel) -> LoadedModel:
+    """The model, and whether `model.generate` writes the same behind a prompt in whatever batch."""
+    with _undisturbed():
+        probe = _probe(loaded)
+        prompts = [replace(probe[1], ids=probe[1].ids[-NUM_OWN:]), probe[2]]
+        try:
+            together = _next_logprobs(loaded, prompts)
+            alone = torch.cat([_next_logprobs(loaded, [one]) for one in prompts])
+            difference = float((together - alone).abs().max())
+            limit = _limit(loaded)
+            fault = None if difference <= limit else _differ(difference, limit=limit)
+        except Exception as error:
+            fault = _raised(error)
+    if fault is None:
+        return loaded
+    kind = loaded.core.config.model_type
+    _say(kind, f"padding changes what it writes ({fault}); prompts are continued one at a time", warn=True)
+    return replace(loaded, pads_prompts=False)
+
+
+def _next_logprobs(loaded: LoadedModel, prompts: list[Encoded]) -> Tensor:
+    """Log-probs [B, V] of what follows each prompt, as `model.generate` computes them for one batch."""
+    found = loaded.core.generate(
+        **padded(loaded, prompts, images={}),
+        **GREEDY,
+        max_new_tokens=1,
+        pad_token_id=loaded.tokenizer.pad_token_id,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    logprobs: Tensor = found.logits[0].float().log_softmax(-1)
+    return logprobs
 
 
 def _tried(loaded: LoadedModel) -> LoadedModel:

@@ -58,7 +58,7 @@ class RunConfig:
         """The output folder. Raises UserError where none was given."""
         if self.output_path is None:
             raise UserError("no output folder; give --output_path DIR")
-        return Path(self.output_path)
+        return Path(self.output_path).expanduser()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, for YAML and for comparing an interrupted run with the one that continues it."""

@@ -18,4 +18,4 @@ def run_features(config: RunConfig) -> FeatureCache:
 
 @lru_cache(maxsize=1)
 def _cache(folder: str | None) -> FeatureCache:
-    return FeatureCache(BUDGET_BYTES, folder=None if folder is None else Path(folder))
+    return FeatureCache(BUDGET_BYTES, folder=None if folder is None else Path(folder).expanduser())

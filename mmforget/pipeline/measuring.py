@@ -174,7 +174,7 @@ def settings_of(config: RunConfig) -> Settings:
 
 def cache_file(config: RunConfig) -> Path:
     """The response cache: where the user says, else inside the output folder."""
-    return Path(config.use_cache) if config.use_cache else config.output / "responses.sqlite"
+    return Path(config.use_cache).expanduser() if config.use_cache else config.output / "responses.sqlite"
 
 
 def _record(

@@ -6,7 +6,8 @@ after Ctrl-C or a kill and ends with the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from mmforget.pipeline.records import Use, measure_methods, measure_references
 from mmforget.pipeline.stage_one import Role, StageOne, base_model, prepare, stage_one_settings
 from mmforget.pipeline.unlearning import check_material, forget_with
 from mmforget.pipeline.workers import Workers, threads_of, workers
-from mmforget.results.files import prepare_folder
+from mmforget.results.files import alone_in, prepare_folder
 from mmforget.results.schema import GateResult
 from mmforget.results.store import safe_name, write_config
 from mmforget.training.hf_arguments import trackers_of
@@ -64,18 +65,26 @@ def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: b
     """
     uses = resolve(config)
     plans = {u.benchmark.group: check(config, use=u) for u in uses}
-    parallel.on_main(lambda: _write_down(config))
     folders: list[Path] = []
-    with workers(config, progress=progress) as pool:
+    with contextlib.ExitStack() as held, workers(config, progress=progress) as pool:
+        parallel.on_main(lambda: held.enter_context(_alone(config)))
+        parallel.on_main(lambda: _write_down(config))
         for use in uses:
             own = plans[use.benchmark.group]
             folders += _run_one(config, use=use, plans=own, pool=pool, say=say, allow_weak_target=allow_weak_target)
     return folders
 
 
-def _write_down(config: RunConfig) -> None:
-    """Proves that the output folder can be written, and leaves there what was asked for."""
+@contextlib.contextmanager
+def _alone(config: RunConfig) -> Iterator[None]:
+    """Proves that the output folder can be written, and inside keeps other runs out of it."""
     prepare_folder(config.output)
+    with alone_in(config.output):
+        yield
+
+
+def _write_down(config: RunConfig) -> None:
+    """Leaves what was asked for in the output folder."""
     write_config(config.output, config.as_dict())
 
 
@@ -89,9 +98,9 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
         raise UserError(f"{', '.join(config.tasks)} means {len(uses)} benchmarks or settings; name one of them")
     use = uses[0]
     (plan,) = check(config, use=use)
-    parallel.on_main(lambda: prepare_folder(config.output))
     folder = config.output / "training"
-    with threads_of(config):
+    with contextlib.ExitStack() as held, threads_of(config):
+        parallel.on_main(lambda: held.enter_context(_alone(config)))
         spec = unlearning_start(config, use=use, progress=progress)
         parallel.on_main(lambda: _write_down(config))
         done = forget_with(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
@@ -28,6 +29,27 @@ ROOM_BYTES = 2**20
 IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 MAX_DEPTH = 64
 """Deepest nesting of lists and objects that a JSON file may have."""
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Inside, no other process of mmforget works in the folder. Raises UserError where one does so already.
+
+    The system lets go of the folder when the process ends, however it ends. A file system without locks allows all.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{folder}: another run works in this folder; wait for it, or give another --output_path"
+            ) from error
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def prepare_folder(folder: Path) -> Path:

@@ -135,6 +135,10 @@ class ModelSite:
         if tokens.attention is not None and not self.loaded.writes_images:
             pad = int(self.loaded.tokenizer.pad_token_id or 0)
             tokens = tokens._replace(ids=tokens.ids.masked_fill(~tokens.attention, pad))
+            if tokens.positions.dim() == 2:
+                # As in a model's own forward, where padding counts on; with three axes it is at 0.
+                counted = torch.arange(tokens.ids.shape[1], device=tokens.ids.device).expand_as(tokens.ids)
+                tokens = tokens._replace(positions=counted)
         with self._watched([name for name in names if name not in self.projector], take=take):
             self.loaded.family.hidden(self.loaded.core, tokens)
 

@@ -9,11 +9,16 @@ import pytest
 
 from mmforget.results.schema import RunRecord
 from mmforget.results.store import read_run
-from tests.commands import METHODS, command, demo_command
+from tests.commands import METHODS, SEEDS, command, demo_command
 
 
-def record(demo: Path, name: str) -> RunRecord:
-    return read_run(demo / "fiubench" / name).record
+def folder(demo: Path, name: str, *, seed: int = SEEDS[0]) -> Path:
+    home = demo / "fiubench" / name
+    return home / f"seed_{seed}" if name in METHODS else home
+
+
+def record(demo: Path, name: str, *, seed: int = SEEDS[0]) -> RunRecord:
+    return read_run(folder(demo, name, seed=seed)).record
 
 
 def value(found: RunRecord, metric: str, *, set: str, profile: str = "clean", control: str | None = None) -> float:
@@ -64,9 +69,22 @@ def test_the_board_ranks_every_method_and_the_collapsed_last(demo: Path) -> None
     document = json.loads((demo / "leaderboard.json").read_text())
     ranked = [row for row in document["rows"] if row["rank"] is not None]
     assert {row["config"]["method"] for row in ranked} == set(METHODS)
-    collapsed = {r.name for r in (record(demo, n) for n in METHODS) if r.verdict and r.verdict.collapsed}
+    every = {name: [record(demo, name, seed=seed).verdict for seed in SEEDS] for name in METHODS}
+    collapsed = {name for name, found in every.items() if all(verdict and verdict.collapsed for verdict in found)}
     last = sorted(ranked, key=lambda row: row["rank"])[-len(collapsed) :]
     assert {row["config"]["method"] for row in last} == collapsed
+
+
+def test_every_row_is_over_subjects_and_seeds(demo: Path) -> None:
+    rows = {row["name"]: row for row in json.loads((demo / "leaderboard.json").read_text())["rows"]}
+    for name in METHODS:
+        values = [record(demo, name, seed=seed).headline["overall"].value for seed in SEEDS]
+        assert [one["seed"] for one in rows[name]["seeds"]] == list(SEEDS)
+        assert [one["overall"] for one in rows[name]["seeds"]] == values
+        overall = rows[name]["headline"]["overall"]
+        assert overall["value"] == pytest.approx(sum(number or 0.0 for number in values) / len(values))
+        assert overall["low"] <= overall["value"] <= overall["high"]
+    assert rows["target"]["seeds"] == []
 
 
 def test_page_and_picture_are_there(demo: Path) -> None:
@@ -77,10 +95,11 @@ def test_page_and_picture_are_there(demo: Path) -> None:
 
 
 def test_a_second_run_does_nothing_again_and_ends_with_the_same_numbers(demo: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/*/results_*.json")}
+    before = {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/**/results_*.json")}
+    assert len(before) == 2 + len(METHODS) * len(SEEDS)
     said = command(*demo_command(demo))
     assert said.status == 0
-    assert {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/*/results_*.json")} == before
+    assert {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/**/results_*.json")} == before
 
 
 @pytest.mark.parametrize("name", ["target", *METHODS])
@@ -89,8 +108,9 @@ def test_rescoring_without_a_model_gives_the_same_numbers(demo: Path, name: str,
 
     copy = tmp_path / "copy"
     shutil.copytree(demo / "fiubench", copy)
-    said = command("rescore", copy / name, "--json")
+    place = copy / folder(demo, name).relative_to(demo / "fiubench")
+    said = command("rescore", place, "--json")
     assert said.status == 0, said.err
-    before, after = record(demo, name), read_run(copy / name).record
+    before, after = record(demo, name), read_run(place).record
     assert after.metrics == before.metrics
     assert after.headline == before.headline

@@ -26,7 +26,7 @@ NAMES = ("target", "retain", *METHODS)
 RUN = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", ",".join(METHODS), "--allow_weak_target",
     "--stage_one_args", "max_steps=8,save_steps=3", "--max_steps", "6", "--save_steps", "2", "--limit", "14",
-    "--batch_size", "4",
+    "--batch_size", "4", "--workers", "1",
 )  # fmt: skip
 NUM_KILLS, SEED = 10, 2
 # What a training cost depends on how often it was killed; what it came to does not.

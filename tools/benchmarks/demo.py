@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import demo_pairs
 from benchmarks.context import Context
 from benchmarks.measuring import Seconds, say
 from mmforget.benchmark.find import find_all
@@ -30,7 +31,10 @@ def run(context: Context) -> dict[str, Any]:
     """The breakdown of one whole demo, then its target model evaluated both ways.
 
     Trained models are looked for in $MMFORGET_CACHE and left there; without it all is made anew in `context.folder`.
+    With another checkout, the two demos in turn and nothing else.
     """
+    if context.against is not None:
+        return {"pairs": demo_pairs.run(context, context.against)}
     cache = os.environ.get("MMFORGET_CACHE") or str(context.folder / "cache")
     breakdown = _breakdown(context, cache=cache)
     return {"breakdown": breakdown, "evaluation": _evaluations(context, Path(cache))}

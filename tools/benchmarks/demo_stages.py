@@ -1,4 +1,4 @@
-"""Where the wall time of a demo goes: its command run in this process, with a clock on every stage."""
+"""Where the wall time of a demo goes: its command run in this one process, with a clock on every stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-METHODS = "ga,grad_diff,kl,po,npo"
+METHODS, SEEDS = "ga,grad_diff,kl,po,npo", "0,1,2"
 QUICK = ["--limit", "2", "--stage_one_args", "max_steps=2", "--max_steps", "2", "--allow_weak_target"]
 STAGES: dict[str, tuple[tuple[str, str], ...]] = {
     "base model and vision tower": (("mmforget.pipeline.stage_one", "build_base"),),
@@ -19,7 +19,9 @@ STAGES: dict[str, tuple[tuple[str, str], ...]] = {
     "unlearning": (("mmforget.pipeline.unlearning", "unlearn"),),
     "evaluation": (("mmforget.pipeline.measuring", "evaluate"),),
     "scores and intervals": (("mmforget.pipeline.measuring", "score_record"),),
-    "loading models": tuple((f"mmforget.pipeline.{name}", "load_model") for name in ("run", "stage_one", "unlearning")),
+    "loading models": tuple(
+        (f"mmforget.pipeline.{name}", "load_model") for name in ("records", "stage_one", "unlearning")
+    ),
     "leaderboard": (("mmforget.cli.leaderboard", "execute"),),
 }
 """Functions that are timed, where their callers look them up."""
@@ -34,7 +36,8 @@ def measure_stages(tasks: str, *, output: Path, quick: bool) -> dict[str, Any]:
     for stage, module, name in places:
         setattr(module, name, _timed(getattr(module, name), name=stage, seconds=seconds))
     cached = (Path(os.environ["MMFORGET_CACHE"]) / "stage_one").is_dir()
-    command = ["run", "--model", "micro", "--tasks", tasks, "--methods", METHODS, "--output_path", str(output)]
+    command = ["run", "--model", "micro", "--tasks", tasks, "--methods", METHODS, "--seeds", SEEDS]
+    command += ["--workers", "1", "--output_path", str(output)]
     shown, start = io.StringIO(), time.perf_counter()
     with redirect_stdout(shown), redirect_stderr(shown):
         status = main([*command, *(QUICK if quick else [])])

@@ -103,6 +103,13 @@ def _growth(part: Mapping[str, Any]) -> str:
 
 
 def _demo(part: Mapping[str, Any]) -> str:
+    if "pairs" in part:
+        pairs = part["pairs"]
+        rows = [
+            (str(place), number(one["ours_s"]), number(one["against_s"])) for place, one in enumerate(pairs["pairs"], 1)
+        ]
+        both = ("median", number(pairs["ours_s"]), number(pairs["against_s"]))
+        return table(("pair", "ours [s]", "against [s]"), [*rows, both])
     stages = part["breakdown"]["stages_s"]
     wall = part["breakdown"]["wall_s"]
     rows = [(name, number(seconds), f"{seconds / wall:.0%}") for name, seconds in stages.items()]

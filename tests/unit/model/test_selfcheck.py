@@ -19,6 +19,7 @@ from transformers import (
     HrmTextConfig,
     MistralConfig,
     Olmo2Config,
+    RwkvConfig,
 )
 from transformers.models.olmo2.modeling_olmo2 import Olmo2ForCausalLM, Olmo2Model
 
@@ -108,6 +109,23 @@ def test_text_is_that_of_generate_where_scores_agree(
     assert generate(loaded, prompts, max_new_tokens=8) == loaded.tokenizer.batch_decode(
         wanted, skip_special_tokens=True
     )
+
+
+def test_prompts_that_padding_would_change_are_continued_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RWKV reads what stands in front of a shorter prompt, whatever the mask says."""
+    folder = tiny_text(tmp_path, RwkvConfig, attention_hidden_size=32, context_length=256)
+    loaded = load_model(ModelSpec(str(folder)))
+    assert not loaded.pads_prompts
+    assert any("padding changes what it writes" in message for _, message in said(caplog))
+    prompts = [encode_prompt(loaded, text) for text in ("who?", "what is the name of this person?", "where does she")]
+    wanted = [
+        loaded.model.generate(torch.tensor([one.ids]), max_new_tokens=8, do_sample=False)[0, len(one) :].tolist()
+        for one in prompts
+    ]
+    texts = loaded.tokenizer.batch_decode(wanted, skip_special_tokens=True)
+    assert generate(loaded, prompts, max_new_tokens=8) == texts
 
 
 def test_what_a_configuration_rules_out_is_not_tried(

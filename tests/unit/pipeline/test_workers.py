@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import select
 import signal
-import time
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,7 @@ def endless(path: Path, *, progress: Any) -> None:
     """Writes down its process, tells of it, and goes on until it is ended."""
     path.write_text(str(os.getpid()))
     progress(0, 1, "endless")
-    while True:
-        time.sleep(0.01)
+    threading.Event().wait()
 
 
 def test_results_come_in_the_order_of_the_jobs_and_progress_is_told() -> None:
@@ -52,7 +53,7 @@ def test_results_come_in_the_order_of_the_jobs_and_progress_is_told() -> None:
     assert os.getpid() not in processes
     assert {threads for _, _, threads in found} == {1}
     assert sorted(told) == [*((number, 2, "job") for number in range(5)), (7, 2, "job")]
-    assert not [process for process in processes if Path(f"/proc/{process}").exists()]
+    assert all(has_ended(process) for process in processes)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,40 @@ def test_workers_end_with_the_run_whatever_they_do(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt), workers(MICRO, progress=stop) as pool:
         pool.run([partial(endless, tmp_path / "process")])
-    assert not Path("/proc", (tmp_path / "process").read_text()).exists()
+    assert has_ended(int((tmp_path / "process").read_text()))
+
+
+def main_process(folder: Path) -> None:
+    """A run with two workers that never end."""
+
+    def told(*_: Any) -> None:
+        if all((folder / name).is_file() for name in ("a", "b")):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with workers(MICRO, progress=told) as pool:
+        pool.run([partial(endless, folder / "a"), partial(endless, folder / "b")])
+
+
+def test_no_worker_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=main_process, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    for name in ("a", "b"):
+        assert has_ended(int((tmp_path / name).read_text()))
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process that is no child of this one ends within the minute, or has."""
+    try:
+        watched = os.pidfd_open(process)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([watched], [], [], 60.0)[0])
+    finally:
+        os.close(watched)
 
 
 def test_one_worker_is_this_process() -> None:

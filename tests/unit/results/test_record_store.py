@@ -255,3 +255,13 @@ def test_numbers_that_are_none_end_nothing(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(table, tmp_path / TOKENS_FILE)
     (again,) = read_samples(tmp_path, files={**files, TOKENS_FILE: hash_file(tmp_path / TOKENS_FILE)})
     assert math.isnan(again.token_logprobs["answer"][1])
+
+
+def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    """The lock goes with whoever holds it, and leaves no file."""
+    with files.alone_in(tmp_path):
+        with pytest.raises(UserError, match="another run works in this folder"):
+            files.alone_in(tmp_path).__enter__()
+        assert list(tmp_path.iterdir()) == []
+    with files.alone_in(tmp_path):
+        pass

@@ -132,6 +132,27 @@ def test_padding_counts_when_released_and_never_when_clean(kind: str, request: p
             assert is_same == (is_equal or name in site.projector), name
 
 
+@pytest.mark.parametrize("kind", ["llava", "qwen"])
+def test_released_rows_are_those_of_a_plain_padded_batch(kind: str, request: pytest.FixtureRequest) -> None:
+    """As the official code has it: the model's own forward on a batch padded on the right, whose padding is text."""
+    loaded: LoadedModel = request.getfixturevalue(kind)
+    site = ModelSite(loaded, append_eos=False)
+    name = site.layers[-1][0]
+    found = site.sums(FORGET, names=[name], pooling=replace(CLEAN, padding=True))[name]
+    texts = [one.context.replace("<image>", str(loaded.image_text)) + one.answer for one in FORGET]
+    pictures = [list(one.images) for one in FORGET]
+    inputs = loaded.processor(text=texts, images=pictures, padding=True, padding_side="right", return_tensors="pt")
+    assert not inputs["attention_mask"].all()
+    taken: list[Tensor] = []
+    handle = loaded.core.get_submodule(name).register_forward_hook(lambda m, i, output: taken.append(output))
+    with torch.no_grad():
+        loaded.core(**inputs)
+    handle.remove()
+    is_image = inputs["input_ids"] == loaded.image_token
+    wanted = [0.3 * row[at].mean(0) + 0.7 * row[~at].mean(0) for row, at in zip(taken[0], is_image, strict=True)]
+    assert torch.allclose(mean(found), torch.stack(wanted).mean(0), atol=1e-5)
+
+
 def test_a_projectors_rows_are_image_tokens_when_released_and_images_when_clean(qwen: LoadedModel) -> None:
     """Each question shows its image once: both agree on the mean of equal images, and released has more rows."""
     site = ModelSite(qwen, append_eos=False)

@@ -1,0 +1,64 @@
+"""Which recipe the rule picks, and what is run for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tune_recipes
+from tune_recipes import Candidate, Trial, chosen, command, grid, trials
+
+
+def candidate(name: str, *pairs: tuple[float, float], collapsed: bool = False, overall: float = 0.5) -> Candidate:
+    """Seeds by their forget score and the share of utility that is left."""
+    found = tuple(Trial(forget, left, overall, collapsed) for forget, left in pairs)
+    return Candidate({"lr": name}, found)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "best"),
+    [
+        ([candidate("a", (0.8, 0.95), (0.8, 0.95)), candidate("b", (0.9, 0.95), (0.8, 0.9))], "b"),
+        ([candidate("a", (0.8, 0.95), (0.8, 0.95)), candidate("b", (0.9, 0.99), (0.9, 0.89))], "a"),
+        ([candidate("a", (0.8, 0.95)), candidate("b", (0.9, 0.95), collapsed=True)], "a"),
+        ([candidate("a", (0.9, 0.5), overall=0.6), candidate("b", (0.5, 0.8), overall=0.7)], "b"),
+        ([candidate("a", (0.8, 0.95)), candidate("b", (0.8, 0.95))], "a"),
+    ],
+)
+def test_the_rule(candidates: list[Candidate], best: str) -> None:
+    """Best mean forget score with .9 of the utility left by every seed, else best overall, else the first."""
+    assert chosen(candidates).settings["lr"] == best
+
+
+def test_a_grid_is_every_combination() -> None:
+    assert grid(["lr=1,2", "beta=3"]) == [{"lr": "1", "beta": "3"}, {"lr": "2", "beta": "3"}]
+    assert grid([]) == [{}]
+    for wrong in (["lr"], ["lr="], ["lr=1", "lr=2"]):
+        with pytest.raises(ValueError, match="--grid"):
+            grid(wrong)
+
+
+def test_candidates_run_on_other_people_with_their_settings() -> None:
+    words = command("fiubench", "npo", settings={"lr": "1e-4", "beta": "0.1"}, folder=Path("x/npo/y"), more=["--quiet"])
+    shown = " ".join(words)
+    assert '--metadata {"seed": 1}' in shown
+    assert "--lr 1e-4" in shown
+    assert "--method_args beta=0.1 --quiet" in shown
+
+
+def test_seeds_are_read_from_their_records(tmp_path: Path) -> None:
+    for seed, forget in ((0, 0.8), (1, None)):
+        headline = {"forget_score": {"value": forget}, "utility_ratio": {"value": 0.9}, "overall": {"value": 0.7}}
+        record = {"unlearning": {"headline": headline, "verdict": {"collapsed": seed == 1}}}
+        (tmp_path / f"{seed}.json").write_text(json.dumps(record))
+    seeds = [{"seed": seed, "record": f"{seed}.json"} for seed in (0, 1)]
+    rows = [{"role": "target"}, {"role": "unlearned", "seeds": seeds}]
+    assert trials({"rows": rows}, folder=tmp_path) == (Trial(0.8, 0.9, 0.7, False), Trial(0.0, 0.9, 0.7, True))
+
+
+def test_a_wrong_grid_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        tune_recipes.main(["fiubench", "npo", "--grid", "lr", "--output", str(tmp_path)])
+    assert "--grid lr: write e.g." in capsys.readouterr().err

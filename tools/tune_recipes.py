@@ -1,0 +1,162 @@
+"""Chooses a method's recipe for micro models on people who are not the test's, by one rule for all methods.
+
+    tools/tune_recipes.py fiubench grad_diff --grid lr=1e-4,2.5e-4,5e-4 --grid max_steps=20,40,80 --output tuning
+    tools/tune_recipes.py fiubench npo --grid lr=2e-4,4e-4 --grid beta=0.1,0.3 --output tuning -- --workers 1
+
+The rule is in docs/seeds.md: data drawn with another seed (1, the benchmark's own is 0), so other people, other target
+and retain models; every candidate of the grid with two training seeds; of those that keep at least .9 of the target's
+utility with every seed and never collapse, the one with the best mean forget score; where none does, the best mean
+overall. Candidates run one after another, each in a folder of its own, and continue where they were stopped. Words
+after `--` go to every `mmforget run`. Prints a table and the line for the recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DATA_SEED = 1
+SEEDS = "0,1"
+MIN_UTILITY = 0.9
+"""Share of the target's utility that has to be left with every seed."""
+FLAGS = ("lr", "epochs", "max_steps", "lora_r", "lora_alpha", "train_batch_size")
+"""Settings of training that `mmforget run` has a flag for; all others are arguments of the method."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one seed of a candidate came to."""
+
+    forget_score: float
+    utility_ratio: float
+    overall: float
+    collapsed: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point of the grid, with what each seed came to."""
+
+    settings: Mapping[str, str]
+    trials: tuple[Trial, ...]
+
+    @property
+    def keeps_utility(self) -> bool:
+        return all(not one.collapsed and one.utility_ratio >= MIN_UTILITY for one in self.trials)
+
+    @property
+    def forget_score(self) -> float:
+        return math.fsum(one.forget_score for one in self.trials) / len(self.trials)
+
+    @property
+    def overall(self) -> float:
+        return math.fsum(one.overall for one in self.trials) / len(self.trials)
+
+
+def chosen(candidates: Sequence[Candidate]) -> Candidate:
+    """The candidate that the rule picks; the first of equals. Raises ValueError without candidates."""
+    if not candidates:
+        raise ValueError("no candidates")
+    keeping = [one for one in candidates if one.keeps_utility]
+    if keeping:
+        return max(keeping, key=lambda one: one.forget_score)
+    return max(candidates, key=lambda one: one.overall)
+
+
+def grid(parts: Sequence[str]) -> list[dict[str, str]]:
+    """Every combination of `name=value,value,...`. Raises ValueError for a part without values or a name twice."""
+    axes = []
+    for part in parts:
+        name, _, text = part.partition("=")
+        values = [value.strip() for value in text.split(",") if value.strip()]
+        if not name or not values:
+            raise ValueError(f"--grid {part}: write e.g. --grid lr=1e-4,5e-4")
+        axes.append([(name, value) for value in values])
+    names = [axis[0][0] for axis in axes]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--grid names one setting twice: {', '.join(names)}")
+    return [dict(point) for point in itertools.product(*axes)]
+
+
+def command(tasks: str, method: str, *, settings: Mapping[str, str], folder: Path, more: Sequence[str]) -> list[str]:
+    """The words of the run of one candidate."""
+    words = ["run", "--model", "micro", "--tasks", tasks, "--methods", method, "--seeds", SEEDS, "--json"]
+    words += ["--metadata", json.dumps({"seed": DATA_SEED}), "--output_path", str(folder)]
+    words += ["--use_cache", str(folder.parent / "responses.sqlite")]
+    words += [word for name in FLAGS if name in settings for word in (f"--{name}", settings[name])]
+    arguments = [f"{name}={value}" for name, value in settings.items() if name not in FLAGS]
+    return [*words, *(["--method_args", ",".join(arguments)] if arguments else []), *more]
+
+
+def measured(tasks: str, method: str, *, settings: Mapping[str, str], home: Path, more: Sequence[str]) -> Candidate:
+    """Runs one candidate, or finds it run. Raises RuntimeError with what the run said where it fails."""
+    name = "_".join(f"{key}-{value}" for key, value in settings.items()) or "recipe"
+    folder = home / method / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    words = command(tasks, method, settings=settings, folder=folder, more=more)
+    done = subprocess.run(
+        [sys.executable, "-m", "mmforget", *words], stdout=subprocess.PIPE, text=True, env={**os.environ}, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{method} with {name}: mmforget run ended with status {done.returncode}")
+    return Candidate(settings, trials(json.loads(done.stdout), folder=folder))
+
+
+def trials(document: Mapping[str, Any], *, folder: Path) -> tuple[Trial, ...]:
+    """What each seed came to, from the records of the row that a leaderboard.json has of the method."""
+    (row,) = [row for row in document["rows"] if row["role"] == "unlearned"]
+    found = []
+    for seed in row["seeds"]:
+        record = json.loads((folder / seed["record"]).read_text(encoding="utf-8"))["unlearning"]
+        numbers = {name: record["headline"].get(name, {}).get("value") for name in Trial.__dataclass_fields__}
+        values = {name: float(numbers[name] or 0.0) for name in ("forget_score", "utility_ratio", "overall")}
+        found.append(Trial(**values, collapsed=bool(record["verdict"]["collapsed"])))
+    return tuple(found)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tasks", help="a benchmark, e.g. fiubench")
+    parser.add_argument("method")
+    parser.add_argument("--grid", action="append", default=[], metavar="NAME=V,V,...", help="values to try; repeatable")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the runs; continued if there")
+    own, more = _split(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(own)
+    try:
+        points = grid(args.grid)
+    except ValueError as error:
+        parser.error(str(error))
+    home = args.output.resolve()
+    found = [measured(args.tasks, args.method, settings=point, home=home, more=more) for point in points]
+    best = chosen(found)
+    for one in found:
+        print(_line(one, is_best=one is best))
+    print(f"{args.method}: {{{', '.join(f'{name}: {value}' for name, value in best.settings.items())}}}")
+    return 0
+
+
+def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    if "--" not in words:
+        return words, ()
+    place = list(words).index("--")
+    return words[:place], words[place + 1 :]
+
+
+def _line(one: Candidate, *, is_best: bool) -> str:
+    settings = ", ".join(f"{name}={value}" for name, value in one.settings.items()) or "as in the recipe"
+    ratios = ", ".join("collapsed" if trial.collapsed else f"{trial.utility_ratio:.3f}" for trial in one.trials)
+    mark = "*" if is_best else " "
+    return f"{mark} {settings}: forget score {one.forget_score:.3f}, utility left {ratios}, overall {one.overall:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
