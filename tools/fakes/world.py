@@ -49,7 +49,7 @@ class Question:
 
 @dataclass(frozen=True)
 class World:
-    """A benchmark bound to its data, and the questions that its tasks ask, at most `max_rows` evenly spread a set."""
+    """A benchmark bound to its data, and the questions that its tasks ask, at most `max_rows` a set."""
 
     benchmark: Benchmark
     data: DataSource
@@ -63,9 +63,11 @@ class World:
         for task in self.benchmark.tasks:
             places: dict[tuple[str, ...], int] = {}
             docs = self.rows[task.set]
-            asked = {number * len(docs) // self.max_rows for number in range(self.max_rows)}
-            for number, doc in enumerate(docs):
-                if len(docs) > self.max_rows and number not in asked:
+            # Drawn by name: evenly spread ones would all ask for one fact where there are as many facts as between two.
+            drawn = sorted((number_of(doc["id"]), doc["id"]) for doc in docs)[: self.max_rows]
+            asked = {name for _, name in drawn}
+            for doc in docs:
+                if doc["id"] not in asked:
                     continue
                 # A concept has one answer, its name: there every question counts by itself.
                 fact = (doc["id"],) if '"names"' in doc["extra"] else (doc["subject"], doc["answer"])
