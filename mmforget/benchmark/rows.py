@@ -79,6 +79,12 @@ def _same(value: ImageValue) -> str | int:
     return value["path"] or id(value)
 
 
+def undecoded(rows: datasets.Dataset) -> list[dict[str, Any]]:
+    """All rows at once, each image as its `path` and `bytes`: a hundred times faster than reading them one by one."""
+    docs: list[dict[str, Any]] = rows.with_format("arrow")[:].to_pylist()
+    return docs
+
+
 def row_from_doc(doc: Mapping[str, Any]) -> Row:
     """A Row out of one document of a data set with `row_features`, images decoded."""
     values: dict[str, Any] = {name: doc[name] for name in TEXT_COLUMNS}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmforget.benchmark.document import Document, Gate, MetricUse
 from mmforget.benchmark.hierarchy import parse_path
 from mmforget.benchmark.images import ImageValue, open_image
-from mmforget.benchmark.rows import EmptySet, make_dataset
+from mmforget.benchmark.rows import EmptySet, make_dataset, undecoded
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.task_files import FunctionRef, load_function
 from mmforget.errors import PluginError, UserError
@@ -155,20 +155,19 @@ class Benchmark:
         rows = self.rows(set_name, data=data)
         template = _template(self.context_template)
         pictures: dict[str | bytes | None, Image] = {}
-        # In Arrow's own format an image is not decoded, so that each distinct one is decoded once here.
-        values = rows.with_format("arrow")[:]["images"].to_pylist()
-        texts = rows.remove_columns("images")
+        # So that each distinct picture is decoded once, here.
+        docs = undecoded(rows)
         return [
             Example(
                 id=doc["id"],
                 subject=doc["subject"],
-                context=template.render(**doc, images=images),
+                context=template.render(**doc),
                 answer=self.target_delimiter + doc["answer"],
-                images=tuple(_picture(value, known=pictures) for value in images),
+                images=tuple(_picture(value, known=pictures) for value in doc["images"]),
                 path=tuple(doc["path"]),
                 extra=json.loads(doc["extra"] or "{}"),
             )
-            for doc, images in zip(texts, values, strict=True)
+            for doc in docs
         ]
 
     def refusals_for(self, data: DataSource) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mmforget.benchmark.rows import candidates
+from mmforget.benchmark.rows import candidates, undecoded
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.model.loaded import LoadedModel
@@ -29,7 +29,7 @@ def check_rows_fit(loaded: LoadedModel, *, config: RunConfig, benchmark: Benchma
 def _longest(name: str, *, benchmark: Benchmark, data: DataSource) -> list[Example]:
     """The rows of a set as examples, each with the longest of its candidate answers."""
     examples = benchmark.examples(name, data=data)
-    rows = benchmark.rows(name, data=data).remove_columns("images")
+    rows = undecoded(benchmark.rows(name, data=data))
     return [
         replace(example, answer=benchmark.target_delimiter + max(candidates(row), key=len))
         for example, row in zip(examples, rows, strict=True)
