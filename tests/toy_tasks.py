@@ -13,9 +13,10 @@ from mmforget.benchmark.rows import EmptySet, candidates, check_rows, make_datas
 def load(*, unlearning, **keywords):
     if unlearning["set"] == "holdout":
         raise EmptySet("toy has no holdout")
+    people = ("c", "d") if unlearning["set"] == "keep" else ("a", "b")
     docs = [
         {"id": f"{who}/{unlearning['set']}", "subject": who, "question": f"Who is {who}?", "answer": answer}
-        for who, answer in (("a", keywords.get("answer", "It is a.")), ("b", "It is b."))
+        for who, answer in ((people[0], keywords.get("answer", f"It is {people[0]}.")), (people[1], "It is b."))
     ]
     check_rows(docs, source="toy")
     return {"test": make_dataset(docs)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from mmforget.types import Example
 
 if TYPE_CHECKING:
     import datasets
-    from jinja2 import Template
     from PIL.Image import Image
 
 
@@ -152,8 +150,10 @@ class Benchmark:
 
     def examples(self, set_name: str, *, data: DataSource) -> list[Example]:
         """Every row as the context a task shows and the answer it expects. Rows of one picture share one object."""
+        from mmforget.benchmark.templates import template
+
         rows = self.rows(set_name, data=data)
-        template = _template(self.context_template)
+        shown = template(self.context_template)
         pictures: dict[str | bytes | None, Image] = {}
         # So that each distinct picture is decoded once, here.
         docs = undecoded(rows)
@@ -161,7 +161,7 @@ class Benchmark:
             Example(
                 id=doc["id"],
                 subject=doc["subject"],
-                context=template.render(**doc),
+                context=shown.render(**doc),
                 answer=self.target_delimiter + doc["answer"],
                 images=tuple(_picture(value, known=pictures) for value in doc["images"]),
                 path=tuple(doc["path"]),
@@ -230,15 +230,6 @@ class Benchmark:
         except Exception as error:
             where = f"{self.loader.folder}: {function.__name__} of set '{set_name}'"
             raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
-
-
-@lru_cache(maxsize=64)
-def _template(text: str) -> Template:
-    # The settings of lm_eval's own environment, so that training shows the very text that evaluation asks.
-    import jinja2
-
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
-    return environment.from_string(text)
 
 
 def _picture(value: ImageValue, *, known: dict[str | bytes | None, Image]) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ MAX_BYTES = 2**24
 """Longest task file that is read."""
 # The C parser is ten times faster where PyYAML was built with it, and `mmforget ls` reads every task file.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+FUNCTION_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
 class TaskFileError(UserError):
@@ -46,6 +50,8 @@ def load_function(reference: FunctionRef) -> Callable[..., Any]:
     """
     module_name, _, name = reference.name.rpartition(".")
     path = reference.folder / f"{module_name.replace('.', '/')}.py"
+    if path.is_file() and not path.resolve().is_relative_to(reference.folder.resolve()):
+        raise PluginError(f"!function {reference.name} ({reference.folder}): {path.resolve()} lies outside the folder")
     try:
         module = _module_of(path.resolve()) if path.is_file() else importlib.import_module(module_name)
     except Exception as error:
@@ -107,7 +113,11 @@ def _loader_for(folder: Path) -> Any:
         """Safe YAML that also knows lm_eval's `!function`, as an inert reference."""
 
     def reference(loader: Any, node: Any) -> FunctionRef:
-        return FunctionRef(folder, str(loader.construct_scalar(node)))
+        name = str(loader.construct_scalar(node))
+        if not FUNCTION_NAME.fullmatch(name):
+            # A path would lead out of the folder.
+            raise TaskFileError(f"{folder}: !function {shortened(name)} is not module.name")
+        return FunctionRef(folder, name)
 
     Loader.add_constructor("!function", reference)
     return Loader

@@ -25,6 +25,7 @@ def check_everything(benchmark: Benchmark, *, data: DataSource) -> Report:
     """Faults and notes of a benchmark's recipes, metrics and tasks, each tried on real rows."""
     report = Report(benchmark.group)
     check_recipes(benchmark, report=report)
+    check_protocol(benchmark, data=data, report=report)
     check_metrics(benchmark, data=data, report=report)
     check_tasks(benchmark, data=data, report=report)
     check_rankable(benchmark, report=report)
@@ -79,6 +80,48 @@ def check_recipes(benchmark: Benchmark, *, report: Report) -> None:
             _try(resolve, at=f"recipe {name}, method {method}", report=report)
 
 
+def check_protocol(benchmark: Benchmark, *, data: DataSource, report: Report) -> None:
+    """Whether the parts fit one another: what is forgotten is not kept, metrics are asked and point the right way."""
+    kept = {benchmark.retain_set: "the retain set"}
+    kept |= {benchmark.stage_one["retain"]: "the retain model's training"} if benchmark.has_retain_model else {}
+    forgotten = _asked(benchmark, benchmark.forget_set, data=data)
+    for name, what in kept.items():
+        both = sorted({key[0] for key in forgotten & _asked(benchmark, name, data=data)})
+        if both:
+            listed = ", ".join(both[:10]) + (", ..." if len(both) > 10 else "")
+            report.faults.append(f"{benchmark.group}: {what} ('{name}') holds what is to be forgotten: {listed}")
+    _try(lambda: _check_uses(benchmark, report=report), at="metrics", report=report)
+
+
+def _asked(benchmark: Benchmark, name: str, *, data: DataSource) -> set[tuple[str, ...]]:
+    """What is known of a set's rows: who they are about; where the protocol has no retain model, who never saw a
+    subject, one subject may have rows of either kind, and questions and answers count, too.
+    """
+    rows = benchmark.rows(name, data=data)
+    columns = ("subject",) if benchmark.has_retain_model else ("subject", "question", "answer")
+    return set(zip(*(rows[column] for column in columns), strict=True))
+
+
+def _check_uses(benchmark: Benchmark, *, report: Report) -> None:
+    from mmforget.metrics.base import METRICS, CompositeMetric
+
+    kinds = {(task.set, task.kind) for task in benchmark.tasks}
+    # Unknown names are faults of their own.
+    for use in (use for use in benchmark.metrics if use.metric in METRICS.names()):
+        metric: Metric = METRICS.get(use.metric)
+        if not isinstance(metric, CompositeMetric) and (use.set, metric.kind) not in kinds:
+            never = f"{benchmark.group} has no task of kind {metric.kind} for it"
+            report.notes.append(f"{use.metric} on {use.set} is never measured: {never}")
+        better = metric.higher_is_better
+        if use.set in (benchmark.utility_set, benchmark.retain_set) and better is not None:
+            right = "higher" if better else "lower"
+            if use.direction not in (right, "retain_model"):
+                report.faults.append(
+                    f"{benchmark.group}: {use.metric} on {use.set}, which is kept, has the direction "
+                    f"'{use.direction}'; '{right}' is better there"
+                )
+
+
 def check_metrics(benchmark: Benchmark, *, data: DataSource, report: Report) -> None:
     """Every metric of the benchmark on the first rows of its set, as if a model had answered all of them right."""
     unscored: dict[str, list[str]] = {}
@@ -103,7 +146,10 @@ def check_tasks(benchmark: Benchmark, *, data: DataSource, report: Report) -> No
             # An empty set is a note of the rows already, and broken data a fault of theirs.
             report.faults += [fault for fault in faults_of(error) if "is left to run" not in fault]
             continue
+        ids = benchmark.rows(spec.set, data=data)["id"]
         for name, task in loaded.tasks.items():
+            if [doc["id"] for doc in task.eval_docs.select_columns("id")] != list(ids):
+                report.faults.append(f"task {name}: its rows have other ids than the set '{spec.set}' has in training")
             _try(lambda task=task, kind=spec.kind: _process(task, kind=kind), at=f"task {name}", report=report)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,22 @@ BATCH_SIZES = {"micro": 64, "hf": 16}
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 AUTO_BATCH_SIZE = 64
 """Where `--batch_size auto` begins: a batch that memory does not hold is computed in halves."""
-TRAINING_FLAGS = ("lora_r", "lora_alpha", "lr", "epochs", "max_steps", "train_batch_size", "save_steps", "report_to")
+TRAINING_FLAGS = (
+    "lora_r", "lora_alpha", "lora_target_modules", "lr", "epochs", "max_steps", "train_batch_size",
+    "grad_accumulation", "weight_decay", "bf16", "save_steps", "report_to",
+)  # fmt: skip
+HUGGING_FACE_NAMES = {
+    "--learning_rate": "--lr",
+    "--num_train_epochs": "--epochs",
+    "--per_device_train_batch_size": "--train_batch_size",
+    "--gradient_accumulation_steps": "--grad_accumulation",
+    "--lora_rank": "--lora_r",
+    "--target_modules": "--lora_target_modules",
+    "--fp16": "--bf16",
+    "--output_dir": "--output_path",
+    "--model_name_or_path": "--model_args pretrained=",
+}
+"""What the Hugging Face Trainer, PEFT and their scripts call our flags."""
 
 
 def positive_int(text: str) -> int:
@@ -29,6 +45,12 @@ def positive_int(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
     return int(text)
+
+
+def modules(text: str) -> tuple[str, ...] | str:
+    """Names of layers, separated by commas; anything else is one regular expression."""
+    names = comma_list(text)
+    return names if all(re.fullmatch(r"\w+", name) for name in names) else text
 
 
 def whole_number(text: str) -> int:
@@ -156,6 +178,13 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=positive_float, metavar="N")
     group.add_argument("--max_steps", type=positive_int, metavar="N")
     group.add_argument("--train_batch_size", type=positive_int, metavar="N", help="questions a training step")
+    group.add_argument("--grad_accumulation", type=positive_int, metavar="N", help="training steps an update")
+    group.add_argument("--weight_decay", type=float, metavar="X")
+    group.add_argument("--bf16", nargs="?", const="true", metavar="BOOL", help="compute in bfloat16; false: do not")
+    group.add_argument(
+        "--lora_target_modules", type=modules, metavar="NAMES",
+        help="which layers get adapters: names such as q_proj,v_proj, or a regular expression",
+    )  # fmt: skip
     group.add_argument("--save_steps", type=positive_int, metavar="N", help="steps between checkpoints")
     group.add_argument("--report_to", metavar="TRACKER", help="a Hugging Face Trainer tracker, e.g. wandb")
 
@@ -251,6 +280,8 @@ def config_from(args: argparse.Namespace) -> RunConfig:
     named = arguments_in(given["model_args"], owner="--model_args")
     if given["model"] == "hf" and "pretrained" not in named and not given.get("target_model"):
         raise UserError("--model hf needs --model_args pretrained=PATH_OR_HUB_ID; or try --model micro")
+    for folder in given["include_path"]:
+        print(f"mmforget: --include_path {folder}: Python beside its task files is run", file=sys.stderr)
     return RunConfig(
         model=given["model"],
         model_args=given["model_args"],

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from mmforget import __version__, parallel
+from mmforget.cli.flags import HUGGING_FACE_NAMES
 from mmforget.cli.paths import with_home
 from mmforget.errors import RunFailed, UserError, cut, printable, shortened
 from mmforget.libraries import prepare_libraries
@@ -35,7 +36,9 @@ class Parser(argparse.ArgumentParser):
         unknown = [word.split("=")[0] for word in self._words if word.startswith("--")]
         unknown = [flag for flag in unknown if flag not in self._option_string_actions]
         if unknown:
-            close = difflib.get_close_matches(unknown[0], self._option_string_actions, n=1)
+            ours = HUGGING_FACE_NAMES.get(unknown[0], "")
+            close = [ours] if ours.split()[:1] and ours.split()[0] in self._option_string_actions else []
+            close = close or difflib.get_close_matches(unknown[0], self._option_string_actions, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; see '{self.prog} --help'"
             message = f"unknown flag '{unknown[0]}'{hint}"
         self.exit(WRONG_INPUT, printable(f"{self.prog}: error: {message}\n"))

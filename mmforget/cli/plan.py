@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmforget.cli.printing import print_json
 
 if TYPE_CHECKING:
+    from mmforget.evaluate.plan import Plan
     from mmforget.pipeline.config import RunConfig
+    from mmforget.pipeline.recipes import MethodPlan
+    from mmforget.pipeline.records import Use
 
 
-def print_plan(config: RunConfig, *, as_json: bool) -> int:
+def print_plan(config: RunConfig, *, as_json: bool, evaluates: bool = True) -> int:
     """Resolve and check everything, print the plan on stdout, and return the exit status.
+
+    Args:
+        evaluates: models are asked afterwards; otherwise one method trains one model and that is all.
 
     Raises what the run itself would raise for wrong input.
     """
-    from mmforget.evaluate.plan import plan
-    from mmforget.pipeline.run import check, resolve
+    from mmforget.pipeline.run import check, one_use, resolve
 
     documents = []
-    for use in resolve(config):
+    for use in resolve(config) if evaluates else [one_use(config)]:
         methods = check(config, use=use)
-        names = ["target", "retain", *(method.label for method in methods)]
-        steps = plan(use.benchmark, models=names, data=use.data, limit=config.limit)
+        steps = _asked(config, use=use, methods=methods) if evaluates else _trained(config, use=use)
         if as_json:
             documents.append({**steps.as_dict(), "methods": [method.as_dict() for method in methods]})
             continue
@@ -33,6 +38,42 @@ def print_plan(config: RunConfig, *, as_json: bool) -> int:
     if as_json:
         print_json(documents)
     return 0
+
+
+def _asked(config: RunConfig, *, use: Use, methods: Sequence[MethodPlan]) -> Plan:
+    """Every model that there will be, asked every task: no retain model where the protocol and the flags have none."""
+    from mmforget.evaluate.plan import plan
+
+    has_retain = use.benchmark.has_retain_model or config.retain_model is not None
+    names = ["target", *(["retain"] if has_retain else []), *(method.label for method in methods)]
+    return plan(use.benchmark, models=names, data=use.data, limit=config.limit)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `unlearn` will do: one model, trained on these rows."""
+
+    benchmark: str
+    model: str
+    rows: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self) -> str:
+        rows = ", ".join(f"{count} rows of the {name} set" for name, count in self.rows.items())
+        return f"{self.benchmark}: unlearn from {self.model} with {rows}"
+
+
+def _trained(config: RunConfig, *, use: Use) -> Training:
+    from mmforget.model.spec import ModelSpec
+    from mmforget.results.provenance import model_name
+
+    benchmark = use.benchmark
+    model = "the micro model's target" if config.model == "micro" else ""
+    named = model or model_name(ModelSpec.parse(config.model_args, device=config.device).pretrained)
+    sets = (benchmark.forget_set, benchmark.retain_set)
+    return Training(benchmark.group, named, {name: benchmark.num_rows(name, data=use.data) for name in sets})
 
 
 def _settings(plan: Mapping[str, Any]) -> str:

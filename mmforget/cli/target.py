@@ -26,12 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
-    from mmforget.pipeline.run import make_models, resolve
+    from mmforget.pipeline.run import check, make_models, resolve
     from mmforget.pipeline.workers import workers
 
     found = []
     with progress_bars(quiet=args.quiet) as progress, workers(config, progress=progress) as pool:
         for use in resolve(config):
+            check(config, use=use)
             if args.dry_run:
                 found.append({"group": use.benchmark.group, "models": list(use.benchmark.stage_one)})
                 continue

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
     if args.dry_run:
-        return print_plan(config, as_json=args.json)
+        return print_plan(config, as_json=args.json, evaluates=False)
     from mmforget.pipeline.run import unlearn_only
 
     with progress_bars(quiet=args.quiet) as progress:

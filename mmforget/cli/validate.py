@@ -12,7 +12,10 @@ from mmforget.cli import flags
 from mmforget.errors import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mmforget.benchmark.source import DataSource
+    from mmforget.benchmark.spec import Benchmark
     from mmforget.benchmark.validate import Report
 
 SUMMARY = "check a benchmark, task file, plugin or run: opens the data, renders, scores; all faults at once"
@@ -30,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="WHERE", help="hub, synthetic (default) or a folder of official files")
     flags.add_metadata_flag(parser)
     parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
+    parser.add_argument(
+        "--confirm_run_unsafe_code", action="store_true", help="run the Python beside the task file that is named"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
@@ -38,7 +44,8 @@ def execute(args: argparse.Namespace) -> int:
     from mmforget.benchmark.source import DataSource
 
     data = DataSource.parse(args.data or "synthetic", metadata=flags.parse_metadata(args.metadata))
-    report = check(args.name, data=data, include_paths=args.include_path)
+    allowed = args.confirm_run_unsafe_code
+    report = check(args.name, data=data, include_paths=args.include_path, run_code=allowed)
     if args.json:
         print(json.dumps(_document(report, data=data), indent=2))
     else:
@@ -46,8 +53,13 @@ def execute(args: argparse.Namespace) -> int:
     return 2 if report.faults else 0
 
 
-def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
-    """The report on whatever `name` is: a run, a task file or folder, a plugin, or names of tasks and groups."""
+def check(name: str, *, data: DataSource, include_paths: list[str], run_code: bool = False) -> Report:
+    """The report on whatever `name` is: a run, a task file or folder, a plugin, or names of tasks and groups.
+
+    Args:
+        run_code: run the Python beside a task file that is named by its path; otherwise that is a fault, unless it
+            lies in a folder of mmforget, of an installed package or of `include_paths`.
+    """
     from mmforget.benchmark.validate import Report, check_benchmark, faults_of, select
     from mmforget.cli.checks import check_everything, check_plugin
     from mmforget.errors import UserError
@@ -65,6 +77,13 @@ def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
     except UserError as error:
         report.faults += faults_of(error)
         return report
+    strange = [] if run_code else _strange(benchmarks, include_paths=include_paths)
+    if strange:
+        report.faults.append(
+            f"not run, for it is a program: {', '.join(strange)}; look at it, and if you trust it add "
+            "--confirm_run_unsafe_code, or its folder as --include_path"
+        )
+        return report
     for benchmark in benchmarks:
         found = check_benchmark(benchmark, data=data)
         report.merge(found)
@@ -72,6 +91,15 @@ def check(name: str, *, data: DataSource, include_paths: list[str]) -> Report:
         if not found.faults:
             report.merge(check_everything(benchmark, data=data))
     return report
+
+
+def _strange(benchmarks: Sequence[Benchmark], *, include_paths: Sequence[str]) -> list[str]:
+    """Folders of code that belong neither to mmforget nor to a package nor to a folder that was named for it."""
+    from mmforget.benchmark.find import task_folders
+
+    known = [folder.resolve() for folder in task_folders(include_paths)]
+    folders = dict.fromkeys(benchmark.loader.folder.resolve() for benchmark in benchmarks)
+    return [str(folder) for folder in folders if not any(folder.is_relative_to(path) for path in known)]
 
 
 def _is_run(path: Path) -> bool:

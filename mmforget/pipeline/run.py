@@ -14,21 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from mmforget import parallel
+from mmforget.arguments import arguments_in
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
-from mmforget.model.load import save_merged
+from mmforget.model.load import check_place, save_merged
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.measuring import check_metrics, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.records import Use, measure_methods, measure_references
-from mmforget.pipeline.stage_one import Role, StageOne, base_model, prepare, stage_one_settings
+from mmforget.pipeline.stage_one import Role, StageOne, base_model, given_spec, prepare, stage_one_settings
 from mmforget.pipeline.unlearning import check_material, forget_with
 from mmforget.pipeline.workers import Workers, threads_of, workers
-from mmforget.results.files import alone_in, prepare_folder
+from mmforget.reading import read_text
+from mmforget.results.files import alone_in, prepare_folder, write_text
 from mmforget.results.schema import GateResult
-from mmforget.results.store import safe_name, write_config
+from mmforget.results.store import CONFIG_NAME, safe_name, write_config
 from mmforget.training.hf_arguments import trackers_of
 
 Progress = Callable[[int, int, str], None]
@@ -40,6 +42,14 @@ def resolve(config: RunConfig) -> list[Use]:
     data = DataSource.parse(config.data, config.model, metadata=config.metadata)
     found = find_all(config.tasks, config.include_path)
     return [Use(benchmark, benchmark.bind(data)) for benchmark in found]
+
+
+def one_use(config: RunConfig) -> Use:
+    """The benchmark that `--tasks` names, with its data. Raises UserError where it names several."""
+    uses = resolve(config)
+    if len(uses) != 1:
+        raise UserError(f"{', '.join(config.tasks)} means {len(uses)} benchmarks or settings; name one of them")
+    return uses[0]
 
 
 def make_models(config: RunConfig, *, use: Use, pool: Workers) -> list[StageOne]:
@@ -68,7 +78,7 @@ def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: b
     folders: list[Path] = []
     with contextlib.ExitStack() as held, workers(config, progress=progress) as pool:
         parallel.on_main(lambda: held.enter_context(_alone(config)))
-        parallel.on_main(lambda: _write_down(config))
+        held.enter_context(_written_down(config))
         for use in uses:
             own = plans[use.benchmark.group]
             folders += _run_one(config, use=use, plans=own, pool=pool, say=say, allow_weak_target=allow_weak_target)
@@ -83,9 +93,36 @@ def _alone(config: RunConfig) -> Iterator[None]:
         yield
 
 
-def _write_down(config: RunConfig) -> None:
-    """Leaves what was asked for in the output folder."""
-    write_config(config.output, config.as_dict())
+@contextlib.contextmanager
+def _written_down(config: RunConfig) -> Iterator[None]:
+    """Inside, `run.yaml` in the output folder says what was asked for; a command that is refused leaves it as it was.
+
+    Raises UserError where it cannot be written.
+    """
+    path = config.output / CONFIG_NAME
+
+    def write() -> str | None:
+        before = read_text(path) if path.is_file() else None
+        write_config(config.output, config.as_dict())
+        return before
+
+    before = parallel.on_main(write)
+    try:
+        yield
+    except UserError:
+        if parallel.is_main():
+            path.unlink(missing_ok=True) if before is None else write_text(path, before)
+        raise
+
+
+def check_models(config: RunConfig) -> None:
+    """Raises UserError for a model that is named and cannot be there, before another is trained or asked."""
+    given = [given_spec(text, config=config) for text in (config.target_model, config.retain_model) if text]
+    if "pretrained" in arguments_in(config.model_args, owner="--model_args"):
+        given.append(ModelSpec.parse(config.model_args, device=config.device))
+    for spec in given:
+        check_place(spec)
+        spec.target_device()
 
 
 def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
@@ -93,19 +130,17 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
 
     Raises UserError where the tasks mean several benchmarks.
     """
-    uses = resolve(config)
-    if len(uses) != 1:
-        raise UserError(f"{', '.join(config.tasks)} means {len(uses)} benchmarks or settings; name one of them")
-    use = uses[0]
+    use = one_use(config)
     (plan,) = check(config, use=use)
     folder = config.output / "training"
     with contextlib.ExitStack() as held, threads_of(config):
         parallel.on_main(lambda: held.enter_context(_alone(config)))
         spec = unlearning_start(config, use=use, progress=progress)
-        parallel.on_main(lambda: _write_down(config))
-        done = forget_with(
-            plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder, progress=progress
-        )
+        with _written_down(config):
+            done = forget_with(
+                plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder,
+                progress=progress,
+            )  # fmt: skip
     made = done.loaded.spec
     if done.loaded.has_adapter:
         made = parallel.on_main(lambda: _with_adapter(made, folder=folder))
@@ -134,6 +169,7 @@ def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> Mode
 def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
     """The plans of all methods and seeds: names, arguments and needs are looked at before the first second of work."""
     check_metrics(use.benchmark)
+    check_models(config)
     stage_one_settings(config, benchmark=use.benchmark)
     judge_of(config, benchmark=use.benchmark, data=use.data)
     if config.method_args:

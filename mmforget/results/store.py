@@ -7,6 +7,7 @@ more, `unlearning`; other readers see nothing new.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from mmforget.errors import BadData, UserError
-from mmforget.reading import files_below
+from mmforget.reading import files_below, read_text
 from mmforget.results.codec import to_jsonable
 from mmforget.results.files import read_json, write_json, write_text
 from mmforget.results.samples import read_samples, write_samples
@@ -26,6 +27,7 @@ from mmforget.types import Sample
 
 KEY = "unlearning"
 PATTERN = "results_*.json"
+CONFIG_NAME = "run.yaml"
 MAX_RESULTS_BYTES = 2**28
 """Longest results file that is read."""
 
@@ -106,7 +108,7 @@ def write_results(folder: Path, record: RunRecord, *, lm_eval: Mapping[str, Any]
 def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
     """Write `run.yaml`: what was asked for, resolved."""
     plain = to_jsonable(config).value
-    return write_text(folder / "run.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    return write_text(folder / CONFIG_NAME, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def read_record(path: Path) -> RunRecord:
@@ -160,30 +162,48 @@ def collect_records(paths: Iterable[Path]) -> Collected:
     """
     found: dict[Path, StoredRun] = {}
     faults: list[str] = []
+    notes: list[str] = []
     for path in paths:
-        runs, damaged = _find_below(path)
-        faults += [fault for fault in damaged if fault not in faults]
-        if not runs and not damaged:
+        below = _find_below(path)
+        faults += [fault for fault in below.faults if fault not in faults]
+        notes += [note for note in below.notes if note not in notes]
+        if not (below.runs or below.faults or below.notes):
             read_run(path)
-        found.update({run.path.resolve(): run for run in runs})
-    return Collected([found[key] for key in sorted(found)], faults)
+        found.update({run.path.resolve(): run for run in below.runs})
+    if not found and not faults:
+        raise UserError("; ".join(notes) or "no folder named; give one that 'mmforget run' or 'mmforget eval' wrote")
+    return Collected([found[key] for key in sorted(found)], faults, notes)
 
 
-def _find_below(path: Path) -> tuple[list[StoredRun], list[str]]:
+def _find_below(path: Path) -> Collected:
     files = files_below(path, PATTERN)[::-1] if path.is_dir() else [path] if path.exists() else []
     runs: dict[Path, StoredRun] = {}
     damaged: dict[Path, str] = {}
+    notes = []
     for file in files:
         if file.parent in runs or file.parent in damaged:
             continue
         try:
             run = _read(file)
         except UserError as error:
-            damaged[file.parent] = str(error)
-            continue
-        if run is not None:
+            if not _is_foreign(file):
+                damaged[file.parent] = str(error)
+                continue
+            run = None
+        if run is None:
+            notes.append(f"passed over: {file}: of another program, not a record of mmforget")
+        else:
             runs[file.parent] = run
-    return list(runs.values()), list(damaged.values())
+    return Collected(list(runs.values()), list(damaged.values()), notes)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file that is no record is another program's: lm_eval writes NaN, which is no JSON and none of ours."""
+    try:
+        document = json.loads(read_text(path, max_bytes=MAX_RESULTS_BYTES))
+    except (UserError, ValueError, RecursionError):
+        return False
+    return not (isinstance(document, dict) and KEY in document)
 
 
 def _read(path: Path) -> StoredRun | None:

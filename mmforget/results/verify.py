@@ -34,7 +34,7 @@ def collect_trusted(paths: Iterable[Path]) -> Collected:
         except UserError as error:
             faults.append(str(error))
     single, notes = _each_once(checked)
-    return Collected(_with_absent(single), faults, notes)
+    return Collected(_with_absent(single), faults, [*found.notes, *notes])
 
 
 def _each_once(runs: Sequence[StoredRun]) -> tuple[list[StoredRun], list[str]]:

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from mmforget.cli.flags import config_from
 from mmforget.cli.lm_eval_flags import REFUSED
 from mmforget.cli.main import VERBS, build_parser
+from mmforget.training.settings import settings_from
 
 TASKS = {"--tasks", "--include_path", "--data", "--metadata", "--forget_path", "--limit", "--num_fewshot"}
 MODEL = {"--model", "--model_args", "--device", "--batch_size", "--apply_chat_template", "--gen_kwargs"}
@@ -30,7 +32,7 @@ LM_EVAL |= {
     "-v",
 }
 TRAINING = {"--recipe", "--lora_r", "--lora_alpha", "--lr", "--epochs", "--max_steps", "--train_batch_size"}
-TRAINING |= {"--save_steps", "--report_to"}
+TRAINING |= {"--save_steps", "--report_to", "--grad_accumulation", "--weight_decay", "--bf16", "--lora_target_modules"}
 TARGET = {"--target_model", "--retain_model", "--stage_one_args"}
 SEEDS = {"--seeds", "--stage_one_seeds", "--workers"}
 COMMON = TASKS | MODEL | OUTPUT | SHORT
@@ -43,7 +45,7 @@ FLAGS = {
     "rescore": {"--include_path", "--judge", "--json"},
     "leaderboard": {"--output_path", "--json", "--verify"},
     "ls": {"--include_path", "--json"},
-    "validate": {"--include_path", "--data", "--metadata", "--json"},
+    "validate": {"--include_path", "--data", "--metadata", "--json", "--confirm_run_unsafe_code"},
 }
 
 
@@ -80,3 +82,35 @@ def test_help_and_ls_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "ours"),
+    [
+        ("--learning_rate", "--lr"),
+        ("--gradient_accumulation_steps", "--grad_accumulation"),
+        ("--lora_rank", "--lora_r"),
+    ],
+)
+def test_names_of_hugging_face_get_a_hint(flag: str, ours: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["unlearn", "--method", "npo", "--tasks", "x", "--output_path", "o", flag, "1"])
+    assert f"unknown flag '{flag}'; did you mean '{ours}'?" in capsys.readouterr().err
+
+
+def test_training_can_be_changed_by_flags() -> None:
+    words = ["--grad_accumulation", "4", "--weight_decay", "0", "--bf16", "--lora_target_modules", "q_proj,v_proj"]
+    micro = ["unlearn", "--model", "micro", "--method", "npo", "--tasks", "x", "--output_path", "o"]
+    found = config_from(build_parser().parse_args([*micro, *words])).training
+    assert found == {
+        "grad_accumulation": 4,
+        "weight_decay": 0.0,
+        "bf16": "true",
+        "lora_target_modules": ("q_proj", "v_proj"),
+    }
+    settings = settings_from({"lora": {"r": 2}}, found)
+    assert (settings.grad_accumulation, settings.weight_decay, settings.bf16) == (4, 0.0, True)
+    assert settings.lora is not None
+    assert settings.lora.target_modules == ("q_proj", "v_proj")
+    found = config_from(build_parser().parse_args([*micro, "--lora_target_modules", r".*\.q_proj", "--bf16", "false"]))
+    assert found.training == {"lora_target_modules": r".*\.q_proj", "bf16": "false"}

@@ -58,6 +58,22 @@ def test_a_second_time_over_its_own_output_gives_the_same_rows(runs: Path, capsy
     assert json.loads(capsys.readouterr().out)["rows"] == first
 
 
+def test_results_of_other_programs_are_named_and_passed_over(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "lm_eval" / "results_2026-01-01T00-00-00.json"
+    for place in (other, runs / "npo" / "results_zzz.json"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_text('{"results": {"arc": {"acc,none": NaN}}}')
+    assert run(runs, other.parent, "--json") == 0
+    said = capsys.readouterr()
+    assert "npo" in {row["name"] for row in json.loads(said.out)["rows"]}
+    assert f"passed over: {other}: of another program" in said.err
+    assert "results_zzz.json: of another program" in said.err
+    with pytest.raises(UserError, match="of another program, not a record of mmforget"):
+        run(other.parent)
+
+
 def test_a_damaged_record_is_named_and_the_others_are_ranked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = list((runs / "npo").rglob("results_*.json"))
     for broken in damaged:

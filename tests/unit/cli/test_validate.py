@@ -70,7 +70,50 @@ def test_a_sound_benchmark_of_another_author(tmp_path: Path) -> None:
         "the set 'holdout' is empty with this data; left out: toy_holdout_gen",
         "no model can ever be ranked: 'metrics' name no composite (such as model_utility) on the utility set 'keep'",
     ]
-    assert validate.check(str(folder), data=DATA, include_paths=[]).faults == []
+    assert validate.check(str(folder), data=DATA, include_paths=[], run_code=True).faults == []
+
+
+def test_a_strangers_program_is_not_run_unasked(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path)
+    mark = tmp_path / "ran"
+    (folder / "rows.py").write_text(f"open({str(mark)!r}, 'w')\n" + (folder / "rows.py").read_text())
+    for name in (folder, folder / "toy_keep_gen.yaml"):
+        (fault,) = validate.check(str(name), data=DATA, include_paths=[]).faults
+        assert fault.startswith(f"not run, for it is a program: {folder}; look at it")
+    assert not mark.exists()
+    assert validate.check(str(folder), data=DATA, include_paths=[str(folder)]).faults == []
+    assert mark.exists()
+
+
+def test_what_is_forgotten_must_not_be_kept(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path)
+    text = (folder / "rows.py").read_text()
+    (folder / "rows.py").write_text(text.replace('("c", "d")', '("b", "d")'))
+    assert faults(folder) == [
+        "toy: the retain model's training ('keep') holds what is to be forgotten: b",
+    ]
+
+
+def test_a_direction_that_is_wrong_and_a_metric_that_nobody_asks(tmp_path: Path) -> None:
+    metrics = [
+        {"metric": "rouge_l", "set": "keep", "direction": "lower"},
+        {"metric": "degenerate", "set": "keep", "direction": "higher"},
+        {"metric": "probability", "set": "forget", "direction": "lower"},
+    ]
+    folder = write_toy(tmp_path, metrics=metrics)
+    report = validate.check("toy", data=DATA, include_paths=[str(folder)])
+    assert [fault.split("; ")[1] for fault in report.faults] == ["'higher' is better there", "'lower' is better there"]
+    assert "probability on forget is never measured: toy has no task of kind prob for it" in report.notes
+
+
+def test_rows_whose_ids_change_from_one_reading_to_the_next(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path)
+    text = (folder / "rows.py").read_text()
+    changed = text.replace('"id": f"{who}/', '"id": f"{next(COUNT)}/{who}/').replace(
+        "def load", "COUNT = count()\n\ndef load"
+    )
+    (folder / "rows.py").write_text("from itertools import count\n" + changed)
+    assert "task toy_forget_gen: its rows have other ids than the set 'forget' has in training" in faults(folder)
 
 
 def test_recipes_metrics_and_tasks_are_tried_and_all_reported(tmp_path: Path) -> None:
