@@ -7,7 +7,6 @@ Shapes: B prompts, V vocabulary.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from mmforget.errors import UserError
+from mmforget.errors import UserError, shortened
 
 HONOURED = frozenset(
     {"eos_token_id", "repetition_penalty", "do_sample", "temperature", "top_k", "top_p", "max_length", "max_new_tokens"}
@@ -39,6 +38,17 @@ WITHOUT_EFFECT = frozenset(
 )
 """Settings that change no token of one beam without an assistant."""
 SAMPLING_ONLY = frozenset({"min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"})
+TOKENS = (
+    *("eos_token_id", "bos_token_id", "pad_token_id", "decoder_start_token_id"),
+    *("forced_bos_token_id", "forced_eos_token_id"),
+)
+"""Settings that name tokens."""
+NUMBERS = (
+    *("repetition_penalty", "temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"),
+    *("num_beams", "num_beam_groups", "num_return_sequences", "no_repeat_ngram_size", "guidance_scale", "max_time"),
+    *("max_length", "max_new_tokens", "min_length", "min_new_tokens", "encoder_repetition_penalty"),
+)
+"""Settings that are numbers of at least 0."""
 NEUTRAL: dict[str, float] = {
     "num_beams": 1,
     "num_beam_groups": 1,
@@ -114,12 +124,16 @@ def end_tokens(config: GenerationConfig, *, tokenizer: Any) -> frozenset[int]:
 
 def check_settings(config: GenerationConfig, *, tokenizer: Any) -> None:
     """Raises UserError where settings of `generation_config.json` have values that cannot be."""
-    for token in end_tokens(config, tokenizer=tokenizer):
-        if isinstance(token, bool) or not isinstance(token, int):
-            raise UserError(f"generation_config.json: eos_token_id is {config.eos_token_id!r}; give numbers of tokens")
-    penalty = config.repetition_penalty
-    if penalty is not None and not (isinstance(penalty, int | float) and 0 < penalty < math.inf):
-        raise UserError(f"generation_config.json: repetition_penalty is {penalty!r}; give a number above 0")
+    end_tokens(config, tokenizer=tokenizer)
+    for name in TOKENS:
+        value = getattr(config, name, None)
+        tokens = value if isinstance(value, list) else [] if value is None else [value]
+        if any(isinstance(token, bool) or not isinstance(token, int) or abs(token) >= 2**31 for token in tokens):
+            raise UserError(f"generation_config.json: {name} is {shortened(value)}; give the number of a token")
+    for name in NUMBERS:
+        value = getattr(config, name, None)
+        if value is not None and not (isinstance(value, int | float) and 0 <= value < 2**31):
+            raise UserError(f"generation_config.json: {name} is {shortened(value)}; give a number of at least 0")
     other_settings(config, do_sample=True)
 
 

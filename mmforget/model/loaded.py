@@ -41,7 +41,7 @@ class LoadedModel:
         replaced: weights of the base that its adapter has replaced, by their names in the adapter's file.
         shares_prefixes: whether sequences that begin alike can be computed together, see `selfcheck.py`.
         continues_prefixes: whether text can be generated behind such prompts, too; else `model.generate` does it.
-        pads_prompts: whether `model.generate` writes the same behind a prompt that is padded to the length of others.
+        pads: whether sequences of other lengths can stand beside one in a padded batch.
     """
 
     model: Any
@@ -54,7 +54,7 @@ class LoadedModel:
     replaced: frozenset[str] = frozenset()
     shares_prefixes: bool = False
     continues_prefixes: bool = False
-    pads_prompts: bool = True
+    pads: bool = True
 
     # A configuration of transformers is slow to ask, and every request asks: what cannot change is kept.
 

@@ -72,7 +72,7 @@ def _inputs(
 ) -> Iterator[tuple[Sequence[Encoded], dict[str, Tensor]]]:
     """The prompts of each batch, and what `generate` takes for them."""
     if not loaded.writes_images:
-        for part in [prompts] if loaded.pads_prompts else [[prompt] for prompt in prompts]:
+        for part in [prompts] if loaded.pads else [[prompt] for prompt in prompts]:
             yield part, padded(loaded, part, images=images)
         return
     for prompt in prompts:

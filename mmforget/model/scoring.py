@@ -129,8 +129,10 @@ def _layouts(
     share = packed and loaded.shares_prefixes
     if share:
         planned = batches(packed_rows(encoded, max_tokens=max_tokens), max_tokens=max_tokens)
-    else:
+    elif loaded.pads:
         planned = padded_batches(plain_rows(encoded), max_tokens=max_tokens)
+    else:
+        planned = [[row] for row in plain_rows(encoded)]
     for rows in planned:
         yield lay_out(encoded, rows, first=first, width=width, flat=share)
 

@@ -3,8 +3,8 @@
 A few made-up sequences are scored both ways: each by itself through the model's own forward, and all in one row. Where
 the log-probs agree the shared row is used from then on, else the plain path; either way it is said, once for a type.
 Then their last tokens are computed as generation does it, one behind the other: layers that attend twice, or that are
-gone through more than once, give right scores and wrong text. Where that fails `model.generate` writes the text, and
-where padding changes what that writes (RWKV), for one prompt at a time.
+gone through more than once, give right scores and wrong text. Where that fails `model.generate` writes the text. And
+where padding changes what a model computes (RWKV, CPM-Ant) each sequence is alone.
 Image-text models of an unknown type run their own forward, and the trial shows whether that is understood.
 """
 
@@ -59,6 +59,8 @@ def settle(loaded: LoadedModel) -> LoadedModel:
     packs = loaded.family.packs(loaded.core.config)
     if packs is False:
         _say(config.model_type, f"{language.obstacle(config)}, so sequences that begin alike are computed one by one")
+    if loaded.family.NAME == other_text.NAME:
+        _require_left_to_right(loaded)
     if packs is None:
         return _padding(_tried(loaded))
     if packs:
@@ -67,24 +69,43 @@ def settle(loaded: LoadedModel) -> LoadedModel:
     return _padding(found) if loaded.family.NAME == other_text.NAME else found
 
 
+def _require_left_to_right(loaded: LoadedModel) -> None:
+    """Raises UserError where tokens see those behind them: an answer would be scored by itself."""
+    whole, part = _probe(loaded)[1], _probe(loaded)[3]
+    with _undisturbed():
+        try:
+            difference = _difference(_own_logprobs(loaded, whole)[None], [_own_logprobs(loaded, part)])
+        except Exception as error:
+            kind = loaded.core.config.model_type
+            raise UserError(f"model type '{kind}' gives no logits for token ids: {_raised(error)}") from error
+    if difference > _limit(loaded):
+        raise UserError(
+            f"{loaded.spec.pretrained}: model type '{loaded.core.config.model_type}' reads text in both directions "
+            f"({_differ(difference, limit=_limit(loaded))}), so no answer can be scored; use a causal language model"
+        )
+
+
 def _padding(loaded: LoadedModel) -> LoadedModel:
-    """The model, and whether `model.generate` writes the same behind a prompt in whatever batch."""
+    """The model, and whether sequences of other lengths can stand beside one in a batch."""
     with _undisturbed():
         probe = _probe(loaded)
         prompts = [replace(probe[1], ids=probe[1].ids[-NUM_OWN:]), probe[2]]
+        limit = _limit(loaded)
         try:
-            together = _next_logprobs(loaded, prompts)
+            scored = score(loaded, probe, positions="all", packed=False).token_logprobs
             alone = torch.cat([_next_logprobs(loaded, [one]) for one in prompts])
-            difference = float((together - alone).abs().max())
-            limit = _limit(loaded)
+            difference = max(
+                _difference(scored, [_own_logprobs(loaded, one) for one in probe]),
+                float((_next_logprobs(loaded, prompts) - alone).abs().max()),
+            )
             fault = None if difference <= limit else _differ(difference, limit=limit)
         except Exception as error:
             fault = _raised(error)
     if fault is None:
         return loaded
     kind = loaded.core.config.model_type
-    _say(kind, f"padding changes what it writes ({fault}); prompts are continued one at a time", warn=True)
-    return replace(loaded, pads_prompts=False)
+    _say(kind, f"padding changes its numbers ({fault}); no sequence is padded, which is slower", warn=True)
+    return replace(loaded, pads=False)
 
 
 def _next_logprobs(loaded: LoadedModel, prompts: list[Encoded]) -> Tensor:

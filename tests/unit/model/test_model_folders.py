@@ -73,6 +73,8 @@ VALUES: dict[str, tuple[str, dict[str, Any]]] = {
     "generation_config.json: eos_token_id is '</s>'": ("generation_config.json", {"eos_token_id": "</s>"}),
     "generation_config.json: eos_token_id is .1.5.": ("generation_config.json", {"eos_token_id": [1.5]}),
     "generation_config.json: repetition_penalty is -1": ("generation_config.json", {"repetition_penalty": -1}),
+    "generation_config.json: bos_token_id is 'x'": ("generation_config.json", {"bos_token_id": "x"}),
+    "generation_config.json: num_beams is .1.": ("generation_config.json", {"num_beams": [1]}),
     "tokenizer_config.json: bos_token is 3": ("tokenizer_config.json", {"bos_token": 3}),
     "tokenizer_config.json: model_max_length is .1.": ("tokenizer_config.json", {"model_max_length": [1]}),
     "tokenizer.json: padding is 7": ("tokenizer.json", {"padding": 7}),

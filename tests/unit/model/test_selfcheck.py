@@ -111,14 +111,16 @@ def test_text_is_that_of_generate_where_scores_agree(
     )
 
 
-def test_prompts_that_padding_would_change_are_continued_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_sequences_that_padding_would_change_are_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """RWKV reads what stands in front of a shorter prompt, whatever the mask says."""
     folder = tiny_text(tmp_path, RwkvConfig, attention_hidden_size=32, context_length=256)
     loaded = load_model(ModelSpec(str(folder)))
-    assert not loaded.pads_prompts
-    assert any("padding changes what it writes" in message for _, message in said(caplog))
+    assert not loaded.pads
+    questions = text_only()
+    with torch.no_grad():
+        found = score(loaded, encode_all(loaded, questions)).token_logprobs
+        assert largest_difference(found, [plain_logprobs(loaded, question) for question in questions]) < 1e-5
+    assert any("padding changes its numbers" in message for _, message in said(caplog))
     prompts = [encode_prompt(loaded, text) for text in ("who?", "what is the name of this person?", "where does she")]
     wanted = [
         loaded.model.generate(torch.tensor([one.ids]), max_new_tokens=8, do_sample=False)[0, len(one) :].tolist()
@@ -227,6 +229,20 @@ def test_a_head_that_adds_something_small(olmo: Path, monkeypatch: pytest.Monkey
         loaded = load_model(ModelSpec(str(olmo), dtype=dtype))
         assert loaded.family is other_text
         assert loaded.shares_prefixes
+
+
+def test_a_text_model_that_reads_in_both_directions(olmo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every token sees the last one."""
+    plain = Olmo2ForCausalLM.forward
+
+    def changed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = plain(self, *args, **kwargs)
+        output.logits = output.logits + output.logits[:, -1:]
+        return output
+
+    monkeypatch.setattr(Olmo2ForCausalLM, "forward", changed)
+    with pytest.raises(UserError, match="model type 'olmo2' reads text in both directions .log-probs differ by"):
+        load_model(ModelSpec(str(olmo)))
 
 
 def test_a_model_that_cannot_be_called(olmo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
