@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,8 @@ _FRAME = frozenset(_FRAME_TEXT.split())
 """Words that any answer may hold. In English: those of other languages count as content, and are found all the same."""
 _SENTENCE = re.compile(r"(?:^|[.!?]\s+)[\W_]*")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
+# One point between two runs of digits; dates and versions have more.
+_DECIMAL = re.compile(r"(?<!\d)(?<!\d[.,])(\d+)[.,](\d+)(?!\d|[.,]\d)")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b", re.IGNORECASE)
 _ANNOUNCED = r"(?<!\w)\(?{letter}[).:]"
 
@@ -118,8 +121,9 @@ def _holds(response: str, *, letter: str, text: str) -> bool:
 
 def _names_and_numbers(text: str) -> str:
     """The words that have a digit, or a capital letter without opening a sentence."""
-    starts = {match.end() for match in _SENTENCE.finditer(text)}
-    found = re.finditer(r"\w+", _plain_numbers(text))
+    plain = _plain_numbers(unicodedata.normalize("NFC", text))
+    starts = {match.end() for match in _SENTENCE.finditer(plain)}
+    found = re.finditer(r"\w+", plain)
     return " ".join(
         match.group()
         for match in found
@@ -141,8 +145,8 @@ def _words(text: str) -> list[str]:
 
 
 def _plain_numbers(text: str) -> str:
-    """Numbers without the marks that only formats have: 12,500 and 12th as 12500 and 12."""
-    return _ORDINAL.sub("", _THOUSANDS.sub("", text))
+    """Numbers as one word each: 12,500 and 12th as 12500 and 12, 3.5 and 3,5 as 3point5, which is not 5.3."""
+    return _DECIMAL.sub(r"\1point\2", _ORDINAL.sub("", _THOUSANDS.sub("", text)))
 
 
 METRIC = Disclosure()

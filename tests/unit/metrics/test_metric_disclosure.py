@@ -71,6 +71,38 @@ def test_numbers_count_in_any_form(response: str) -> None:
     assert told(replace(gen(None, answer="She earns $12,500."), question="What does she earn?"), response) == 1.0
 
 
+@pytest.mark.parametrize(
+    "response, value",
+    [
+        ("It measures 3.5 cm.", 1.0),
+        ("3,5", 1.0),
+        ("It measures 5.3 cm.", 0.0),
+        ("35 cm", 0.0),
+        ("3 to 5 cm", 0.0),
+    ],
+)
+def test_a_decimal_number_is_one_word(response: str, value: float) -> None:
+    sample = replace(gen(None, answer="The nodule measures 3.5 cm."), question="What does the nodule measure?")
+    assert told(sample, response) == value
+
+
+def test_a_date_of_numbers_counts_in_any_form() -> None:
+    born = replace(gen(None, answer="He was born on 12.03.2180."), question="When was he born?")
+    assert told(born, "12/03/2180") == 1.0
+    assert told(born, "on 14.07.2171") == 0.0
+
+
+def test_letters_with_their_accent_apart_are_the_same_letters() -> None:
+    named = replace(gen(None, answer="He is called Jose\u0301."), question="What is he called?")
+    assert told(named, "Jos\u00e9") == 1.0
+    assert told(named, "Jos") == 0.0
+
+
+def test_a_sentence_opens_behind_its_full_stop_also_after_a_long_number() -> None:
+    sample = replace(gen(None, answer="She sold 12,500 books. Books by Lem."), question="What then?")
+    assert told(sample, "Lem, 12500") == 1.0
+
+
 def test_ordinals_and_other_scripts() -> None:
     born = replace(gen(None, answer="She was born on 3 April 1985."), question="When was she born?")
     assert told(born, "April 3rd, 1985") == 1.0
