@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from model_questions import TOLERANCE, logprobs, one_image, plain_logprobs, train
+from peft import LoraConfig
 
 from mmforget.errors import UserError
+from mmforget.model.adapter_files import configuration
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel, save_model, with_fingerprint
 from mmforget.model.lora import (
@@ -117,6 +119,13 @@ def test_a_saved_adapter_says_what_it_is_for_and_nothing_of_where_it_was(llava_f
         assert not any(str(llava_folder.parent) in text for text in texts)
         assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "llava"
         assert ("load_in_8bit=True" in (folder / "README.md").read_text()) == (kind == "8bit")
+
+
+def test_what_is_saved_and_hashed_of_a_set_is_in_order() -> None:
+    """PEFT itself writes the order of Python's hashing, which is another in each process."""
+    config = LoraConfig(target_modules=["v_proj", "q_proj", "up_proj", "o_proj", "k_proj", "down_proj"])
+    found = configuration(config)["target_modules"]
+    assert found == ["down_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 
 
 def test_plain_peft_loads_what_is_saved(llava_folder: Path, tmp_path: Path) -> None:
