@@ -38,6 +38,6 @@ seen = {
 
 print("expected:", expected)
 print("seen:    ", seen)
-if seen != surprise:
-    raise SystemExit(f"the behaviour has changed: {surprise} no longer")
+if repr(seen) != repr(surprise):
+    raise SystemExit(f"the behaviour has changed: no longer {surprise}")
 PYTHON

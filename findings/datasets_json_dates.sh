@@ -45,6 +45,6 @@ if full != [*expected, "Answer: Oslo"]:
 
 print("expected:", expected)
 print("seen:    ", seen)
-if seen != surprise:
-    raise SystemExit(f"the behaviour has changed: {surprise} no longer")
+if repr(seen) != repr(surprise):
+    raise SystemExit(f"the behaviour has changed: no longer {surprise}")
 PYTHON

@@ -44,6 +44,6 @@ if alone != strings:
 
 print("expected:", expected)
 print("seen:    ", seen)
-if seen != surprise:
-    raise SystemExit(f"the behaviour has changed: {surprise} no longer")
+if repr(seen) != repr(surprise):
+    raise SystemExit(f"the behaviour has changed: no longer {surprise}")
 PYTHON

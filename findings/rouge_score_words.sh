@@ -38,6 +38,6 @@ for (reference, answer), value in zip(pairs.items(), seen):
 
 print("expected:", expected)
 print("seen:    ", seen)
-if seen != surprise:
-    raise SystemExit(f"the behaviour has changed: {surprise} no longer")
+if repr(seen) != repr(surprise):
+    raise SystemExit(f"the behaviour has changed: no longer {surprise}")
 PYTHON
