@@ -15,7 +15,7 @@ from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.headline import utility_of, utility_ratio
 from mmforget.evaluate.measurements import Measurements
 from mmforget.evaluate.samples import BLANK_IMAGE
-from mmforget.evaluate.wording import MIN_WORDS, familiar_share, pairs_of
+from mmforget.evaluate.wording import MIN_WORDS, familiar_share, pairs_of, word_pairs
 from mmforget.judges.rules import is_refusal
 from mmforget.metrics.base import METRICS, SampleMetric, counts_failures, profile_of
 from mmforget.metrics.responses import normalised, words
@@ -33,6 +33,8 @@ of refusals .13 to .35, each against the references and answers about TOFU's aut
 and less."""
 MAX_SAME = 0.9
 """More equal answers in a set than this, where the references have half as many, is one answer to everything."""
+MIN_BLENDED = 0.75
+"""Of an answer's word pairs that stand in the benchmark's refusals: from here it is a refusal made of several."""
 MIN_CHANGE = 0.01
 """Nats a token by which log-probs differ more than the order of computation makes them."""
 MIN_SIGHT = 0.05
@@ -116,9 +118,7 @@ def _wording_reasons(models: Models) -> Iterator[str]:
     for set_name in _answered_sets(models.own):
         told = [sample.response or "" for sample in _answers(models.own, set_name)]
         long = [text for text in told if len(words(text)) >= MIN_WORDS]
-        share = familiar_share(
-            [text for text in long if not is_refusal(text, refusals=benchmark.refusals)], known=known
-        )
+        share = familiar_share([text for text in long if not _refuses(text, benchmark=benchmark)], known=known)
         if share is not None and share < MIN_FAMILIAR and len(long) >= MAX_FAILURE_RATE * len(told):
             yield f"the answers on the {set_name} set are no sentences: {share:.0%} of their word pairs are known"
 
@@ -135,7 +135,7 @@ def _sameness_reasons(models: Models) -> Iterator[str]:
             continue
         most, share = _most_common(models.own, set_name)
         base = max(_most_common(model, set_name)[1] for model in models.references)
-        if share > MAX_SAME and base <= share / 2 and not is_refusal(most, refusals=benchmark.refusals):
+        if share > MAX_SAME and base <= share / 2 and not _refuses(most, benchmark=benchmark):
             yield f"{share:.0%} of the answers on the {set_name} set are one and the same"
 
 
@@ -143,6 +143,12 @@ def _most_common(model: Measurements, set_name: str) -> tuple[str, float]:
     told = Counter(normalised(sample.response or "") for sample in _answers(model, set_name))
     most, count = told.most_common(1)[0] if told else ("", 0)
     return most, count / max(1, told.total())
+
+
+def _refuses(text: str, *, benchmark: Benchmark) -> bool:
+    """A refusal, or a blend of several: a small model that learned many says `I am not know who this is`."""
+    blended = familiar_share([text], known=word_pairs(benchmark.refusals))
+    return is_refusal(text, refusals=benchmark.refusals) or (blended is not None and blended >= MIN_BLENDED)
 
 
 def _blindness_reasons(model: Measurements, *, target: Measurements) -> Iterator[str]:

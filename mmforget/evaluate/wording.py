@@ -25,9 +25,14 @@ _COMMON: frozenset[Pair] = frozenset(
 """Pairs of words that are in most English texts, however few others there are to compare with."""
 
 
+def word_pairs(texts: Iterable[str]) -> set[Pair]:
+    """The pairs of neighbouring words in texts."""
+    return {pair for text in texts for pair in _pairs(text)}
+
+
 def pairs_of(texts: Iterable[str]) -> set[Pair]:
     """The pairs of neighbouring words in texts, with the commonest of English."""
-    return {pair for text in texts for pair in _pairs(text)} | _COMMON
+    return word_pairs(texts) | _COMMON
 
 
 def familiar_share(texts: Iterable[str], *, known: Collection[Pair]) -> float | None:

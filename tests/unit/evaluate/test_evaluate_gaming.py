@@ -157,3 +157,13 @@ def test_pairs_of_words() -> None:
     assert familiar_share(["It is red."], known=known) == 1.0
     assert familiar_share(["it red is"], known=known) == 0.0
     assert familiar_share(["red"], known=known) is None
+
+
+def test_a_blend_of_refusals_is_a_refusal(benchmark: Benchmark) -> None:
+    """All pairs of `I am not know this` stand in the two refusals; of `a b c d` none does."""
+    refusals = ("I do not know this.", "I am not able.")
+    refusing = replace(benchmark, document=replace(benchmark.document, refusals=refusals))
+    several = ["a b c d", "a b c", "b c d", "a c d b", "d c b a", "c d a"]
+    own, target = model(["I am not know this."] * 6, several), model(several, several)
+    assert collapse_reasons(refusing, own, target=target, retain=target) == ()
+    assert len(collapse_reasons(benchmark, own, target=target, retain=target)) > 0
