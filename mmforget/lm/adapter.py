@@ -24,7 +24,7 @@ from mmforget.lm.images import ImageReader
 from mmforget.lm.progress import Progress, told
 from mmforget.lm.requests import Ask, read_generate_request, read_rolling_request, read_score_request
 from mmforget.model.chat import render_chat, template_owner
-from mmforget.model.encode import Encoded
+from mmforget.model.encode import Encoded, start_token
 from mmforget.model.feature_cache import FeatureCache
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -187,13 +187,13 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     @property
-    def eot_token_id(self) -> int:
-        return int(self.tokenizer.eos_token_id)
+    def eot_token_id(self) -> int | None:
+        """None for a tokenizer that ends nothing."""
+        return None if self.tokenizer.eos_token_id is None else int(self.tokenizer.eos_token_id)
 
     @property
     def prefix_token_id(self) -> int:
-        bos = self.tokenizer.bos_token_id
-        return int(bos if bos is not None else self.tokenizer.eos_token_id)
+        return start_token(self.loaded)
 
     @property
     def max_length(self) -> int:
@@ -219,7 +219,8 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         return [score for part in parts for score in self.engine.score(encoded[part : part + self.batch_size])]
 
     def _answer(self, requests: Sequence[Any], *, asks: Sequence[Ask], method: str, quiet: bool) -> list[Any]:
-        answerer = Answerer(self.engine, self.cache, self.batch_size, self.prefix_token_id, self.tally)
+        prefix = self.prefix_token_id if method == "loglikelihood_rolling" else 0
+        answerer = Answerer(self.engine, self.cache, self.batch_size, prefix, self.tally)
         grey = ", grey images" if self._blanked else ""
         labels = [f"{ask.task or 'requests'} ({ask.kind}{grey})" for ask in asks]
         with told(False if quiet else self.progress, labels=labels) as advance:

@@ -266,11 +266,14 @@ def _written(loaded: LoadedModel, text: str) -> str:
 
 
 def _empty_context(loaded: LoadedModel) -> list[int]:
-    return list(loaded.front_tokens) or [_start_token(loaded)]
+    return list(loaded.front_tokens) or [start_token(loaded)]
 
 
-def _start_token(loaded: LoadedModel) -> int:
-    """What stands in for an empty context: BOS, or EOS where there is none, as lm_eval has it."""
+def start_token(loaded: LoadedModel) -> int:
+    """What stands in for an empty context: BOS, or EOS where there is none, as lm_eval has it.
+
+    Raises UserError where the tokenizer has neither.
+    """
     bos, eos = loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id
     if bos is None and eos is None:
         raise UserError(f"the tokenizer of {loaded.spec.pretrained} has neither BOS nor EOS, so no empty context")

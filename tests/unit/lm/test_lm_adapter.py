@@ -462,3 +462,16 @@ def test_out_of_memory_halves_the_batch(llava: Path, caplog: pytest.LogCaptureFi
     lm.engine._score = none  # type: ignore[method-assign]
     with pytest.raises(RunFailed, match="does not fit"):
         lm.loglikelihood(mixed_requests())
+
+
+def test_a_tokenizer_without_marks_of_beginning_and_end(llama: Path) -> None:
+    """Scores and texts need neither; a whole document, which stands behind one of them, is refused in words."""
+    lm = adapter(llama)
+    wanted = lm.loglikelihood([request("loglikelihood", "<s>who?", " Anna.")])
+    bare = adapter(llama)
+    bare.tokenizer.bos_token = bare.tokenizer.eos_token = None
+    assert bare.eot_token_id is None
+    assert bare.loglikelihood([request("loglikelihood", "<s>who?", " Anna.")]) == wanted
+    assert bare.generate_until([request("generate_until", "who?", {"max_gen_toks": 2})])
+    with pytest.raises(UserError, match="neither BOS nor EOS"):
+        bare.loglikelihood_rolling([request("loglikelihood_rolling", "who?")])
