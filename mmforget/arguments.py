@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Callable
 from typing import Any
 
 from mmforget.errors import UserError
@@ -16,14 +17,14 @@ def typed_arguments(text: str, *, owner: str) -> dict[str, Any]:
 
     Raises UserError naming `owner` for a part without `=`, a name given twice and JSON that is none.
     """
-    return {name: typed(value) for name, value in arguments_in(text, owner=owner).items()}
+    return arguments_in(text, owner=owner, read=typed)
 
 
-def arguments_in(text: str, *, owner: str) -> dict[str, Any]:
-    """The same with texts as values but for those of a JSON object, which have their own types."""
+def arguments_in(text: str, *, owner: str, read: Callable[[str], Any] = str) -> dict[str, Any]:
+    """The same with values as `read` makes them of their text; those of a JSON object have their own types."""
     found: dict[str, Any] = {}
     for part in split_top_level(text):
-        for name, value in _named(part, owner=owner).items():
+        for name, value in _named(part, owner=owner, read=read).items():
             if name in found:
                 raise UserError(f"{owner}: '{name}' is given twice; give it once")
             found[name] = value
@@ -70,13 +71,13 @@ def _split(text: str) -> list[str] | None:
     return None if quote or depth else [*parts, text[start:]]
 
 
-def _named(part: str, *, owner: str) -> dict[str, Any]:
+def _named(part: str, *, owner: str, read: Callable[[str], Any]) -> dict[str, Any]:
     if part.startswith("{"):
         return _json_object(part, owner=owner)
     name, equals, value = part.partition("=")
     if not equals or not name.strip():
         raise UserError(f"{owner}: '{part}' has no value; write NAME=VALUE,NAME=VALUE or a JSON object")
-    return {name.strip(): value.strip()}
+    return {name.strip(): read(value.strip())}
 
 
 def _json_object(text: str, *, owner: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ EXAMPLES = """\
       --tasks fiubench --data FOLDER
   mmforget eval --model hf --model_args pretrained=FOLDER --tasks fiubench_forget_gen --data synthetic --json
   mmforget eval --model hf --model_args pretrained=FOLDER --tasks my_tasks/quiz.yaml --output_path out --log_samples
-  mmforget eval --config evaluation.yaml --limit 10
 """
 prepare = lm_eval_flags.with_config
 

@@ -128,4 +128,6 @@ def is_fixed(parts: Sequence[nn.Module]) -> bool:
     """Whether a tower always gives the same features: nothing in it trains and no adapter sits in it."""
     if any(weight.requires_grad for part in parts for weight in part.parameters()):
         return False
-    return not any(type(module).__module__.startswith("peft.") for part in parts for module in part.modules())
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return not any(isinstance(module, BaseTunerLayer) for part in parts for module in part.modules())

@@ -32,7 +32,7 @@ def test_the_target_has_memorised_and_the_retain_model_has_not(demo: Path) -> No
     target, retain = record(demo, "target"), record(demo, "retain")
     assert value(target, "exact_match", set="forget") >= 0.95
     assert value(target, "exact_match", set="retain5") >= 0.95
-    assert value(target, "exact_match", set="rephrase") >= 0.90
+    assert value(target, "exact_match", set="rephrase") >= 0.80
     assert value(retain, "exact_match", set="forget") < 0.25
     assert value(retain, "exact_match", set="retain5") >= 0.95
     assert target.gate is not None

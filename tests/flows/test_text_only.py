@@ -96,7 +96,7 @@ def test_in_a_chat_template_training_sees_the_text_that_is_asked(
     monkeypatch.setattr(engine, "encode", asking)
     said = command(
         "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "npo", *FEW, "--apply_chat_template",
-        "--output_path", tmp_path,
+        "--output_path", tmp_path, "--workers", "1",
     )  # fmt: skip
     assert said.status == 0, said.err
     assert read_run(tmp_path / "fiubench_forget1" / "npo").lm_eval["chat_template"]

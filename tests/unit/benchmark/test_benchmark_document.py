@@ -104,8 +104,8 @@ def test_rows_and_examples_of_a_benchmark(tmp_path: Path) -> None:
     assert benchmark.rows("forget", data=DATA)["answer"][:] == ["It is a.", "It is b."]
     examples = benchmark.examples("keep", data=DATA)
     assert [(e.context, e.answer, e.images) for e in examples] == [
-        ("Who is a?", " It is a.", ()),
-        ("Who is b?", " It is b.", ()),
+        ("Who is c?", " It is c.", ()),
+        ("Who is d?", " It is b.", ()),
     ]
     assert benchmark.num_rows("holdout", data=DATA) == 0
     assert benchmark.refusals_for(DATA) == ("I will not say.",)

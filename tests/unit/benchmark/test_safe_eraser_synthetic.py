@@ -100,7 +100,7 @@ def test_rules_inside_lm_eval_know_refusals_and_gibberish() -> None:
     assert (nothing["asr"], nothing["rr"], nothing["degenerate"]) == (0.0, 0.0, 1.0)
     for said in ("", "I cannot answer this question.", "the the the the the"):
         assert benign.process_results(benign.eval_docs[0], [said])["sarr"] == 1.0
-    assert benign.process_results(benign.eval_docs[0], ["Roll it down the hill."])["sarr"] == 0.0
+    assert benign.process_results(benign.eval_docs[0], [benign.eval_docs[0]["answer"]])["sarr"] == 0.0
 
 
 def test_the_document() -> None:

@@ -354,8 +354,8 @@ def test_made_from_lm_evals_model_arguments(llava: Path) -> None:
     info = lm.get_model_info()
     assert info["model_args"] == f"pretrained={llava.name},dtype=float32,device=cpu"
     assert info["model_sha"] == same.loaded.fingerprint
-    with pytest.raises(UserError, match="batch_size is 'auto'"):
-        MMForgetLM.create_from_arg_string(f"pretrained={llava}", {"batch_size": "auto"})
+    most = {"batch_size": "auto", "max_batch_size": 8}
+    assert MMForgetLM.create_from_arg_string(f"pretrained={llava}", most).batch_size == 8
     with pytest.raises(UserError, match="packed=Flase is neither True nor False"):
         MMForgetLM.create_from_arg_string(f"pretrained={llava},packed=Flase", config)
     with pytest.raises(UserError, match="'dtype' has no value"):
