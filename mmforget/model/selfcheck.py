@@ -4,7 +4,7 @@ A few made-up sequences are scored both ways: each by itself through the model's
 the log-probs agree the shared row is used from then on, else the plain path; either way it is said, once for a type.
 Then their last tokens are computed as generation does it, one behind the other: layers that attend twice, or that are
 gone through more than once, give right scores and wrong text. Where that fails `model.generate` writes the text. And
-where padding changes what a model computes (RWKV, CPM-Ant) each sequence is alone.
+where padding changes what a model computes (RWKV) each sequence is alone.
 Image-text models of an unknown type run their own forward, and the trial shows whether that is understood.
 """
 
