@@ -127,6 +127,18 @@ def _weights(folder: Path, name: str, *, rng: random.Random) -> Case:
     return Case(f"{name}: {how} ({tensor})", lambda target: _write(target / name, data))
 
 
+def put_in_place(path: Path, how: str) -> None:
+    """Something else where a file was: a pipe, a folder or a link; nothing for any other word."""
+    if how == "a pipe":
+        os.mkfifo(path)
+    elif how == "a folder":
+        path.mkdir()
+    elif how == "a link to nowhere":
+        path.symlink_to(path.with_name("nowhere"))
+    elif how == "a link to itself":
+        path.symlink_to(path)
+
+
 def _file(name: str, *, rng: random.Random) -> Case:
     """A file missing, or something else in its place: a pipe that nobody writes to, a folder, a link to nowhere."""
     how = rng.choice(["missing", "a pipe", "a folder", "a link to nowhere", "a link to itself"])
@@ -134,14 +146,7 @@ def _file(name: str, *, rng: random.Random) -> Case:
     def change(target: Path) -> None:
         path = target / name
         path.unlink()
-        if how == "a pipe":
-            os.mkfifo(path)
-        elif how == "a folder":
-            path.mkdir()
-        elif how == "a link to nowhere":
-            path.symlink_to(target / "nowhere")
-        elif how == "a link to itself":
-            path.symlink_to(path)
+        put_in_place(path, how)
 
     return Case(f"{name}: {how}", change)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmforget.errors import RunFailed, UserError, printable
-from tools.fuzzing.model_folders import TEXTS, WRONG
+from tools.fuzzing.model_folders import TEXTS, WRONG, put_in_place
 
 GOOD = ("taken", "refused", "failed")
 """How a trial may end: the input was used, or a message said what is wrong with it (status 2), or with the run (1)."""
@@ -157,17 +157,10 @@ def damage_file(path: Path, rng: random.Random) -> str:
     how = rng.choice(("missing", "a pipe", "a folder", "a link to nowhere", "a link to itself", "bytes", *TEXTS))
     data = path.read_bytes()
     path.unlink()
-    if how == "a pipe":
-        os.mkfifo(path)
-    elif how == "a folder":
-        path.mkdir()
-    elif how == "a link to nowhere":
-        path.symlink_to(path.with_name("nowhere"))
-    elif how == "a link to itself":
-        path.symlink_to(path)
-    elif how == "bytes":
+    put_in_place(path, how)
+    if how == "bytes":
         path.write_bytes(flipped(data, rng))
-    elif how != "missing":
+    elif how in TEXTS:
         path.write_bytes(TEXTS[how](data, rng))
     return f"{path.name}: {how}"
 
