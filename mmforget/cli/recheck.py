@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmforget.results.schema import MetricResult, RunRecord, SetUse
     from mmforget.results.store import Collected, StoredRun
-    from mmforget.types import Estimate, Sample
+    from mmforget.types import Estimate, Replicates, Sample
 
 TOLERANCE = 1e-6
 """How far a number may lie from the one computed again: another machine rounds otherwise in its last digits."""
@@ -55,8 +55,13 @@ def confirmed(found: Collected) -> Collected:
 
 
 def differences(record: RunRecord, again: RunRecord) -> list[str]:
-    """Where a record's metrics, headline, gate and verdict differ from those computed again."""
-    return [*_metrics(record, again), *_headline(record, again), *_judgement(record, again)]
+    """Where a record's metrics, headline with its replicates, gate and verdict differ from those computed again."""
+    return [
+        *_metrics(record, again),
+        *_headline(record, again),
+        *_replicates(record, again),
+        *_judgement(record, again),
+    ]
 
 
 def _counts(record: RunRecord, samples: Sequence[Sample]) -> Iterator[str]:
@@ -97,6 +102,24 @@ def _headline(record: RunRecord, again: RunRecord) -> Iterator[str]:
             yield f"{name} is {'left out' if old is None else 'no number of this benchmark'}"
         else:
             yield from _estimate(name, old, new)
+
+
+def _replicates(record: RunRecord, again: RunRecord) -> Iterator[str]:
+    """Of the numbers of which those over seeds are made, each without each subject."""
+    for name, old in record.replicates.items():
+        new = again.replicates.get(name)
+        if new is None:
+            yield f"replicates.{name} are no numbers of this benchmark"
+        elif (old.num_subjects, old.shifts.keys()) != (new.num_subjects, new.shifts.keys()):
+            yield f"replicates.{name} are of other subjects than its samples"
+        elif not all(_is_near(one, other, TOLERANCE) for one, other in zip(_parts(old), _parts(new), strict=True)):
+            yield f"replicates.{name} are not those that its samples give"
+
+
+def _parts(found: Replicates) -> list[float | None]:
+    subjects = sorted(found.shifts)
+    moves = [number for one in subjects for number in (found.shifts[one], found.degrees.get(one))]
+    return [found.value, found.floor, found.least, found.most, *moves]
 
 
 def _estimate(where: str, old: Estimate, new: Estimate) -> Iterator[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 from mmforget.results.codec import to_jsonable
@@ -41,19 +41,26 @@ def join_seeds(runs: Sequence[StoredRun]) -> list[StoredRun]:
     """The runs, with those of one method, its arguments and settings, trained with several seeds as one.
 
     They have to be judged against the same models on the same rows, asked in the same way, wherever their records lie.
-    A seed that is there twice makes a second row. The joint run stands where its first part stood.
+    A seed that is there twice makes a second row, and so does a model that is there under two seeds: it was trained
+    once. The joint run stands where its first part stood.
     """
     groups: dict[tuple[str, int], list[StoredRun]] = defaultdict(list)
-    seen: Counter[tuple[str, int]] = Counter()
+    taken: dict[tuple[str, int], set[Hashable]] = defaultdict(set)
     for number, run in enumerate(runs):
-        method = run.record.method
-        if run.record.role != "unlearned" or method is None:
+        if run.record.role != "unlearned" or run.record.method is None:
             groups["", number].append(run)
             continue
-        key = _key(run.record)
-        groups[key, seen[key, method.seed]].append(run)
-        seen[key, method.seed] += 1
+        key, marks = _key(run.record), _training_marks(run.record)
+        row = next(row for row in count() if not taken[key, row] & marks)
+        groups[key, row].append(run)
+        taken[key, row] |= marks
     return [several[0] if len(several) == 1 else _joint(several) for several in groups.values()]
+
+
+def _training_marks(record: RunRecord) -> set[Hashable]:
+    """What no two trainings of one row may share: the seed, and the model that came of it."""
+    fingerprint = record.model_info.get("fingerprint")
+    return {_seed(record), *([fingerprint] if isinstance(fingerprint, str) else [])}
 
 
 def _key(record: RunRecord) -> str:

@@ -5,10 +5,12 @@ Nothing here needs samples, a benchmark or a model. Whatever is found makes the 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmforget.errors import shortened
 from mmforget.results.schema import (
     FORGOTTEN_FROM,
     PARTLY_FROM,
@@ -23,6 +25,8 @@ MAX_NAME = 200
 """Longest name of a model, benchmark, set, task, metric or method, in characters."""
 ROUNDING = 1e-6
 """How far numbers that should agree may lie apart."""
+MAX_SHIFT = 1e6
+"""Furthest that a number of the headline may move without one subject; real ones stay below 10."""
 RATES = ("overall", "forget_score", "utility", "utility_ratio", "closeness/")
 """Headline numbers that lie in [0, 1] whatever range the record claims for them, or their beginning."""
 REFERENCE_NAMES = ("target", "retain")
@@ -34,8 +38,10 @@ def contradictions(record: RunRecord) -> list[str]:
     return [
         *_names(record),
         *_counts(record),
+        *_trained(record),
         *_metrics(record),
         *_headline(record),
+        *_replicates(record),
         *(_gate(record.gate) if record.gate is not None else ()),
         *(_verdict(record.verdict, record) if record.verdict is not None else ()),
         *_levels(record),
@@ -87,6 +93,24 @@ def _counts(record: RunRecord) -> Iterator[str]:
         yield f"num_nonfinite is {record.num_nonfinite}"
 
 
+def _trained(record: RunRecord) -> Iterator[str]:
+    """A seed that is not the one of the training's settings, and more weight updates than were planned."""
+    method = record.method
+    if method is not None:
+        said = {
+            "method.args.training.seed": method.args.get("training.seed", method.seed),
+            "provenance.seeds.training": record.provenance.seeds.get("training", method.seed),
+        }
+        yield from (
+            f"method.seed is {method.seed}, and {place} {shortened(seed)}"
+            for place, seed in said.items()
+            if seed != method.seed
+        )
+    num_steps, num_planned = (record.training.get(key) for key in ("num_steps", "num_planned"))
+    if isinstance(num_steps, (int, float)) and isinstance(num_planned, (int, float)) and num_steps > num_planned:
+        yield f"training: {num_steps} weight updates of {num_planned} that were planned"
+
+
 def _negative(values: Mapping[str, Any], *, at: str) -> Iterator[str]:
     """Counts, bytes and seconds below zero."""
     for key, value in values.items():
@@ -109,6 +133,24 @@ def _headline(record: RunRecord) -> Iterator[str]:
         if name.startswith(RATES) and not all(0.0 <= limit <= 1.0 for limit in estimate.range):
             yield f"{name} lies in [0, 1], and the record says in [{estimate.range[0]:g}, {estimate.range[1]:g}]"
         yield from _estimate(estimate, at=name)
+
+
+def _replicates(record: RunRecord) -> Iterator[str]:
+    """Numbers without each subject that are not those of the headline, or of which no interval can be made."""
+    for name, found in record.replicates.items():
+        value = record.headline[name].value if name in record.headline else None
+        if value is None or not math.isclose(found.value, value, abs_tol=ROUNDING):
+            yield f"replicates.{name} are of {found.value:g}, and the headline says {_end(value)}"
+        ends = [found.value if end is None else end for end in (found.least, found.most)]
+        if not ends[0] - ROUNDING <= found.value <= ends[1] + ROUNDING:
+            yield f"replicates.{name}: {found.value:g} lies outside [{ends[0]:g}, {ends[1]:g}]"
+        if found.num_subjects < 0 or not 0.0 <= found.floor <= MAX_SHIFT:
+            yield f"replicates.{name}: {found.num_subjects} subjects with a variance of {found.floor:g}"
+        wrong = [
+            one for one, shift in found.shifts.items() if not abs(shift) <= MAX_SHIFT or found.degrees.get(one, 0) < 1
+        ]
+        if wrong:
+            yield f"replicates.{name}: without {shortened(wrong[0])} it cannot move like that"
 
 
 def _estimate(estimate: Estimate, *, at: str) -> Iterator[str]:

@@ -31,8 +31,12 @@ def answered(*, knows_forget: bool, knows_rest: bool, seed: int) -> list[Sample]
     return found
 
 
-def record_of(name: str, *, samples: Sequence[Sample]) -> RunRecord:
-    """A record without numbers of one of the models `target`, `retain` and methods, judged against the former two."""
+def record_of(name: str, *, samples: Sequence[Sample], seed: int = 0) -> RunRecord:
+    """A record without numbers of one of the models `target`, `retain` and methods, judged against the former two.
+
+    Args:
+        seed: of the training of a method.
+    """
     is_method = name not in ("target", "retain")
     counts = {used: [one for one in samples if one.task == f"{task}_gen"] for used, task in USES}
     known = {"target": {"retain": "retain" * 8}, "retain": {}}
@@ -40,10 +44,11 @@ def record_of(name: str, *, samples: Sequence[Sample]) -> RunRecord:
         role="unlearned" if is_method else name,  # type: ignore[arg-type]
         name=name,
         benchmark=BenchmarkUse("fiubench", "forget5", "clean", group="fiubench", title="FIUBench"),
-        method=MethodUse(name, {"lr": 1e-3}) if is_method else None,
-        model_info={"pretrained": "made-up", "fingerprint": name * 8},
+        method=MethodUse(name, {"lr": 1e-3, "training.seed": seed}, seed) if is_method else None,
+        model_info={"pretrained": "made-up", "fingerprint": f"{name}{seed}" * 8 if is_method else name * 8},
         data={"source": "synthetic", "path": None, "notes": []},
-        provenance=collect(begin(), command=("mmforget", "run")),
+        provenance=collect(begin(), command=("mmforget", "run"), seeds={"training": seed} if is_method else {}),
+        training={"num_steps": 40, "num_planned": 40},
         sets={
             used: SetUse(len(own), len(own), len({one.subject for one in own}), "a" * 64)
             for used, own in counts.items()

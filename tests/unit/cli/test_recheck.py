@@ -65,14 +65,24 @@ def first_metric(name: str, **changes: Any) -> Edit:
     return change
 
 
+def headline(**changes: Any) -> Edit:
+    """An edit of the utility that does not contradict itself."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["headline"]["utility"].update(changes)
+        document["replicates"]["utility"].update(value=changes["value"], least=None, most=None)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (first_metric("exact_match", value=0.4, low=None, high=None), "on the forget set is 0.4, its samples give 0"),
         (first_metric("exact_match", num_scored=5), "counts 5 scored and 0 unscored, its samples 6 and 0"),
         (first_metric("exact_match", low=None, high=0.9), "interval [nothing, 0.9], its samples give"),
-        (lambda record: record["headline"]["utility"].update(value=0.8, low=None, high=None), "utility is 0.8, its"),
-        (lambda record: record["headline"].pop("utility_ratio"), "utility_ratio is left out"),
+        (headline(value=0.8, low=None, high=None), "utility is 0.8, its"),
+        (lambda record: [record[part].pop("utility") for part in ("headline", "replicates")], "utility is left out"),
         (lambda record: record["metrics"].pop(0), "1 metrics are left out"),
         (lambda record: record["gate"].update(target=0.95), "gate.target is 0.95, the samples give 1"),
         (lambda record: record["gate"].update(minimum=0.1), "gate.minimum is 0.1"),
@@ -88,9 +98,31 @@ def test_an_edited_number_is_named(honest: Path, change: Edit, words: str) -> No
     assert any(words in fault for fault in found), found
 
 
+def replicates(change: Edit) -> Edit:
+    return lambda record: change(record["replicates"]["overall"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda found: found["shifts"].update(dict.fromkeys(found["shifts"], 0.001)),
+            "not those that its samples give",
+        ),
+        (lambda found: found.update(floor=0.0), "not those that its samples give"),
+        (lambda found: found.update(shifts={}, degrees={}), "of other subjects than its samples"),
+        (lambda found: found.update(num_subjects=40), "of other subjects than its samples"),
+    ],
+)
+def test_narrower_replicates_are_named(honest: Path, change: Edit, words: str) -> None:
+    """The interval of a row over seeds is made of them, so a record may not choose them."""
+    edit(honest / "npo", replicates(change))
+    assert any(f"replicates.overall are {words}" in fault for fault in faults(honest))
+
+
 def test_verify_passes_over_what_its_samples_deny(honest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By itself the record is sound: its utility lies in its range."""
-    edit(honest / "npo", lambda record: record["headline"]["utility"].update(value=0.8, low=None, high=None))
+    """By itself the record is sound: the metric lies in its range."""
+    edit(honest / "npo", first_metric("exact_match", value=0.4, low=None, high=None))
     parser = argparse.ArgumentParser()
     leaderboard.add_arguments(parser)
     assert leaderboard.execute(parser.parse_args([str(honest), "--json"])) == 0
@@ -98,7 +130,7 @@ def test_verify_passes_over_what_its_samples_deny(honest: Path, capsys: pytest.C
     assert leaderboard.execute(parser.parse_args([str(honest), "--json", "--verify"])) == 2
     shown = capsys.readouterr()
     assert [row["name"] for row in json.loads(shown.out)["rows"]] == ["target", "retain"]
-    assert "its samples deny it: utility is 0.8, its samples give " in shown.err
+    assert "its samples deny it: exact_match (clean) on the forget set is 0.4, its samples give 0" in shown.err
 
 
 def test_a_record_whose_references_nobody_has_is_noted(honest: Path) -> None:

@@ -81,6 +81,16 @@ def test_a_seed_that_is_there_twice_makes_a_second_row() -> None:
     assert [[seed.seed for seed in one.seeds] for one in found] == [[0, 1], [0, 1], []]
 
 
+def test_a_model_that_is_there_under_two_seeds_makes_a_second_row() -> None:
+    """Seed 0 handed in again as seed 7: one training is not two, whatever its record says."""
+    again = record(7, model_info=record(0).model_info)
+    found = join_seeds(runs(record(0), again, record(1)))
+    assert [[seed.seed for seed in one.seeds] for one in found] == [[0, 1], []]
+    unknown = {"dtype": "float32"}
+    found = join_seeds(runs(record(0, model_info=unknown), record(1, model_info=unknown)))
+    assert [[seed.seed for seed in one.seeds] for one in found] == [[0, 1]]
+
+
 def test_a_number_over_seeds_by_hand() -> None:
     """.7, .8, .9, each -+.1: t(2) = 4.302653, s = .1: half-width sqrt(.1^2 + (t s / sqrt(3))^2) = .267786."""
     found = joined_estimate([spread(0.7), spread(0.8), spread(0.9)])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from test_record_schema import full_record
+from test_record_schema import PROVENANCE, full_record
 
 from mmforget.results.consistency import contradictions
 from mmforget.results.schema import (
@@ -20,7 +20,7 @@ from mmforget.results.schema import (
     SetUse,
     Verdict,
 )
-from mmforget.types import Estimate
+from mmforget.types import Estimate, Replicates
 
 GATE = GateResult("exact_match", "clean", "forget", 0.8, 0.5, target=0.9, retain=0.1, passed=True)
 
@@ -32,6 +32,7 @@ def sound(**changes: Any) -> RunRecord:
 
 def test_a_sound_record_has_none() -> None:
     assert contradictions(sound()) == []
+    assert contradictions(sound(**replicates())) == []
     reference = sound(role="target", name="target", method=None, verdict=Verdict("reference", False, True))
     assert contradictions(reference) == []
 
@@ -42,6 +43,11 @@ def metric(estimate: Estimate) -> dict[str, Any]:
 
 def headline(**estimates: Estimate) -> dict[str, Any]:
     return {"headline": {**sound().headline, **estimates}}
+
+
+def replicates(**changes: Any) -> dict[str, Any]:
+    found = Replicates(0.7, 4, {"a": 0.1, "b": -0.1}, {"a": 3.0, "b": 3.0}, 0.01, 0.7, 0.8)
+    return {"replicates": {"overall": replace(found, **changes)}}
 
 
 NODE = LevelResult("patient", ("a", "p1"), "inside", "exact_match", "forget", 3, 0.5, 1.0, None)
@@ -64,11 +70,28 @@ NODE = LevelResult("patient", ("a", "p1"), "inside", "exact_match", "forget", 3,
         (metric(Estimate(0.5, num_scored=-1)), "negative counts"),
         (metric(Estimate(0.5, range=(1.0, 0.0))), "its range is [1, 0]"),
         ({"metrics": full_record().metrics * 2}, "rouge_l (paper) on the forget set is there 2 times"),
+        (replicates(value=0.75), "replicates.overall are of 0.75, and the headline says 0.7"),
+        ({"replicates": {"utility": Replicates(0.7, 4)}}, "replicates.utility are of 0.7, and the headline says -"),
+        (replicates(least=0.9), "replicates.overall: 0.7 lies outside [0.9, 0.8]"),
+        (replicates(num_subjects=-4), "replicates.overall: -4 subjects with a variance of 0.01"),
+        (replicates(floor=-1.0), "replicates.overall: 4 subjects with a variance of -1"),
+        (replicates(shifts={"a": 1e300}), "replicates.overall: without 'a' it cannot move like that"),
+        (replicates(degrees={"a": 3.0}), "replicates.overall: without 'b' it cannot move like that"),
+        (replicates(degrees={"a": -3.0, "b": 3.0}), "replicates.overall: without 'a' it cannot move like that"),
         ({"sets": {"forget": SetUse(-1, 4)}}, "sets.forget: negative counts"),
         ({"sets": {"forget": SetUse(5, 4)}}, "sets.forget: 5 questions of 4 were asked"),
         ({"sets": {"forget": SetUse(3, 4, 9)}}, "sets.forget: 9 subjects in 3 questions"),
         ({"cost": Cost(num_tokens=-5)}, "cost.num_tokens is -5"),
         ({"training": {"wall_s": -1.0}}, "training.wall_s is -1.0"),
+        ({"training": {"num_steps": 40, "num_planned": 0}}, "training: 40 weight updates of 0 that were planned"),
+        (
+            {"method": MethodUse("npo", {}, 7), "provenance": replace(PROVENANCE, seeds={"training": 0})},
+            "method.seed is 7, and provenance.seeds.training 0",
+        ),
+        (
+            {"method": MethodUse("npo", {"training.seed": 1}, 0)},
+            "method.seed is 0, and method.args.training.seed 1",
+        ),
         ({"num_nonfinite": -1}, "num_nonfinite is -1"),
         ({"gate": replace(GATE, target=0.0)}, "the gate is passed with a target at 0.0, at least 0.8 is needed"),
         ({"gate": replace(GATE, target=0.0, minimum=0.0)}, "the gate is passed with a target at 0.0"),
