@@ -78,7 +78,14 @@ def _trained(record: RunRecord) -> list[StoredRun]:
     """A record as it is found on disk; of a method twice, since what was trained with one seed has no rank."""
     if record.role != "unlearned":
         return [StoredRun(record, Path(f"runs/{record.name}/results.json"), {})]
-    again = [replace(record, method=MethodUse(record.name, {}, seed, "")) for seed in SEEDS]
+    again = [
+        replace(
+            record,
+            method=MethodUse(record.name, {}, seed, ""),
+            model_info={**record.model_info, "fingerprint": f"{record.name} {seed}"},
+        )
+        for seed in SEEDS
+    ]
     return [StoredRun(one, Path(f"runs/{record.name}/{seed}/results.json"), {}) for seed, one in enumerate(again)]
 
 

@@ -198,7 +198,18 @@ def of_seeds(item: RunRecord) -> dict[str, RunRecord]:
     """The record once for each of three seeds, by folder; a reference as it is."""
     if item.method is None:
         return {"": item}
-    return {f"seed_{seed}": item.replace(method=replace(item.method, seed=seed)) for seed in SEEDS}
+    return {f"seed_{seed}": item if seed == SEEDS[0] else _of_seed(item, seed) for seed in SEEDS}
+
+
+def _of_seed(item: RunRecord, seed: int) -> RunRecord:
+    """The record of another model, trained with another seed."""
+    assert item.method is not None
+    seeds = {**item.provenance.seeds, "training": seed}
+    return item.replace(
+        method=replace(item.method, seed=seed),
+        model_info={**item.model_info, "fingerprint": f"{item.model_info['fingerprint']}{seed}"},
+        provenance=replace(item.provenance, seeds=seeds),
+    )
 
 
 def stored(records: Sequence[RunRecord]) -> list[StoredRun]:
