@@ -9,6 +9,8 @@ from typing import Any
 
 from mmforget.errors import UserError
 
+MAX_SEED = 2**32 - 1
+"""Largest seed that NumPy's generator, and with it the Trainer of transformers, takes."""
 OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'"
 
 

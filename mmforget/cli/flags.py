@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmforget.arguments import arguments_in, typed_arguments
-from mmforget.errors import UnknownName, UserError
+from mmforget.arguments import MAX_SEED, arguments_in, typed_arguments
+from mmforget.errors import UnknownName, UserError, cut
 
 if TYPE_CHECKING:
     from mmforget.pipeline.config import RunConfig
@@ -20,6 +20,8 @@ SAME_MODEL = {"hf-multimodal": "hf", "hf-auto": "hf", "huggingface": "hf", "mmfo
 BATCH_SIZES = {"micro": 64, "hf": 16}
 """Questions at once where nothing is asked for; a step of the micro model takes twice as long for 64 as for 16."""
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+MAX_COUNT = 2**31 - 1
+"""Largest count, number of steps or size that a flag takes."""
 AUTO_BATCH_SIZE = 64
 """Where `--batch_size auto` begins: a batch that memory does not hold is computed in halves."""
 TRAINING_FLAGS = (
@@ -42,9 +44,7 @@ HUGGING_FACE_NAMES = {
 
 def positive_int(text: str) -> int:
     """An integer of at least 1, else argparse's own complaint with the value and what is allowed."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
-    return int(text)
+    return _integer(text, least=1, most=MAX_COUNT)
 
 
 def modules(text: str) -> tuple[str, ...] | str:
@@ -55,8 +55,20 @@ def modules(text: str) -> tuple[str, ...] | str:
 
 def whole_number(text: str) -> int:
     """An integer of at least 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 0")
+    return _integer(text, least=0, most=MAX_COUNT)
+
+
+def seed(text: str) -> int:
+    """A seed that every library takes."""
+    return _integer(text, least=0, most=MAX_SEED)
+
+
+def _integer(text: str, *, least: int, most: int) -> int:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
+    if not is_number or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(
+            f"'{cut(text, limit=80)}' is not a whole number of at least {least} and at most {most}"
+        )
     return int(text)
 
 
@@ -74,10 +86,12 @@ def seed_list(text: str) -> tuple[int, ...]:
     """Different whole numbers of at least 0, separated by commas, else argparse's own complaint."""
     parts = comma_list(text)
     if not parts or not all(part.isdecimal() and part.isascii() for part in parts):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of whole numbers of at least 0, such as 0,1,2")
-    seeds = tuple(int(part) for part in parts)
+        raise argparse.ArgumentTypeError(
+            f"'{cut(text, limit=80)}' is not a list of whole numbers of at least 0, such as 0,1,2"
+        )
+    seeds = tuple(seed(part) for part in parts)
     if len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"'{text}' names a seed twice; each is trained once")
+        raise argparse.ArgumentTypeError(f"'{cut(text, limit=80)}' names a seed twice; each is trained once")
     return seeds
 
 
@@ -164,7 +178,7 @@ def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False,
     group.add_argument("--use_cache", "-c", metavar="FILE", help="response cache, default: inside the output folder")
     group.add_argument("--feature_folder", metavar="DIR", help="keep image features on disk, for further runs too")
     if trains:
-        group.add_argument("--seed", type=int, metavar="N", help="seed of training (default: the recipe's, else 0)")
+        group.add_argument("--seed", type=seed, metavar="N", help="seed of training (default: the recipe's, else 0)")
     group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress bars")

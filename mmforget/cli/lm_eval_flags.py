@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mmforget.cli.flags import BOOLEANS, whole_number
+from mmforget.cli.flags import BOOLEANS, seed
 from mmforget.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _boolean(text: str) -> bool:
 def _seeds(text: str) -> tuple[int | None, ...]:
     """One seed for all, or four, of which the last may be left out and any may be None."""
     parts = [part.strip().lower() for part in text.split(",")]
-    seeds = tuple(None if part == "none" else whole_number(part) for part in parts)
+    seeds = tuple(None if part == "none" else seed(part) for part in parts)
     if len(seeds) not in (1, 3, 4):
         raise argparse.ArgumentTypeError(
             f"'{text}' holds {len(seeds)} seeds; give one, or four: random,numpy,torch,examples"

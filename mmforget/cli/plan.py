@@ -45,7 +45,8 @@ def _asked(config: RunConfig, *, use: Use, methods: Sequence[MethodPlan]) -> Pla
     from mmforget.evaluate.plan import plan
 
     has_retain = use.benchmark.has_retain_model or config.retain_model is not None
-    names = ["target", *(["retain"] if has_retain else []), *(method.label for method in methods)]
+    retain = [f"retain, seed {seed}" for seed in config.stage_one_seeds] or ["retain"]
+    names = ["target", *(retain if has_retain else []), *(method.label for method in methods)]
     return plan(use.benchmark, models=names, data=use.data, limit=config.limit)
 
 

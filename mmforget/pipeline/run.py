@@ -26,7 +26,7 @@ from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.records import Use, measure_methods, measure_references
 from mmforget.pipeline.stage_one import Role, StageOne, base_model, given_spec, prepare, stage_one_settings
 from mmforget.pipeline.unlearning import check_material, forget_with
-from mmforget.pipeline.workers import Workers, threads_of, workers
+from mmforget.pipeline.workers import Workers, num_workers, threads_of, workers
 from mmforget.reading import read_text
 from mmforget.results.files import alone_in, prepare_folder, write_text
 from mmforget.results.schema import GateResult
@@ -170,6 +170,7 @@ def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
     """The plans of all methods and seeds: names, arguments and needs are looked at before the first second of work."""
     check_metrics(use.benchmark)
     check_models(config)
+    num_workers(config)
     stage_one_settings(config, benchmark=use.benchmark)
     judge_of(config, benchmark=use.benchmark, data=use.data)
     if config.method_args:

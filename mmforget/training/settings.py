@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from mmforget.arguments import MAX_SEED
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import argument_types, coerce, require_not_negative, require_positive
 
@@ -74,6 +75,8 @@ class TrainSettings:
         if self.max_steps is None:
             require_positive(epochs=self.epochs)
         require_not_negative(weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm, seed=self.seed)
+        if self.seed > MAX_SEED:
+            raise UserError(f"seed={self.seed} is not allowed; give at most {MAX_SEED}")
         for name, value in (("warmup_ratio", self.warmup_ratio), ("adam_beta2", self.adam_beta2)):
             if not 0 <= value < 1:
                 raise UserError(f"{name}={value} is not allowed; give a number from 0 to below 1")
