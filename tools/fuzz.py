@@ -13,6 +13,7 @@ trained, and nothing leaves the machine.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -26,6 +27,22 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("commands", "data", "models", "records", "tasks")
+PRELOADED = (
+    "lm_eval.evaluator",
+    "lm_eval.tasks",
+    "mmforget.cli.checks",
+    "mmforget.cli.plan",
+    "mmforget.cli.recheck",
+    "mmforget.leaderboard.export",
+    "mmforget.pipeline.run",
+    "mmforget.pipeline.evaluating",
+    "peft",
+    "rouge_score.rouge_scorer",
+    "sklearn.metrics",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.llava.modeling_llava",
+)
+"""Imported once, in the process that workers are forked from."""
 TOLD = 40
 """Bad cases that are told of each kind."""
 
@@ -72,7 +89,8 @@ def _prepare() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)
-    import lm_eval.tasks  # noqa: F401
+    for name in PRELOADED:
+        importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)
