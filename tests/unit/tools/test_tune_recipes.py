@@ -11,24 +11,22 @@ import tune_recipes
 from tune_recipes import Candidate, Trial, chosen, command, grid, trials
 
 
-def candidate(name: str, *pairs: tuple[float, float], collapsed: bool = False, overall: float = 0.5) -> Candidate:
-    """Seeds by their forget score and the share of utility that is left."""
-    found = tuple(Trial(forget, left, overall, collapsed) for forget, left in pairs)
-    return Candidate({"lr": name}, found)
+def candidate(name: str, *trials: tuple[float, float], collapsed: bool = False) -> Candidate:
+    """Seeds by their forget score and their overall."""
+    return Candidate({"lr": name}, tuple(Trial(forget, 0.9, overall, collapsed) for forget, overall in trials))
 
 
 @pytest.mark.parametrize(
     ("candidates", "best"),
     [
-        ([candidate("a", (0.8, 0.95), (0.8, 0.95)), candidate("b", (0.9, 0.95), (0.8, 0.9))], "b"),
-        ([candidate("a", (0.8, 0.95), (0.8, 0.95)), candidate("b", (0.9, 0.99), (0.9, 0.89))], "a"),
-        ([candidate("a", (0.8, 0.95)), candidate("b", (0.9, 0.95), collapsed=True)], "a"),
-        ([candidate("a", (0.9, 0.5), overall=0.6), candidate("b", (0.5, 0.8), overall=0.7)], "b"),
-        ([candidate("a", (0.8, 0.95)), candidate("b", (0.8, 0.95))], "a"),
+        ([candidate("a", (0.9, 0.6), (0.9, 0.6)), candidate("b", (0.5, 0.7), (0.5, 0.6))], "b"),
+        ([candidate("a", (0.5, 0.4)), candidate("b", (0.9, 0.9), collapsed=True)], "a"),
+        ([candidate("a", (0.5, 0.4), collapsed=True), candidate("b", (0.9, 0.0), collapsed=True)], "b"),
+        ([candidate("a", (0.8, 0.7)), candidate("b", (0.8, 0.7))], "a"),
     ],
 )
 def test_the_rule(candidates: list[Candidate], best: str) -> None:
-    """Best mean forget score with .9 of the utility left by every seed, else best overall, else the first."""
+    """Best mean overall of those that no seed destroyed, else best mean forget score, else the first."""
     assert chosen(candidates).settings["lr"] == best
 
 
