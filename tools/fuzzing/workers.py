@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tools.fuzzing.known import parse_ours_once
 from tools.fuzzing.trials import Kind, Outcome
 
 MAX_CASES = 250
@@ -89,6 +90,7 @@ def _work(*, kind: Kind, line: Connection, seed: int, numbers: Sequence[int], fo
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+    parse_ours_once()
     for number in numbers:
         place = folder / f"case_{number}"
         shutil.rmtree(place, ignore_errors=True)
