@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="compute every number again from the stored samples, and pass over records that say otherwise; seconds "
-        "a record",
+        help="compute every number again from the stored samples, and pass over records that say otherwise or have "
+        "none; seconds a record",
     )
     parser.add_argument("--json", action="store_true", help="print leaderboard.json on stdout")
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmforget.results.schema import MetricResult, RunRecord, SetUse
+    from mmforget.results.schema import LevelResult, MetricResult, RunRecord, SetUse
     from mmforget.results.store import Collected, StoredRun
     from mmforget.types import Estimate, Replicates, Sample
 
 TOLERANCE = 1e-6
 """How far a number may lie from the one computed again: another machine rounds otherwise in its last digits."""
+FACTS = ("higher_is_better", "range", "constant", "num_lacking", "num_subjects")
+"""What is the same in an estimate and in the one computed again, beside its numbers."""
 INTERVAL_TOLERANCE = 0.02
 """The same for the ends of intervals, which are drawn at random with a fixed seed."""
 
@@ -35,15 +37,18 @@ def recheck(run: StoredRun, *, among: Sequence[StoredRun], include_paths: Sequen
 def confirmed(found: Collected) -> Collected:
     """The records whose samples give the same numbers; what is not so is a fault that names the first differences.
 
-    Records that are unverified already stay as they are.
+    So is a record without the samples it was computed from.
     """
     from mmforget.errors import UserError
     from mmforget.results.verify import told
 
     runs, faults = [], list(found.faults)
     for run in found.runs:
+        if run.unverified:
+            faults.append(f"{run.path}: cannot be computed again: {run.unverified}")
+            continue
         try:
-            wrong = [] if run.unverified else recheck(run, among=found.runs)
+            wrong = recheck(run, among=found.runs)
         except UserError as error:
             faults.append(f"{run.path}: cannot be computed again: {error}")
             continue
@@ -55,11 +60,12 @@ def confirmed(found: Collected) -> Collected:
 
 
 def differences(record: RunRecord, again: RunRecord) -> list[str]:
-    """Where a record's metrics, headline with its replicates, gate and verdict differ from those computed again."""
+    """Where a record's numbers, levels, gate and verdict differ from those computed again."""
     return [
         *_metrics(record, again),
         *_headline(record, again),
         *_replicates(record, again),
+        *_levels(record, again),
         *_judgement(record, again),
     ]
 
@@ -130,11 +136,37 @@ def _estimate(where: str, old: Estimate, new: Estimate) -> Iterator[str]:
             f"{where} counts {old.num_scored} scored and {old.num_unscored} unscored, its samples "
             f"{new.num_scored} and {new.num_unscored}"
         )
+    elif wrong := [name for name in FACTS if getattr(old, name) != getattr(new, name)]:
+        shown = [f"{name} {getattr(old, name)}, its samples {getattr(new, name)}" for name in wrong]
+        yield f"{where} has {', '.join(shown)}"
     elif not (_is_near(old.low, new.low, INTERVAL_TOLERANCE) and _is_near(old.high, new.high, INTERVAL_TOLERANCE)):
         yield (
             f"{where}: interval [{_shown(old.low)}, {_shown(old.high)}], its samples give "
             f"[{_shown(new.low)}, {_shown(new.high)}]"
         )
+
+
+def _levels(record: RunRecord, again: RunRecord) -> Iterator[str]:
+    """What is remembered by node: how many questions, and the three models' means."""
+    old, new = ({_node(level): level for level in one.levels} for one in (record, again))
+    for key, level in old.items():
+        where = f"levels {'/'.join(level.path)}"
+        if key not in new:
+            yield f"{where} is no node of this benchmark"
+        elif level.num != new[key].num:
+            yield f"{where} counts {level.num} questions, its samples {new[key].num}"
+        elif not all(_is_near(*pair, TOLERANCE) for pair in zip(_means(level), _means(new[key]), strict=True)):
+            yield f"{where} is not what its samples give"
+    if len(new) > len(old):
+        yield f"{len(new) - len(old)} nodes of the levels are left out"
+
+
+def _node(level: LevelResult) -> tuple[object, ...]:
+    return (level.level, level.path, level.relation, level.name, level.set)
+
+
+def _means(level: LevelResult) -> tuple[float | None, float | None, float | None]:
+    return (level.value, level.target, level.retain)
 
 
 def _judgement(record: RunRecord, again: RunRecord) -> Iterator[str]:

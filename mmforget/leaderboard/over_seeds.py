@@ -27,6 +27,8 @@ from mmforget.types import Estimate
 
 MODEL_FACTS = ("dtype", "quantisation", "num_parameters")
 """What has to be alike in the models of one row, besides the references they were judged against."""
+GATE_FACTS = ("metric", "profile", "set", "minimum", "room", "passed")
+"""What has to be alike in the gate of the target model; its numbers may differ in their last digits."""
 SEED = "training.seed"
 
 
@@ -75,6 +77,7 @@ def _key(record: RunRecord) -> str:
         {name: [use.num_questions, use.rows_hash] for name, use in record.sets.items()},
         sorted({result.task for result in record.metrics}),
         record.references,
+        record.gate and [getattr(record.gate, name) for name in GATE_FACTS],
         {name: record.model_info.get(name) for name in MODEL_FACTS},
         record.judge,
     ]

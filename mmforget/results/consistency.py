@@ -132,6 +132,8 @@ def _headline(record: RunRecord) -> Iterator[str]:
     for name, estimate in record.headline.items():
         if name.startswith(RATES) and not all(0.0 <= limit <= 1.0 for limit in estimate.range):
             yield f"{name} lies in [0, 1], and the record says in [{estimate.range[0]:g}, {estimate.range[1]:g}]"
+        if name.startswith(RATES) and estimate.higher_is_better is False:
+            yield f"{name} is better when higher, and the record says otherwise"
         yield from _estimate(estimate, at=name)
 
 
@@ -219,6 +221,7 @@ def _fits(status: str, score: float) -> bool:
 
 def _levels(record: RunRecord) -> Iterator[str]:
     seen: set[tuple[Any, ...]] = set()
+    ranges = {result.name: result.estimate.range for result in record.metrics}
     for level in record.levels:
         place = "/".join(level.path)
         if level.num < 0:
@@ -227,6 +230,10 @@ def _levels(record: RunRecord) -> Iterator[str]:
             yield "levels: a node without a path"
         if level.value is not None and level.num == 0:
             yield f"levels {place}: a value of no questions"
+        least, most = ranges.get(level.name, (-math.inf, math.inf))
+        for number in (level.value, level.target, level.retain):
+            if number is not None and not least - ROUNDING <= number <= most + ROUNDING:
+                yield f"levels {place}: {number:g} lies outside [{least:g}, {most:g}]"
         key = _level_key(level)
         if key in seen:
             yield f"levels {place}: there twice"

@@ -83,6 +83,7 @@ LIES: Mapping[str, Lie] = {
         retain50=rng.choice((1e9, 1e300))
     ),
     "replicates without freedom": lambda r, rng: _replicates(r, rng)["degrees"].update(retain50=rng.choice((0, -3.0))),
+    "overall is better when lower": lambda r, rng: r["headline"]["overall"].update(higher_is_better=False),
     "a negative variance": lambda r, rng: _replicates(r, rng).update(floor=-rng.random() - 0.1),
     "replicates of nothing": lambda r, rng: r["replicates"].update(mine=r["replicates"]["overall"]),
     "a set that is no number": lambda r, rng: r["sets"]["forget"].update(num_questions="many"),
@@ -110,12 +111,18 @@ def _narrowed(record: Record, rng: random.Random) -> None:
     chosen.update(high=chosen["value"] + 0.01)
 
 
+def _turned(estimate: Record) -> None:
+    estimate["higher_is_better"] = not estimate["higher_is_better"]
+
+
 QUIET: Mapping[str, Lie] = {
     "a headline that is a little other": _headline_moved,
     "a metric that is a little other": lambda r, rng: _moved(_estimate(r, rng), rng),
     "an interval that is narrower": _narrowed,
     "subjects that move nothing": lambda r, rng: r["replicates"]["overall"].update(floor=0.0),
     "answers that were not scored": lambda r, rng: _estimate(r, rng).update(num_scored=rng.randrange(8)),
+    "another direction": lambda r, rng: _turned(_estimate(r, rng)),
+    "more subjects": lambda r, rng: _estimate(r, rng).update(num_subjects=rng.randint(5, 99)),
     "a metric left out": lambda r, rng: r["metrics"].pop(rng.randrange(len(r["metrics"]))),
     "a headline number left out": lambda r, rng: [r[part].pop("utility_ratio") for part in ("headline", "replicates")],
     "another target": lambda r, rng: r["gate"].update(target=rng.uniform(0.85, 0.99)),

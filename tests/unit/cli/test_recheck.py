@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from test_rescore import MODELS
 
 from mmforget.cli import leaderboard, rescore, validate
-from mmforget.results.schema import SetUse
+from mmforget.cli.recheck import differences
+from mmforget.results.schema import LevelResult, SetUse
 from mmforget.results.store import KEY, write_run
 from tests.unit.leaderboard.fake_runs import record
 
@@ -80,6 +82,8 @@ def headline(**changes: Any) -> Edit:
     [
         (first_metric("exact_match", value=0.4, low=None, high=None), "on the forget set is 0.4, its samples give 0"),
         (first_metric("exact_match", num_scored=5), "counts 5 scored and 0 unscored, its samples 6 and 0"),
+        (first_metric("exact_match", higher_is_better=True), "has higher_is_better True, its samples False"),
+        (first_metric("exact_match", num_subjects=30), "has num_subjects 30, its samples 3"),
         (first_metric("exact_match", low=None, high=0.9), "interval [nothing, 0.9], its samples give"),
         (headline(value=0.8, low=None, high=None), "utility is 0.8, its"),
         (lambda record: [record[part].pop("utility") for part in ("headline", "replicates")], "utility is left out"),
@@ -96,6 +100,25 @@ def test_an_edited_number_is_named(honest: Path, change: Edit, words: str) -> No
     found = faults(honest)
     assert all(fault.startswith(f"{path}: ") for fault in found)
     assert any(words in fault for fault in found), found
+
+
+NODE = LevelResult("patient", ("a", "p1"), "inside", "rouge_l", "", 3, 0.5, 1.0, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ((replace(NODE, value=0.1),), "levels a/p1 is not what its samples give"),
+        ((replace(NODE, target=None),), "levels a/p1 is not what its samples give"),
+        ((replace(NODE, num=30),), "levels a/p1 counts 30 questions, its samples 3"),
+        ((NODE, replace(NODE, path=("b",))), "levels b is no node of this benchmark"),
+        ((), "1 nodes of the levels are left out"),
+        ((NODE,), ""),
+    ],
+)
+def test_levels_are_compared(levels: tuple[LevelResult, ...], words: str) -> None:
+    again = record("npo", sets=SETS, levels=(NODE,))
+    assert differences(record("npo", sets=SETS, levels=levels), again) == ([words] if words else [])
 
 
 def replicates(change: Edit) -> Edit:
@@ -131,6 +154,23 @@ def test_verify_passes_over_what_its_samples_deny(honest: Path, capsys: pytest.C
     shown = capsys.readouterr()
     assert [row["name"] for row in json.loads(shown.out)["rows"]] == ["target", "retain"]
     assert "its samples deny it: exact_match (clean) on the forget set is 0.4, its samples give 0" in shown.err
+
+
+@pytest.mark.parametrize("how", ["deleted", "a link"])
+def test_verify_passes_over_what_has_no_samples(honest: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else a liar would delete them. Unasked, the record stays on the board and is marked unverified."""
+    path = honest / "npo" / "samples_fiubench_forget_gen.jsonl"
+    moved = path.rename(honest / "elsewhere.jsonl")
+    if how == "a link":
+        path.symlink_to(moved)
+    parser = argparse.ArgumentParser()
+    leaderboard.add_arguments(parser)
+    assert leaderboard.execute(parser.parse_args([str(honest), "--json"])) == 0
+    assert "npo" in [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]]
+    assert leaderboard.execute(parser.parse_args([str(honest), "--json", "--verify"])) == 2
+    shown = capsys.readouterr()
+    assert [row["name"] for row in json.loads(shown.out)["rows"]] == ["target", "retain"]
+    assert "cannot be computed again: samples_fiubench_forget_gen.jsonl is " in shown.err
 
 
 def test_a_record_whose_references_nobody_has_is_noted(honest: Path) -> None:

@@ -10,11 +10,23 @@ from typing import Any
 import pytest
 
 from mmforget.leaderboard.over_seeds import join_seeds, joined_estimate
-from mmforget.results.schema import BenchmarkUse, LevelResult, MethodUse, Provenance, RunRecord, SetUse, Verdict
+from mmforget.results.schema import (
+    BenchmarkUse,
+    GateResult,
+    LevelResult,
+    MethodUse,
+    Provenance,
+    RunRecord,
+    SetUse,
+    Verdict,
+)
 from mmforget.results.store import StoredRun
 from mmforget.types import Estimate
 
 PROVENANCE = Provenance("0", None, None, {}, "3", "Linux", "cpu", 1, {}, ("mmforget",), "2026-01-01T00:00:00", 1.0, 1)
+
+
+GATE = GateResult("exact_match", "clean", "forget", 0.8, 0.5, target=0.9, retain=0.1, passed=True)
 
 
 def record(seed: int, *, overall: float = 0.8, forget: float = 0.8, status: str = "forgotten", **changes: Any) -> Any:
@@ -31,6 +43,7 @@ def record(seed: int, *, overall: float = 0.8, forget: float = 0.8, status: str 
         "verdict": Verdict(status, status == "collapsed", True, (f"{status} it is",)),
         "training": {"wall_s": float(seed), "peak_memory_bytes": 10 - seed, "num_planned": 40},
         "references": {"target": "t", "retain": "r"},
+        "gate": GATE,
     }
     return RunRecord(**{**fields, **changes})
 
@@ -61,6 +74,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "quantisation": {"model_info": {"dtype": "float32", "quantisation": "4bit-nf4"}},
     "setting": {"benchmark": BenchmarkUse("fiubench", "forget1", "clean")},
     "judge": {"judge": {"name": "hf:other"}},
+    "gate": {"gate": replace(GATE, minimum=0.5)},
 }
 
 
@@ -68,6 +82,12 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_what_differs_in_more_than_the_seed_is_another_row(changes: dict[str, Any]) -> None:
     found = join_seeds(runs(record(0), record(1, **changes)))
     assert [one.seeds for one in found] == [(), ()]
+
+
+def test_the_digits_of_a_gate_make_no_other_row() -> None:
+    """Two machines may round the target's recall differently."""
+    (joint,) = join_seeds(runs(record(0), record(1, gate=replace(GATE, target=0.9 + 1e-9))))
+    assert len(joint.seeds) == 2
 
 
 def test_references_are_never_joined() -> None:
