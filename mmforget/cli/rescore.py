@@ -111,11 +111,13 @@ def rescore(paths: Sequence[Path], *, include_paths: Sequence[str] = (), judge: 
 
 def _written(run: StoredRun, record: RunRecord, *, samples: Sequence[Sample] | None) -> Path:
     """The new results file; samples are stored again where their labels are new."""
-    from mmforget.results.store import write_results, write_run
+    from mmforget.results.samples import write_labelled
+    from mmforget.results.store import timestamp, write_results
 
-    if samples is None:
-        return write_results(run.folder, record, lm_eval=run.lm_eval)
-    return write_run(run.folder, record, samples=samples, lm_eval=run.lm_eval)
+    if samples is not None:
+        files = write_labelled(run.folder, samples, stored=run.record.files, time=timestamp())
+        record = record.replace(files=files)
+    return write_results(run.folder, record, lm_eval=run.lm_eval)
 
 
 def _answered(run: StoredRun, *, judge: str | None, include_paths: Sequence[str]) -> Judged:

@@ -45,17 +45,37 @@ def write_samples(folder: Path, samples: Sequence[Sample], *, model: str) -> dic
     Returns the sha256 of every file written, by name. Raises UserError where they cannot be written, ValueError where
     two samples share task, id and control.
     """
-    by_file: dict[str, list[Sample]] = defaultdict(list)
     seen: set[Key] = set()
     for sample in samples:
         if _key(sample) in seen:
             raise ValueError(f"two samples of task {sample.task} share the id {sample.id} (control {sample.control})")
         seen.add(_key(sample))
-        by_file[samples_file(sample.task)].append(sample)
-    files = [write_text(folder / name, _lines(group)) for name, group in by_file.items()]
+    files = [write_text(folder / name, _lines(group)) for name, group in _by_file(samples).items()]
     if any(sample.token_logprobs for sample in samples):
         files.append(write_bytes(folder / TOKENS_FILE, _parquet(samples, model=model)))
     return {path.name: hash_file(path) for path in files}
+
+
+def write_labelled(folder: Path, samples: Sequence[Sample], *, stored: Mapping[str, str], time: str) -> dict[str, str]:
+    """Write stored samples again with other labels, in files of their own: until a record names these, the old one
+    stands with its own samples, whatever happens in between.
+
+    Args:
+        stored: the files of the old record, of which that of the token log-probs stays.
+        time: ends the names of the new files, as lm_eval's do.
+
+    Returns the sha256 of every file of the new record, by name. Raises UserError where they cannot be written.
+    """
+    files = [write_text(folder / name, _lines(group)) for name, group in _by_file(samples, ending=f"_{time}").items()]
+    kept = {TOKENS_FILE: stored[TOKENS_FILE]} if TOKENS_FILE in stored else {}
+    return {path.name: hash_file(path) for path in files} | kept
+
+
+def _by_file(samples: Sequence[Sample], *, ending: str = "") -> Mapping[str, Sequence[Sample]]:
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        found[samples_file(sample.task + ending)].append(sample)
+    return found
 
 
 def read_samples(folder: Path, *, files: Mapping[str, str]) -> list[Sample]:

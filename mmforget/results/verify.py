@@ -116,7 +116,8 @@ def _denied(run: StoredRun) -> list[str]:
     for result in run.record.metrics:
         estimate = result.estimate
         counted = estimate.num_scored + estimate.num_unscored + estimate.num_lacking
-        if samples_file(result.task) in lines and result.task and counted > there:
+        stem = samples_file(result.task).removesuffix(".jsonl")
+        if result.task and counted > there and any(name.startswith(stem) for name in lines):
             found.append(f"{result.name} on the {result.set} set counts {counted} answers, the samples hold {there}")
     return found
 

@@ -6,7 +6,9 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,10 @@ from fake_runs import BENCHMARK, record  # noqa: E402
 
 from mmforget.cli import rescore  # noqa: E402
 from mmforget.errors import MissingReference, UserError  # noqa: E402
-from mmforget.results.store import read_record, write_results, write_run  # noqa: E402
+from mmforget.pipeline.judging import Judged  # noqa: E402
+from mmforget.results import store  # noqa: E402
+from mmforget.results.store import StoredRun, find_records, read_record, write_results, write_run  # noqa: E402
+from mmforget.results.verify import collect_trusted  # noqa: E402
 from mmforget.types import Sample  # noqa: E402
 
 
@@ -102,6 +107,31 @@ def test_one_record_alone_finds_its_references_beside_it(runs: Path) -> None:
     run(runs / "npo")
     assert read_record(runs / "npo").headline["overall"].value == pytest.approx(1.0)
     assert len(list((runs / "target").glob("results_*.json"))) == 1
+
+
+def labelled(run: StoredRun, **_: Any) -> Judged:
+    return Judged([replace(sample, labels={"safety": "refused"}) for sample in run.samples()], {"name": "another"})
+
+
+def test_a_kill_between_new_labels_and_their_record_loses_nothing(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {run.record.name: run.samples() for run in find_records([runs])}
+    monkeypatch.setattr(rescore, "_answered", labelled)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_results", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("--judge", "rules", runs)
+    assert {one.record.name: one.samples() for one in find_records([runs])} == before
+    assert run("--judge", "rules", runs) == 0
+    assert collect_trusted([runs]).faults == []
+    for one in find_records([runs]):
+        assert one.record.judge == {"name": "another"}
+        assert {sample.labels["safety"] for sample in one.samples()} == {"refused"}
+        assert [sample.token_logprobs for sample in one.samples()] == [
+            sample.token_logprobs for sample in before[one.record.name]
+        ]
 
 
 def test_a_missing_reference_is_named_and_nothing_written(runs: Path, tmp_path: Path) -> None:
