@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from mmforget.errors import UserError
 
 if TYPE_CHECKING:
     from mmforget.results.schema import LevelResult, MetricResult, RunRecord, SetUse
@@ -31,7 +34,7 @@ def recheck(run: StoredRun, *, among: Sequence[StoredRun], include_paths: Sequen
 
     samples = run.samples()
     again = score_again(run, samples=samples, among=among, include_paths=include_paths)
-    return [*_counts(run.record, samples), *differences(run.record, again)]
+    return [*_counts(run.record, samples), *_trained(run.record), *differences(run.record, again)]
 
 
 def confirmed(found: Collected) -> Collected:
@@ -39,7 +42,6 @@ def confirmed(found: Collected) -> Collected:
 
     So is a record without the samples it was computed from.
     """
-    from mmforget.errors import UserError
     from mmforget.results.verify import told
 
     runs, faults = [], list(found.faults)
@@ -68,6 +70,17 @@ def differences(record: RunRecord, again: RunRecord) -> list[str]:
         *_levels(record, again),
         *_judgement(record, again),
     ]
+
+
+def _trained(record: RunRecord) -> Iterator[str]:
+    """That nothing was trained, of a method that trains: what edits weights is ranked with one record."""
+    from mmforget.methods.base import JOINER, METHODS
+
+    if record.method is None or record.training.get("num_planned") != 0:
+        return
+    with contextlib.suppress(UserError):  # of a plugin that is not installed
+        if not all(hasattr(METHODS.get(name), "edit") for name in record.method.name.split(JOINER)):
+            yield f"{record.method.name} trains, and the record says that no update was planned"
 
 
 def _counts(record: RunRecord, samples: Sequence[Sample]) -> Iterator[str]:

@@ -123,6 +123,7 @@ QUIET: Mapping[str, Lie] = {
     "answers that were not scored": lambda r, rng: _estimate(r, rng).update(num_scored=rng.randrange(8)),
     "another direction": lambda r, rng: _turned(_estimate(r, rng)),
     "more subjects": lambda r, rng: _estimate(r, rng).update(num_subjects=rng.randint(5, 99)),
+    "nothing trained, and no step": lambda r, rng: r["training"].update(num_planned=0, num_steps=0),
     "a metric left out": lambda r, rng: r["metrics"].pop(rng.randrange(len(r["metrics"]))),
     "a headline number left out": lambda r, rng: [r[part].pop("utility_ratio") for part in ("headline", "replicates")],
     "another target": lambda r, rng: r["gate"].update(target=rng.uniform(0.85, 0.99)),

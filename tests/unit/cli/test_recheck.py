@@ -92,6 +92,10 @@ def headline(**changes: Any) -> Edit:
         (lambda record: record["gate"].update(minimum=0.1), "gate.minimum is 0.1"),
         (lambda record: record["verdict"].update(status="refused"), "verdict.status is refused, its samples give forg"),
         (lambda record: record["sets"]["forget"].update(num_questions=5), "5 questions, 6 samples of fiubench_forget"),
+        (
+            lambda record: record["training"].update(num_steps=0, num_planned=0),
+            "npo trains, and the record says that no",
+        ),
         (lambda record: record["sets"]["forget"].update(num_subjects=1), "1 subjects, 3 in the samples"),
     ],
 )
