@@ -6,6 +6,7 @@ N values of the first group and M of the second, of C and D subjects; G distinct
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,21 +47,19 @@ def ks_distance_interval(first: Group, second: Group) -> Interval:
 
     D is a largest gap, which chance alone makes larger than it is. Downwards: the highest point of a band that holds
     all gaps at once (sup-t). Upwards: D less what chance adds, plus Student's t times the error of the gap where it is
-    largest. What chance adds is found by noise on the gaps, each first drawn towards 0 by one standard error, as
-    Andrews and Soares (Econometrica 78, 2010) do with moments. The noise has the covariance of delete-one-subject; it
-    is seeded.
+    largest. What chance adds is what the same chance adds once more, to the gaps that were found (bias by bootstrap:
+    Efron and Tibshirani, 1993). The noise has the covariance of delete-one-subject; it is seeded.
     """
     num_subjects = fewest_subjects(first, second)
     if num_subjects < MIN_SUBJECTS:
         return Interval(None, None, too_few(num_subjects))
     grid = _grid(first, second)
     gaps, moves = _gaps(first, second, grid=grid), _gap_moves(first, second, grid=grid)
-    errors = np.sqrt((moves**2).sum(axis=0) + _floor(first, second))
+    errors = np.sqrt((moves**2).sum(axis=0) + _gap_floor(first, second, grid=grid))
     noise, stretch = _noise(moves, degrees=num_subjects - 1)
     band = np.quantile(stretch * (np.abs(noise) / errors).max(axis=1), (1 + LEVEL) / 2)
-    shrunk = np.sign(gaps) * np.maximum(np.abs(gaps) - errors, 0.0)
-    excess = max(0.0, float(np.abs(shrunk + noise).max(axis=1).mean() - np.abs(shrunk).max()))
     place, value = int(np.abs(gaps).argmax()), float(np.abs(gaps).max())
+    excess = max(0.0, float(np.abs(gaps + noise).max(axis=1).mean() - value))
     low = float((np.abs(gaps) - band * errors).max())
     high = value - excess + student_quantile(num_subjects - 1.0) * float(errors[place])
     return Interval(min(value, max(0.0, low)), max(value, min(1.0, high)))
@@ -96,7 +95,7 @@ def auc_replicates(positive: Group, negative: Group) -> Replicates:
         min(len(num_one), len(num_two)),
         shifts=dict(zip(keys, np.concatenate(sides).tolist(), strict=True)),
         degrees=dict.fromkeys(keys, _degrees(sides)),
-        floor=_floor(positive, negative),
+        floor=math.fsum(float(_floor(group, variance=_win_variance(value, *groups))) for group in groups),
     )
 
 
@@ -117,15 +116,35 @@ def _side_shifts(wins: Floats, *, sizes: Floats, others: float, value: float) ->
     return scaled
 
 
-def _floor(first: Group, second: Group) -> float:
-    return math.fsum(floor_of(len(group.values), len(set(group.subjects))) for group in (first, second))
+def _floor(group: Group, *, variance: float | Floats) -> Floats:
+    return floor_of(len(group.values), len(set(group.subjects)), variance=variance)
+
+
+def _win_variance(value: float, positive: Group, negative: Group) -> float:
+    """Variance of the pairs around the AUC: 1 where the positive scores higher, 1/2 for a tie, else 0."""
+    ours, theirs = Counter(positive.values), Counter(negative.values)
+    num_ties = sum(count * theirs[score] for score, count in ours.items())
+    return value * (1.0 - value) - num_ties / (len(positive.values) * len(negative.values)) / 4.0
 
 
 def _gaps(first: Group, second: Group, *, grid: Floats) -> Floats:
     """First empirical distribution function minus the second at each grid value: float64 [G]."""
-    shares = [np.searchsorted(np.sort(g.values), grid, side="right") / len(g.values) for g in (first, second)]
-    gaps: Floats = shares[0] - shares[1]
+    gaps: Floats = _shares(first, grid=grid) - _shares(second, grid=grid)
     return gaps
+
+
+def _shares(group: Group, *, grid: Floats) -> Floats:
+    """Empirical distribution function at each grid value: float64 [G]."""
+    shares: Floats = np.searchsorted(np.sort(group.values), grid, side="right") / len(group.values)
+    return shares
+
+
+def _gap_floor(first: Group, second: Group, *, grid: Floats) -> Floats:
+    """Variance of each gap that its moves may hide: float64 [G]."""
+    shares = [_shares(group, grid=grid) for group in (first, second)]
+    return _floor(first, variance=shares[0] * (1.0 - shares[0])) + _floor(
+        second, variance=shares[1] * (1.0 - shares[1])
+    )
 
 
 def _grid(first: Group, second: Group) -> Floats:
@@ -167,9 +186,10 @@ def _wins(positive: Group, negative: Group) -> tuple[Floats, Floats, Floats]:
     """Pairs won by each subject against each other, ties half: float64 [C, D]; numbers of values [C] and [D]."""
     _, one, sizes = np.unique(positive.subjects, return_inverse=True, return_counts=True)
     _, two, rivals = np.unique(negative.subjects, return_inverse=True, return_counts=True)
+    ours, theirs = np.asarray(positive.values), np.asarray(negative.values)
     columns: list[Floats] = []
     for code in range(len(rivals)):
-        below = _below(np.asarray(negative.values)[two == code], np.asarray(positive.values))
+        below = _below(theirs[two == code], ours)
         columns.append(np.bincount(one, weights=below, minlength=len(sizes)).astype(np.float64))
     return np.stack(columns, axis=1), sizes.astype(np.float64), rivals.astype(np.float64)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmforget.types import Replicates
 
@@ -23,9 +24,10 @@ LEVEL = 0.95
 MIN_SUBJECTS = 4
 """With fewer subjects nobody can tell how much they differ, so there is no interval."""
 PRIOR_CORRELATION = 0.3
-"""Correlation between the answers about one subject that is assumed where the scores are too uniform to show any."""
+"""Correlation between the answers about one subject that is assumed where all scores are equal and show none."""
 
 
+Floats = NDArray[np.float64]
 # Values by name to the number that is made of them.
 Formula = Callable[[Mapping[str, float]], float]
 
@@ -53,21 +55,22 @@ def mean_replicates(
     Subjects with many values weigh more, so the degrees of freedom are those of Kish's effective number of subjects,
     (sum of sizes)^2 / sum of squared sizes, less one.
     """
-    scores = np.asarray(values, dtype=np.float64)
-    names, codes = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-    sizes = np.bincount(codes.reshape(-1)).astype(np.float64)
-    value, num, width = math.fsum(values) / len(values), len(names), bounds[1] - bounds[0]
+    scores, names = np.asarray(values, dtype=np.float64), sorted(set(subjects))
+    places = {name: place for place, name in enumerate(names)}
+    codes = np.array([places[subject] for subject in subjects])
+    sizes = np.bincount(codes).astype(np.float64)
+    value, num = math.fsum(values) / len(values), len(names)
     if num < 2:
         return Replicates(value, num)
-    centred = np.bincount(codes.reshape(-1), weights=scores - value)
+    centred = np.bincount(codes, weights=scores - value)
     shifts = -centred / (len(scores) - sizes) * math.sqrt((num - 1) / num)
     degrees = max(1.0, float(sizes.sum() ** 2 / (sizes**2).sum()) - 1.0)
     return Replicates(
         value,
         num,
-        shifts=dict(zip(names.tolist(), shifts.tolist(), strict=True)),
-        degrees=dict.fromkeys(names.tolist(), degrees),
-        floor=floor_of(len(values), num) * width**2 if math.isfinite(width) else 0.0,
+        shifts=dict(zip(names, shifts.tolist(), strict=True)),
+        degrees=dict.fromkeys(names, degrees),
+        floor=_mean_floor(scores, num_subjects=num, width=bounds[1] - bounds[0]),
     )
 
 
@@ -107,11 +110,26 @@ def derived(formula: Formula, parts: Mapping[str, Replicates]) -> Replicates:
     )
 
 
-def floor_of(num_values: int, num_subjects: int) -> float:
-    """Variance of a mean in [0, 1] that remains where all scores are equal: of about one answer at the other end, times
-    a design effect (Kish, Survey Sampling, 1965)."""
-    design_effect = 1.0 + PRIOR_CORRELATION * max(0.0, num_values / num_subjects - 1.0)
-    return design_effect / num_values**2
+def floor_of(num_values: int, num_subjects: int, *, variance: float | Floats) -> Floats:
+    """Variance of a mean in [0, 1] that its replicates may hide, like `variance`: (design effect / N)^2.
+
+    As many right answers of as many are no proof of 1. N answers stand for N / design effect independent ones (Kish,
+    Survey Sampling, 1965), and one of those may be at the other end. The correlation in the design effect is assumed
+    where all scores are equal, and fades with their variance: at 1/4, half of them at each end, it is 0.
+
+    Args:
+        variance: of the scores about their mean, at most 1/4; any shape.
+    """
+    correlation = PRIOR_CORRELATION * np.maximum(0.0, 1.0 - 4.0 * np.asarray(variance))
+    floor: Floats = ((1.0 + correlation * max(0.0, num_values / num_subjects - 1.0)) / num_values) ** 2
+    return floor
+
+
+def _mean_floor(scores: Floats, *, num_subjects: int, width: float) -> float:
+    """`floor_of` for scores between bounds that are `width` apart; none without bounds."""
+    if not math.isfinite(width):
+        return 0.0
+    return float(floor_of(len(scores), num_subjects, variance=scores.var() / width**2)) * width**2
 
 
 def spread(replicates: Replicates) -> Spread:

@@ -17,13 +17,15 @@ from mmforget.statistics.jackknife import Interval, derived, interval
 from mmforget.statistics.nearness import at_most_one, nearness
 from mmforget.statistics.seeds import over_seeds
 from mmforget.types import Replicates
-from simulation.world import Kind, People, answers, average, model_latent, normals, people
+from simulation.world import Floats, Kind, People, answers, average, model_latent, normals, people
 
 RATE = (0.0, 1.0)
 NUM_KEPT = 40
 """Subjects of the utility set, where the number of forgotten ones varies."""
 TARGET, RETAIN = 0.9, 0.3
 """Rates of target and retain model on the forget set."""
+FAR, ODD = 3.0, 0.1
+"""Where scores of nearly all subjects are so far apart, and those of a rare one not at all."""
 METRICS = 5
 """Metrics whose closeness makes the forget score, one of them in the place of disclosure."""
 
@@ -79,24 +81,37 @@ def _distances() -> Iterator[Scenario]:
             truth = float(2 * norm.cdf(shift / 2) - 1)
             draw = partial(_distance, shift=shift, shared=shared)
             yield Scenario("ks_distance", f"correlation {shared:g}", truth, draw, bound=shift == 0.0)
+    truth = (1.0 - ODD) * float(2 * norm.cdf(FAR / 2) - 1)
+    draw = partial(_distance, shift=FAR, shared=0.1, odd=ODD)
+    yield Scenario("ks_distance", "correlation 0.1, one subject in ten without any", truth, draw)
 
 
-def _distance(generator: np.random.Generator, num: int, *, shift: float, shared: float) -> Interval:
+def _distance(generator: np.random.Generator, num: int, *, shift: float, shared: float, odd: float = 0.0) -> Interval:
     who = people(generator, num)
-    mine, theirs = (Group(normals(generator, who, mean=m, shared=shared), who.subjects) for m in (shift, 0.0))
+    means = (_means_of(generator, who, shift=shift, odd=odd), np.zeros(who.sizes.sum()))
+    mine, theirs = (Group(normals(generator, who, mean=mean, shared=shared), who.subjects) for mean in means)
     return ks_distance_interval(mine, theirs)
+
+
+def _means_of(generator: np.random.Generator, who: People, *, shift: float, odd: float) -> Floats:
+    """Mean of each score [N]: `shift`, and 0 for a share `odd` of the subjects."""
+    return np.repeat(np.where(generator.random(len(who.sizes)) < odd, 0.0, shift), who.sizes)
 
 
 def _aucs() -> Iterator[Scenario]:
     for shift in (0.0, 0.75, 2.5):
         truth = float(norm.cdf(shift / math.sqrt(2)))
         yield Scenario("AUC", "members against as many others", truth, partial(_auc, shift=shift))
+    truth = (1.0 - ODD) * float(norm.cdf(FAR / math.sqrt(2))) + ODD / 2
+    yield Scenario("AUC", "one member in ten like the others", truth, partial(_auc, shift=FAR, odd=ODD))
 
 
-def _auc(generator: np.random.Generator, num: int, *, shift: float) -> Interval:
+def _auc(generator: np.random.Generator, num: int, *, shift: float, odd: float = 0.0) -> Interval:
     inside, outside = people(generator, num), people(generator, num, prefix="q")
-    groups = [Group(normals(generator, who, mean=m), who.subjects) for who, m in ((inside, shift), (outside, 0.0))]
-    return interval(auc_replicates(*groups), bounds=RATE)
+    means = _means_of(generator, inside, shift=shift, odd=odd)
+    members = Group(normals(generator, inside, mean=means), inside.subjects)
+    others = Group(normals(generator, outside, mean=np.zeros(len(means))), outside.subjects)
+    return interval(auc_replicates(members, others), bounds=RATE)
 
 
 def _derived() -> Iterator[Scenario]:

@@ -14,14 +14,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, norm
+from scipy.special import ndtr
+from scipy.stats import beta
 
 from mmforget.statistics.jackknife import mean_replicates
 from mmforget.types import Replicates
 
 Floats = NDArray[np.float64]
 Kind = Literal["right or wrong", "ROUGE-like"]
-GRID = norm.cdf(np.linspace(-6.0, 6.0, 2401))
+GRID = ndtr(np.linspace(-6.0, 6.0, 2401))
 PERSON, MODEL = 0.5, 0.3
 """Shares of a rate's variance, on the scale of the copula: what all models share, what all metrics of a model share."""
 PRECISION = 3.0
@@ -79,12 +80,13 @@ def answers(
     """
     shared = model_latent(generator, who) if model is None else model
     own = math.sqrt(1.0 - PERSON - MODEL) * generator.standard_normal(len(who.latent))
-    rates = np.repeat(np.clip(_rates(norm.cdf(shared + own), level, correlation) + shift, 0.0, 1.0), who.sizes)
+    rates = np.repeat(np.clip(_rates(ndtr(shared + own), level, correlation) + shift, 0.0, 1.0), who.sizes)
     return mean_replicates(_scores(generator, rates, kind=kind).tolist(), who.subjects)
 
 
-def normals(generator: np.random.Generator, who: People, *, mean: float, shared: float = 0.2) -> list[float]:
-    """Scores [N] without bounds, of variance 1, a `shared` part of it the subject's and half of that all models'."""
+def normals(generator: np.random.Generator, who: People, *, mean: Floats, shared: float = 0.2) -> list[float]:
+    """Scores [N] without bounds around means [N], of variance 1, a `shared` part of it the subject's and half of that
+    all models'."""
     person = math.sqrt(shared / 2) * who.latent + math.sqrt(shared / 2) * generator.standard_normal(len(who.latent))
     rest = math.sqrt(1.0 - shared) * generator.standard_normal(int(who.sizes.sum()))
     values: list[float] = (mean + np.repeat(person, who.sizes) + rest).tolist()

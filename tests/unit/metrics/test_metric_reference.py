@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from mmforget.errors import UserError
 from mmforget.metrics import ks_distance, ks_forget_quality, ks_log10_p, mia_auc, mia_auc_min_k
 from mmforget.metrics.two_sample import Group, auc, auc_replicates, ks_distance_interval
+from mmforget.statistics.jackknife import interval
 from mmforget.statistics.kolmogorov_smirnov import ks_test
 from mmforget.types import Sample
 
@@ -118,6 +119,20 @@ def test_models_that_are_apart_or_equal_have_a_one_sided_distance() -> None:
     assert (low, high is not None and 0.0 < high < 0.3) == (0.0, True)
 
 
+def test_small_distances_of_subjects_who_differ_are_covered() -> None:
+    """D = 2 Phi(.125) - 1 = .10 of 40 people, 40 % of the variance theirs: chance makes the largest gap larger."""
+    generator, hits, rounds = np.random.default_rng(8), 0, 150
+    subjects = np.repeat([f"p{i}" for i in range(40)], 10).tolist()
+    for _ in range(rounds):
+        mine, theirs = (
+            np.repeat(generator.normal(0, math.sqrt(0.4), size=40), 10) + generator.normal(0, math.sqrt(0.6), size=400)
+            for _ in range(2)
+        )
+        found = ks_distance_interval(Group((mine + 0.25).tolist(), subjects), Group(theirs.tolist(), subjects))
+        hits += found.low <= 2 * norm.cdf(0.125) - 1 <= found.high  # type: ignore[operator]
+    assert hits / rounds >= 0.92
+
+
 def test_nan_ratios_are_left_out_and_counted() -> None:
     mine = [*answered([0.1, 0.2, 0.3]), prob([-1.0], rephrased=[math.nan], perturbed=[[-1.0]], subject="p9", number=9)]
     theirs = [*answered([0.1, 0.2, 0.3]), prob([-1.0], rephrased=[-1.0], perturbed=[[-1.0]], subject="p9", number=9)]
@@ -180,6 +195,34 @@ def test_auc_without_each_subject_is_that_of_scikit_learn() -> None:
         kept = [place for place, owner in enumerate(owners) if owner != key[-1]]
         without = roc_auc_score([labels[k] for k in kept], [values[k] for k in kept])
         assert found.shifts[key] == pytest.approx((without - found.value) * math.sqrt((num - 1) / num))
+
+
+def test_an_auc_hides_what_its_pairs_are_too_much_alike_to_show() -> None:
+    """Of 8 answers of 4 subjects (design effect 1 + .3 x a) on each side. All pairs won, or all tied: a = 1. Half won:
+    a = 0. Won, tied and lost .5, .25, .25: AUC .625, variance .625 x .375 - .25 / 4 = .171875, a = .3125."""
+    owners = ["a", "a", "b", "b", "c", "c", "d", "d"]
+    sides = [
+        ([1.0] * 8, [0.0] * 8, 1.3),
+        ([1.0] * 8, [1.0] * 8, 1.3),
+        ([3.0, 0.0] * 4, [1.0] * 8, 1.0),
+        ([3.0, 3.0, 1.0, 0.0] * 2, [1.0] * 8, 1.0 + 0.3 * 0.3125),
+    ]
+    for ours, theirs, effect in sides:
+        found = auc_replicates(Group(ours, owners), Group(theirs, [name + "!" for name in owners]))
+        assert found.floor == pytest.approx(2 * (effect / 8) ** 2)
+
+
+def test_members_one_of_whom_is_like_the_others_are_covered() -> None:
+    """16 members, each with a chance of one in ten not to be told from others: AUC .9 x Phi(3 / sqrt 2) + .05."""
+    generator, hits, rounds = np.random.default_rng(9), 0, 200
+    owners, truth = np.repeat(np.arange(16), 20), 0.9 * norm.cdf(3 / math.sqrt(2)) + 0.05
+    for _ in range(rounds):
+        ours = generator.normal(size=320) + np.repeat(np.where(generator.random(16) < 0.1, 0.0, 3.0), 20)
+        inside = Group(ours.tolist(), [f"m{i}" for i in owners])
+        outside = Group(generator.normal(size=320).tolist(), [f"n{i}" for i in owners])
+        found = interval(auc_replicates(inside, outside), bounds=(0.0, 1.0))
+        hits += found.low <= truth <= found.high  # type: ignore[operator]
+    assert hits / rounds >= 0.92
 
 
 def test_a_subject_on_both_sides_is_refused() -> None:

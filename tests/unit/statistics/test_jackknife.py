@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, ttest_1samp
+from scipy.optimize import brentq
+from scipy.stats import betabinom, binomtest, ttest_1samp
 from scipy.stats import t as student
 
-from mmforget.statistics.jackknife import MIN_SUBJECTS, interval, mean_replicates, spread
+from mmforget.statistics.jackknife import MIN_SUBJECTS, floor_of, interval, mean_replicates, spread
 from mmforget.types import Replicates
 
 ENDLESS = (-math.inf, math.inf)
@@ -49,6 +50,60 @@ def test_many_independent_answers_are_the_wilson_interval_of_a_binomial_share() 
     found = interval(mean_replicates(values, [str(index) for index in range(3000)]), bounds=(0.0, 1.0))
     wanted = binomtest(900, 3000).proportion_ci(0.95, method="wilson")
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-4)
+
+
+def test_equal_scores_hide_one_of_the_independent_answers_they_stand_for() -> None:
+    """80 of 4 subjects: design effect 1 + .3 x 19 = 6.7, so one of 80 / 6.7. Wilson's upper end from 0 with the error
+    u = .08375 is k / (1 + k), k = 1.96^2 u / (1 - u) = .3511."""
+    found = mean_replicates([0.0] * 80, [str(i % 4) for i in range(80)])
+    assert found.floor == pytest.approx((6.7 / 80) ** 2)
+    assert interval(found, bounds=(0.0, 1.0)).high == pytest.approx(0.3511 / 1.3511, abs=1e-4)
+
+
+def test_what_scores_hide_fades_as_they_differ() -> None:
+    """Half at each end: one of N answers. One right of ten: .3 x (1 - 4 x .09) = .192, 1 + .192 x 19 = 4.648."""
+    subjects = [str(i % 4) for i in range(80)]
+    assert mean_replicates([float(i < 40) for i in range(80)], subjects).floor == pytest.approx(1 / 80**2)
+    assert mean_replicates([float(i < 8) for i in range(80)], subjects).floor == pytest.approx((4.648 / 80) ** 2)
+    assert mean_replicates([0.5] * 80, subjects).floor == pytest.approx((6.7 / 80) ** 2)
+    assert floor_of(80, 4, variance=np.array([0.0, 0.25])) == pytest.approx([(6.7 / 80) ** 2, 1 / 80**2])
+
+
+def test_what_scores_hide_is_on_the_scale_of_their_bounds() -> None:
+    subjects = [str(i % 4) for i in range(80)]
+    narrow = mean_replicates([float(i < 8) for i in range(80)], subjects)
+    wide = mean_replicates([10.0 * (i < 8) for i in range(80)], subjects, bounds=(0.0, 10.0))
+    assert wide.floor == pytest.approx(100.0 * narrow.floor)
+    assert mean_replicates([1.0] * 80, subjects, bounds=ENDLESS).floor == 0.0
+
+
+@pytest.mark.parametrize("num_subjects", [4, 8, 20, 40])
+def test_no_right_answer_leaves_room_for_subjects_who_were_not_asked_about(num_subjects: int) -> None:
+    """At a correlation of .5, the rate at which 20 answers about each subject are all wrong in one of 40 samples."""
+
+    def surplus(rate: float) -> float:
+        wrong: float = betabinom.pmf(0, 20, rate, 1.0 - rate) ** num_subjects
+        return wrong - 0.025
+
+    exact = brentq(surplus, 1e-6, 1.0 - 1e-6)
+    found = interval(
+        mean_replicates([0.0] * 20 * num_subjects, [str(i % num_subjects) for i in range(20 * num_subjects)]),
+        bounds=(0.0, 1.0),
+    )
+    assert found.high is not None
+    assert exact < found.high < 1.3 * exact
+
+
+@pytest.mark.parametrize("num_subjects", [8, 20])
+def test_rare_subjects_are_covered(num_subjects: int) -> None:
+    """Rates of .1 at a correlation of .5 (beta .1, .9): in many samples hardly any subject knows anything."""
+    generator, hits, rounds = np.random.default_rng(6), 0, 600
+    subjects = np.repeat([f"s{i}" for i in range(num_subjects)], 20).tolist()
+    for _ in range(rounds):
+        rates = np.repeat(generator.beta(0.1, 0.9, size=num_subjects), 20)
+        found = interval(mean_replicates((generator.random(rates.size) < rates).tolist(), subjects), bounds=(0.0, 1.0))
+        hits += found.low <= 0.1 <= found.high  # type: ignore[operator]
+    assert hits / rounds >= 0.92
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0])

@@ -43,7 +43,7 @@ def test_models_share_their_subjects() -> None:
 
 def test_normal_scores_have_variance_one() -> None:
     generator = np.random.default_rng(2)
-    values = np.array(normals(generator, people(generator, 3000), mean=0.5, shared=0.4))
+    values = np.array(normals(generator, people(generator, 3000), mean=np.full(60_000, 0.5), shared=0.4))
     assert (values.mean(), values.std()) == pytest.approx((0.5, 1.0), abs=0.03)
     assert values.reshape(3000, 20).mean(axis=1).var() == pytest.approx(0.4 + 0.6 / 20, rel=0.1)
 
