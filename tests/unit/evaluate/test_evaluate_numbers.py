@@ -26,7 +26,7 @@ from mmforget.metrics.base import METRICS, CompositeMetric
 from mmforget.results.schema import GateResult, SetUse, Verdict
 from mmforget.types import Estimate, Replicates, Sample
 
-FULL, HALF, NONE = "a b c d", "a b x y", "x y z w"
+FULL, HALF, QUARTER, NONE = "a b c d", "a b x y", "a x y z", "x y z w"
 DATA = DataSource("synthetic")
 SETS = {"forget": SetUse(6, 6), "keep": SetUse(6, 6)}
 
@@ -49,8 +49,8 @@ def model(forget: list[str], keep: list[str], *, forget_logprob: float, keep_log
 
 
 TARGET = model([FULL] * 6, [FULL] * 6, forget_logprob=-0.1)
-RETAIN = model([HALF] * 6, [FULL] * 6, forget_logprob=-2.0)
-GOOD = model([HALF] * 5 + [FULL], [FULL] * 6, forget_logprob=-1.9)
+RETAIN = model([QUARTER] * 6, [FULL] * 6, forget_logprob=-2.0)
+GOOD = model([QUARTER] * 5 + [FULL], [FULL] * 6, forget_logprob=-1.9)
 UNCHANGED = TARGET
 DESTROYED = model([""] * 6, [""] * 6, forget_logprob=-30.0, keep_logprob=-30.0)
 
@@ -119,7 +119,7 @@ def test_closeness_by_hand() -> None:
 def test_the_headline_by_hand(benchmark: Benchmark) -> None:
     """Headline forget metrics: rouge_l and probability (degenerate counts failures).
 
-    rouge_l: target 1, retain .5, unlearned (5 x .5 + 1) / 6 = .58333; closeness 1 - .08333 / .5 = .83333.
+    rouge_l: target 1, retain .25, unlearned (5 x .25 + 1) / 6 = .375; closeness 1 - .125 / .75 = .83333.
     """
     found = headline(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False)
     assert [name for name in found if name.startswith("closeness/")] == [
@@ -187,11 +187,11 @@ def test_a_record_keeps_what_seeds_are_put_together_from(benchmark: Benchmark) -
 
 def test_a_room_within_noise_leaves_no_closeness(benchmark: Benchmark) -> None:
     """Recall 7/12 against 1/2, told apart by one answer of one subject."""
-    target = model([FULL, *[HALF] * 5], [FULL] * 6, forget_logprob=-0.1)
+    target = model([FULL, *[QUARTER] * 5], [FULL] * 6, forget_logprob=-0.1)
     found = headline(benchmark, GOOD, target=target, retain=RETAIN, collapsed=False)
     assert found["closeness/forget/rouge_l"].value is None
     (reason,) = found["closeness/forget/rouge_l"].reasons
-    assert reason.startswith("the room between target (0.583) and retain model (0.500) is within its noise (95 %: ")
+    assert reason.startswith("the room between target (0.375) and retain model (0.250) is within its noise (95 %: ")
     assert found["forget_score"].value == found["closeness/forget/probability"].value
     assert found["forget_score"].reasons[0] == f"rouge_l on the forget set: {reason}"
 
@@ -200,7 +200,7 @@ def test_no_room_no_closeness(benchmark: Benchmark) -> None:
     found = headline(benchmark, GOOD, target=RETAIN, retain=RETAIN, collapsed=False)
     assert found["forget_score"].value is None
     assert found["forget_score"].reasons[0] == (
-        "rouge_l on the forget set: no room between target (0.500) and retain model (0.500)"
+        "rouge_l on the forget set: no room between target (0.250) and retain model (0.250)"
     )
     assert found["overall"].value is None
     assert found["overall"].reasons == ("there is no forget score",)
@@ -214,7 +214,7 @@ def test_missing_models_are_said(benchmark: Benchmark) -> None:
 
 
 def test_nan_log_probs_leave_a_metric_without_closeness(benchmark: Benchmark) -> None:
-    broken = model([HALF] * 6, [FULL] * 6, forget_logprob=math.nan)
+    broken = model([QUARTER] * 6, [FULL] * 6, forget_logprob=math.nan)
     found = headline(benchmark, broken, target=TARGET, retain=RETAIN, collapsed=False)
     assert found["closeness/forget/probability"].value is None
     assert found["forget_score"].value == 1.0
@@ -233,10 +233,10 @@ def test_overall_is_harmonic_and_zero_where_either_is() -> None:
 
 def test_the_gate(benchmark: Benchmark) -> None:
     passed = memorisation_gate(benchmark, target=TARGET, retain=RETAIN)
-    assert passed == GateResult("rouge_l", "clean", "forget", 0.8, 0.2, 1.0, 0.5, True)
+    assert passed == GateResult("rouge_l", "clean", "forget", 0.8, 0.2, 1.0, 0.25, True)
     weak = memorisation_gate(benchmark, target=RETAIN, retain=RETAIN)
     assert not weak.passed
-    assert "0.500" in weak.reason
+    assert "0.250" in weak.reason
     assert "at least 0.8" in weak.reason
     near = model([FULL] * 5 + [HALF], [FULL] * 6, forget_logprob=-0.1)
     narrow = memorisation_gate(benchmark, target=TARGET, retain=near)
@@ -291,18 +291,18 @@ def test_verdicts_in_one_word(benchmark: Benchmark) -> None:
 
 
 def test_forgetting_beyond_the_retain_model_is_remarked(benchmark: Benchmark) -> None:
-    """rouge_l 0 against the retain model's .5, with .5 of room: beyond it by the whole room."""
+    """rouge_l 0 against the retain model's .25, with .75 of room: beyond it by a third of the room."""
     found = verdict(benchmark, model([NONE] * 6, [FULL] * 6, forget_logprob=-2.0))
     assert found.eligible
     assert found.reasons == (
-        "forgets beyond the retain model: rouge_l on the forget set is 0.000, the retain model's 0.500",
+        "forgets beyond the retain model: rouge_l on the forget set is 0.000, the retain model's 0.250",
     )
     (rouge, _) = closenesses(
         Measurements(benchmark, model([NONE] * 6, [FULL] * 6, forget_logprob=-2.0)),
         target=Measurements(benchmark, TARGET),
         retain=Measurements(benchmark, RETAIN),
     )
-    assert rouge.overshoot == pytest.approx(1.0)
+    assert rouge.overshoot == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_references_are_judged_by_their_questions_alone(benchmark: Benchmark) ->
 
 
 def test_one_nan_anywhere_is_a_collapse(benchmark: Benchmark) -> None:
-    spoilt = model([HALF] * 6, [FULL] * 6, forget_logprob=-2.0)
+    spoilt = model([QUARTER] * 6, [FULL] * 6, forget_logprob=-2.0)
     spoilt[6] = replace(spoilt[6], token_logprobs={"answer": (-1.0, math.nan)})
     found = verdict(benchmark, spoilt)
     assert (found.status, found.eligible) == ("collapsed", True)
@@ -344,7 +344,7 @@ def test_one_nan_anywhere_is_a_collapse(benchmark: Benchmark) -> None:
 
 
 def test_too_few_scored_answers_refuse(benchmark: Benchmark) -> None:
-    spoilt = model([HALF] * 6, [FULL] * 6, forget_logprob=-2.0)
+    spoilt = model([QUARTER] * 6, [FULL] * 6, forget_logprob=-2.0)
     spoilt[6] = replace(spoilt[6], token_logprobs={})
     found = verdict(benchmark, spoilt)
     assert not found.eligible
