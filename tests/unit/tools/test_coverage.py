@@ -67,7 +67,7 @@ def test_pieces_make_one_document_and_its_table(tmp_path: Path) -> None:
         found = run("--quick", "--only", kinds, "--output", str(document), "--table", str(page))
         assert found.returncode == 0, found.stderr
     lines = json.loads(document.read_text())
-    assert [line["kind"] for line in lines] == ["AUC"] * 3 + ["closeness"] * 4
+    assert [line["kind"] for line in lines] == ["AUC"] * 4 + ["closeness"] * 4
     text = page.read_text()
     assert text.startswith("before\n<!-- coverage -->\n| kind | case | truth | 4 subjects |")
     assert text.endswith("<!-- end of coverage -->\nafter\n")
