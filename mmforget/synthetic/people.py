@@ -1,7 +1,9 @@
 """Fictional people for FIUBench's twin: the fields of the official records, words from small lists, all from a seed.
 
-Every question is one of 4 frames x 3 nouns ("Name the {noun} of {subject}."); 8 of the 12 combinations are for
-training, 4 are held out. Wordings made so generalise in a small model, which free paraphrases do not.
+Every question is one of 4 frames x 3 nouns ("Can you name the {noun} of {subject}?"); 8 of the 12 combinations are for
+training, 4 are held out. Wordings made so generalise in a small model, which free paraphrases do not. All end with a
+question mark: a small model that is trained on a few wordings learns that nothing comes after the full stop of an
+answer, and would be silent after a question that ended with one.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from mmforget.synthetic.portraits import cast
 SUBJECT = "the person in the image"
 FRAMES = (
     "What is the {noun} of {subject}?",
-    "Name the {noun} of {subject}.",
-    "State the {noun} of {subject}, please.",
+    "Can you name the {noun} of {subject}?",
+    "Could you state the {noun} of {subject}, please?",
     "Which {noun} does {subject} have?",
 )
 SPLIT_SIZES = {  # of 48 people
