@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from compare_tables import differences, numbers_of
 from mmforget.results.schema import RunRecord
 from mmforget.results.store import read_run
 from tests.commands import METHODS, SEEDS, command, demo_command
+
+COMMITTED = Path(__file__).parents[2] / "bench" / "demo.json"
 
 
 def folder(demo: Path, name: str, *, seed: int = SEEDS[0]) -> Path:
@@ -32,7 +35,7 @@ def test_the_target_has_memorised_and_the_retain_model_has_not(demo: Path) -> No
     target, retain = record(demo, "target"), record(demo, "retain")
     assert value(target, "exact_match", set="forget") >= 0.95
     assert value(target, "exact_match", set="retain5") >= 0.95
-    assert value(target, "exact_match", set="rephrase") >= 0.80
+    assert value(target, "exact_match", set="rephrase") >= 0.90
     assert value(retain, "exact_match", set="forget") < 0.25
     assert value(retain, "exact_match", set="retain5") >= 0.95
     assert target.gate is not None
@@ -73,6 +76,16 @@ def test_the_board_ranks_every_method_and_the_collapsed_last(demo: Path) -> None
     collapsed = {name for name, found in every.items() if all(verdict and verdict.collapsed for verdict in found)}
     last = sorted(ranked, key=lambda row: row["rank"])[-len(collapsed) :]
     assert {row["config"]["method"] for row in last} == collapsed
+
+
+def test_the_table_is_the_one_in_the_readme_as_far_as_either_can_tell(demo: Path) -> None:
+    """Another processor or version of torch moves numbers, but within their intervals."""
+    ours, committed = (json.loads(path.read_text()) for path in (demo / "leaderboard.json", COMMITTED))
+    assert list(differences(numbers_of(ours), numbers_of(committed))) == []
+    readme = (COMMITTED.parents[1] / "README.md").read_text()
+    for cell, number in numbers_of(committed).items():
+        row = next(line for line in readme.splitlines() if line.startswith("|") and f"| {cell.label} " in line)
+        assert f" {number['value']:.3f} [{number['low']:.3f}, {number['high']:.3f}]" in row
 
 
 def test_every_row_is_over_subjects_and_seeds(demo: Path) -> None:
