@@ -61,7 +61,8 @@ def one_sided(own: Replicates, *, target: Replicates, standard: Replicates | flo
         parts,
     )
     found = at_most_one(share)
-    return replace(found, value=max(0.0, found.value), least=None if found.least is None else max(0.0, found.least))
+    least, most = (None if end is None else max(0.0, end) for end in (found.least, found.most))
+    return replace(found, value=max(0.0, found.value), least=least, most=most)
 
 
 def within_noise(first: Replicates, second: Replicates | float) -> float | None:
@@ -79,7 +80,8 @@ def within_noise(first: Replicates, second: Replicates | float) -> float | None:
 def at_most_one(ratio: Replicates) -> Replicates:
     """A ratio that is cut off at 1: measured a little below it may be 1, and surely above it does not move."""
     if ratio.num_subjects < MIN_SUBJECTS:
-        return replace(ratio, value=min(1.0, ratio.value))
+        value = min(1.0, ratio.value)
+        return replace(ratio, value=value, least=value, most=value)
     reach = _half_width(ratio)
     if ratio.value > 1.0 + reach:
         return Replicates(1.0, ratio.num_subjects, dict.fromkeys(ratio.shifts, 0.0), ratio.degrees)

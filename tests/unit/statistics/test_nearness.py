@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mmforget.statistics.jackknife import derived, interval, mean_replicates
-from mmforget.statistics.nearness import at_most_one, nearness, within_noise
+from mmforget.statistics.nearness import at_most_one, nearness, one_sided, within_noise
 from mmforget.types import Replicates
 
 ENDLESS = (-np.inf, np.inf)
@@ -93,3 +95,20 @@ def test_a_ratio_near_one_may_be_one() -> None:
         assert (found.value, found.least, found.most) == (min(1.0, value), least, most)
     sure = at_most_one(Replicates(2.0, 4, {"a": 0.1}, {"a": 3.0}))
     assert (sure.value, sure.shifts) == (1.0, {"a": 0.0})
+
+
+@pytest.mark.parametrize("num_subjects", [2, 4])
+@pytest.mark.parametrize("value", [-0.3, 0.0, 0.4, 1.0, 1.004, 2.0])
+def test_a_number_that_is_cut_off_lies_between_its_ends(value: float, num_subjects: int) -> None:
+    """With too few subjects for an interval, too; a record where it does not counts as contradicting itself."""
+    subjects = [f"s{number}" for number in range(num_subjects)]
+    own, target = (
+        Replicates(one, num_subjects, dict.fromkeys(subjects, 0.01), dict.fromkeys(subjects, num_subjects - 1.0))
+        for one in (1.0 - value, 1.0)
+    )
+    made = [nearness(own, target=target, standard=0.0), one_sided(own, target=target, standard=0.0)]
+    made.append(at_most_one(replace(own, value=value, least=value, most=value)))
+    for found in made:
+        least, most = (found.value if end is None else end for end in (found.least, found.most))
+        assert least <= found.value <= most
+    assert made[1].value == pytest.approx(min(1.0, max(0.0, value)))
