@@ -1,6 +1,7 @@
 # make install   a virtual environment in .venv with mmforget and everything it needs
 # make demo      from benchmark to leaderboard on micro models: demo/index.html, demo/leaderboard.json
 # make test      all tests
+# make quick     lint and the tests that neither train nor start processes: what one runs while writing
 # make check     format, lint, types, architecture
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test check clean
+.PHONY: install demo test quick check clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -24,6 +25,10 @@ demo: install
 
 test: install
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+quick: install
+	$(BIN)/ruff check .
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quick -q -n auto --dist loadfile tests
 
 check: install
 	$(BIN)/ruff format --check .

@@ -16,6 +16,8 @@ import pytest
 from filelock import FileLock
 
 from tests.commands import command, demo_command
+from tests.killing import train_tower
+from tests.quick import is_quick
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,15 +38,41 @@ def real() -> Path:
 
 SHARED = ("demo", "micro")
 """Fixtures that take minutes. Of several processes one makes them, and the others find them made."""
+SLOWEST = (
+    "test_killed_runs.py",
+    "test_two_processes.py",
+    "test_killed_seeds.py",
+    "test_every_cheat.py",
+    "test_bench_parts.py",
+    "test_training_shares.py",
+    "test_training_resume.py",
+    "test_training_runs.py",
+)
+"""Files that take a minute and more: begun early, so that at the end no process is alone with one of them."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="only files of unit tests that neither train nor start processes"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if config.getoption("--quick") and collection_path.match("test_*.py") and not is_quick(collection_path):
+        return True
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The demo first, what else needs its models last: by then they are there, whichever process makes them."""
+    """The demo first, then what takes longest, then what needs the demo's models, which are there by then or soon."""
 
     def place(item: pytest.Item) -> int:
-        if item.path.name == "test_demo.py":
+        name = item.path.name
+        if name == "test_demo.py":
             return 0
-        return 2 if item.path in waiting else 1
+        if name in SLOWEST:
+            return 1 + SLOWEST.index(name)
+        return len(SLOWEST) + 1 + (item.path in waiting)
 
     waiting = {item.path for item in items if set(SHARED) & set(getattr(item, "fixturenames", ()))}
     items.sort(key=place)
@@ -70,6 +98,13 @@ def model_cache(common: Path) -> Iterator[Path]:
         os.environ["MMFORGET_CACHE"] = before
 
 
+@pytest.fixture(scope="session")
+def tower(model_cache: Path, common: Path) -> Path:
+    """A folder with the vision tower that all micro models share."""
+    with FileLock(common / "tower.lock"):
+        return train_tower(model_cache / "micro")
+
+
 class MicroModels(NamedTuple):
     """Folders of the demo's target and retain model."""
 
@@ -78,7 +113,7 @@ class MicroModels(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def micro(model_cache: Path, common: Path) -> MicroModels:
+def micro(tower: Path, common: Path) -> MicroModels:
     """The models that the demo starts from, trained by the full micro recipe."""
     with FileLock(common / "demo.lock"):
         said = command("target", "--model", "micro", "--tasks", "fiubench", "--json", "--quiet")
@@ -88,7 +123,7 @@ def micro(model_cache: Path, common: Path) -> MicroModels:
 
 
 @pytest.fixture(scope="session")
-def demo(common: Path) -> Path:
+def demo(tower: Path, common: Path) -> Path:
     """The README's demo: target, retain model and five methods on the synthetic FIUBench. Minutes, once a test run."""
     folder = common / "demo"
     with FileLock(common / "demo.lock"):

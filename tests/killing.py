@@ -2,7 +2,7 @@
 
 A moment is one thing that happened in an undisturbed run: a step of progress, or a file about to be opened for writing,
 renamed or deleted in the watched folders. Processes are forked from one that has imported everything, so that ten kills
-do not cost ten imports.
+do not cost ten imports. Each begins a session of its own, by which its workers are known.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import contextlib
 import multiprocessing
 import os
 import re
+import select
+import shutil
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +24,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PRELOADED = ["mmforget.pipeline.run", "mmforget.leaderboard.publish", "lm_eval.evaluator", "lm_eval.tasks", "peft"]
+STEP = re.compile(r": \d+ of \d+$")
+"""How a moment ends that is a step of progress. Workers tell of these, not of their files."""
 # What differs in the file names of two equal runs: process ids, random endings, times.
 VARYING = (
     (re.compile(r"/\.([^/]+)-\d+-[0-9a-f]{8}\.tmp$"), r"/.\1.tmp"),
@@ -30,10 +35,14 @@ VARYING = (
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit status, negative for the signal that killed it, and what it wrote to stderr."""
+    """How a process ended: its exit status, negative for the signal that killed it, and what it wrote to stderr.
+
+    `session` has it and whatever it started.
+    """
 
     status: int
     err: str
+    session: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,8 @@ class Runner:
         process.start()
         process.join()
         assert process.exitcode is not None
-        return Ended(process.exitcode, (self.home / "stderr").read_text())
+        assert process.pid is not None
+        return Ended(process.exitcode, (self.home / "stderr").read_text(), process.pid)
 
     def moments(self) -> list[str]:
         """What happened exactly once in the last process, in order."""
@@ -67,10 +77,44 @@ class Runner:
         counted = Counter(lines)
         return [line for line in lines if counted[line] == 1]
 
+    def steps(self) -> list[str]:
+        """The steps of progress among the moments."""
+        return [moment for moment in self.moments() if STEP.search(moment)]
+
+
+def left_over(session: int, *, patience_s: float = 60.0) -> list[int]:
+    """The processes of a session that do not end within a minute."""
+    deadline = time.monotonic() + patience_s
+    while members := _members(session):
+        if time.monotonic() > deadline:
+            break
+        for process in members:
+            _wait(process, until=deadline)
+    return members
+
+
+def _members(session: int) -> list[int]:
+    """The processes of a session that run; one that has ended may stay listed until somebody asks how."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, _, of, *_ = status.read_text().rpartition(")")[2].split()
+            if int(of) == session and state not in "ZX":
+                found.append(int(status.parent.name))
+    return sorted(found)
+
+
+def _wait(process: int, *, until: float) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        watched = os.pidfd_open(process)
+        select.select([watched], [], [], max(0.0, until - time.monotonic()))
+        os.close(watched)
+
 
 def _child(runner: Runner, words: list[str], moment: str | None, by: int) -> None:
     from tqdm import tqdm
 
+    os.setsid()
     # Its own lock is a semaphore that a killed process leaves behind.
     tqdm.set_lock(threading.RLock())
     os.environ["MMFORGET_CACHE"] = str(runner.cache)
@@ -80,11 +124,19 @@ def _child(runner: Runner, words: list[str], moment: str | None, by: int) -> Non
         def note(name: str) -> None:
             seen.write(name + "\n")
             if name == moment:
-                os.kill(os.getpid(), by)
+                strike(by)
 
         with contextlib.redirect_stderr(err), contextlib.redirect_stdout(err):
             status = watched(words, home=runner.home, note=note)
     os._exit(status)
+
+
+def strike(by: int) -> None:
+    """A signal as it comes: from a terminal (Ctrl-C) to all processes of a run, else to its main process."""
+    if by == signal.SIGINT:
+        os.killpg(0, by)
+    else:
+        os.kill(os.getpid(), by)
 
 
 def watched(words: Sequence[str], *, home: Path, note: Callable[[str], None]) -> int:
@@ -125,3 +177,18 @@ def _stable(path: str) -> str:
     for pattern, name in VARYING:
         path = pattern.sub(name, path)
     return path
+
+
+def train_tower(folder: Path) -> Path:
+    """Has the vision tower of all micro models in a folder of theirs, trained where it is not there yet."""
+    from mmforget.model import micro
+
+    micro._tower(folder, seed=0, progress=None)
+    return folder
+
+
+def with_tower(made: Runner, *, source: Path) -> Runner:
+    """A runner whose cache holds the tower from a folder that has it: it takes long, and is not what this is about."""
+    for tower in source.glob("micro-tower-*"):
+        shutil.copytree(tower, made.cache / "micro" / tower.name)
+    return made

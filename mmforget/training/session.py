@@ -77,6 +77,9 @@ def _begun(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
     done = report.finished(folder, plan=plan)
     if done is None:
         report.begin(folder, plan=plan)
+    else:
+        # A kill right after the end left them.
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return done
 
 

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from mmforget.results.store import read_run
-from mmforget.training.log import read_log
 from tests.commands import command
-from tests.conftest import MicroModels
+from tests.equal_runs import board, differing_weights, log, record, weights
 from tests.helpers import tiny_llava
-from tests.killing import Ended, Runner
+from tests.killing import Ended, Runner, with_tower
 
 METHODS = ("grad_diff", "npo")
 NAMES = ("target", "retain", *METHODS)
 RUN = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", ",".join(METHODS), "--allow_weak_target",
-    "--stage_one_args", "max_steps=8,save_steps=3", "--max_steps", "6", "--save_steps", "2", "--limit", "14",
-    "--batch_size", "4", "--workers", "1",
+    "--stage_one_args", "max_steps=8,save_steps=3", "--max_steps", "6", "--save_steps", "2", "--limit", "5",
+    "--batch_size", "4", "--metadata", "num_subjects=12",
 )  # fmt: skip
 NUM_KILLS, SEED = 10, 2
-# What a training cost depends on how often it was killed; what it came to does not.
-COST_OF_TRAINING = ("wall_s", "peak_memory_bytes", "resumed_from")
-ROW = (
-    "rank",
-    "tied",
-    "rank_range",
-    "eligible",
-    "reasons",
-    "verdict",
-    "gate",
-    "config",
-    "results",
-    "headline",
-    "metrics",
-)
 
 
 class Attempt(NamedTuple):
@@ -54,24 +34,11 @@ class Attempt(NamedTuple):
     ended: Ended
 
 
-def runner(home: Path, *, towers: list[Path]) -> Runner:
-    """A runner whose cache holds the vision tower, which takes long and is not what this is about."""
-    made = Runner(home)
-    for tower in towers:
-        shutil.copytree(tower, made.cache / "micro" / tower.name)
-    return made
-
-
 @pytest.fixture(scope="module")
-def towers(model_cache: Path, micro: MicroModels) -> list[Path]:
-    return list((model_cache / "micro").glob("micro-tower-*"))
-
-
-@pytest.fixture(scope="module")
-def calm(towers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Runner:
+def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """The run that nothing disturbs."""
-    made = runner(tmp_path_factory.mktemp("calm"), towers=towers)
-    ended = made.run(RUN)
+    made = with_tower(Runner(tmp_path_factory.mktemp("calm")), source=tower)
+    ended = made.run([*RUN, "--workers", "1"])
     assert ended.status == 0, ended.err
     return made
 
@@ -83,14 +50,14 @@ class Disturbed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def disturbed(calm: Runner, towers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
+def disturbed(calm: Runner, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
     """The same run, stopped in every tenth of what happens, at a moment drawn at random, once by Ctrl-C."""
-    made = runner(tmp_path_factory.mktemp("disturbed"), towers=towers)
+    made = with_tower(Runner(tmp_path_factory.mktemp("disturbed")), source=tower)
     attempts = []
     for number, moment in enumerate(drawn(calm.moments())):
         by = signal.SIGINT if number == NUM_KILLS // 2 else signal.SIGKILL
-        attempts.append(Attempt(moment, by, made.run(RUN, moment=moment, by=by)))
-    return Disturbed(made, attempts, made.run(RUN))
+        attempts.append(Attempt(moment, by, made.run([*RUN, "--workers", "1"], moment=moment, by=by)))
+    return Disturbed(made, attempts, made.run([*RUN, "--workers", "1"]))
 
 
 def drawn(moments: list[str]) -> Iterator[str]:
@@ -113,11 +80,6 @@ def test_ctrl_c_says_that_the_same_command_continues(disturbed: Disturbed) -> No
     assert "Traceback" not in attempt.ended.err
 
 
-def board(made: Runner) -> list[dict[str, Any]]:
-    rows = json.loads((made.output / "leaderboard.json").read_text())["rows"]
-    return [{"name": row["name"], **{key: row[key] for key in ROW}} for row in rows]
-
-
 def test_the_leaderboard_is_the_same(calm: Runner, disturbed: Disturbed) -> None:
     assert {row["name"] for row in board(calm)} == set(NAMES)
     assert board(disturbed.runner) == board(calm)
@@ -125,43 +87,23 @@ def test_the_leaderboard_is_the_same(calm: Runner, disturbed: Disturbed) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_record_and_samples_are_the_same(name: str, calm: Runner, disturbed: Disturbed) -> None:
-    before, after = (read_run(made.output / "fiubench_forget1" / name) for made in (calm, disturbed.runner))
-    assert after.record.metrics == before.record.metrics
-    assert after.record.headline == before.record.headline
-    assert after.record.sets == before.record.sets
-    assert after.record.references == before.record.references
-    assert after.record.examples == before.record.examples
-    assert after.samples() == before.samples()
-    assert after.lm_eval["results"] == before.lm_eval["results"]
-    assert comparable(after.record.training) == comparable(before.record.training)
-
-
-def comparable(training: Any) -> dict[str, Any]:
-    return {key: value for key, value in training.items() if key not in COST_OF_TRAINING}
-
-
-def weights(made: Runner) -> dict[str, Path]:
-    """Every file of trained weights that a run leaves, by its place."""
-    found = [*made.output.rglob("training/adapter/*.safetensors"), *made.cache.rglob("stage_one/*/model/*.safetensors")]
-    return {str(path.relative_to(made.home)): path for path in found}
+    before, after = (record(made, f"fiubench_forget1/{name}") for made in (calm, disturbed.runner))
+    assert [key for key in before if after[key] != before[key]] == []
 
 
 def test_trained_weights_are_the_same_to_the_last_bit(calm: Runner, disturbed: Disturbed) -> None:
     before, after = weights(calm), weights(disturbed.runner)
     assert len(before) == len(NAMES)
     assert after.keys() == before.keys()
-    for place in before:
-        old, new = load_file(before[place]), load_file(after[place])
-        assert new.keys() == old.keys()
-        assert all(torch.equal(old[name], new[name]) for name in old), place
+    assert {place: differing_weights(before[place], after[place]) for place in before} == dict.fromkeys(before, [])
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_log_of_a_training_has_every_step_once(method: str, calm: Runner, disturbed: Disturbed) -> None:
     place = Path("fiubench_forget1", method, "training", "train_log.jsonl")
-    before, after = (read_log(made.output / place) for made in (calm, disturbed.runner))
+    before, after = (log(made.output / place) for made in (calm, disturbed.runner))
     assert [line["step"] for line in after] == [1, 2, 3, 4, 5, 6]
-    assert [{**line, "wall_s": 0} for line in after] == [{**line, "wall_s": 0} for line in before]
+    assert after == before
 
 
 def test_no_checkpoints_are_left(disturbed: Disturbed) -> None:

@@ -10,7 +10,18 @@ import pytest
 from mmforget.results.store import read_run
 from tests.commands import command
 
-FEW = ("--stage_one_args", "max_steps=3", "--max_steps", "2", "--allow_weak_target", "--limit", "4", "--quiet")
+FEW = (
+    "--stage_one_args",
+    "max_steps=3",
+    "--max_steps",
+    "2",
+    "--allow_weak_target",
+    "--limit",
+    "4",
+    "--workers",
+    "1",
+    "--quiet",
+)
 PAIRS = {
     "mmubench": ("siu", ("target",)),
     "safe_eraser": ("grad_diff+pd", ("target",)),
@@ -19,7 +30,7 @@ PAIRS = {
 
 
 @pytest.fixture(scope="module", params=PAIRS)
-def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def ran(request: pytest.FixtureRequest, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     group = str(request.param)
     folder = tmp_path_factory.mktemp(group)
     words = ("--model", "micro", "--tasks", group, "--methods", PAIRS[group][0], "--output_path", folder)
@@ -52,7 +63,7 @@ def test_scoring_again_gives_the_same_numbers(ran: tuple[str, Path]) -> None:
     assert after.judge == before.judge
 
 
-def test_a_subtree_is_forgotten_by_its_path(model_cache: Path, tmp_path: Path) -> None:
+def test_a_subtree_is_forgotten_by_its_path(tower: Path, tmp_path: Path) -> None:
     """What lies below the path is the forget set, its siblings are not, and the record says that this was a choice."""
     from mmforget.benchmark import DataSource, find
 

@@ -58,13 +58,13 @@ def test_image_tasks_without_images_are_a_fault_that_says_what_to_do(real: Path)
 
 
 @pytest.fixture(scope="module")
-def short_run(real: Path, model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def short_run(real: Path, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few steps on the first 24 real people; what a whole training comes to takes minutes."""
     out = tmp_path_factory.mktemp("real")
     said = command(
         "run", "--model", "micro", "--tasks", "fiubench_forget1", "--data", real / "fiubench", "--metadata", SUBSET,
         "--methods", ",".join(METHODS), "--stage_one_args", "max_steps=5", "--max_steps", "2", "--allow_weak_target",
-        "--limit", "20", "--output_path", out, "--quiet",
+        "--limit", "20", "--workers", "1", "--output_path", out, "--quiet",
     )  # fmt: skip
     assert said.status == 0, said.err
     return out

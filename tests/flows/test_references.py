@@ -76,12 +76,12 @@ def test_ks_does_not_tell_two_retain_models_apart(demo: Path, second_retain: Pat
 
 WEAK = (
     "run", "--model", "micro", "--tasks", "fiubench", "--methods", "grad_diff", "--max_steps", "2",
-    "--stage_one_args", "max_steps=10", "--quiet",
+    "--stage_one_args", "max_steps=10", "--workers", "1", "--quiet",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def weak(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+def weak(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
     """A run on a target that was trained ten steps, and where it left its records."""
     out = tmp_path_factory.mktemp("weak")
     return out, command(*WEAK, "--output_path", out)

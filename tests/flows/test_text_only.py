@@ -14,7 +14,18 @@ from mmforget.results.store import read_run
 from tests.commands import command
 from tests.conftest import MicroModels
 
-FEW = ("--stage_one_args", "max_steps=4", "--max_steps", "2", "--allow_weak_target", "--limit", "7", "--quiet")
+FEW = (
+    "--stage_one_args",
+    "max_steps=4",
+    "--max_steps",
+    "2",
+    "--allow_weak_target",
+    "--limit",
+    "7",
+    "--workers",
+    "1",
+    "--quiet",
+)
 
 
 def test_the_text_only_twin_runs_from_benchmark_to_board(model_cache: Path, tmp_path: Path) -> None:
@@ -96,7 +107,7 @@ def test_in_a_chat_template_training_sees_the_text_that_is_asked(
     monkeypatch.setattr(engine, "encode", asking)
     said = command(
         "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "npo", *FEW, "--apply_chat_template",
-        "--output_path", tmp_path, "--workers", "1",
+        "--output_path", tmp_path,
     )  # fmt: skip
     assert said.status == 0, said.err
     assert read_run(tmp_path / "fiubench_forget1" / "npo").lm_eval["chat_template"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,13 +19,12 @@ from safetensors.torch import load_file
 
 from mmforget.errors import RunFailed
 from mmforget.lm import batching
-from mmforget.model import micro
 from mmforget.results.store import StoredRun, read_run
 from mmforget.training.log import read_log
 from tests.commands import command
-from tests.flows.test_killed_runs import ROW, board, weights
+from tests.equal_runs import ROW, board, differing_weights, weights
 from tests.helpers import tiny_llava
-from tests.killing import Runner
+from tests.killing import Runner, with_tower
 from tests.processes import Ended, launch
 from tests.processes import command as in_process
 
@@ -222,23 +220,9 @@ def run_in_two(made: Runner, *, moment: str | None = None) -> list[Ended]:
 
 
 @pytest.fixture(scope="module")
-def towers(model_cache: Path) -> list[Path]:
-    """The vision tower, which takes long and is not what this is about; made where no test before has."""
-    micro._tower(model_cache / "micro", seed=0, progress=None)
-    return list((model_cache / "micro").glob("micro-tower-*"))
-
-
-def runner(home: Path, *, towers: list[Path]) -> Runner:
-    made = Runner(home)
-    for tower in towers:
-        shutil.copytree(tower, made.cache / "micro" / tower.name)
-    return made
-
-
-@pytest.fixture(scope="module")
-def calm(towers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Runner:
+def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """The run in two processes that nothing disturbs."""
-    made = runner(tmp_path_factory.mktemp("calm"), towers=towers)
+    made = with_tower(Runner(tmp_path_factory.mktemp("calm")), source=tower)
     ended = run_in_two(made)
     assert statuses(ended) == [0, 0], ended[0].err + ended[1].err
     return made
@@ -249,9 +233,9 @@ def records(made: Runner) -> list[StoredRun]:
 
 
 def test_a_whole_run_ends_with_the_leaderboard_of_one_process(
-    calm: Runner, towers: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    calm: Runner, tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = runner(tmp_path, towers=towers)
+    alone = with_tower(Runner(tmp_path), source=tower)
     monkeypatch.setenv("MMFORGET_CACHE", str(alone.cache))
     with one_thread():
         assert command(*RUN, "--output_path", str(alone.output)).status == 0
@@ -279,10 +263,10 @@ def assert_close(new: Any, old: Any, *, at: str) -> None:
 
 
 def test_killed_and_started_again_two_processes_end_with_the_same_bits(
-    calm: Runner, towers: list[Path], tmp_path: Path
+    calm: Runner, tower: Path, tmp_path: Path
 ) -> None:
     """The main process is killed in the method's training; what it left is all that the next two know."""
-    made = runner(tmp_path, towers=towers)
+    made = with_tower(Runner(tmp_path), source=tower)
     moment = next(one for one in calm.moments() if one.startswith("npo: 3 of"))
     ended = run_in_two(made, moment=moment)
     assert statuses(ended) == [-signal.SIGKILL, 1], ended[1].err
@@ -292,7 +276,5 @@ def test_killed_and_started_again_two_processes_end_with_the_same_bits(
     assert board(made) == board(calm)
     old, new = weights(calm), weights(made)
     assert old.keys() == new.keys()
-    for place in old:
-        before, after = load_file(old[place]), load_file(new[place])
-        assert all(torch.equal(before[name], after[name]) for name in before), place
+    assert {place: differing_weights(old[place], new[place]) for place in old} == dict.fromkeys(old, [])
     assert [one.samples() for one in records(made)] == [one.samples() for one in records(calm)]

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import bench
+import bench_gpu
 from benchmarks import generation, lm_eval_share, scoring, training
 from benchmarks.context import Context
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_garbage() -> Iterator[None]:
+    """What earlier tests have left is not looked through each time that a benchmark collects garbage."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def libraries_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are loaded already, and set for tests."""
+    monkeypatch.setattr(bench, "prepare_libraries", lambda folder: None)
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +82,23 @@ def test_evaluation_through_lm_eval_encodes_each_image_once(context: Context) ->
     assert 0 < found["model_s"] < found["wall_s"]
 
 
-def test_one_command_writes_one_document(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("libraries_as_they_are")
+def test_one_command_writes_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output, picture = tmp_path / "cpu.json", tmp_path / "growth.png"
     arguments = ["--quick", "--only", "growth", "--date", "2026-01-31", "--output", str(output), "--plot", str(picture)]
-    said = script("bench.py", *arguments)
-    assert said.returncode == 0, said.stderr
+    assert bench.main(arguments) == 0
     document = json.loads(output.read_text())
     assert document["date"] == "2026-01-31"
     assert document["quick"]
     assert [row["questions"] for row in document["growth"]["by_questions"]] == [1, 5]
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "sequences" in said.stderr
+    assert "sequences" in capsys.readouterr().err
 
 
-def test_the_gpu_benchmark_runs_on_a_processor_in_tiny_sizes() -> None:
-    said = script("bench_gpu.py", "--device", "cpu", "--size", "tiny", "--quick", "--methods", "ga,kl")
-    assert said.returncode == 0, said.stderr
-    document = json.loads(said.stdout)
+@pytest.mark.usefixtures("libraries_as_they_are")
+def test_the_gpu_benchmark_runs_on_a_processor_in_tiny_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench_gpu.main(["--device", "cpu", "--size", "tiny", "--quick", "--methods", "ga,kl"]) == 0
+    document = json.loads(capsys.readouterr().out)
     assert list(document["training"]) == ["ga", "kl"]
     for part in (document["scoring"], *document["training"].values()):
         assert part["ours"]["tokens_computed"] == part["distinct_tokens"] < part["plain"]["tokens_computed"]

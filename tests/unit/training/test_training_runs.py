@@ -185,7 +185,10 @@ def test_text_only_models_train_the_same_way(tmp_path: Path) -> None:
 def test_a_finished_training_is_not_done_again(llava: LoadedModel, examples: list[Example], tmp_path: Path) -> None:
     first = forget_with("ga", llava, examples, tmp_path)
     stamp = (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
+    left_by_a_kill = tmp_path / "checkpoints" / "checkpoint-1"
+    left_by_a_kill.mkdir(parents=True)
     assert forget_with("ga", llava, examples, tmp_path, replace(LORA, save_steps=1)) == first
+    assert not left_by_a_kill.parent.exists()
     assert (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match=r"settings\.lr: 0\.01 there, 0\.5 now"):
         forget_with("ga", llava, examples, tmp_path, replace(LORA, lr=0.5))

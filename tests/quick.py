@@ -1,0 +1,45 @@
+"""Which test files `pytest --quick` runs: those that neither train a model nor start a process, by what they import.
+
+Whoever writes a test that does has to import one of these, so the selection needs no care.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+SLOW = frozenset(
+    {
+        "subprocess",
+        "multiprocessing",
+        "tests.killing",
+        "tests.processes",
+        "mmforget.pipeline.run",
+        "mmforget.training.editing",
+        "mmforget.training.stage_one",
+        "mmforget.training.trainer",
+        "mmforget.training.unlearn",
+    }
+)
+FOLDERS = ("unit",)
+"""Folders of tests that are looked at, beside the files that lie above them."""
+
+
+def is_quick(path: Path) -> bool:
+    """Whether a file of tests belongs to the quick ones."""
+    place = path.relative_to(TESTS)
+    if len(place.parts) > 1 and place.parts[0] not in FOLDERS:
+        return False
+    return SLOW.isdisjoint(imported(path.read_text(encoding="utf-8")))
+
+
+def imported(source: str) -> Iterator[str]:
+    """Names of all modules that a module imports, at its top or further down."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
