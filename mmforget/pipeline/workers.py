@@ -215,9 +215,13 @@ def _serve(line: Connection) -> None:
     tqdm.set_lock(threading.RLock())
     disable_progress_bar()
     torch.set_num_threads(1)
-    while True:
-        job = line.recv()
-        line.send(_outcome(job, progress=partial(_tell, line)))
+    try:
+        while True:
+            job = line.recv()
+            line.send(_outcome(job, progress=partial(_tell, line)))
+    except (EOFError, ConnectionError):
+        # Who started this one is gone: there is nobody to tell, and nothing went wrong here.
+        os._exit(1)
 
 
 def _tell(line: Connection, done: int, total: int, label: str) -> None:

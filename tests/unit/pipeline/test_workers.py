@@ -8,6 +8,7 @@ import select
 import signal
 import threading
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 
 from mmforget.errors import RunFailed, UserError
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.workers import Workers, num_workers, threads_of, workers
+from mmforget.pipeline.workers import Workers, _serve, num_workers, threads_of, workers
 
 MICRO = RunConfig(model="micro", tasks=("fiubench",), device="cpu", workers=2)
 
@@ -100,6 +101,27 @@ def test_no_worker_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     assert process.exitcode == -signal.SIGKILL
     for name in ("a", "b"):
         assert has_ended(int((tmp_path / name).read_text()))
+
+
+def heard_by_nobody(line: Connection, said: Path) -> None:
+    """A worker whose stderr is a file."""
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
+    _serve(line)
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
+def test_a_worker_whose_run_is_gone_ends_without_a_word(is_busy: bool, tmp_path: Path) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=heard_by_nobody, args=(theirs, tmp_path / "said"))
+    process.start()
+    theirs.close()
+    if is_busy:
+        ours.send(partial(job, 0))
+    ours.close()
+    process.join()
+    assert process.exitcode == 1
+    assert (tmp_path / "said").read_text() == ""
 
 
 def has_ended(process: int) -> bool:
