@@ -192,3 +192,12 @@ def with_tower(made: Runner, *, source: Path) -> Runner:
     for tower in source.glob("micro-tower-*"):
         shutil.copytree(tower, made.cache / "micro" / tower.name)
     return made
+
+
+def undisturbed(home: Path, words: Sequence[str], *, tower: Path) -> Runner:
+    """A run in one process, which nothing disturbs. Raises RuntimeError with what it said where it fails."""
+    made = with_tower(Runner(home), source=tower)
+    ended = made.run([*words, "--workers", "1"])
+    if ended.status != 0:
+        raise RuntimeError(ended.err)
+    return made

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmforget.benchmark.cache import cache_folder  # noqa: E402
 from tests.equal_runs import differences  # noqa: E402
-from tests.killing import Runner, left_over, train_tower, with_tower  # noqa: E402
+from tests.killing import Runner, left_over, train_tower, undisturbed, with_tower  # noqa: E402
 
 RUN = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "grad_diff,npo", "--seeds", "0,1",
@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
         tower = train_tower(cache_folder() / "micro")
-        calm = _undisturbed(with_tower(Runner(Path(scratch) / "calm"), source=tower))
+        try:
+            calm = undisturbed(Path(scratch) / "calm", RUN, tower=tower)
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from error
         kills = []
         for number in range(1, args.kills + 1):
             by = signal.SIGINT if number % CTRL_C_EVERY == 0 else signal.SIGKILL
@@ -80,13 +83,6 @@ def killed(made: Runner, *, calm: Runner, moment: str, by: signal.Signals, worke
         faults += differences(calm, made)
     faults += [f"process {process} is left" for one in (first, again) for process in left_over(one.session)]
     return Kill(moment, by, faults)
-
-
-def _undisturbed(calm: Runner) -> Runner:
-    ended = calm.run([*RUN, "--workers", "1"])
-    if ended.status != 0:
-        raise SystemExit(ended.err)
-    return calm
 
 
 def _told(kill: Kill) -> str:

@@ -14,7 +14,7 @@ from mmforget.results.store import read_run
 from tests.commands import command
 from tests.equal_runs import board, differing_weights, log, record, weights
 from tests.helpers import tiny_llava
-from tests.killing import Ended, Runner, with_tower
+from tests.killing import Ended, Runner, undisturbed, with_tower
 
 METHODS = ("grad_diff", "npo")
 NAMES = ("target", "retain", *METHODS)
@@ -37,10 +37,7 @@ class Attempt(NamedTuple):
 @pytest.fixture(scope="module")
 def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """The run that nothing disturbs."""
-    made = with_tower(Runner(tmp_path_factory.mktemp("calm")), source=tower)
-    ended = made.run([*RUN, "--workers", "1"])
-    assert ended.status == 0, ended.err
-    return made
+    return undisturbed(tmp_path_factory.mktemp("calm"), RUN, tower=tower)
 
 
 class Disturbed(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.equal_runs import differences, records
-from tests.killing import Ended, Runner, left_over, with_tower
+from tests.killing import Ended, Runner, left_over, undisturbed, with_tower
 
 RUN = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "grad_diff,npo", "--seeds", "0,1",
@@ -35,10 +35,7 @@ class Stopped(NamedTuple):
 @pytest.fixture(scope="module")
 def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """In one process, which nothing disturbs."""
-    made = with_tower(Runner(tmp_path_factory.mktemp("calm")), source=tower)
-    ended = made.run([*RUN, "--workers", "1"])
-    assert ended.status == 0, ended.err
-    return made
+    return undisturbed(tmp_path_factory.mktemp("calm"), RUN, tower=tower)
 
 
 @pytest.fixture(scope="module")
