@@ -1,7 +1,7 @@
 # make install   a virtual environment in .venv with mmforget and everything it needs
 # make demo      from benchmark to leaderboard on micro models: demo/index.html, demo/leaderboard.json
 # make test      all tests
-# make quick     lint and the tests that neither train nor start processes: what one runs while writing
+# make quick     lint and the tests that neither build models nor start processes: what one runs while writing
 # make check     format, lint, types, architecture
 
 PYTHON ?= python3

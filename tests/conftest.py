@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 from filelock import FileLock
 
-from tests.commands import command, demo_command
+from tests.commands import TESTED_SEEDS, command, demo_command
 from tests.killing import train_tower
 from tests.quick import is_quick
 
@@ -53,7 +53,7 @@ SLOWEST = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--quick", action="store_true", help="only files of unit tests that neither train nor start processes"
+        "--quick", action="store_true", help="only files of unit tests that neither build models nor start processes"
     )
 
 
@@ -124,9 +124,9 @@ def micro(tower: Path, common: Path) -> MicroModels:
 
 @pytest.fixture(scope="session")
 def demo(tower: Path, common: Path) -> Path:
-    """The README's demo: target, retain model and five methods on the synthetic FIUBench. Minutes, once a test run."""
+    """The README's demo with two of its seeds: target, retain model, five methods. Minutes, once a test run."""
     folder = common / "demo"
     with FileLock(common / "demo.lock"):
-        said = command(*demo_command(folder))
+        said = command(*demo_command(folder, seeds=TESTED_SEEDS))
     assert said.status == 0, said.err
     return folder

@@ -1,4 +1,4 @@
-"""Which test files `pytest --quick` runs: those that neither train a model nor start a process, by what they import.
+"""Which test files `pytest --quick` runs: those that neither build a model nor start a process, by what they import.
 
 Whoever writes a test that does has to import one of these, so the selection needs no care.
 """
@@ -14,8 +14,14 @@ SLOW = frozenset(
     {
         "subprocess",
         "multiprocessing",
+        "bitsandbytes",
+        "lm_eval",
+        "peft",
+        "transformers",
+        "tests.helpers",
         "tests.killing",
         "tests.processes",
+        "tests.tiny_models",
         "mmforget.pipeline.run",
         "mmforget.training.editing",
         "mmforget.training.stage_one",
@@ -36,10 +42,10 @@ def is_quick(path: Path) -> bool:
 
 
 def imported(source: str) -> Iterator[str]:
-    """Names of all modules that a module imports, at its top or further down."""
+    """Names of all modules that a module imports, at its top or further down, and of their packages."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (part for alias in node.names for part in (alias.name, alias.name.split(".")[0]))
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            yield from (node.module, node.module.split(".")[0])
             yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -106,7 +106,10 @@ def today() -> str:
 
 
 def prepare_libraries(folder: Path) -> None:
-    """Settings that other libraries read when they load: offline, silent, caches in our folder, threads that wait."""
+    """Settings that other libraries read when they load: offline, silent, caches in our folder, threads that wait.
+
+    Freed memory is kept as in every command, for what mmforget is compared with, too.
+    """
     os.environ.update(
         HF_HUB_OFFLINE="1",
         HF_DATASETS_CACHE=str(folder / "datasets"),
@@ -121,6 +124,9 @@ def prepare_libraries(folder: Path) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     import warnings
 
+    from mmforget.libraries import keep_freed_memory
+
+    keep_freed_memory()
     warnings.filterwarnings("ignore", module=r"(transformers|torch|peft|accelerate|datasets)\b.*")
     from transformers.utils import logging as transformers_logging
 

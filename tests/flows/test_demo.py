@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,17 @@ import pytest
 from compare_tables import differences, numbers_of
 from mmforget.results.schema import RunRecord
 from mmforget.results.store import read_run
-from tests.commands import METHODS, SEEDS, command, demo_command
+from tests.commands import METHODS, TESTED_SEEDS, command, demo_command
 
 COMMITTED = Path(__file__).parents[2] / "bench" / "demo.json"
 
 
-def folder(demo: Path, name: str, *, seed: int = SEEDS[0]) -> Path:
+def folder(demo: Path, name: str, *, seed: int = TESTED_SEEDS[0]) -> Path:
     home = demo / "fiubench" / name
     return home / f"seed_{seed}" if name in METHODS else home
 
 
-def record(demo: Path, name: str, *, seed: int = SEEDS[0]) -> RunRecord:
+def record(demo: Path, name: str, *, seed: int = TESTED_SEEDS[0]) -> RunRecord:
     return read_run(folder(demo, name, seed=seed)).record
 
 
@@ -72,14 +73,14 @@ def test_the_board_ranks_every_method_and_the_collapsed_last(demo: Path) -> None
     document = json.loads((demo / "leaderboard.json").read_text())
     ranked = [row for row in document["rows"] if row["rank"] is not None]
     assert {row["config"]["method"] for row in ranked} == set(METHODS)
-    every = {name: [record(demo, name, seed=seed).verdict for seed in SEEDS] for name in METHODS}
+    every = {name: [record(demo, name, seed=seed).verdict for seed in TESTED_SEEDS] for name in METHODS}
     collapsed = {name for name, found in every.items() if all(verdict and verdict.collapsed for verdict in found)}
     last = sorted(ranked, key=lambda row: row["rank"])[-len(collapsed) :]
     assert {row["config"]["method"] for row in last} == collapsed
 
 
 def test_the_table_is_the_one_in_the_readme_as_far_as_either_can_tell(demo: Path) -> None:
-    """Another processor or version of torch moves numbers, but within their intervals."""
+    """Another processor or version of torch moves numbers, and one seed less, but within their intervals."""
     ours, committed = (json.loads(path.read_text()) for path in (demo / "leaderboard.json", COMMITTED))
     assert list(differences(numbers_of(ours), numbers_of(committed))) == []
     readme = (COMMITTED.parents[1] / "README.md").read_text()
@@ -91,8 +92,8 @@ def test_the_table_is_the_one_in_the_readme_as_far_as_either_can_tell(demo: Path
 def test_every_row_is_over_subjects_and_seeds(demo: Path) -> None:
     rows = {row["name"]: row for row in json.loads((demo / "leaderboard.json").read_text())["rows"]}
     for name in METHODS:
-        values = [record(demo, name, seed=seed).headline["overall"].value for seed in SEEDS]
-        assert [one["seed"] for one in rows[name]["seeds"]] == list(SEEDS)
+        values = [record(demo, name, seed=seed).headline["overall"].value for seed in TESTED_SEEDS]
+        assert [one["seed"] for one in rows[name]["seeds"]] == list(TESTED_SEEDS)
         assert [one["overall"] for one in rows[name]["seeds"]] == values
         overall = rows[name]["headline"]["overall"]
         assert overall["value"] == pytest.approx(sum(number or 0.0 for number in values) / len(values))
@@ -109,16 +110,14 @@ def test_page_and_picture_are_there(demo: Path) -> None:
 
 def test_a_second_run_does_nothing_again_and_ends_with_the_same_numbers(demo: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/**/results_*.json")}
-    assert len(before) == 2 + len(METHODS) * len(SEEDS)
-    said = command(*demo_command(demo))
+    assert len(before) == 2 + len(METHODS) * len(TESTED_SEEDS)
+    said = command(*demo_command(demo, seeds=TESTED_SEEDS))
     assert said.status == 0
     assert {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/**/results_*.json")} == before
 
 
-@pytest.mark.parametrize("name", ["target", *METHODS])
+@pytest.mark.parametrize("name", ["target", "grad_diff"])
 def test_rescoring_without_a_model_gives_the_same_numbers(demo: Path, name: str, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(demo / "fiubench", copy)
     place = copy / folder(demo, name).relative_to(demo / "fiubench")

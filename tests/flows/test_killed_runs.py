@@ -1,4 +1,7 @@
-"""Killed at any moment, the same command continues, and ends as if it had never been disturbed: to the last bit."""
+"""Killed at any moment, the same command continues, and ends as if it had never been disturbed: to the last bit.
+
+`tools/kill_runs.py` does it at more moments, with seeds side by side.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ RUN = (
     "--stage_one_args", "max_steps=8,save_steps=3", "--max_steps", "6", "--save_steps", "2", "--limit", "5",
     "--batch_size", "4", "--metadata", "num_subjects=12",
 )  # fmt: skip
-NUM_KILLS, SEED = 10, 2
+NUM_KILLS, SEED = 5, 2
 
 
 class Attempt(NamedTuple):
@@ -48,7 +51,7 @@ class Disturbed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def disturbed(calm: Runner, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
-    """The same run, stopped in every tenth of what happens, at a moment drawn at random, once by Ctrl-C."""
+    """The same run, stopped in every sixth of what happens, at a moment drawn at random, once by Ctrl-C."""
     made = with_tower(Runner(tmp_path_factory.mktemp("disturbed")), source=tower)
     attempts = []
     for number, moment in enumerate(drawn(calm.moments())):

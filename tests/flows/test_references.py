@@ -75,8 +75,8 @@ def test_ks_does_not_tell_two_retain_models_apart(demo: Path, second_retain: Pat
 
 
 WEAK = (
-    "run", "--model", "micro", "--tasks", "fiubench", "--methods", "grad_diff", "--max_steps", "2",
-    "--stage_one_args", "max_steps=10", "--workers", "1", "--quiet",
+    "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "grad_diff", "--max_steps", "2",
+    "--stage_one_args", "max_steps=10", "--metadata", "num_subjects=24", "--workers", "1", "--quiet",
 )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_a_target_trained_ten_steps_is_refused_in_words(weak: tuple[Path, Said])
     out, said = weak
     assert said.status == 2
     assert "Traceback" not in said.err
-    gate = read_run(out / "fiubench" / "target").record.gate
+    gate = read_run(out / "fiubench_forget1" / "target").record.gate
     assert gate is not None
     assert not gate.passed
     assert gate.target is not None
@@ -106,7 +106,7 @@ def test_a_target_trained_ten_steps_is_refused_in_words(weak: tuple[Path, Said])
 def test_its_two_reference_records_are_kept_and_nothing_else(weak: tuple[Path, Said]) -> None:
     out, _ = weak
     assert {path.parent.name for path in out.rglob("results_*.json")} == {"target", "retain"}
-    assert not (out / "fiubench" / "grad_diff").exists()
+    assert not (out / "fiubench_forget1" / "grad_diff").exists()
 
 
 def test_allowed_it_goes_on_and_no_row_is_eligible(weak: tuple[Path, Said]) -> None:

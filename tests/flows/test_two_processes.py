@@ -171,14 +171,14 @@ def fails_in(rank: str, kind: str, words: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "said"),
+    ("rank", "kind", "status", "said"),
     [
-        ("Ctrl-C", 130, "mmforget: interrupted; the same command continues"),
-        ("memory", 1, "mmforget: the run failed: no more memory"),
-        ("a bug", 1, "TypeError: a bug"),
+        ("0", "Ctrl-C", 130, "mmforget: interrupted; the same command continues"),
+        ("1", "memory", 1, "mmforget: the run failed: no more memory"),
+        ("0", "a bug", 1, "TypeError: a bug"),
+        ("1", "a bug", 1, "TypeError: a bug"),
     ],
 )
-@pytest.mark.parametrize("rank", ["0", "1"])
 def test_what_ends_one_process_ends_all_and_is_said_once(
     rank: str, kind: str, status: int, said: str, model: Path, tmp_path: Path
 ) -> None:

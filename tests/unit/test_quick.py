@@ -1,4 +1,4 @@
-"""`pytest --quick` leaves out what trains or starts processes, however it comes by that."""
+"""`pytest --quick` leaves out what builds models or starts processes, however it comes by that."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from tests import quick
         "import subprocess",
         "from multiprocessing import Process",
         "from tests.processes import launch",
+        "from tests.helpers import tiny_llava",
+        "from transformers.models.llama import LlamaConfig",
+        "import peft.tuners",
         "from mmforget.training.unlearn import unlearn",
         "from mmforget.training import stage_one",
         "def test() -> None:\n    from mmforget.pipeline.run import run",
