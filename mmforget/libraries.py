@@ -43,5 +43,5 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    wanted = {M_MMAP_THRESHOLD: LARGEST_ARRAY_BYTES, M_TRIM_THRESHOLD: MOST_KEPT_BYTES}
-    return all([library.mallopt(name, value) for name, value in wanted.items()])
+    taken = [library.mallopt(M_MMAP_THRESHOLD, LARGEST_ARRAY_BYTES), library.mallopt(M_TRIM_THRESHOLD, MOST_KEPT_BYTES)]
+    return all(taken)

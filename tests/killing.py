@@ -23,7 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-PRELOADED = ["mmforget.pipeline.run", "mmforget.leaderboard.publish", "lm_eval.evaluator", "lm_eval.tasks", "peft"]
+PRELOADED = [
+    "mmforget.pipeline.run",
+    "mmforget.leaderboard.publish",
+    "lm_eval.evaluator",
+    "lm_eval.tasks",
+    "matplotlib.backends.backend_agg",
+    "peft",
+    "rouge_score.rouge_scorer",
+]
 STEP = re.compile(r": \d+ of \d+$")
 """How a moment ends that is a step of progress. Workers tell of these, not of their files."""
 # What differs in the file names of two equal runs: process ids, random endings, times.

@@ -35,10 +35,10 @@ def rouge_l(reference: str, response: str, *, profile: str) -> Overlap:
     return Overlap(float(found.recall), float(found.fmeasure))
 
 
-def stems(text: str, *, profile: str = "clean") -> list[str]:
+@lru_cache(maxsize=1 << 16)
+def stems(text: str, *, profile: str = "clean") -> tuple[str, ...]:
     """The words that count, Porter-stemmed where they are written in a to z."""
-    found: list[str] = _scorer(profile == "released")._tokenizer.tokenize(text)
-    return found
+    return tuple(_scorer(profile == "released")._tokenizer.tokenize(text))
 
 
 @lru_cache(maxsize=2)

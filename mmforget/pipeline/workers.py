@@ -36,7 +36,7 @@ Job = Callable[..., T]
 
 MAX_WORKERS = 8
 """Unless told otherwise: each holds a few hundred megabytes, mostly libraries."""
-PRELOADED = ["mmforget.pipeline.run", "lm_eval.evaluator", "lm_eval.tasks", "peft"]
+PRELOADED = ["mmforget.pipeline.run", "lm_eval.evaluator", "lm_eval.tasks", "peft", "rouge_score.rouge_scorer"]
 """Imported once, in the process that workers are forked from."""
 
 
