@@ -42,5 +42,5 @@ def demo_command(folder: Path, *, methods: Sequence[str] = METHODS, seeds: Seque
 
 
 def tested_demo(folder: Path) -> list[str]:
-    """The words of the part that tests run."""
-    return demo_command(folder, methods=TESTED_METHODS, seeds=TESTED_SEEDS)
+    """The words of the part that tests run: in one process, since tests keep the other cores busy."""
+    return [*demo_command(folder, methods=TESTED_METHODS, seeds=TESTED_SEEDS), "--workers", "1"]

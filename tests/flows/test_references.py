@@ -49,8 +49,8 @@ def p_value(one: Mapping[str, float], other: Mapping[str, float]) -> float:
 
 @pytest.fixture(scope="module")
 def second_retain(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A record of a retain model like the demo's, trained with another seed."""
-    config = RunConfig(model="micro", tasks=("fiubench",), recipe="micro", seed=1)
+    """A record of a retain model like the demo's, trained with another seed and in fewer steps."""
+    config = RunConfig(model="micro", tasks=("fiubench",), recipe="micro", seed=1, stage_one={"max_steps": 200})
     (use,) = resolve(config)
     made = prepare(config, benchmark=use.benchmark, data=use.data, role="retain", progress=lambda *_: None)
     out = tmp_path_factory.mktemp("second")
