@@ -41,6 +41,6 @@ def demo_command(folder: Path, *, methods: Sequence[str] = METHODS, seeds: Seque
     return [*words, "--seeds", ",".join(map(str, seeds)), "--output_path", str(folder)]
 
 
-def tested_demo(folder: Path) -> list[str]:
+def part_of_demo(folder: Path) -> list[str]:
     """The words of the part that tests run: in one process, since tests keep the other cores busy."""
     return [*demo_command(folder, methods=TESTED_METHODS, seeds=TESTED_SEEDS), "--workers", "1"]

@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 from filelock import FileLock
 
-from tests.commands import command, tested_demo
+from tests.commands import command, part_of_demo
 from tests.killing import train_tower
 from tests.quick import is_quick
 
@@ -127,6 +127,6 @@ def demo(tower: Path, common: Path) -> Path:
     """A part of the README's demo: target, retain model, three methods with two seeds. Minutes, once a test run."""
     folder = common / "demo"
     with FileLock(common / "demo.lock"):
-        said = command(*tested_demo(folder))
+        said = command(*part_of_demo(folder))
     assert said.status == 0, said.err
     return folder

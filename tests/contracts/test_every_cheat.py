@@ -6,18 +6,12 @@ headline, verdict and board like real models. `docs/gaming.md` says what holds e
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
+from fakes.board import Result, results_of
+from fakes.models import CHEATS
+from gaming import ONE_CONCEPT, is_above, is_won, world
 from mmforget.benchmark import catalogue
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-
-from fakes.board import Result, results_of  # noqa: E402
-from fakes.models import CHEATS  # noqa: E402
-from gaming import ONE_CONCEPT, is_above, is_won, world  # noqa: E402
 
 OF_OTHER_SIZE = {"fiubench_forget1", "fiubench_forget10", "medforget_patient"}
 """Groups that ask what another asks, of fewer or more people: `tools/gaming.py` looks at them, too."""

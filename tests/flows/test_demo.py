@@ -11,7 +11,7 @@ import pytest
 from compare_tables import differences, numbers_of
 from mmforget.results.schema import RunRecord
 from mmforget.results.store import read_run
-from tests.commands import METHODS, TESTED_METHODS, TESTED_SEEDS, command, tested_demo
+from tests.commands import METHODS, TESTED_METHODS, TESTED_SEEDS, command, part_of_demo
 
 COMMITTED = Path(__file__).parents[2] / "bench" / "demo.json"
 
@@ -112,7 +112,7 @@ def test_page_and_picture_are_there(demo: Path) -> None:
 def test_a_second_run_does_nothing_again_and_ends_with_the_same_numbers(demo: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/**/results_*.json")}
     assert len(before) == 2 + len(TESTED_METHODS) * len(TESTED_SEEDS)
-    said = command(*tested_demo(demo))
+    said = command(*part_of_demo(demo))
     assert said.status == 0
     assert {path: path.stat().st_mtime_ns for path in demo.glob("fiubench/**/results_*.json")} == before
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from fuzzing.model_folders import cases
 from mmforget.errors import UserError
 from mmforget.model.encode import encode, encode_prompt
 from mmforget.model.folder import blamed, check_folder
@@ -21,9 +21,6 @@ from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.lora import LoraSettings, attach, save_adapter
 from mmforget.model.scoring import score
 from tests.helpers import tiny_image
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
-from fuzzing.model_folders import cases  # noqa: E402
 
 NUM_CASES = {"llama": 40, "llava": 25, "adapter": 40}
 
