@@ -41,14 +41,19 @@ SHARED = ("demo", "micro")
 SLOWEST = (
     "test_killed_runs.py",
     "test_two_processes.py",
-    "test_killed_seeds.py",
-    "test_every_cheat.py",
-    "test_bench_parts.py",
     "test_training_shares.py",
     "test_training_resume.py",
+    "test_every_cheat.py",
+    "test_references.py",
+    "test_lm_eval_stock.py",
+    "test_pairs.py",
+    "test_bench_parts.py",
+    "test_evaluate_run.py",
+    "test_real_rows.py",
+    "test_text_only.py",
     "test_training_runs.py",
 )
-"""Files that take a minute and more: begun early, so that at the end no process is alone with one of them."""
+"""Files that take half a minute and more, the demo aside: begun early, so that none is left alone at the end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,7 +69,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The demo first, then what takes longest, then what needs the demo's models, which are there by then or soon."""
+    """The demo first, then what takes longest; what needs its models comes when they are there, or soon are."""
 
     def place(item: pytest.Item) -> int:
         name = item.path.name

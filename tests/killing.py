@@ -36,8 +36,7 @@ STEP = re.compile(r": \d+ of \d+$")
 """How a moment ends that is a step of progress. Workers tell of these, not of their files."""
 # What differs in the file names of two equal runs: process ids, random endings, times.
 VARYING = (
-    (re.compile(r"/\.([^/]+)-\d+-[0-9a-f]{8}\.tmp$"), r"/.\1.tmp"),
-    (re.compile(r"/\.(micro-[^/]+)-[0-9a-f]{8}(?=/|$)"), r"/.\1"),
+    (re.compile(r"/\.([^/]+)-[0-9a-f]{8}-\d+-[0-9a-f]{8}\.tmp(?=/|$)"), r"/.\1.tmp"),
     (re.compile(r"results_[\dT.-]+\.json"), "results.json"),
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from mmforget.benchmark.cache import cache_folder
 from mmforget.errors import UserError
+from mmforget.unfinished import unfinished
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -53,7 +53,8 @@ def unpack(archive: Path, *, commit: str) -> Path:
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{archive.stem}-"))
+    work = unfinished(target)
+    work.mkdir()
     try:
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(work)

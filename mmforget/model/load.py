@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -39,6 +38,7 @@ from mmforget.model.quantize import (
 )
 from mmforget.model.selfcheck import settle
 from mmforget.model.spec import DTYPES, ModelSpec
+from mmforget.unfinished import unfinished
 
 __all__ = ["ModelSpec", "load_model", "save_merged"]
 
@@ -88,7 +88,7 @@ def save_merged(spec: ModelSpec, folder: Path) -> Path:
     """
     if not folder.is_dir():
         whole = load_model(replace(spec, load_in_4bit=False, load_in_8bit=False, device="cpu", device_map=None))
-        part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+        part = unfinished(folder)
         try:
             save_model(whole, part).rename(folder)
         finally:

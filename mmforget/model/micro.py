@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from mmforget.errors import UserError
 from mmforget.model.micro_tokenizer import IMAGE, train_tokenizer
 from mmforget.model.micro_vision import PATCH_SIDE, Progress, image_processor, tower_content, train_tower, vision_config
 from mmforget.results.fingerprint import hash_file, hash_json
+from mmforget.unfinished import unfinished
 
 MIN_POSITIONS = 512
 LANGUAGE_SHAPE = {
@@ -160,7 +160,7 @@ def _fingerprint(content: Mapping[str, Any]) -> str:
 
 def _publish(folder: Path, name: str, *, write: Callable[[Path], None]) -> Path:
     """Let `write` fill a temporary folder, then give it its name; whoever finishes first wins."""
-    place = folder / f".{name}-{uuid.uuid4().hex[:8]}"
+    place = unfinished(folder / name)
     try:
         place.mkdir(parents=True)
         write(place)

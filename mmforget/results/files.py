@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import yaml
 from mmforget.errors import UserError, one_line
 from mmforget.reading import MAX_TEXT_BYTES, read_text, why
 from mmforget.results.codec import to_jsonable
+from mmforget.unfinished import unfinished
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -69,7 +69,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        part = unfinished(path)
         try:
             with part.open("xb") as file:
                 file.write(data)

@@ -1,13 +1,13 @@
 """Killed at any moment, the same command continues, and ends as if it had never been disturbed: to the last bit.
 
-`tools/kill_runs.py` does it at more moments, with seeds side by side.
+`tools/kill_runs.py` does it at more moments.
 """
 
 from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,62 +15,74 @@ import pytest
 
 from mmforget.results.store import read_run
 from tests.commands import command
-from tests.equal_runs import board, differing_weights, log, record, weights
+from tests.equal_runs import differences, log, records
 from tests.helpers import tiny_llava
-from tests.killing import Ended, Runner, undisturbed, with_tower
+from tests.killing import Ended, Runner, left_over, undisturbed, with_tower
 
-METHODS = ("grad_diff", "npo")
-NAMES = ("target", "retain", *METHODS)
 RUN = (
-    "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", ",".join(METHODS), "--allow_weak_target",
-    "--stage_one_args", "max_steps=8,save_steps=3", "--max_steps", "6", "--save_steps", "2", "--limit", "5",
-    "--batch_size", "4", "--metadata", "num_subjects=12",
+    "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "npo", "--seeds", "0,1",
+    "--allow_weak_target", "--stage_one_args", "max_steps=8,save_steps=3", "--max_steps", "6", "--save_steps", "2",
+    "--limit", "5", "--batch_size", "4", "--metadata", "num_subjects=12",
 )  # fmt: skip
-NUM_KILLS, SEED = 5, 2
+NUM_STOPS, SEED = 5, 2
+SIDE_BY_SIDE = (
+    ("retain model: 5 of 8", signal.SIGKILL),
+    ("npo, seed 0: 3 of 6", signal.SIGINT),
+    ("fiubench_forget1: measure npo, seed 1: 0 of 1", signal.SIGKILL),
+)
+"""In stage one, in training, in evaluation: each a step of progress that a worker tells of."""
 
 
 class Attempt(NamedTuple):
-    """One process of the disturbed run: when it was to be stopped, by which signal, and how it ended."""
+    """One process of a disturbed run: by which signal it was to be stopped, and how it ended."""
 
-    moment: str
     by: int
     ended: Ended
 
 
-@pytest.fixture(scope="module")
-def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """The run that nothing disturbs."""
-    return undisturbed(tmp_path_factory.mktemp("calm"), RUN, tower=tower)
-
-
 class Disturbed(NamedTuple):
+    """A run that was stopped again and again, how each process ended, and how the last one did."""
+
     runner: Runner
     attempts: list[Attempt]
     last: Ended
 
 
 @pytest.fixture(scope="module")
-def disturbed(calm: Runner, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
-    """The same run, stopped in every sixth of what happens, at a moment drawn at random, once by Ctrl-C."""
+def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """The run that nothing disturbs, in one process."""
+    return undisturbed(tmp_path_factory.mktemp("calm"), RUN, tower=tower)
+
+
+@pytest.fixture(scope="module", params=["one process", "two workers"])
+def disturbed(
+    request: pytest.FixtureRequest, calm: Runner, tower: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Disturbed:
+    """The same run, given again at once after each stop.
+
+    In one process it is stopped in every fifth of what happens, at a moment drawn at random, a file about to be written
+    or removed included; with workers, at a step of theirs. Once by Ctrl-C.
+    """
     made = with_tower(Runner(tmp_path_factory.mktemp("disturbed")), source=tower)
-    attempts = []
-    for number, moment in enumerate(drawn(calm.moments())):
-        by = signal.SIGINT if number == NUM_KILLS // 2 else signal.SIGKILL
-        attempts.append(Attempt(moment, by, made.run([*RUN, "--workers", "1"], moment=moment, by=by)))
-    return Disturbed(made, attempts, made.run([*RUN, "--workers", "1"]))
+    alone = request.param == "one process"
+    stops = list(drawn(calm.moments())) if alone else SIDE_BY_SIDE
+    words = [*RUN, "--workers", "1" if alone else "2"]
+    attempts = [Attempt(by, made.run(words, moment=moment, by=by)) for moment, by in stops]
+    return Disturbed(made, attempts, made.run(words))
 
 
-def drawn(moments: list[str]) -> Iterator[str]:
-    """One moment of each of `NUM_KILLS + 1` equal parts of a run."""
-    rng, parts = random.Random(SEED), NUM_KILLS + 1
-    for part in range(parts):
-        yield rng.choice(moments[part * len(moments) // parts : (part + 1) * len(moments) // parts])
+def drawn(moments: Sequence[str]) -> Iterator[tuple[str, signal.Signals]]:
+    """One moment of each of `NUM_STOPS` equal parts of a run, and its signal."""
+    rng = random.Random(SEED)
+    for part in range(NUM_STOPS):
+        by = signal.SIGINT if part == NUM_STOPS // 2 else signal.SIGKILL
+        yield rng.choice(moments[part * len(moments) // NUM_STOPS : (part + 1) * len(moments) // NUM_STOPS]), by
 
 
 def test_every_signal_hit_its_moment(disturbed: Disturbed) -> None:
     expected = [130 if attempt.by == signal.SIGINT else -signal.SIGKILL for attempt in disturbed.attempts]
     assert [attempt.ended.status for attempt in disturbed.attempts] == expected
-    assert expected.count(-signal.SIGKILL) == NUM_KILLS
+    assert len(set(expected)) == 2
     assert disturbed.last.status == 0, disturbed.last.err
 
 
@@ -80,34 +92,21 @@ def test_ctrl_c_says_that_the_same_command_continues(disturbed: Disturbed) -> No
     assert "Traceback" not in attempt.ended.err
 
 
-def test_the_leaderboard_is_the_same(calm: Runner, disturbed: Disturbed) -> None:
-    assert {row["name"] for row in board(calm)} == set(NAMES)
-    assert board(disturbed.runner) == board(calm)
+def test_no_worker_is_left(disturbed: Disturbed) -> None:
+    ended = [*(attempt.ended for attempt in disturbed.attempts), disturbed.last]
+    assert [left_over(one.session) for one in ended] == [[]] * len(ended)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_record_and_samples_are_the_same(name: str, calm: Runner, disturbed: Disturbed) -> None:
-    before, after = (record(made, f"fiubench_forget1/{name}") for made in (calm, disturbed.runner))
-    assert [key for key in before if after[key] != before[key]] == []
+def test_it_ends_as_the_undisturbed_run(calm: Runner, disturbed: Disturbed) -> None:
+    """Leaderboard, records, samples, logs and weights to the last bit, and no checkpoint or half a file is left."""
+    assert len(records(calm)) == 4
+    assert differences(calm, disturbed.runner) == []
 
 
-def test_trained_weights_are_the_same_to_the_last_bit(calm: Runner, disturbed: Disturbed) -> None:
-    before, after = weights(calm), weights(disturbed.runner)
-    assert len(before) == len(NAMES)
-    assert after.keys() == before.keys()
-    assert {place: differing_weights(before[place], after[place]) for place in before} == dict.fromkeys(before, [])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_log_of_a_training_has_every_step_once(method: str, calm: Runner, disturbed: Disturbed) -> None:
-    place = Path("fiubench_forget1", method, "training", "train_log.jsonl")
-    before, after = (log(made.output / place) for made in (calm, disturbed.runner))
-    assert [line["step"] for line in after] == [1, 2, 3, 4, 5, 6]
-    assert after == before
-
-
-def test_no_checkpoints_are_left(disturbed: Disturbed) -> None:
-    assert list(disturbed.runner.home.rglob("checkpoint-*")) == []
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_log_of_a_training_has_every_step_once(seed: int, disturbed: Disturbed) -> None:
+    place = Path("fiubench_forget1", "npo", f"seed_{seed}", "training", "train_log.jsonl")
+    assert [line["step"] for line in log(disturbed.runner.output / place)] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("again", [2, 3])
