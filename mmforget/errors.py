@@ -42,6 +42,11 @@ class RunFailed(Exception):
     """The run itself failed although the input was right: the command line exits with status 1."""
 
 
+def is_fault(error: BaseException) -> bool:
+    """Whether an error came of what was computed: any Exception, or a panic of Rust code, which is none; not Ctrl-C."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def one_line(error: BaseException) -> str:
     """What an exception of a library says, on one line; its type where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,6 @@ key after the other from copies of the small files until the step that failed pa
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import tempfile
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmforget.errors import UserError, one_line, shortened
+from mmforget.errors import UserError, is_fault, one_line, shortened
 from mmforget.reading import read_text, require_regular
 
 ADVICE = "download or save it again"
@@ -137,7 +136,10 @@ def _passes(folder: Path, name: str, values: Mapping[str, Any], *, attempt: Call
             if path.name != name:
                 (copy / path.name).symlink_to(path.resolve())
         (copy / name).write_text(json.dumps(values), encoding="utf-8")
-        with contextlib.suppress(Exception):
+        try:
             attempt(copy)
-            return True
-    return False
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            return False
+    return True

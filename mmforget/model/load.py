@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from mmforget.errors import UserError, one_line, shortened
+from mmforget.errors import UserError, is_fault, one_line, shortened
 from mmforget.model.choosing import check_settings
 from mmforget.model.contradictions import refuse_contradictions
 from mmforget.model.experts import describe
@@ -295,8 +295,8 @@ def _explained(
     except ImportError as error:
         raise UserError(f"{spec.pretrained} needs a package that cannot be used here: {one_line(error)}") from error
     except BaseException as error:
-        # A wrong value can raise anything; tokenizers, which is written in Rust, raises what is no Exception.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        # A wrong value can raise anything.
+        if not is_fault(error):
             raise
         fault = _explanation(spec, error=error) or _fault_in(spec, error=error, files=files, attempt=attempt)
         raise UserError(fault) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,21 @@ def test_blame_by_hand(tmp_path: Path) -> None:
     assert blamed(tmp_path, files=["config.json", "none.json"], attempt=attempt) == "config.json: b.d is 0"
     assert blamed(tmp_path, files=["config.json"], attempt=lambda folder: 1 / 0) is None
     assert json.loads((tmp_path / "config.json").read_text())["b"]["d"] == 0
+
+
+class PanicException(BaseException):
+    """Named as what Rust code raises through Python, which is no Exception either."""
+
+
+def test_blame_outlives_a_panic_and_not_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"layers": 2, "heads": -7}))
+
+    def attempt(folder: Path, *, error: type[BaseException]) -> None:
+        if json.loads((folder / "config.json").read_text()).get("heads") == -7:
+            raise error("out of range")
+
+    where = blamed(tmp_path / "model", files=["config.json"], attempt=partial(attempt, error=PanicException))
+    assert where == "config.json: heads is -7"
+    with pytest.raises(KeyboardInterrupt):
+        blamed(tmp_path / "model", files=["config.json"], attempt=partial(attempt, error=KeyboardInterrupt))
