@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -56,9 +55,9 @@ def prepare_folder(folder: Path) -> Path:
     """Make an output folder and prove that it can be written. Raises UserError where it cannot."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle, probe = tempfile.mkstemp(dir=folder, prefix=".probe-")
-        os.close(handle)
-        os.unlink(probe)
+        probe = unfinished(folder / "probe")
+        probe.touch()
+        probe.unlink()
     return folder
 
 
