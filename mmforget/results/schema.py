@@ -334,7 +334,7 @@ class RunRecord:
             document = _from_version_1(document)
         if version < SCHEMA_VERSION:
             document = {"replicates": {}, **_with_later_counts(document), "schema_version": SCHEMA_VERSION}
-        return from_json(cls, _open_ranges(document), source=source)
+        return _with_texts(from_json(cls, _open_ranges(document), source=source), source=source)
 
     def metric(self, name: str, *, set: str, profile: str | None = None, control: str | None = None) -> Estimate | None:
         """The estimate of a metric on a set, in `profile` or the first profile that has it; None where not measured."""
@@ -346,6 +346,19 @@ class RunRecord:
     def replace(self, **changes: Any) -> RunRecord:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+
+MODEL_TEXTS = ("pretrained", "fingerprint", "base_fingerprint", "adapter_fingerprint")
+"""Keys of `model_info` by which records are told apart and brought together."""
+
+
+def _with_texts(record: RunRecord, *, source: str) -> RunRecord:
+    """The record. Raises UserError where what identifies its model is no text."""
+    for name in MODEL_TEXTS:
+        value = record.model_info.get(name)
+        if not isinstance(value, str | None):
+            raise UserError(f"{source}: model_info.{name} is {shortened(value)}, which is no text")
+    return record
 
 
 def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
