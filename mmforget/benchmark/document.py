@@ -8,7 +8,7 @@ from typing import Any
 
 from mmforget.benchmark.source import PROFILES
 from mmforget.benchmark.task_files import TaskFileError
-from mmforget.errors import UnknownName
+from mmforget.errors import UnknownName, shortened
 
 KINDS = ("gen", "mc", "prob")
 MODALITIES = ("image", "text")
@@ -129,6 +129,17 @@ class Faults:
         if value not in allowed:
             self.found.append(f"{at}: {UnknownName('value', name=str(value), known=allowed)}")
 
+    def text(self, value: Any, *, at: str) -> None:
+        if not isinstance(value, str) or not value.strip():
+            self.found.append(f"{at} is {shortened(value)}; give a text")
+
+    def texts(self, value: Any, *, at: str) -> None:
+        if not isinstance(value, list):
+            self.found.append(f"{at} is {shortened(value)}; give a list of texts")
+            return
+        for index, item in enumerate(value):
+            self.text(item, at=f"{at}[{index}]")
+
     def boolean(self, value: Any, *, at: str) -> None:
         if not isinstance(value, bool):
             self.found.append(f"{at} is {value!r}; give true or false")
@@ -147,6 +158,10 @@ def parse_task_label(value: Any, *, source: str) -> TaskLabel:
     faults = Faults(source)
     at = "metadata.unlearning"
     if faults.keys(value, at=at, needed=("benchmark", "set", "kind", "modality"), optional=("setting",)):
+        for name in ("benchmark", "set"):
+            faults.text(value[name], at=f"{at}.{name}")
+        if value.get("setting") is not None:
+            faults.text(value["setting"], at=f"{at}.setting")
         faults.choice(value["kind"], at=f"{at}.kind", allowed=KINDS)
         faults.choice(value["modality"], at=f"{at}.modality", allowed=MODALITIES)
     faults.raise_any()
@@ -156,8 +171,11 @@ def parse_task_label(value: Any, *, source: str) -> TaskLabel:
 def parse_group_label(value: Any, *, source: str) -> GroupLabel:
     """The label of a further group. Raises TaskFileError with every fault, naming `source`."""
     faults = Faults(source)
-    if faults.keys(value, at="metadata.unlearning", needed=("benchmark", "setting"), optional=("modality",)):
-        faults.choice(value.get("modality", "image"), at="metadata.unlearning.modality", allowed=MODALITIES)
+    at = "metadata.unlearning"
+    if faults.keys(value, at=at, needed=("benchmark", "setting"), optional=("modality",)):
+        for name in ("benchmark", "setting"):
+            faults.text(value[name], at=f"{at}.{name}")
+        faults.choice(value.get("modality", "image"), at=f"{at}.modality", allowed=MODALITIES)
     faults.raise_any()
     return GroupLabel(**value)
 
@@ -175,10 +193,15 @@ def parse_document(value: Any, *, source: str) -> Document:
     complete = faults.keys(value, at=at, needed=needed, optional=OPTIONAL)
     if complete:
         faults.choice(value["modality"], at=f"{at}.modality", allowed=MODALITIES)
-        faults.choice(value["setting"], at=f"{at}.setting", allowed=list(value["settings"]))
-        faults.keys(value["stage_one"], at=f"{at}.stage_one", needed=("target",), optional=("retain",))
-        further = list(value["sets"]) if isinstance(value["sets"], Mapping) else []
-        faults.keys(value["sets"], at=f"{at}.sets", needed=NEEDED_SETS, optional=further)
+        for name in ("benchmark", "title", "paper", "licence"):
+            faults.text(value[name], at=f"{at}.{name}")
+        for name in ("settings", "refusals", "levels"):
+            faults.texts(value.get(name, []), at=f"{at}.{name}")
+        settings = value["settings"] if isinstance(value["settings"], list) else []
+        faults.choice(value["setting"], at=f"{at}.setting", allowed=settings)
+        _check_sets(value["stage_one"], faults=faults, at=f"{at}.stage_one", needed=("target",), optional=("retain",))
+        further = [str(name) for name in value["sets"]] if isinstance(value["sets"], Mapping) else []
+        _check_sets(value["sets"], faults=faults, at=f"{at}.sets", needed=NEEDED_SETS, optional=further)
         faults.choice(value.get("judges", "any"), at=f"{at}.judges", allowed=JUDGES)
         for name in ("pretrained", "blur_images"):
             faults.boolean(value.get(name, False), at=f"{at}.{name}")
@@ -191,8 +214,16 @@ def parse_document(value: Any, *, source: str) -> Document:
     return Document(**{**value, **lists, "gate": Gate(**value["gate"]), "metrics": metrics})
 
 
+def _check_sets(value: Any, *, faults: Faults, at: str, needed: Sequence[str], optional: Sequence[str]) -> None:
+    if faults.keys(value, at=at, needed=needed, optional=optional):
+        for role, name in value.items():
+            faults.text(name, at=f"{at}.{role}")
+
+
 def _check_gate(value: Any, *, faults: Faults, at: str) -> None:
     if faults.keys(value, at=at, needed=("metric", "profile", "set", "minimum"), optional=("room",)):
+        for name in ("metric", "set"):
+            faults.text(value[name], at=f"{at}.{name}")
         faults.choice(value["profile"], at=f"{at}.profile", allowed=PROFILES)
         faults.number(value["minimum"], at=f"{at}.minimum")
         if value.get("room") is not None:
@@ -206,11 +237,16 @@ def _check_metrics(value: Any, *, faults: Faults, at: str) -> None:
     for index, use in enumerate(value):
         here = f"{at}[{index}]"
         if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=("profiles", "goal", "headline")):
+            for name in ("metric", "set"):
+                faults.text(use[name], at=f"{here}.{name}")
             faults.choice(use["direction"], at=f"{here}.direction", allowed=DIRECTIONS)
             if use.get("goal") is not None:
                 faults.number(use["goal"], at=f"{here}.goal")
             faults.boolean(use.get("headline", True), at=f"{here}.headline")
-            for profile in use.get("profiles", ()):
+            profiles = use.get("profiles")
+            if profiles is not None:
+                faults.texts(profiles, at=f"{here}.profiles")
+            for profile in profiles if isinstance(profiles, list) else ():
                 faults.choice(profile, at=f"{here}.profiles", allowed=PROFILES)
 
 

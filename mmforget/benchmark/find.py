@@ -23,7 +23,7 @@ from mmforget.benchmark.document import (
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.benchmark.task_files import FunctionRef, TaskFileError, read_task_file
-from mmforget.errors import PluginError, UnknownName, UserError
+from mmforget.errors import PluginError, UnknownName, UserError, shortened
 from mmforget.reading import files_below
 
 ENTRY_POINTS = "mmforget.benchmarks"
@@ -283,9 +283,12 @@ def _label(file: TaskFile) -> TaskLabel | GroupLabel | Document:
 
 
 def _members(group: TaskFile, *, index: Index) -> list[TaskFile]:
-    names = group.config.get("task") or []
+    named = group.config.get("task")
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list) or not names:
+        raise TaskFileError(f"{group.path}: 'task' is {shortened(named)}; a group lists the names of its tasks")
     members = []
-    for item in [names] if isinstance(names, str) else names:
+    for item in names:
         name = item.get("task") if isinstance(item, Mapping) else item
         if str(name) not in index.tasks:
             raise TaskFileError(f"{group.path}: {UnknownName('task', name=str(name), known=index.tasks)}")

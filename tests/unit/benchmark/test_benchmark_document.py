@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmforget.benchmark import DataSource, find
-from mmforget.benchmark.document import Gate, MetricUse, parse_document
+from mmforget.benchmark.document import Gate, MetricUse, parse_document, parse_task_label
 from mmforget.benchmark.task_files import TaskFileError
 from mmforget.errors import UserError
 from tests.toy_tasks import DOCUMENT, write_toy
@@ -77,6 +77,34 @@ def test_missing_and_unknown_keys() -> None:
 @pytest.mark.parametrize("name", ["metrics", "recipes"])
 def test_lists_that_are_none(name: str) -> None:
     assert f"{name} must be a" in lines({**DOCUMENT, name: "rouge_l"})[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"benchmark": 3}, "benchmark is 3; give a text"),
+        ({"title": ""}, "title is ''; give a text"),
+        ({"settings": [1, "large"], "setting": "large"}, "settings[0] is 1; give a text"),
+        ({"stage_one": {"target": ["full"]}}, "stage_one.target is ['full']; give a text"),
+        ({"sets": {**DOCUMENT["sets"], "forget": {}}}, "sets.forget is {}; give a text"),
+        ({"gate": {**DOCUMENT["gate"], "set": []}}, "gate.set is []; give a text"),
+        ({"metrics": [{"metric": "rouge_l", "set": {}, "direction": "lower"}]}, "metrics[0].set is {}; give a text"),
+        (
+            {"metrics": [{"metric": "rouge_l", "set": "forget", "direction": "lower", "profiles": 3}]},
+            "metrics[0].profiles is 3; give a list of texts",
+        ),
+    ],
+)
+def test_what_has_to_be_text(change: dict[str, Any], said: str) -> None:
+    assert lines({**DOCUMENT, **change}) == [f"toy.yaml: metadata.unlearning.{said}"]
+
+
+@pytest.mark.parametrize("name", ["benchmark", "set", "setting"])
+def test_what_has_to_be_text_in_a_label(name: str) -> None:
+    label = {"benchmark": "toy", "set": "forget", "kind": "gen", "modality": "text", "setting": "small"}
+    assert parse_task_label(label, source="toy.yaml").set == "forget"
+    with pytest.raises(TaskFileError, match=rf"^toy.yaml: metadata.unlearning.{name} is \{{\}}; give a text$"):
+        parse_task_label({**label, name: {}}, source="toy.yaml")
 
 
 def test_what_a_benchmark_says(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from mmforget.benchmark import DataSource, catalogue, find, find_all
 from mmforget.benchmark.find import ENTRY_POINTS, read_index, task_folders
@@ -106,6 +108,15 @@ def test_a_group_that_names_an_unknown_task(tmp_path: Path) -> None:
     folder = write_toy(tmp_path)
     (folder / "toy_keep_gen.yaml").unlink()
     with pytest.raises(TaskFileError, match=r"toy.yaml: unknown task 'toy_keep_gen'"):
+        find_all("toy", [folder])
+
+
+@pytest.mark.parametrize("named", [None, 0, 3, [], {}])
+def test_a_group_without_a_list_of_tasks(named: Any, tmp_path: Path) -> None:
+    folder = write_toy(tmp_path)
+    config = yaml.safe_load((folder / "toy.yaml").read_text())
+    (folder / "toy.yaml").write_text(yaml.safe_dump({**config, "task": named}))
+    with pytest.raises(TaskFileError, match=r"toy.yaml: 'task' is .*; a group lists the names of its tasks"):
         find_all("toy", [folder])
 
 
