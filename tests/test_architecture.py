@@ -143,3 +143,12 @@ def test_the_constraints_pin_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     assert names - pinned == set()
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda p: p.name)
+def test_all_that_is_printed_goes_through_one_file(path: Path) -> None:
+    """There it is made harmless: a name or path of a stranger could steer the terminal."""
+    tree = ast.parse(path.read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    printed = [node.lineno for node in calls if node.func.id == "print"]  # type: ignore[attr-defined]
+    assert printed == [] or path.name == "printing.py"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mmforget.cli import flags, lm_eval_flags
-from mmforget.cli.printing import print_json
+from mmforget.cli.printing import print_json, say
 from mmforget.cli.progress import progress_bars
 
 SUMMARY = "any lm_eval task on any model, unlearned or not; takes the flags of lm_eval run"
@@ -52,7 +52,7 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     from lm_eval.utils import make_table
 
-    print(make_table(document))
+    say(make_table(document))
     if "groups" in document:
-        print(make_table(document, "groups"))
+        say(make_table(document, "groups"))
     return 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmforget.arguments import MAX_SEED, arguments_in, typed_arguments
+from mmforget.cli.printing import tell
 from mmforget.errors import UnknownName, UserError, cut
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
     if given["model"] == "hf" and "pretrained" not in named and not given.get("target_model"):
         raise UserError("--model hf needs --model_args pretrained=PATH_OR_HUB_ID; or try --model micro")
     for folder in given["include_path"]:
-        print(f"mmforget: --include_path {folder}: Python beside its task files is run", file=sys.stderr)
+        tell(f"mmforget: --include_path {folder}: Python beside its task files is run")
     return RunConfig(
         model=given["model"],
         model_args=given["model_args"],

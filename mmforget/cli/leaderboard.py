@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmforget.errors import BadData, printable
+from mmforget.cli.printing import tell
+from mmforget.errors import BadData
 
 SUMMARY = "collect runs into a leaderboard: table, JSON rows, picture and page"
 EXAMPLES = """\
@@ -57,16 +58,16 @@ def execute(args: argparse.Namespace) -> int:
     if not records.runs:
         raise BadData("run records", faults=records.faults)
     for line in (*records.notes, *(f"passed over: {fault}" for fault in records.faults)):
-        print(printable(f"mmforget: {line}"), file=sys.stderr)
+        tell(f"mmforget: {line}")
     found = boards(join_seeds(records.runs))
     written = None
     if args.output_path is not None:
         written = publish(found, folder=args.output_path)
         for path in (written.json, written.markdown, written.page, *written.pictures):
-            print(f"wrote {path}", file=sys.stderr)
+            tell(f"wrote {path}")
     if args.json:
         text = export.text(export.document(found, folder=None)) if written is None else written.json.read_text("utf-8")
-        print(text, end="")
+        sys.stdout.write(text)
     else:
         Console().print(render_all(found))
     return 2 if records.faults else 0

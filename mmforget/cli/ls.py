@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mmforget.errors import printable
+from mmforget.cli.printing import print_json, say, tell
 
 SUMMARY = "list tasks, methods, metrics, attacks and models, with origin and one line each"
 EXAMPLES = """  mmforget ls
@@ -51,11 +49,11 @@ def execute(args: argparse.Namespace) -> int:
     listing = collect([args.kind] if args.kind else KINDS, include_paths=args.include_path)
     if args.json:
         document = {kind: [item._asdict() for item in items] for kind, items in listing.items.items()}
-        print(json.dumps({**document, "faults": listing.faults}, indent=2))
+        print_json({**document, "faults": listing.faults})
     else:
-        print(printable("\n\n".join(_table(kind, items) for kind, items in listing.items.items())))
+        say("\n\n".join(_table(kind, items) for kind, items in listing.items.items()))
     for fault in listing.faults:
-        print(printable(f"mmforget: error: {fault}"), file=sys.stderr)
+        tell(f"mmforget: error: {fault}")
     return 2 if listing.faults else 0
 
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 from mmforget import __version__, parallel
 from mmforget.cli.flags import HUGGING_FACE_NAMES
 from mmforget.cli.paths import with_home
+from mmforget.cli.printing import tell
 from mmforget.errors import RunFailed, UserError, cut, printable, shortened
 from mmforget.libraries import prepare_libraries
 
@@ -129,7 +130,7 @@ def _failed(status: int, message: str) -> int:
     earlier = parallel.failed_before(status)
     if earlier is not None:
         return earlier
-    print(printable("\n".join(cut(line, limit=MAX_LINE) for line in message.split("\n"))), file=sys.stderr)
+    tell("\n".join(cut(line, limit=MAX_LINE) for line in message.split("\n")))
     return status
 
 

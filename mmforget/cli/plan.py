@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmforget.cli.printing import print_json
+from mmforget.cli.printing import print_json, say
 
 if TYPE_CHECKING:
     from mmforget.evaluate.plan import Plan
@@ -32,9 +32,9 @@ def print_plan(config: RunConfig, *, as_json: bool, evaluates: bool = True) -> i
         if as_json:
             documents.append({**steps.as_dict(), "methods": [method.as_dict() for method in methods]})
             continue
-        print(steps.text())
+        say(steps.text())
         for method in methods:
-            print(f"  method {method.label}: {_settings(method.as_dict())}")
+            say(f"  method {method.label}: {_settings(method.as_dict())}")
     if as_json:
         print_json(documents)
     return 0

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mmforget.cli.printing import tell
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -83,6 +85,6 @@ def _lines() -> Report:
         ended = done >= total and now - start >= QUICK_S
         if ended or now - max(start, told.get(label, 0.0)) >= EVERY_S:
             told[label] = now
-            print(f"{label}: {done} of {total} in {now - start:.0f} s", file=sys.stderr, flush=True)
+            tell(f"{label}: {done} of {total} in {now - start:.0f} s")
 
     return report

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmforget.cli import flags
-from mmforget.errors import MissingReference, UserError, printable
+from mmforget.cli.printing import print_json, say, tell
+from mmforget.errors import MissingReference, UserError
 
 if TYPE_CHECKING:
     from mmforget.benchmark.source import DataSource
@@ -72,14 +71,14 @@ def execute(args: argparse.Namespace) -> int:
     """Write a new results file beside every record found, and say what changed."""
     done = rescore(args.runs, include_paths=args.include_path, judge=args.judge)
     if args.json:
-        print(json.dumps({"records": [item.as_dict() for item in done]}, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json({"records": [item.as_dict() for item in done]})
         return 0
     for item in done:
         before, after = (record.headline.get("overall") for record in (item.old, item.new))
         values = " -> ".join("-" if one is None or one.value is None else f"{one.value:.3f}" for one in (before, after))
         changed = f"{len(item.changed)} of {len(item.new.metrics)} metrics changed"
-        print(printable(f"{item.new.name}: overall {values}; {changed}"))
-        print(printable(f"wrote {item.path}"), file=sys.stderr)
+        say(f"{item.new.name}: overall {values}; {changed}")
+        tell(f"wrote {item.path}")
     return 0
 
 

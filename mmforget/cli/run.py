@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mmforget import parallel
 from mmforget.cli import flags
 from mmforget.cli.plan import print_plan
+from mmforget.cli.printing import tell
 from mmforget.cli.progress import progress_bars
 from mmforget.errors import UserError
 
@@ -49,7 +49,7 @@ def execute(args: argparse.Namespace) -> int:
         run(
             config,
             progress=progress,
-            say=lambda line: print(line, file=sys.stderr),
+            say=tell,
             allow_weak_target=args.allow_weak_target,
         )
     wanted = argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json, verify=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mmforget.cli import flags
-from mmforget.cli.printing import print_json
+from mmforget.cli.printing import print_json, say
 from mmforget.cli.progress import progress_bars
 
 SUMMARY = "stage one only: make or load the target and the retain model"
@@ -42,5 +42,5 @@ def execute(args: argparse.Namespace) -> int:
         print_json(found)
     else:
         for entry in found:
-            print("\n".join(f"{key:7} {value}" for key, value in entry.items()))
+            say("\n".join(f"{key:7} {value}" for key, value in entry.items()))
     return 0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 
 from mmforget.cli import flags
 from mmforget.cli.plan import print_plan
-from mmforget.cli.printing import print_json
+from mmforget.cli.printing import print_json, say, tell
 from mmforget.cli.progress import progress_bars
 
 SUMMARY = "make one model forget with one method; saves an adapter (or weights) to evaluate later"
@@ -41,10 +40,10 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         print_json(report)
         return 0
-    print(f"{report['label']}: {report['num_steps']} steps, {report['wall_s']:.1f} s, saved to {report['folder']}")
+    say(f"{report['label']}: {report['num_steps']} steps, {report['wall_s']:.1f} s, saved to {report['folder']}")
     if report["stopped"]:
-        print(f"stopped early: {report['stopped']}", file=sys.stderr)
-    print("evaluate it: " + evaluation_command(args, model_args=report["model_args"]))
+        tell(f"stopped early: {report['stopped']}")
+    say("evaluate it: " + evaluation_command(args, model_args=report["model_args"]))
     return 0
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmforget.cli import flags
-from mmforget.errors import printable
+from mmforget.cli.printing import print_json, say, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
     allowed = args.confirm_run_unsafe_code
     report = check(args.name, data=data, include_paths=args.include_path, run_code=allowed)
     if args.json:
-        print(json.dumps(_document(report, data=data), indent=2))
+        print_json(_document(report, data=data))
     else:
         _print(report, data=data)
     return 2 if report.faults else 0
@@ -157,12 +155,12 @@ def _document(report: Report, *, data: DataSource) -> dict[str, object]:
 
 def _print(report: Report, *, data: DataSource) -> None:
     where = data.path or data.kind
-    print(printable(f"{report.name} (data: {where})"))
+    say(f"{report.name} (data: {where})")
     for name, count in report.counts.items():
-        print(printable(f"  {name:<16} {count:>8,}"))
+        say(f"  {name:<16} {count:>8,}")
     for note in report.notes:
-        print(printable(f"  note: {note}"))
+        say(f"  note: {note}")
     for fault in report.faults:
-        print(printable(f"mmforget: error: {fault}"), file=sys.stderr)
+        tell(f"mmforget: error: {fault}")
     count = len(report.faults)
-    print("  " + (f"{count} fault{'s' if count > 1 else ''}, see above" if count else "nothing is wrong"))
+    say("  " + (f"{count} fault{'s' if count > 1 else ''}, see above" if count else "nothing is wrong"))
