@@ -140,6 +140,11 @@ class Faults:
         for index, item in enumerate(value):
             self.text(item, at=f"{at}[{index}]")
 
+    def texts_at(self, value: Mapping[str, Any], *names: str, at: str) -> None:
+        """Notes every named key whose value is no text."""
+        for name in names:
+            self.text(value[name], at=f"{at}.{name}")
+
     def boolean(self, value: Any, *, at: str) -> None:
         if not isinstance(value, bool):
             self.found.append(f"{at} is {value!r}; give true or false")
@@ -158,8 +163,7 @@ def parse_task_label(value: Any, *, source: str) -> TaskLabel:
     faults = Faults(source)
     at = "metadata.unlearning"
     if faults.keys(value, at=at, needed=("benchmark", "set", "kind", "modality"), optional=("setting",)):
-        for name in ("benchmark", "set"):
-            faults.text(value[name], at=f"{at}.{name}")
+        faults.texts_at(value, "benchmark", "set", at=at)
         if value.get("setting") is not None:
             faults.text(value["setting"], at=f"{at}.setting")
         faults.choice(value["kind"], at=f"{at}.kind", allowed=KINDS)
@@ -173,8 +177,7 @@ def parse_group_label(value: Any, *, source: str) -> GroupLabel:
     faults = Faults(source)
     at = "metadata.unlearning"
     if faults.keys(value, at=at, needed=("benchmark", "setting"), optional=("modality",)):
-        for name in ("benchmark", "setting"):
-            faults.text(value[name], at=f"{at}.{name}")
+        faults.texts_at(value, "benchmark", "setting", at=at)
         faults.choice(value.get("modality", "image"), at=f"{at}.modality", allowed=MODALITIES)
     faults.raise_any()
     return GroupLabel(**value)
@@ -193,8 +196,7 @@ def parse_document(value: Any, *, source: str) -> Document:
     complete = faults.keys(value, at=at, needed=needed, optional=OPTIONAL)
     if complete:
         faults.choice(value["modality"], at=f"{at}.modality", allowed=MODALITIES)
-        for name in ("benchmark", "title", "paper", "licence"):
-            faults.text(value[name], at=f"{at}.{name}")
+        faults.texts_at(value, "benchmark", "title", "paper", "licence", at=at)
         for name in ("settings", "refusals", "levels"):
             faults.texts(value.get(name, []), at=f"{at}.{name}")
         settings = value["settings"] if isinstance(value["settings"], list) else []
@@ -216,14 +218,12 @@ def parse_document(value: Any, *, source: str) -> Document:
 
 def _check_sets(value: Any, *, faults: Faults, at: str, needed: Sequence[str], optional: Sequence[str]) -> None:
     if faults.keys(value, at=at, needed=needed, optional=optional):
-        for role, name in value.items():
-            faults.text(name, at=f"{at}.{role}")
+        faults.texts_at(value, *value, at=at)
 
 
 def _check_gate(value: Any, *, faults: Faults, at: str) -> None:
     if faults.keys(value, at=at, needed=("metric", "profile", "set", "minimum"), optional=("room",)):
-        for name in ("metric", "set"):
-            faults.text(value[name], at=f"{at}.{name}")
+        faults.texts_at(value, "metric", "set", at=at)
         faults.choice(value["profile"], at=f"{at}.profile", allowed=PROFILES)
         faults.number(value["minimum"], at=f"{at}.minimum")
         if value.get("room") is not None:
@@ -237,8 +237,7 @@ def _check_metrics(value: Any, *, faults: Faults, at: str) -> None:
     for index, use in enumerate(value):
         here = f"{at}[{index}]"
         if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=("profiles", "goal", "headline")):
-            for name in ("metric", "set"):
-                faults.text(use[name], at=f"{here}.{name}")
+            faults.texts_at(use, "metric", "set", at=here)
             faults.choice(use["direction"], at=f"{here}.direction", allowed=DIRECTIONS)
             if use.get("goal") is not None:
                 faults.number(use["goal"], at=f"{here}.goal")
