@@ -13,6 +13,8 @@ MAX_TEXT_BYTES = 2**30
 """Longest file that is read as text."""
 MAX_FOLDERS = 20_000
 """Folders that are searched for files of one kind."""
+MAX_DEPTH = 64
+"""Deepest nesting of lists and mappings that a JSON or YAML file may have."""
 
 
 def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "mmforget"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    ("errors", "types", "registry", "plugins", "reading", "unfinished", "arguments", "pictures"),
+    ("errors", "types", "registry", "plugins", "reading", "yaml_text", "unfinished", "arguments", "pictures"),
     ("libraries", "parallel"),
     ("statistics",),
     ("benchmark", "results"),
@@ -45,6 +45,7 @@ NO_TORCH = (
     "pictures",
     "plugins",
     "reading",
+    "yaml_text",
     "unfinished",
     "libraries",
     "parallel",

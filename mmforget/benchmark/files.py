@@ -11,6 +11,7 @@ from typing import Any
 
 from mmforget.errors import BadData, UserError
 from mmforget.pictures import ending_alike, parts_of
+from mmforget.reading import MAX_TEXT_BYTES, require_regular
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -19,7 +20,7 @@ def read_json(path: Path) -> Any:
     """The JSON document in a file. Raises UserError naming file, line and column."""
     text = read_text(path)
     try:
-        return json.loads(text)
+        return _parsed(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from error
 
@@ -31,14 +32,15 @@ def read_records(path: Path) -> list[Any]:
     """
     text = read_text(path)
     try:
-        whole = json.loads(text)
+        whole = _parsed(text)
     except json.JSONDecodeError:
         return _read_lines(path, text)
     return whole if isinstance(whole, list) else [whole]
 
 
 def read_text(path: Path) -> str:
-    """A file's text. Raises UserError where it is missing, unreadable or not UTF-8."""
+    """A file's text. Raises UserError where it is missing, no regular file, unreadable or not UTF-8."""
+    require_regular(path, max_bytes=MAX_TEXT_BYTES)
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -112,6 +114,13 @@ def read_refusals(path: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", text, 0) from None
+
+
 def _read_lines(path: Path, text: str) -> list[Any]:
     records, faults = [], []
     # Not splitlines(): a text may hold U+2028, U+0085 or another of the line ends that JSON leaves as they are.
@@ -119,7 +128,7 @@ def _read_lines(path: Path, text: str) -> list[Any]:
         if not line.strip():
             continue
         try:
-            records.append(json.loads(line))
+            records.append(_parsed(line))
         except json.JSONDecodeError as error:
             faults.append(f"line {number}, column {error.colno}: not valid JSON: {error.msg}")
     if faults:

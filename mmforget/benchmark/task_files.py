@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +15,10 @@ import yaml
 
 from mmforget.errors import PluginError, UserError, one_line, shortened
 from mmforget.reading import read_text
+from mmforget.yaml_text import SafeLoader, parse_yaml
 
 MAX_BYTES = 2**24
 """Longest task file that is read."""
-# The C parser is ten times faster where PyYAML was built with it, and `mmforget ls` reads every task file.
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 FUNCTION_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
@@ -92,11 +91,7 @@ def _is_file(path: Path) -> bool:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        loader = _loader_for(path.parent)(read_text(path, max_bytes=MAX_BYTES))
-        try:
-            config = loader.get_single_data()
-        finally:
-            loader.dispose()
+        config = _constructed(read_text(path, max_bytes=MAX_BYTES), folder=path.parent)
     except UserError as error:
         raise TaskFileError(str(error)) from error
     except yaml.YAMLError as error:
@@ -105,11 +100,17 @@ def _parse(path: Path) -> dict[str, Any]:
         raise TaskFileError(f"{path}: not valid YAML: {one_line(error)[:200]}") from error
     if not isinstance(config, dict):
         raise TaskFileError(f"{path}: a task file holds a mapping of keys, not {type(config).__name__}")
-    return config
+    return dict(config)
+
+
+@lru_cache(maxsize=1024)
+def _constructed(text: str, *, folder: Path) -> Any:
+    """What a text in YAML says. Kept, since a command reads every task file several times; not to be written to."""
+    return parse_yaml(text, loader=_loader_for(folder))
 
 
 def _loader_for(folder: Path) -> Any:
-    class Loader(_SafeLoader):  # type: ignore[misc]
+    class Loader(SafeLoader):  # type: ignore[misc]
         """Safe YAML that also knows lm_eval's `!function`, as an inert reference."""
 
     def reference(loader: Any, node: Any) -> FunctionRef:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmforget.cli.flags import BOOLEANS, seed
 from mmforget.errors import UnknownName, UserError
+from mmforget.reading import read_text
+from mmforget.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from mmforget.pipeline.config import Asking
@@ -114,8 +116,8 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        found = parse_yaml(read_text(path))
+    except (UserError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"--config {path}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise UserError(f"--config {path}: must hold flags by name, not a {type(found).__name__}")
@@ -144,8 +146,8 @@ def _samples(text: str) -> dict[str, Any]:
     """A JSON object of lists of numbers, written out or in a file."""
     path = Path(text).expanduser()
     try:
-        found = json.loads(text if text.lstrip().startswith("{") else path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(text if text.lstrip().startswith("{") else read_text(path))
+    except (UserError, ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"'{text}' is neither JSON nor a file of it ({error})") from error
     if not isinstance(found, dict) or not all(isinstance(numbers, list) for numbers in found.values()):
         raise argparse.ArgumentTypeError(f"'{text}' is not an object of lists, as in '{{\"task\": [0, 5]}}'")

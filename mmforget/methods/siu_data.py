@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mmforget.errors import BadData, UserError
 from mmforget.methods.material import Concept, Material
 from mmforget.pictures import decoded, ending_alike, parts_of, single
+from mmforget.reading import MAX_TEXT_BYTES, require_regular
 from mmforget.types import Example
 
 if TYPE_CHECKING:
@@ -295,8 +296,11 @@ class _Pictures:
 
 
 def _read(path: Path) -> list[Any]:
+    require_regular(path, max_bytes=MAX_TEXT_BYTES)
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise UserError(f"{path}: nested too deeply for a list of conversations") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"rows={path}: cannot be read: {error}") from error
     except json.JSONDecodeError as error:

@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 import yaml
 
 from mmforget.errors import UserError, one_line
-from mmforget.reading import MAX_TEXT_BYTES, read_text, why
+from mmforget.reading import MAX_DEPTH, MAX_TEXT_BYTES, read_text, why
 from mmforget.results.codec import to_jsonable
 from mmforget.unfinished import unfinished
+from mmforget.yaml_text import parse_yaml
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -26,8 +27,6 @@ TORCH_WRITER = re.compile(r"inline_container|PytorchStreamWriter|write\(\): fd")
 ROOM_BYTES = 2**20
 """Less than this is a full disk."""
 IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
-MAX_DEPTH = 64
-"""Deepest nesting of lists and objects that a JSON file may have."""
 
 
 @contextlib.contextmanager
@@ -123,7 +122,7 @@ def read_yaml(path: Path) -> Any:
     """A YAML file's value. Raises UserError that names the file and what does not parse."""
     text = read_text(path)
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML ({one_line(error)[:200]}); restore it, or delete it") from error
 

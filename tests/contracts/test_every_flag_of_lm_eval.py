@@ -197,7 +197,12 @@ def test_a_config_file_stands_for_flags_and_typed_ones_count_more(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("limt: 3", "unknown key in --config"), ("[1]", "must hold flags by name"), ("a: [", "cannot be read")],
+    [
+        ("limt: 3", "unknown key in --config"),
+        ("[1]", "must hold flags by name"),
+        ("a: [", "cannot be read"),
+        ("a: " + "[" * 65 + "]" * 65, "nested deeper than 64 levels"),
+    ],
 )
 def test_a_config_file_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def test_a_list_or_lines(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "full.json"
-    with pytest.raises(UserError, match="full.json: cannot be read: .*No such file"):
+    with pytest.raises(UserError, match=r"full.json: cannot be read \(No such file or directory\)"):
         read_records(file)
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="full.json: cannot be read: .*codec"):
@@ -53,6 +54,19 @@ def test_a_line_end_of_unicode_inside_a_text_ends_no_record(end: str, tmp_path: 
     file.write_text('{"a": 1}\n{"a": "\x1c"}', encoding="utf-8")
     with pytest.raises(BadData, match="line 2, column 8: not valid JSON: Invalid control character"):
         read_records(file)
+
+
+def test_what_no_reader_would_come_back_from_is_said(tmp_path: Path) -> None:
+    """A pipe waits for a writer for ever; nesting deeper than Python's stack is no list of records."""
+    pipe, deep = tmp_path / "full.json", tmp_path / "split.json"
+    os.mkfifo(pipe)
+    deep.write_text("[" * 5000 + "]" * 5000)
+    with pytest.raises(UserError, match=r"full.json: not a regular file"):
+        read_records(pipe)
+    with pytest.raises(BadData, match="line 1, column 1: not valid JSON: nested too deeply"):
+        read_records(deep)
+    with pytest.raises(UserError, match=r"split.json:1:1: not valid JSON: nested too deeply"):
+        read_id_lists(deep, names=("a",), faults=[])
 
 
 def test_an_image_lies_where_it_should_or_anywhere_below(tmp_path: Path) -> None:

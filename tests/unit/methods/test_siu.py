@@ -240,7 +240,13 @@ def test_every_fault_of_a_file_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{}", "must hold a JSON list"), ("[", ":1:2: not valid JSON"), ("[]", "holds no conversations")]
+    ("text", "said"),
+    [
+        ("{}", "must hold a JSON list"),
+        ("[", ":1:2: not valid JSON"),
+        ("[]", "holds no conversations"),
+        ("[" * 5000 + "]" * 5000, "nested too deeply for a list of conversations"),
+    ],
 )
 def test_files_that_are_no_rows(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):

@@ -14,9 +14,9 @@ from test_record_consistency import sound
 
 from mmforget import reading
 from mmforget.errors import UserError
-from mmforget.reading import read_text
+from mmforget.reading import MAX_DEPTH, read_text
 from mmforget.results import store
-from mmforget.results.files import MAX_DEPTH, parse_json, read_json, read_yaml
+from mmforget.results.files import parse_json, read_json, read_yaml
 from mmforget.results.schema import MetricResult, RunRecord, Verdict
 from mmforget.results.store import KEY
 from mmforget.results.verify import collect_trusted
