@@ -45,10 +45,6 @@ def launch(
         function: importable by its name; what it returns goes through JSON.
         home: folder for what the processes say.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, "accelerate"])
-    place = home / f"said-{len(list(home.glob('said-*')))}"
-    place.mkdir(parents=True)
     # The place where processes meet belongs to the launcher, as torchrun has it: it outlives each of them.
     meeting = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     common = {
@@ -59,9 +55,32 @@ def launch(
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         **(env or {}),
     }
+    envs = [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+    return _run(function, args, home=home, envs=envs, timeout_s=timeout_s)
+
+
+def alone(function: Callable[..., Any], *args: Any, home: Path, timeout_s: float = TIMEOUT_S) -> Ended:
+    """`function(*args)` in one process that no launcher started."""
+    (ended,) = _run(function, args, home=home, envs=[{}], timeout_s=timeout_s)
+    return ended
+
+
+def _run(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    *,
+    home: Path,
+    envs: Sequence[dict[str, str]],
+    timeout_s: float,
+) -> list[Ended]:
+    """A process for each environment, side by side."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, "accelerate"])
+    place = home / f"said-{len(list(home.glob('said-*')))}"
+    place.mkdir(parents=True)
     processes = [
-        context.Process(target=_child, args=(function, args, place, rank, common), name=f"process {rank}")
-        for rank in range(world)
+        context.Process(target=_child, args=(function, args, place, rank, env), name=f"process {rank}")
+        for rank, env in enumerate(envs)
     ]
     for process in processes:
         process.start()
@@ -84,9 +103,9 @@ def command(words: Sequence[str | Path]) -> int:
     raise SystemExit(main([str(word) for word in words]))
 
 
-def _child(function: Callable[..., Any], args: tuple[Any, ...], place: Path, rank: int, common: dict[str, str]) -> None:
+def _child(function: Callable[..., Any], args: tuple[Any, ...], place: Path, rank: int, env: dict[str, str]) -> None:
     torch.set_num_threads(1)
-    os.environ.update(common, RANK=str(rank), LOCAL_RANK=str(rank))
+    os.environ.update(env)
     status = 1
     with contextlib.ExitStack() as stack:
         for name, redirect in (("out", contextlib.redirect_stdout), ("err", contextlib.redirect_stderr)):

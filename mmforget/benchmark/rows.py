@@ -57,6 +57,12 @@ def make_dataset(docs: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
     return datasets.Dataset.from_dict({name: columns[name] for name in COLUMNS}, features=row_features())
 
 
+def differing_columns(rows: object) -> list[str]:
+    """Columns that are missing or of another type than `row_features` has; all of them where these are no rows."""
+    wanted, found = row_features(), getattr(rows, "features", None) or {}
+    return [name for name in COLUMNS if name not in found or found[name] != wanted[name]]
+
+
 def _stored_images(docs: Sequence[Mapping[str, Any]]) -> list[list[ImageValue]]:
     """The images of every doc, each distinct one looked at once."""
     known: dict[str | int, ImageValue] = {}

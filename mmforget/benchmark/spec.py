@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from mmforget.benchmark.document import Document, Gate, MetricUse
 from mmforget.benchmark.hierarchy import parse_path
 from mmforget.benchmark.images import ImageValue, open_image
-from mmforget.benchmark.rows import EmptySet, make_dataset, undecoded
+from mmforget.benchmark.rows import EmptySet, differing_columns, make_dataset, undecoded
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.task_files import FunctionRef, load_function
-from mmforget.errors import PluginError, UserError
+from mmforget.errors import PluginError, UserError, shortened
 from mmforget.types import Example
 
 if TYPE_CHECKING:
@@ -140,9 +140,15 @@ class Benchmark:
         Raises UserError for an unknown set, BadData naming every broken row, PluginError where the loader crashes.
         """
         try:
-            return self._call(load_function(self.loader), set_name, data=data)["test"]
+            found = self._call(load_function(self.loader), set_name, data=data)
         except EmptySet:
             return make_dataset([])
+        where = f"{self.loader.folder}: {self.loader.name} of set '{set_name}'"
+        if not isinstance(found, Mapping) or "test" not in found:
+            raise PluginError(f"{where} gives {_shown(found)}, not {{'test': make_dataset(docs)}}")
+        if differing := differing_columns(found["test"]):
+            raise PluginError(f"{where}: its rows are not those of make_dataset(docs): {', '.join(differing)} differ")
+        return found["test"]
 
     def num_rows(self, set_name: str, *, data: DataSource) -> int:
         """How many rows a set has; 0 says that the data cannot fill it, and its tasks have to be left out."""
@@ -172,8 +178,7 @@ class Benchmark:
 
     def refusals_for(self, data: DataSource) -> tuple[str, ...]:
         """Refusals that come with the data (FIUBench's `prompt.json`), else the document's own."""
-        given = self._hook("refusals", data=data)
-        return tuple(given) if given else self.refusals
+        return tuple(self._listed("refusals", data=data, of=str)) or self.refusals
 
     def level(self, data: DataSource) -> int | None:
         """Which part of a row's path is forgotten as a whole, 0 the outermost; None where rows have no levels."""
@@ -185,11 +190,11 @@ class Benchmark:
 
     def concepts(self, data: DataSource) -> list[dict[str, Any]]:
         """What the loader says about each concept to forget: names, facts, neighbours; see `methods.material`."""
-        return list(self._hook("concepts", data=data) or ())
+        return self._listed("concepts", data=data, of=Mapping)
 
     def notes(self, data: DataSource) -> list[str]:
         """What the loader knows to be odd about the data: known defects, stand-ins, reconstructions."""
-        return list(self._hook("notes", data=data) or ())
+        return self._listed("notes", data=data, of=str)
 
     def describe(self, data: DataSource | None = None) -> dict[str, Any]:
         """What a run record says about the benchmark and, with `data`, about its rows. Plain JSON values."""
@@ -204,12 +209,25 @@ class Benchmark:
             "licence": self.document.licence,
         }
         if data is not None:
-            facts["data"] = {**data.describe(), **(self._hook("describe", data=data) or {})}
+            told = self._hook("describe", data=data)
+            if not isinstance(told, Mapping | None):
+                raise PluginError(f"{self.loader.folder}: describe gives {_shown(told)}, not a mapping")
+            facts["data"] = {**data.describe(), **(told or {})}
         return facts
 
     def _keywords(self, set_name: str, *, data: DataSource) -> dict[str, Any]:
         label = {"benchmark": self.name, "set": set_name, "modality": self.modality}
         return {**self.bind(data).as_metadata(), "unlearning": label}
+
+    def _listed(self, name: str, *, data: DataSource, of: type) -> list[Any]:
+        """The list that an optional function of the loader's module returns; empty where the module has none."""
+        found = self._hook(name, data=data)
+        if found is None:
+            return []
+        if not isinstance(found, list | tuple) or not all(isinstance(item, of) for item in found):
+            what = "texts" if of is str else "mappings"
+            raise PluginError(f"{self.loader.folder}: {name} gives {_shown(found)}, not a list of {what}")
+        return list(found)
 
     def _hook(self, name: str, *, data: DataSource) -> Any:
         """What an optional function of the loader's module returns, or None where the module has no such function."""
@@ -230,6 +248,11 @@ class Benchmark:
         except Exception as error:
             where = f"{self.loader.folder}: {function.__name__} of set '{set_name}'"
             raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _shown(value: object) -> str:
+    """A value that should not be there, in a few characters."""
+    return shortened(value) if value is None or isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def _picture(value: ImageValue, *, known: dict[str | bytes | None, Image]) -> Image:

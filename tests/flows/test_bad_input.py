@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.commands import Said, command
 from tests.helpers import tiny_image, tiny_llava
+from tests.processes import alone
+from tests.processes import command as in_process
 
 RUN = ("run", "--model", "micro", "--tasks", "fiubench", "--methods", "npo", "--output_path")
 
@@ -131,10 +132,10 @@ def test_two_plugins_of_one_name(tmp_path: Path) -> None:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: forgetters\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[mmforget.methods]\nnpo = forgetters:Npo\n")
-    done = _subprocess(*RUN, tmp_path / "out", path=site)
-    assert done.returncode == 2
-    assert "two plugins are named 'npo' (method): mmforget and forgetters" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = alone(with_site, site, [*RUN, tmp_path / "out"], home=tmp_path)
+    assert done.status == 2
+    assert "two plugins are named 'npo' (method): mmforget and forgetters" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_a_broken_plugin_is_named_and_breaks_no_other(tmp_path: Path) -> None:
@@ -145,11 +146,11 @@ def test_a_broken_plugin_is_named_and_breaks_no_other(tmp_path: Path) -> None:
     (info / "entry_points.txt").write_text("[mmforget.methods]\namnesia = forgetters:Amnesia\n")
     (site / "forgetters.py").write_text("raise RuntimeError('half installed')\n")
     asked = ("--dry-run", "--tasks", "fiubench")
-    bad = _subprocess(*RUN, tmp_path / "out", *asked, "--methods", "amnesia", path=site)
-    assert bad.returncode == 2
-    assert "method 'amnesia' from forgetters cannot be loaded: RuntimeError: half installed" in bad.stderr
-    good = _subprocess(*RUN, tmp_path / "out", *asked, "--methods", "npo", path=site)
-    assert good.returncode == 0, good.stderr
+    bad = alone(with_site, site, [*RUN, tmp_path / "out", *asked, "--methods", "amnesia"], home=tmp_path)
+    assert bad.status == 2
+    assert "method 'amnesia' from forgetters cannot be loaded: RuntimeError: half installed" in bad.err
+    good = alone(with_site, site, [*RUN, tmp_path / "out", *asked, "--methods", "npo"], home=tmp_path)
+    assert good.status == 0, good.err
 
 
 def test_an_image_that_is_no_image(model: Path, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_an_image_that_is_no_image(model: Path, tmp_path: Path) -> None:
     refused(said, pictures[0].name, pictures[1].name, pictures[2].name)
 
 
-def _subprocess(*words: str | Path, path: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(path)}
-    command = [sys.executable, "-m", "mmforget", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+def with_site(site: Path, words: Sequence[str | Path]) -> None:
+    """A command in a process of its own, where the packages of a folder are installed, too."""
+    sys.path.insert(0, str(site))
+    in_process(words)

@@ -21,8 +21,9 @@ from tests.killing import Ended, Runner, left_over, undisturbed, with_tower
 
 RUN = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "npo", "--seeds", "0,1",
-    "--allow_weak_target", "--stage_one_args", "max_steps=8,save_steps=3", "--max_steps", "6", "--save_steps", "2",
-    "--limit", "5", "--batch_size", "4", "--metadata", "num_subjects=12",
+    "--allow_weak_target", "--stage_one_args", "max_steps=8,save_steps=3,batch_size=8", "--max_steps", "6",
+    "--save_steps", "2", "--train_batch_size", "4", "--limit", "5", "--batch_size", "4",
+    "--metadata", "num_subjects=12",
 )  # fmt: skip
 NUM_STOPS, SEED = 5, 2
 SIDE_BY_SIDE = (

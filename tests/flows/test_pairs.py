@@ -12,7 +12,7 @@ from tests.commands import command
 
 FEW = (
     "--stage_one_args",
-    "max_steps=3",
+    "max_steps=3,batch_size=8",
     "--max_steps",
     "2",
     "--allow_weak_target",

@@ -16,9 +16,11 @@ from tests.conftest import MicroModels
 
 FEW = (
     "--stage_one_args",
-    "max_steps=4",
+    "max_steps=4,batch_size=8",
     "--max_steps",
     "2",
+    "--train_batch_size",
+    "4",
     "--allow_weak_target",
     "--limit",
     "7",

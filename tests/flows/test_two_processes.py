@@ -33,8 +33,8 @@ SMALL = 100
 NAMES = ("target", "retain", "npo")
 RUN = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "npo", "--allow_weak_target",
-    "--stage_one_args", "max_steps=6,save_steps=2", "--max_steps", "4", "--save_steps", "2", "--limit", "6",
-    "--batch_size", "4", "--metadata", "num_subjects=12",
+    "--stage_one_args", "max_steps=6,save_steps=2,batch_size=8", "--max_steps", "4", "--save_steps", "2",
+    "--train_batch_size", "4", "--limit", "6", "--batch_size", "4", "--metadata", "num_subjects=12",
 )  # fmt: skip
 
 

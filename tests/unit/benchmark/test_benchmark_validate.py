@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from official_files import identity, write_official
 from PIL import Image
 
-from mmforget.benchmark import DataSource, validate
+from mmforget.benchmark import DataSource, find, validate
+from mmforget.errors import PluginError
 from tests.toy_tasks import GEN, write_toy, write_yaml
 
 
@@ -110,3 +113,42 @@ def test_an_image_benchmark_without_a_placeholder(tmp_path: Path) -> None:
     """A text benchmark needs none; the twin's image tasks have one for their one image."""
     folder = write_toy(tmp_path, recipes=None)
     assert "key 'recipes' is missing" in validate("toy", include_paths=[folder]).faults[0]
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("None", "rows.load of set 'forget' gives None, not {'test': make_dataset(docs)}"),
+        ("make_dataset(docs)", "gives a Dataset, not {'test': make_dataset(docs)}"),
+        ("{'train': make_dataset(docs)}", "gives a dict, not {'test': make_dataset(docs)}"),
+        ("{'test': docs}", "its rows are not those of make_dataset(docs): id, subject, images,"),
+        ("{'test': make_dataset(docs).remove_columns('images')}", "not those of make_dataset(docs): images differ"),
+        ("{'test': make_dataset(docs).rename_columns({'answer': 'a'})}", "make_dataset(docs): answer differ"),
+    ],
+)
+def test_rows_of_another_kind_are_named(returned: str, said: str, tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    rows = tmp_path / "rows.py"
+    rows.write_text(rows.read_text().replace("{'test': make_dataset(docs)}".replace("'", '"'), returned))
+    report = validate("toy", include_paths=[tmp_path])
+    assert any(said in fault for fault in report.faults), report.faults
+
+
+@pytest.mark.parametrize(
+    ("hook", "returned", "said"),
+    [
+        ("notes", "'one text'", "notes gives 'one text', not a list of texts"),
+        ("notes", "[1]", "notes gives a list, not a list of texts"),
+        ("refusals", "{'a': 1}", "refusals gives a dict, not a list of texts"),
+        ("concepts", "['a']", "concepts gives a list, not a list of mappings"),
+        ("describe", "[1]", "describe gives a list, not a mapping"),
+    ],
+)
+def test_what_an_optional_function_gives_is_looked_at(hook: str, returned: str, said: str, tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    rows = tmp_path / "rows.py"
+    rows.write_text(f"{rows.read_text()}\ndef {hook}(**keywords):\n    return {returned}\n")
+    benchmark = find("toy", [tmp_path])
+    asked = {"notes": benchmark.notes, "refusals": benchmark.refusals_for, "concepts": benchmark.concepts}
+    with pytest.raises(PluginError, match=re.escape(said)):
+        asked.get(hook, benchmark.describe)(DataSource("synthetic"))

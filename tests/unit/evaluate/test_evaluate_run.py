@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,9 +25,9 @@ from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import ModelSpec, load_model
 from tests.helpers import tiny_llama, tiny_llava
+from tests.processes import alone
 
 DATA = DataSource("synthetic")
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -251,29 +252,27 @@ def test_progress_is_told_task_by_task(folder: Path, llava: Path) -> None:
     }
 
 
+def evaluate_until(num_reports: int, llava: Path, cache: Path, folder: Path) -> None:
+    """Kills itself as it tells of its progress for the `num_reports`th time."""
+    told: list[int] = []
+
+    def progress(*_: Any) -> None:
+        told.append(1)
+        if len(told) == num_reports:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    evaluate(model(llava, cache=cache), ["toy"], include_paths=[folder], data=DATA, progress=progress)
+
+
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(
     done: Evaluation, folder: Path, llava: Path, tmp_path: Path
 ) -> None:
     """A process is killed without warning after ever more batches; what the last one gives is the same to the bit."""
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom mmforget.benchmark.source import DataSource\n"
-        "from mmforget.evaluate.run import evaluate\nfrom mmforget.lm.adapter import MMForgetLM\n"
-        "from mmforget.lm.cache import ResponseCache\nfrom mmforget.model.load import ModelSpec, load_model\n"
-        "loaded = load_model(ModelSpec(sys.argv[1], device='cpu'))\n"
-        "lm = MMForgetLM(loaded, batch_size=4, cache=ResponseCache(sys.argv[2]))\n"
-        "evaluate(lm, ['toy'], include_paths=[sys.argv[3]], data=DataSource('synthetic'),\n"
-        "         progress=lambda *told: print(*told, flush=True))\n"
-    )
     cache = tmp_path / "cache.db"
     for num_reports in (1, 4):
-        command = [sys.executable, "-c", code, str(llava), str(cache), str(folder)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        assert child.stdout is not None
-        for _ in range(num_reports):
-            assert child.stdout.readline()
-        child.kill()
-        child.wait()
+        killed = alone(evaluate_until, num_reports, llava, cache, folder, home=tmp_path)
+        assert killed.status == -signal.SIGKILL, killed.err
     resumed = evaluate(model(llava, cache=cache), ["toy"], include_paths=[folder], data=DATA, progress=False)
     assert 0 < resumed.cost.num_cached < resumed.cost.num_requests
     assert resumed.samples == [sample for sample in done.samples if sample.task != "toy_forget_gen_text"]
