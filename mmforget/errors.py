@@ -14,7 +14,7 @@ class UnknownName(UserError):
     """A task, method, metric, attack, model or flag value that does not exist."""
 
     def __init__(self, kind: str, *, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
+        self.kind, self.name, self.known = kind, name, sorted(map(str, known))
         super().__init__(f"unknown {kind} '{name}'{_suggestion(name, self.known)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import platform
@@ -45,3 +46,14 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     taken = [library.mallopt(M_MMAP_THRESHOLD, LARGEST_ARRAY_BYTES), library.mallopt(M_TRIM_THRESHOLD, MOST_KEPT_BYTES)]
     return all(taken)
+
+
+def leave_libraries_to_stay() -> None:
+    """Has Python's search for garbage pass over all that lives now, once a process. Call it before models are loaded.
+
+    The libraries bring a million objects that stay to the end. accelerate searches them all whenever a training ends,
+    which took .5 s each time.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()

@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 from filelock import FileLock
 
+from mmforget.libraries import leave_libraries_to_stay
 from tests.commands import command, part_of_demo
 from tests.killing import train_tower
 from tests.quick import is_quick
@@ -81,6 +82,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     waiting = {item.path for item in items if set(SHARED) & set(getattr(item, "fixturenames", ()))}
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Every test module is imported, and no model is loaded."""
+    leave_libraries_to_stay()
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,8 @@ PRELOADED = [
     "matplotlib.backends.backend_agg",
     "peft",
     "rouge_score.rouge_scorer",
+    "accelerate",
+    "tests.settled",
 ]
 STEP = re.compile(r": \d+ of \d+$")
 """How a moment ends that is a step of progress. Workers tell of these, not of their files."""

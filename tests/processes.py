@@ -75,7 +75,7 @@ def _run(
 ) -> list[Ended]:
     """A process for each environment, side by side."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, "accelerate"])
+    context.set_forkserver_preload(PRELOADED)
     place = home / f"said-{len(list(home.glob('said-*')))}"
     place.mkdir(parents=True)
     processes = [

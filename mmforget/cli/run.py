@@ -43,8 +43,10 @@ def execute(args: argparse.Namespace) -> int:
     if args.dry_run:
         return print_plan(config, as_json=args.json)
     from mmforget.cli import leaderboard
+    from mmforget.libraries import leave_libraries_to_stay
     from mmforget.pipeline.run import run
 
+    leave_libraries_to_stay()
     with progress_bars(quiet=args.quiet) as progress:
         run(
             config,

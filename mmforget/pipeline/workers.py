@@ -25,7 +25,7 @@ import torch
 
 from mmforget import parallel
 from mmforget.errors import RunFailed, UserError
-from mmforget.libraries import prepare_libraries
+from mmforget.libraries import leave_libraries_to_stay, prepare_libraries
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 
@@ -215,6 +215,7 @@ def _serve(line: Connection) -> None:
     tqdm.set_lock(threading.RLock())
     disable_progress_bar()
     torch.set_num_threads(1)
+    leave_libraries_to_stay()
     try:
         while True:
             job = line.recv()

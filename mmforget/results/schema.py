@@ -348,16 +348,20 @@ class RunRecord:
         return dataclasses.replace(self, **changes)
 
 
-MODEL_TEXTS = ("pretrained", "fingerprint", "base_fingerprint", "adapter_fingerprint")
-"""Keys of `model_info` by which records are told apart and brought together."""
+TEXTS: Mapping[str, tuple[str, ...]] = {
+    "model_info": ("pretrained", "fingerprint", "base_fingerprint", "adapter_fingerprint"),
+    "data": ("source", "path"),
+}
+"""Keys of the fields of any keys by which records are told apart, brought together and scored again."""
 
 
 def _with_texts(record: RunRecord, *, source: str) -> RunRecord:
-    """The record. Raises UserError where what identifies its model is no text."""
-    for name in MODEL_TEXTS:
-        value = record.model_info.get(name)
-        if not isinstance(value, str | None):
-            raise UserError(f"{source}: model_info.{name} is {shortened(value)}, which is no text")
+    """The record. Raises UserError where what identifies its model or its data is no text."""
+    for part, names in TEXTS.items():
+        for name in names:
+            value = getattr(record, part).get(name)
+            if not isinstance(value, str | None):
+                raise UserError(f"{source}: {part}.{name} is {shortened(value)}, which is no text")
     return record
 
 

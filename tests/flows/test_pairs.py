@@ -20,6 +20,8 @@ FEW = (
     "4",
     "--workers",
     "1",
+    "--gen_kwargs",
+    "max_gen_toks=8",
     "--quiet",
 )
 PAIRS = {

@@ -64,8 +64,8 @@ def short_run(real: Path, tower: Path, tmp_path_factory: pytest.TempPathFactory)
     said = command(
         "run", "--model", "micro", "--tasks", "fiubench_forget1", "--data", real / "fiubench", "--metadata", SUBSET,
         "--methods", ",".join(METHODS), "--stage_one_args", "max_steps=5,batch_size=8", "--max_steps", "2",
-        "--train_batch_size", "4", "--allow_weak_target", "--limit", "20", "--workers", "1",
-        "--output_path", out, "--quiet",
+        "--train_batch_size", "4", "--allow_weak_target", "--limit", "20", "--gen_kwargs", "max_gen_toks=8",
+        "--workers", "1", "--output_path", out, "--quiet",
     )  # fmt: skip
     assert said.status == 0, said.err
     return out

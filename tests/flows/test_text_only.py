@@ -26,6 +26,8 @@ FEW = (
     "7",
     "--workers",
     "1",
+    "--gen_kwargs",
+    "max_gen_toks=8",
     "--quiet",
 )
 

@@ -99,6 +99,14 @@ def test_what_has_to_be_text(change: dict[str, Any], said: str) -> None:
     assert lines({**DOCUMENT, **change}) == [f"toy.yaml: metadata.unlearning.{said}"]
 
 
+def test_settings_of_several_kinds_are_named() -> None:
+    """The names that are known are sorted for the message, and numbers and texts have no order."""
+    assert lines({**DOCUMENT, "settings": ["large", 0.5]}) == [
+        "toy.yaml: metadata.unlearning.settings[1] is 0.5; give a text",
+        "toy.yaml: metadata.unlearning.setting: unknown value 'small'; known: 0.5, large",
+    ]
+
+
 @pytest.mark.parametrize("name", ["benchmark", "set", "setting"])
 def test_what_has_to_be_text_in_a_label(name: str) -> None:
     label = {"benchmark": "toy", "set": "forget", "kind": "gen", "modality": "text", "setting": "small"}

@@ -101,6 +101,8 @@ def test_an_unbounded_range_is_no_fault_and_comes_back() -> None:
         (("model_info",), {"fingerprint": []}, "model_info.fingerprint is [], which is no text"),
         (("model_info",), {"pretrained": {"a": 1}}, "model_info.pretrained is {'a': 1}, which is no text"),
         (("model_info",), {"adapter_fingerprint": 3}, "model_info.adapter_fingerprint is 3, which is no text"),
+        (("data",), {"path": -1}, "data.path is -1, which is no text"),
+        (("data",), {"source": ["hub"]}, "data.source is ['hub'], which is no text"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_file(path: tuple[str | int, ...], change: dict[str, Any], message: str) -> None:

@@ -26,6 +26,7 @@ from mmforget.training.stage_one import finetune
 from mmforget.training.trainer import UnlearningTrainer
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
+from tests.killing import PRELOADED
 from tests.unit.training.conftest import make_examples
 
 # Dropout, accumulation, warm-up, shuffling and refusals: everything that a resumed run could get wrong.
@@ -195,7 +196,7 @@ def test_kill_9_in_the_middle_of_whatever_it_is_doing(llava_folder: Path, tmp_pa
     the last one ends as one left alone.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mmforget.training.unlearn"])
+    context.set_forkserver_preload(PRELOADED)
 
     def start(name: str, *, until: int | str) -> int | None:
         wire, other = context.Pipe(duplex=False)
