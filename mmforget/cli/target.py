@@ -26,8 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
+    from mmforget.libraries import leave_libraries_to_stay
     from mmforget.pipeline.run import check, make_models, resolve
     from mmforget.pipeline.workers import workers
+
+    leave_libraries_to_stay()
 
     found = []
     with progress_bars(quiet=args.quiet) as progress, workers(config, progress=progress) as pool:

@@ -33,8 +33,10 @@ def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
     if args.dry_run:
         return print_plan(config, as_json=args.json, evaluates=False)
+    from mmforget.libraries import leave_libraries_to_stay
     from mmforget.pipeline.run import unlearn_only
 
+    leave_libraries_to_stay()
     with progress_bars(quiet=args.quiet) as progress:
         report = unlearn_only(config, progress=progress)
     if args.json:

@@ -348,20 +348,16 @@ class RunRecord:
         return dataclasses.replace(self, **changes)
 
 
-TEXTS: Mapping[str, tuple[str, ...]] = {
-    "model_info": ("pretrained", "fingerprint", "base_fingerprint", "adapter_fingerprint"),
-    "data": ("source", "path"),
-}
-"""Keys of the fields of any keys by which records are told apart, brought together and scored again."""
+MODEL_TEXTS = ("pretrained", "fingerprint", "base_fingerprint", "adapter_fingerprint")
+"""Keys of `model_info` by which records are told apart and brought together."""
 
 
 def _with_texts(record: RunRecord, *, source: str) -> RunRecord:
     """The record. Raises UserError where what identifies its model or its data is no text."""
-    for part, names in TEXTS.items():
-        for name in names:
-            value = getattr(record, part).get(name)
-            if not isinstance(value, str | None):
-                raise UserError(f"{source}: {part}.{name} is {shortened(value)}, which is no text")
+    told = [("model_info", name, record.model_info.get(name)) for name in MODEL_TEXTS]
+    for part, name, value in (*told, *(("data", name, record.data.get(name)) for name in ("source", "path"))):
+        if not isinstance(value, str | None):
+            raise UserError(f"{source}: {part}.{name} is {shortened(value)}, which is no text")
     return record
 
 
