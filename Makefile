@@ -1,7 +1,8 @@
 # make install   a virtual environment in .venv with mmforget and everything it needs
 # make demo      from benchmark to leaderboard on micro models: demo/index.html, demo/leaderboard.json
-# make test      all tests
-# make quick     lint and the tests that neither build models nor start processes: what one runs while writing
+# make test      all tests but the longest: under a quarter of an hour on two cores
+# make test-long the longest: more kills, every task in stock lm_eval, a second retain model
+# make quick     lint and the tests that take no model, no process and no seconds: what one runs while writing
 # make check     format, lint, types, architecture
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test quick check clean
+.PHONY: install demo test test-long quick check clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -24,7 +25,10 @@ demo: install
 	$(BIN)/mmforget run --model micro --tasks fiubench --methods ga,grad_diff,kl,po,npo --seeds 0,1,2 --output_path demo
 
 test: install
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not long"
+
+test-long: install
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m long
 
 quick: install
 	$(BIN)/ruff check .

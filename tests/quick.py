@@ -1,6 +1,7 @@
 """Which test files `pytest --quick` runs: those that neither build a model nor start a process, by what they import.
 
-Whoever writes a test that does has to import one of these, so the selection needs no care.
+Whoever writes a test that does has to import one of these, so the selection needs little care; a file that takes long
+without is marked `slow`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ SLOW = frozenset(
         "mmforget.training.unlearn",
     }
 )
+MARKED = "\npytestmark = pytest.mark.slow\n"
+"""The line by which a file says that it takes long."""
 FOLDERS = ("unit",)
 """Folders of tests that are looked at, beside the files that lie above them."""
 
@@ -38,7 +41,8 @@ def is_quick(path: Path) -> bool:
     place = path.relative_to(TESTS)
     if len(place.parts) > 1 and place.parts[0] not in FOLDERS:
         return False
-    return SLOW.isdisjoint(imported(path.read_text(encoding="utf-8")))
+    source = path.read_text(encoding="utf-8")
+    return MARKED not in source and SLOW.isdisjoint(imported(source))
 
 
 def imported(source: str) -> Iterator[str]:

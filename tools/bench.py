@@ -44,7 +44,7 @@ def build_parser() -> Parser:
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, no more")
     parser.add_argument("--date", type=iso_date, metavar="YYYY-MM-DD", help="of the document; default today")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=("demo.stages",), help=argparse.SUPPRESS)
     return parser
 
 
@@ -88,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         repeats = args.repeats or (QUICK_REPEATS if args.quick else REPEATS)
         context = Context(folder, repeats, args.quick, args.against)
         if args.child:
-            print(json.dumps(_child(context, args.child)))
+            from benchmarks.demo_stages import measure_stages
+
+            print(json.dumps(measure_stages("fiubench", output=context.folder / "demo", quick=context.quick)))
             return 0
         document = _document(context, parts=args.only, day=args.date, plot=args.plot)
     _write(document, args.output)
@@ -131,17 +133,6 @@ def prepare_libraries(folder: Path) -> None:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-
-
-def _child(context: Any, name: str) -> dict[str, Any]:
-    """What a process of its own measures: the stages of a demo, or the memory of one variant."""
-    if name == "demo.stages":
-        from benchmarks.demo_stages import measure_stages
-
-        return measure_stages("fiubench", output=context.folder / "demo", quick=context.quick)
-    from benchmarks.peak_memory import measure
-
-    return measure(context, name)
 
 
 def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path) -> dict[str, Any]:

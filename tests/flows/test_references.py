@@ -70,6 +70,7 @@ def test_ks_tells_target_and_retain_model_apart(demo: Path) -> None:
     assert estimate.value == pytest.approx(found, rel=1e-6)
 
 
+@pytest.mark.long
 def test_ks_does_not_tell_two_retain_models_apart(demo: Path, second_retain: Path) -> None:
     assert p_value(truth_ratios(second_retain), truth_ratios(demo / "fiubench" / "retain")) > 0.05
 

@@ -21,6 +21,7 @@ from tests import quick
         "from mmforget.training.unlearn import unlearn",
         "from mmforget.training import stage_one",
         "def test() -> None:\n    from mmforget.pipeline.run import run",
+        "import pytest\n\npytestmark = pytest.mark.slow",
     ],
 )
 def test_what_takes_long_is_left_out(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

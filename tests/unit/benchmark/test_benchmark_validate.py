@@ -14,6 +14,8 @@ from mmforget.benchmark import DataSource, find, validate
 from mmforget.errors import PluginError
 from tests.toy_tasks import GEN, write_toy, write_yaml
 
+pytestmark = pytest.mark.slow
+
 
 def test_nothing_is_wrong_with_the_twin() -> None:
     report = validate("fiubench")

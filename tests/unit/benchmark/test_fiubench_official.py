@@ -17,6 +17,8 @@ from mmforget.errors import BadData, UnknownName, UserError
 from mmforget.metrics import probability_normalised, truth_ratio, truth_ratio_retain
 from mmforget.metrics.lm_eval import sample_of
 
+pytestmark = pytest.mark.slow
+
 
 def subjects(set_name: str, *, data: DataSource, group: str = "fiubench") -> list[str]:
     return list(dict.fromkeys(find(group).rows(set_name, data=data)["subject"]))

@@ -10,6 +10,8 @@ import pytest
 from mmforget.benchmark import DataSource, find, validate
 from mmforget.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = Path(os.environ.get("MMFORGET_REAL_DATA") or ROOT.parent / "shared" / "real") / "fiubench"
 

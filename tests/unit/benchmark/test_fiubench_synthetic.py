@@ -13,6 +13,8 @@ from mmforget.benchmark import DataSource, find
 from mmforget.synthetic import people
 from mmforget.synthetic.portraits import PortraitParams, draw
 
+pytestmark = pytest.mark.slow
+
 DATA = DataSource("synthetic")
 NUM_FACTS, NUM_WORDINGS = 7, 8
 

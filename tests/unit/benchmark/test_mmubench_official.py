@@ -14,6 +14,8 @@ from PIL import Image
 from mmforget.benchmark import DataSource, find
 from mmforget.errors import BadData, UnknownName, UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trump(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from mmforget.benchmark import DataSource, find
 from mmforget.results.fingerprint import hash_image
 from mmforget.synthetic import concepts
+
+pytestmark = pytest.mark.slow
 
 DATA = DataSource("synthetic")
 

@@ -19,6 +19,8 @@ from mmforget.results.schema import LevelResult, SetUse
 from mmforget.results.store import KEY, write_run
 from tests.unit.leaderboard.fake_runs import record
 
+pytestmark = pytest.mark.slow
+
 SETS = {"forget": SetUse(6, 6, 3, "a" * 64), "retain5": SetUse(6, 6, 3, "b" * 64)}
 Edit = Callable[[dict[str, Any]], object]
 

@@ -15,6 +15,8 @@ from mmforget.cli import checks, validate
 from mmforget.errors import UserError
 from tests.toy_tasks import DOCUMENT, GEN, write_toy
 
+pytestmark = pytest.mark.slow
+
 DATA = DataSource("synthetic")
 
 

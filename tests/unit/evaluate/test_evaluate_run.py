@@ -264,7 +264,6 @@ def evaluate_until(num_reports: int, llava: Path, cache: Path, folder: Path) -> 
     evaluate(model(llava, cache=cache), ["toy"], include_paths=[folder], data=DATA, progress=progress)
 
 
-@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(
     done: Evaluation, folder: Path, llava: Path, tmp_path: Path
 ) -> None:

@@ -27,6 +27,8 @@ from mmforget.model.scoring import Positions, score, score_against
 from mmforget.model.vision import FeatureCache
 from mmforget.types import Scored
 
+pytestmark = pytest.mark.slow
+
 
 def in_batches(loaded: LoadedModel, questions: list[Question], *, size: int, packed: bool) -> list[torch.Tensor]:
     encoded = encode_all(loaded, questions)

@@ -29,6 +29,8 @@ from mmforget.model.load import load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
