@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -124,14 +124,13 @@ def _loss(context: Context, loss: str) -> dict[str, Any]:
         "official": official_step(context, questions, loss=loss, lora=lora),
     }
     say(f"training with {loss}: {len(encoded)} questions a step, LoRA rank {RANK}")
-    counted = {name: _watched(step) for name, step in steps.items()}
-    taken: dict[str, list[Seconds]] = {name: [] for name in steps}
-    gradients: dict[str, dict[str, Tensor]] = {}
+    updates: dict[str, list[Update]] = {name: [] for name in steps}
     for _ in range(context.repeats):
         for name, step in steps.items():
-            seconds, gradients[name] = step.update(None)
-            taken[name].append(seconds)
-    timings = {name: Timing(found) for name, found in taken.items()}
+            updates[name].append(_watched(step))
+    timings = {name: Timing([one.seconds for one in found]) for name, found in updates.items()}
+    gradients = {name: found[-1].gradients for name, found in updates.items()}
+    counted = {name: _counted(found) for name, found in updates.items()}
     tree, num_lora = tree_of(encoded), sum(weight.numel() for weight in lora.values())
     achieved, attainable = work_of(loaded.core, tree, num_lora=num_lora).lora_training, context.attainable_flops()
     achieved /= timings["ours"].best
@@ -149,16 +148,28 @@ def _loss(context: Context, loss: str) -> dict[str, Any]:
     }
 
 
-def _watched(step: Step) -> dict[str, Any]:
-    """Counts of one update; the share outside is the smaller of two."""
-    shares = []
-    for _ in range(2):
-        with Watch(*step.cores) as watch:
-            seconds, _ = step.update(watch)
-        shares.append(1 - watch.inside_s / seconds.wall)
+class Update(NamedTuple):
+    """One update: what it took, its gradients, what passed through the model, and the share of time outside."""
+
+    seconds: Seconds
+    gradients: dict[str, Tensor]
+    num_tokens: int
+    num_images: int
+    share_outside: float
+
+
+def _watched(step: Step) -> Update:
+    with Watch(*step.cores) as watch:
+        seconds, gradients = step.update(watch)
+    return Update(seconds, gradients, watch.num_tokens, watch.num_images, 1 - watch.inside_s / seconds.wall)
+
+
+def _counted(updates: list[Update]) -> dict[str, Any]:
+    """Counts of one update; the share outside is the smallest of all, and their median."""
+    shares = [one.share_outside for one in updates]
     return {
-        "tokens_computed": watch.num_tokens,
-        "images_encoded": watch.num_images,
+        "tokens_computed": updates[-1].num_tokens,
+        "images_encoded": updates[-1].num_images,
         "share_outside_model": min(shares),
         "share_outside_model_median": statistics.median(shares),
     }
