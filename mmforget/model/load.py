@@ -38,6 +38,7 @@ from mmforget.model.quantize import (
 )
 from mmforget.model.selfcheck import settle
 from mmforget.model.spec import DTYPES, ModelSpec
+from mmforget.model.weight_count import require_weights
 from mmforget.unfinished import unfinished
 
 __all__ = ["ModelSpec", "load_model", "save_merged"]
@@ -225,6 +226,13 @@ def _weights(spec: ModelSpec, *, config: Any, family: Any) -> Any:
     kwargs: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, **_source(spec)}
     quantisation = quantisation_config(spec, family=family, config=config, dtype=dtype)
     is_packed = quantisation is not None or stored_quantisation(config) is not None
+    if stored_quantisation(config) is None and Path(spec.pretrained).is_dir():
+        require_weights(
+            Path(spec.pretrained),
+            model_class=_auto(config),
+            config=config,
+            trust_remote_code=spec.trust_remote_code,
+        )
     if quantisation is not None:
         kwargs["quantization_config"] = quantisation
     if is_packed and device is not None:

@@ -33,6 +33,16 @@ def config(**changes: Any) -> Callable[[Path], None]:
     return lambda folder: changed(folder / "config.json", **changes)
 
 
+def without(key: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / "config.json"
+        values = json.loads(path.read_text())
+        del values[key]
+        path.write_text(json.dumps(values))
+
+    return damage
+
+
 def processor(**changes: Any) -> Callable[[Path], None]:
     return lambda folder: changed(folder / "processor_config.json", **changes)
 
@@ -62,6 +72,10 @@ LLAVA: dict[str, tuple[Callable[[Path], None], str]] = {
     "narrower than its weights": (
         config(text_config__intermediate_size=96),
         r"6 weights have another shape than config.json says, e.g. .* is \(.*128.*\) and should be \(.*96.*\)",
+    ),
+    "the size of its language model": (
+        without("text_config"),
+        r"config.json describes 6,\d{3},\d{3},\d{3} weights, and the files hold \d{2,3},\d{3}; a key that is missing",
     ),
     "dtype": (config(dtype="float99", text_config__dtype="float99"), "config.json.*float99"),
 }

@@ -18,6 +18,7 @@ import torch
 from mmforget.errors import RunFailed, UserError
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.workers import Workers, _serve, num_workers, threads_of, workers
+from tests.processes import alone
 
 MICRO = RunConfig(model="micro", tasks=("fiubench",), device="cpu", workers=2)
 
@@ -55,6 +56,26 @@ def test_results_come_in_the_order_of_the_jobs_and_progress_is_told() -> None:
     assert {threads for _, _, threads in found} == {1}
     assert sorted(told) == [*((number, 2, "job") for number in range(5)), (7, 2, "job")]
     assert all(has_ended(process) for process in processes)
+
+
+def ignored_by_its_parent(*, progress: Any) -> str:
+    """The signals that the process ignores which this worker was forked from, as the system writes them."""
+    lines = Path(f"/proc/{os.getppid()}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("SigIgn"))
+
+
+def ignored_and_not() -> list[bool]:
+    """Whether Ctrl-C is ignored by the process that workers are forked from, and by this one."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with workers(MICRO, progress=lambda *_: None) as pool:
+        (mask,) = pool.run([ignored_by_its_parent])
+    return [bool(int(mask, 16) >> (signal.SIGINT - 1) & 1), signal.getsignal(signal.SIGINT) == signal.SIG_IGN]
+
+
+def test_ctrl_c_in_the_middle_of_imports_shows_no_traceback(tmp_path: Path) -> None:
+    """It reaches every process of a terminal, and the one that imports for all workers has nothing to say."""
+    ended = alone(ignored_and_not, home=tmp_path)
+    assert ended.value == [True, False], ended.err
 
 
 @pytest.mark.parametrize(
