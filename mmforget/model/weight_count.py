@@ -17,7 +17,7 @@ MIN_EXCESS = 2**27
 
 
 def require_weights(folder: Path, *, model_class: Any, config: Any, trust_remote_code: bool = False) -> None:
-    """Raises UserError where a configuration describes more than twice the weights that a folder holds.
+    """Raises UserError where a configuration describes more than twice the weights that a folder with any holds.
 
     A key that is missing, as `text_config`, stands for its default: that of a LLaVA is a model of seven billion
     weights, which fills the memory before anybody notices that the files have none of them.
@@ -33,7 +33,7 @@ def require_weights(folder: Path, *, model_class: Any, config: Any, trust_remote
         # Loading does the same next, and says what is wrong.
         return
     described = sum(weight.numel() for weight in model.parameters())
-    if described > 2 * held and described - held > MIN_EXCESS:
+    if 0 < 2 * held < described and described - held > MIN_EXCESS:
         raise UserError(
             f"{folder}: config.json describes {described:,} weights, and the files hold {held:,}; a key that is "
             f"missing stands for a model of another size; {ADVICE}"
