@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 METHODS = ("ga", "grad_diff", "kl", "po", "npo")
 SEEDS = (0, 1, 2)
-TESTED_METHODS, TESTED_SEEDS = ("ga", "grad_diff", "npo"), SEEDS[:2]
-"""What tests run of the demo: one method that collapses and two that forget, with some of its seeds."""
+TESTED_METHODS, TESTED_SEEDS = ("ga", "grad_diff"), SEEDS[:2]
+"""What tests run of the demo: a method that collapses and one that forgets, with some of its seeds."""
 
 
 class Said(NamedTuple):

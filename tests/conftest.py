@@ -135,9 +135,11 @@ def micro(tower: Path, common: Path) -> MicroModels:
 
 @pytest.fixture(scope="session")
 def demo(tower: Path, common: Path) -> Path:
-    """A part of the README's demo: target, retain model, three methods with two seeds. Minutes, once a test run."""
+    """A part of the README's demo: target, retain model, two methods with two seeds. Minutes, once a test run."""
     folder = common / "demo"
     with FileLock(common / "demo.lock"):
-        said = command(*part_of_demo(folder))
-    assert said.status == 0, said.err
+        # The leaderboard comes last. Where it is, a test of another process may be at work in the folder.
+        if not (folder / "leaderboard.json").is_file():
+            said = command(*part_of_demo(folder))
+            assert said.status == 0, said.err
     return folder
