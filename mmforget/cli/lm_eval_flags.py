@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from mmforget.cli.flags import BOOLEANS, seed
 from mmforget.errors import UnknownName, UserError
 from mmforget.reading import read_text
-from mmforget.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from mmforget.pipeline.config import Asking
@@ -114,6 +113,8 @@ def _value(words: Sequence[str], place: int) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
     import yaml
+
+    from mmforget.yaml_text import parse_yaml
 
     try:
         found = parse_yaml(read_text(path))

@@ -38,7 +38,7 @@ from mmforget.model.quantize import (
 )
 from mmforget.model.selfcheck import settle
 from mmforget.model.spec import DTYPES, ModelSpec
-from mmforget.model.weight_count import require_weights
+from mmforget.model.weight_count import require_weights, skeleton
 from mmforget.unfinished import unfinished
 
 __all__ = ["ModelSpec", "load_model", "save_merged"]
@@ -190,8 +190,7 @@ def _skeleton(spec: ModelSpec) -> None:
     from transformers import GenerationConfig
 
     config = _config(spec)
-    with torch.device("meta"):
-        _auto(config).from_config(config)
+    skeleton(_auto(config), config=config)
     if (Path(spec.pretrained) / "generation_config.json").is_file():
         GenerationConfig.from_pretrained(spec.pretrained)
 

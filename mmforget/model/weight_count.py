@@ -27,8 +27,7 @@ def require_weights(folder: Path, *, model_class: Any, config: Any, trust_remote
     """
     held = sum(map(_num_weights, folder.glob("*.safetensors")))
     try:
-        with torch.device("meta"):
-            model = model_class.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
+        model = skeleton(model_class, config=copy.deepcopy(config), trust_remote_code=trust_remote_code)
     except Exception:
         # Loading does the same next, and says what is wrong.
         return
@@ -38,6 +37,12 @@ def require_weights(folder: Path, *, model_class: Any, config: Any, trust_remote
             f"{folder}: config.json describes {described:,} weights, and the files hold {held:,}; a key that is "
             f"missing stands for a model of another size; {ADVICE}"
         )
+
+
+def skeleton(model_class: Any, *, config: Any, trust_remote_code: bool = False) -> Any:
+    """The model of a configuration without its weights, which takes no memory for them."""
+    with torch.device("meta"):
+        return model_class.from_config(config, trust_remote_code=trust_remote_code)
 
 
 def _num_weights(path: Path) -> int:

@@ -31,7 +31,7 @@ def test_what_is_named_again_counts_again(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ValueError, match="nested deeper"):
         parse_yaml(f"- &half {half}\n- " + "[" * 30 + "*half" + "]" * 30)
     monkeypatch.setattr(yaml_text, "MAX_VALUES", 15)
-    # Three names of a list of three (four values with itself), the two mappings around it: 4 + 4 + 4 + 1 = 13.
+    # Three names of a list of three (four values with itself), and the list around them: 4 + 4 + 4 + 1 = 13.
     assert len(parse_yaml("- &a [1, 2, 3]\n- *a\n- *a")) == 3
     with pytest.raises(ValueError, match="stands for more than 15 values"):
         parse_yaml("- &a [1, 2, 3]\n- *a\n- *a\n- *a")

@@ -131,7 +131,7 @@ def test_an_image_benchmark_without_a_placeholder(tmp_path: Path) -> None:
 def test_rows_of_another_kind_are_named(returned: str, said: str, tmp_path: Path) -> None:
     write_toy(tmp_path)
     rows = tmp_path / "rows.py"
-    rows.write_text(rows.read_text().replace("{'test': make_dataset(docs)}".replace("'", '"'), returned))
+    rows.write_text(rows.read_text().replace('{"test": make_dataset(docs)}', returned))
     report = validate("toy", include_paths=[tmp_path])
     assert any(said in fault for fault in report.faults), report.faults
 
