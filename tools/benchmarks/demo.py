@@ -62,7 +62,7 @@ def _evaluations(context: Context, cache: Path) -> dict[str, Any]:
     features = {"ours": FeatureCache(), "plain": FeatureCache()}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in features}
     samples: dict[str, Any] = {}
-    for _ in range(1 + context.repeats):
+    for _ in range(context.repeats):
         for name, kept in features.items():
             say(f"demo: evaluation of the target model, {name}")
             numbers, samples[name] = once(packed=name == "ours", features=kept)

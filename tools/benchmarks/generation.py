@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.context import Context
-from benchmarks.measuring import Timing, Watch, alternate, clock, ratios, say
+from benchmarks.measuring import Seconds, Timing, Watch, alternate, clock, ratios, say
 from benchmarks.world import Question, Shape, make_questions
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.loaded import LoadedModel
@@ -30,11 +30,12 @@ def run(context: Context) -> dict[str, Any]:
         "stock": lambda: stock[size].generate_until(requests, disable_tqdm=True),
     }
     cores = {"ours": loaded.core, "plain": loaded.core, "stock": stock[size].model}
-    texts, numbers = {}, {}
-    for name, work in variants.items():
-        texts[name], numbers[name] = _watched(cores[name], work)
+    watched = {name: _watched(cores[name], work) for name, work in variants.items()}
+    texts = {name: one.texts for name, one in watched.items()}
+    numbers = {name: one.numbers for name, one in watched.items()}
     check_same(texts)
-    timings = alternate(variants, repeats=context.repeats)
+    before = {name: one.seconds for name, one in watched.items() if name != "ours"}
+    timings = alternate(variants, repeats=context.repeats, before=before)
     return _document(shape, timings=timings, numbers=numbers, batch_size=size, texts=texts["ours"])
 
 
@@ -103,15 +104,24 @@ def fresh_lm(loaded: LoadedModel, *, packed: bool) -> MMForgetLM:
     return MMForgetLM(loaded, packed=packed, cache=None, progress=False)
 
 
-def _watched(core: Any, work: Texts) -> tuple[list[str], dict[str, Any]]:
+class _Run(NamedTuple):
+    """One run under watch: its time, its texts and its numbers."""
+
+    seconds: Seconds
+    texts: list[str]
+    numbers: dict[str, Any]
+
+
+def _watched(core: Any, work: Texts) -> _Run:
     found: list[str] = []
     with Watch(core) as watch:
-        seconds = clock(lambda: found.extend(work())).wall
-    return found, {
+        seconds = clock(lambda: found.extend(work()))
+    numbers = {
         "tokens_computed": watch.num_tokens,
         "images_encoded": watch.num_images,
-        "share_outside_model": 1 - watch.inside_s / seconds,
+        "share_outside_model": 1 - watch.inside_s / seconds.wall,
     }
+    return _Run(seconds, found, numbers)
 
 
 def check_same(texts: dict[str, list[str]]) -> None:

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 MATMUL_SIZE = 2048
+ENOUGH_S = 30.0
+"""What was timed twice and for as long in all is not timed again: what takes long varies little."""
 
 
 class Seconds(NamedTuple):
@@ -141,15 +143,26 @@ def clock(work: Callable[[], object]) -> Seconds:
     return start.passed()
 
 
-def alternate(variants: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, Timing]:
+def is_enough(taken: Sequence[Seconds], *, repeats: int) -> bool:
+    """Whether a variant was timed as often as wanted, or twice and for long."""
+    return len(taken) >= repeats or (len(taken) > 1 and sum(one.wall for one in taken) >= ENOUGH_S)
+
+
+def alternate(
+    variants: Mapping[str, Callable[[], object]], *, repeats: int, before: Mapping[str, Seconds] | None = None
+) -> dict[str, Timing]:
     """Times of each variant, one after the other in turn, so that whatever else the machine does hits them alike.
 
     Whoever compares takes the best of each. Every variant should have run once before.
+
+    Args:
+        before: times of variants that were taken already and count as a repeat.
     """
-    taken: dict[str, list[Seconds]] = {name: [] for name in variants}
+    taken = {name: [before[name]] if before and name in before else [] for name in variants}
     for _ in range(repeats):
         for name, work in variants.items():
-            taken[name].append(clock(work))
+            if not is_enough(taken[name], repeats=repeats):
+                taken[name].append(clock(work))
     return {name: Timing(found) for name, found in taken.items()}
 
 

@@ -18,6 +18,7 @@ from benchmarks.measuring import (
     Timing,
     Watch,
     clock,
+    is_enough,
     num_parameters_alive,
     ratios,
     relative_difference,
@@ -127,7 +128,8 @@ def _loss(context: Context, loss: str) -> dict[str, Any]:
     updates: dict[str, list[Update]] = {name: [] for name in steps}
     for _ in range(context.repeats):
         for name, step in steps.items():
-            updates[name].append(_watched(step))
+            if not is_enough([one.seconds for one in updates[name]], repeats=context.repeats):
+                updates[name].append(_watched(step))
     timings = {name: Timing([one.seconds for one in found]) for name, found in updates.items()}
     gradients = {name: found[-1].gradients for name, found in updates.items()}
     counted = {name: _counted(found) for name, found in updates.items()}
