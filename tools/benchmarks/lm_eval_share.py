@@ -14,7 +14,7 @@ from benchmarks.world import Question, Shape, make_questions
 from mmforget.evaluate.run import evaluate
 from mmforget.lm.adapter import MMForgetLM
 
-SHAPE = Shape(10, 20, 6)
+SHAPE = Shape(5, 20, 6)
 COMMON = """
 dataset_path: parquet
 dataset_kwargs: {{data_files: {{test: {file}}}}}
