@@ -88,6 +88,13 @@ def _fits(layer: Any, x: Tensor, *, name: str) -> bool:
     dropout = layer.lora_dropout[name]
     if layer.training and not isinstance(dropout, nn.Identity) and dropout.p > 0:
         return False
-    weights = (layer.base_layer.weight, layer.lora_A[name].weight, layer.lora_B[name].weight)
+    inner = (layer.lora_A[name], layer.lora_B[name])
+    weights = (layer.base_layer.weight, *(module.weight for module in inner))
     same = all(weight.dtype == x.dtype and type(weight) is nn.Parameter for weight in weights)
-    return same and type(layer.base_layer) is nn.Linear and not torch.is_autocast_enabled(x.device.type)
+    plain = type(layer.base_layer) is nn.Linear and not any(map(_is_watched, (layer.base_layer, *inner)))
+    return same and plain and not torch.is_autocast_enabled(x.device.type)
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether somebody reads or steers a module, which therefore has to be called itself."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)

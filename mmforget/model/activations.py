@@ -1,0 +1,152 @@
+"""Reading and steering what a model's modules compute, and changing their weights for a while.
+
+    layers = decoder_layers(loaded.core)
+    with reading({"7": layers[7]}) as read:
+        scored = score(loaded, encoded)
+    slopes = gradients(scored.token_logprobs.sum(), read)["7"]
+
+Modules are those of the bare model, `loaded.core`; with LoRA, a linear layer's output is that with its adapters. What
+is read is what a forward pass computed there, laid out as the pass was: a packed one is one row, [1, N, H], and a
+family with a forward of its own has one call for each sequence. It is differentiable where the pass was. Layers that
+are computed again in the backward pass (gradient checkpointing) are read once, and steered both times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmforget.errors import UserError
+
+Take = Callable[[str, Tensor], None]
+Steer = Callable[[Tensor], Tensor]
+
+
+def decoder_layers(core: Any) -> list[nn.Module]:
+    """The language model's layers, first one first. Layer k puts out what Hugging Face calls `hidden_states[k + 1]`,
+    but for the last, where that has gone through the final norm.
+
+    Raises UserError for a model that has no such list.
+    """
+    wanted = int(core.config.get_text_config().num_hidden_layers)
+    for module in core.get_decoder().modules():
+        if isinstance(module, nn.ModuleList) and len(module) == wanted:
+            return list(module)
+    raise UserError(
+        f"models of type '{core.config.model_type}' cannot be looked into layer by layer: none of their parts is a "
+        f"list of the {wanted} layers that the configuration names"
+    )
+
+
+@contextmanager
+def watching(modules: Mapping[str, nn.Module], *, take: Take, inputs: bool = False) -> Iterator[None]:
+    """Inside, `take(name, tensor)` is told what a module puts out, or takes in, whenever the model computes it.
+
+    Of several outputs or inputs it is the first. Raises TypeError in the forward pass where that is no tensor.
+    """
+
+    def told(name: str, found: Any) -> None:
+        if not _is_repeating():
+            take(name, _first(found, name=name))
+
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            if inputs:
+                hook = module.register_forward_pre_hook(_input_hook(name, told), with_kwargs=True)
+            else:
+                hook = module.register_forward_hook(_output_hook(name, told))
+            hooks.callback(hook.remove)
+        yield
+
+
+@contextmanager
+def reading(modules: Mapping[str, nn.Module], *, inputs: bool = False) -> Iterator[Mapping[str, list[Tensor]]]:
+    """By name, what each module puts out or takes in, call by call; empty for a module that is not computed."""
+    read: dict[str, list[Tensor]] = {name: [] for name in modules}
+    with watching(modules, take=lambda name, found: read[name].append(found), inputs=inputs):
+        yield read
+
+
+def gradients(value: Tensor, read: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor | None]]:
+    """The gradient of a scalar by everything that was read; None for what has no part in it."""
+    every = [one for calls in read.values() for one in calls]
+    found = iter(torch.autograd.grad(value, every, retain_graph=True, allow_unused=True))
+    return {name: [next(found) for _ in calls] for name, calls in read.items()}
+
+
+@contextmanager
+def steering(functions: Mapping[nn.Module, Steer]) -> Iterator[None]:
+    """Inside, each module puts out what its function makes of its output; of several outputs that is the first.
+
+    With gradient checkpointing the backward pass belongs inside, too: it computes layers again. `reading` opened inside
+    reads what was steered. Raises TypeError for an output of another shape.
+    """
+    with ExitStack() as hooks:
+        for module, function in functions.items():
+            hooks.callback(module.register_forward_hook(_steering_hook(function)).remove)
+        yield
+
+
+@contextmanager
+def replaced(module: nn.Module, **weights: Tensor | None) -> Iterator[None]:
+    """Inside, the module's parameters of these names hold these values, rounded to its dtype; then they are as before,
+    bit by bit. None leaves one as it is.
+
+    Raises UserError for weights that are quantised, ValueError for another shape.
+    """
+    before: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        if value is None:
+            continue
+        parameter = module.get_parameter(name)
+        if not parameter.is_floating_point():
+            raise UserError("weights are replaced in full precision, and these are quantised; load the model without")
+        if parameter.shape != value.shape:
+            raise ValueError(f"{name} is {list(parameter.shape)}, and what should replace it {list(value.shape)}")
+        before[name] = parameter.detach().cpu().clone()
+    try:
+        _write(module, {name: value for name, value in weights.items() if value is not None})
+        yield
+    finally:
+        _write(module, before)
+
+
+@torch.no_grad()
+def _write(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    for name, value in weights.items():
+        module.get_parameter(name).copy_(value)
+
+
+def _output_hook(name: str, told: Callable[[str, Any], None]) -> Callable[[nn.Module, Any, Any], None]:
+    return lambda _module, _inputs, output: told(name, output)
+
+
+def _input_hook(name: str, told: Callable[[str, Any], None]) -> Callable[[nn.Module, Any, Any], None]:
+    return lambda _module, args, named: told(name, args or tuple(named.values()))
+
+
+def _steering_hook(function: Steer) -> Callable[[nn.Module, Any, Any], Any]:
+    def steered(module: nn.Module, _inputs: Any, output: Any) -> Any:
+        old = _first(output, name=type(module).__name__)
+        new = function(old)
+        if new.shape != old.shape:
+            raise TypeError(f"{type(module).__name__} puts out {list(old.shape)}, steered it is {list(new.shape)}")
+        return (new, *output[1:]) if isinstance(output, tuple) else new
+
+    return steered
+
+
+def _first(found: Any, *, name: str) -> Tensor:
+    one = found[0] if isinstance(found, tuple) and found else found
+    if not isinstance(one, Tensor):
+        raise TypeError(f"{name} gives a {type(one).__name__}, not a tensor")
+    return one
+
+
+def _is_repeating() -> bool:
+    """Whether a backward pass is under way, which computes what was not kept once more."""
+    return torch._C._current_graph_task_id() != -1
