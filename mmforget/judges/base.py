@@ -1,7 +1,6 @@
 """What a judge is, which labels a benchmark asks of it, and how samples get them.
 
-judge = judge_from("rules", local_only=False)
-samples = label_samples(samples, labels=labels_of(benchmark), judge=judge)
+samples = label_samples(samples, labels=labels_of(benchmark), judge=judge_from("rules", local_only=False))
 
 A label stands in `Sample.labels` under its name, and under `<name>/by` who said it: the rules' version, or the prompt's
 version and the model. `Judge.describe()` says the same for the run record.
@@ -14,13 +13,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mmforget.benchmark.spec import Benchmark
-from mmforget.errors import UnknownName, UserError
+from mmforget.errors import UnknownName
 from mmforget.metrics.base import METRICS, CompositeMetric, is_part, label_of
 from mmforget.metrics.judged import GRADED, LABEL_NAMES
 from mmforget.metrics.medical import CLOSED
 from mmforget.types import Sample
 
-KINDS = ("rules", "none", "hf:MODEL", "remote:MODEL")
 BY = "/by"
 
 
@@ -53,54 +51,6 @@ class Judge(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values for the run record: `judge`, and by label name the version of rules or prompt."""
-
-
-class Nobody:
-    """The judge `none`: says nothing, so that what needs a judge is unscored and says so."""
-
-    name = "none"
-    is_free = True
-
-    def judge(self, samples: Sequence[Sample], *, label: str) -> list[Said | None]:
-        return [None] * len(samples)
-
-    def describe(self) -> dict[str, Any]:
-        return {"judge": self.name, "labels": {}}
-
-
-def judge_from(text: str, *, local_only: bool, refusals: Collection[str] = (), device: str | None = None) -> Judge:
-    """The judge that `--judge TEXT` names: `rules`, `none`, `hf:MODEL` or `remote:MODEL`. Loads and asks nothing yet.
-
-    Args:
-        local_only: the answers may not leave the machine, so a remote judge is refused.
-        refusals: the benchmark's own, which rules know as refusals.
-        device: where a local model goes; None takes a GPU where there is one.
-
-    Raises UnknownName for another text, UserError for a judge that may not be used or has no model or key.
-    """
-    kind, _, model = text.partition(":")
-    if text == "none":
-        return Nobody()
-    if text == "rules":
-        from mmforget.judges.rules import Rules
-
-        return Rules(refusals=tuple(refusals))
-    if kind not in ("hf", "remote"):
-        raise UnknownName("judge", name=text, known=KINDS)
-    if not model.strip():
-        raise UserError(f"--judge {text} names no model; write e.g. hf:Qwen/Qwen2.5-7B-Instruct or remote:gpt-4o")
-    if kind == "hf":
-        from mmforget.judges.local import local_judge
-
-        return local_judge(model.strip(), refusals=tuple(refusals), device=device)
-    if local_only:
-        raise UserError(
-            f"--judge {text}: this benchmark's data may not leave the machine (its document says judges: local); "
-            "use --judge rules or hf:MODEL"
-        )
-    from mmforget.judges.remote import remote_judge
-
-    return remote_judge(model.strip())
 
 
 def labels_of(benchmark: Benchmark) -> dict[str, tuple[str, ...]]:

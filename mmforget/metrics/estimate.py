@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from mmforget.metrics.base import Declared
-from mmforget.metrics.rank import is_constant
 from mmforget.statistics.jackknife import interval, mean_replicates
 from mmforget.types import Estimate, Replicates, Score
 
 NO_NUMBER = "the score is not a number"
+TOLERANCE = 1e-12
+"""How far scores that are all the same may lie apart by rounding."""
 
 
 def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
@@ -41,6 +42,12 @@ def mean_estimate(metric: Declared, scores: Sequence[Score]) -> Estimate:
         reasons=reasons,
     )
     return with_interval(found, replicates)
+
+
+def is_constant(values: Iterable[float]) -> bool:
+    """True where two or more values are all equal but for rounding."""
+    found = list(values)
+    return len(found) > 1 and (min(found) == max(found) or max(found) - min(found) <= TOLERANCE)
 
 
 def _is_nan(value: float | None) -> bool:

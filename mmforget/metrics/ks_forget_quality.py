@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import Declared, Kind, Other, check_profile
-from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reasons
+from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons
 from mmforget.metrics.logprobs import log_truth_ratio
-from mmforget.metrics.rank import is_constant
 from mmforget.metrics.two_sample import Group, fewest_subjects, group_of
 from mmforget.statistics.jackknife import Interval
 from mmforget.statistics.kolmogorov_smirnov import KSResult, ks_test, tied

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import Declared, Kind, Other, check_profile
-from mmforget.metrics.estimate import count_lacking, no_estimate, unscored_reasons, with_interval
+from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons, with_interval
 from mmforget.metrics.logprobs import mean_loss
-from mmforget.metrics.rank import is_constant
 from mmforget.metrics.two_sample import auc, auc_replicates, group_of
 from mmforget.statistics.kolmogorov_smirnov import tied
 from mmforget.types import Estimate, Sample, Score

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
-from mmforget.judges.base import Judge, judge_from, label_samples, labels_of
+from mmforget.judges.base import Judge, label_samples, labels_of
+from mmforget.judges.naming import judge_from
 from mmforget.types import Sample
 
 

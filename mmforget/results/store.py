@@ -111,11 +111,6 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
     return write_text(folder / CONFIG_NAME, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
-def read_record(path: Path) -> RunRecord:
-    """The newest record of a folder, or that of a results file. Raises UserError naming what does not fit."""
-    return read_run(path).record
-
-
 def read_run(path: Path) -> StoredRun:
     """The newest record of a folder (or that of a results file) with lm_eval's keys beside it."""
     candidates = sorted(path.glob(PATTERN), reverse=True) if path.is_dir() else [path] if path.exists() else []

@@ -19,7 +19,7 @@ from mmforget.cli import rescore  # noqa: E402
 from mmforget.errors import MissingReference, UserError  # noqa: E402
 from mmforget.pipeline.judging import Judged  # noqa: E402
 from mmforget.results import store  # noqa: E402
-from mmforget.results.store import StoredRun, find_records, read_record, write_results, write_run  # noqa: E402
+from mmforget.results.store import StoredRun, find_records, read_run, write_results, write_run  # noqa: E402
 from mmforget.results.verify import collect_trusted  # noqa: E402
 from mmforget.types import Sample  # noqa: E402
 
@@ -70,7 +70,7 @@ def test_numbers_come_from_the_samples(runs: Path, capsys: pytest.CaptureFixture
     assert run(runs, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert [item["name"] for item in document["records"]] == ["retain", "target", "npo"]
-    npo = read_record(runs / "npo")
+    npo = read_run(runs / "npo").record
     assert npo.headline["overall"].value == pytest.approx(1.0)
     recall = npo.metric("exact_match", set="forget", profile="clean")
     assert recall is not None
@@ -79,16 +79,16 @@ def test_numbers_come_from_the_samples(runs: Path, capsys: pytest.CaptureFixture
     assert npo.gate.passed
     assert npo.verdict is not None
     assert npo.verdict.status == "forgotten"
-    target = read_record(runs / "target")
+    target = read_run(runs / "target").record
     assert target.metric("exact_match", set="forget", profile="clean").value == 1.0  # type: ignore[union-attr]
 
 
 def test_the_old_file_stays_and_the_rest_of_the_record_too(runs: Path) -> None:
     (old,) = (runs / "npo").glob("results_*.json")
-    text, before = old.read_text(), read_record(old)
+    text, before = old.read_text(), read_run(old).record
     run(runs)
     assert old.read_text() == text
-    after = read_record(runs / "npo")
+    after = read_run(runs / "npo").record
     assert len(list((runs / "npo").glob("results_*.json"))) == 2
     assert after.rescored is not None
     names = ("metrics", "gate", "verdict", "headline", "replicates", "rescored")
@@ -105,7 +105,7 @@ def test_a_second_time_changes_nothing(runs: Path, capsys: pytest.CaptureFixture
 
 def test_one_record_alone_finds_its_references_beside_it(runs: Path) -> None:
     run(runs / "npo")
-    assert read_record(runs / "npo").headline["overall"].value == pytest.approx(1.0)
+    assert read_run(runs / "npo").record.headline["overall"].value == pytest.approx(1.0)
     assert len(list((runs / "target").glob("results_*.json"))) == 1
 
 

@@ -11,7 +11,8 @@ from judged_samples import asked
 
 from mmforget.benchmark import find
 from mmforget.errors import UnknownName, UserError
-from mmforget.judges.base import Judge, Nobody, Said, judge_from, label_samples, labels_of
+from mmforget.judges.base import Judge, Said, label_samples, labels_of
+from mmforget.judges.naming import Nobody, judge_from
 from mmforget.judges.rules import Rules
 from mmforget.types import Sample
 

@@ -8,8 +8,8 @@ import pytest
 from judged_samples import asked
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.judges.base import judge_from
 from mmforget.judges.local import _answers, _rendered, local_judge
+from mmforget.judges.naming import judge_from
 from mmforget.judges.reading import Turn
 from mmforget.model.load import ModelSpec, load_model
 from tests.helpers import tiny_llama, tiny_llava

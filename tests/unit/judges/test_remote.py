@@ -14,7 +14,7 @@ from judged_samples import asked
 
 from mmforget.errors import RunFailed, UserError
 from mmforget.judges import reading
-from mmforget.judges.base import judge_from
+from mmforget.judges.naming import judge_from
 from mmforget.judges.reading import Turn
 from mmforget.judges.remote import Client, remote_judge
 

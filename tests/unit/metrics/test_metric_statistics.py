@@ -1,4 +1,4 @@
-"""The mean estimate with its interval by subject, and ranks with ties."""
+"""The mean estimate with its interval by subject."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
 
 from mmforget.metrics import rouge_l
-from mmforget.metrics.estimate import mean_estimate
-from mmforget.metrics.rank import is_constant, rank_correlation, ranks
+from mmforget.metrics.estimate import is_constant, mean_estimate
 from mmforget.types import Estimate, Score
 
 
@@ -57,21 +55,6 @@ def test_few_subjects_have_a_value_and_their_number_but_no_interval(num_subjects
     assert found.value == pytest.approx(0.5)
     assert (found.low, found.high, found.num_subjects) == (None, None, num_subjects)
     assert found.reasons == (f"no interval: too few subjects ({num_subjects}; at least 4 are needed)",)
-
-
-def test_ranks_share_places_where_scores_are_equal() -> None:
-    """.9 first, .5 and .5 share places 2 and 3, no score has no place."""
-    values = {"a": 0.5, "b": 0.9, "c": 0.5, "d": None, "e": float("nan")}
-    assert ranks(values, higher_is_better=True) == {"a": 2.5, "b": 1.0, "c": 2.5, "d": None, "e": None}
-    assert ranks({"a": 0.5, "b": 0.9}, higher_is_better=False) == {"a": 1.0, "b": 2.0}
-    assert ranks({}, higher_is_better=True) == {}
-
-
-def test_rank_correlation_knows_ties_and_constants() -> None:
-    first, second = [1.0, 2.0, 2.0, 4.0], [1.0, 3.0, 2.0, 2.0]
-    assert rank_correlation(first, second).value == pytest.approx(kendalltau(first, second, variant="b").statistic)
-    assert rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]).reason == "all values are the same"
-    assert rank_correlation([1.0, None], [1.0, 2.0]).value is None
 
 
 def test_constant() -> None:

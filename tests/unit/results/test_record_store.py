@@ -133,7 +133,7 @@ def test_a_run_is_stored_and_found(tmp_path: Path) -> None:
     assert run.samples() == SAMPLES
     assert run.lm_eval["versions"] == {"t_gen": 1.0}
     assert (tmp_path / "npo" / "run.yaml").read_text() == f"tasks:\n- fiubench\noutput_path: {tmp_path}\n"
-    assert store.read_record(path) == run.record
+    assert store.read_run(path).record == run.record
 
 
 def test_a_killed_run_never_puts_its_name_on_an_older_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def _killed(*args: object, **kwargs: object) -> None:
 def test_the_newest_record_of_a_folder_counts(tmp_path: Path) -> None:
     store.write_results(tmp_path, full_record(name="old"))
     store.write_results(tmp_path, full_record(name="new"))
-    assert store.read_record(tmp_path).name == "new"
+    assert store.read_run(tmp_path).record.name == "new"
     assert [run.record.name for run in store.find_records([tmp_path])] == ["new"]
 
 

@@ -154,7 +154,7 @@ def test_values_beyond_all_bounds_are_named(tmp_path: Path, place: str, value: A
     path = written(tmp_path)
     edit(path, lambda record: record.update({place: value}))
     with pytest.raises(UserError, match="results_") as caught:
-        store.read_record(path)
+        store.read_run(path)
     assert words in str(caught.value)
     assert len(str(caught.value)) < 1000
 
