@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmforget.benchmark.find import catalogue, find, find_all
 from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark, TaskSpec
+from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
 from mmforget.benchmark.validate import Report, validate
 
-__all__ = ["Benchmark", "DataSource", "Report", "TaskSpec", "catalogue", "find", "find_all", "validate"]
+__all__ = ["Benchmark", "Bound", "DataSource", "Report", "TaskSpec", "catalogue", "find", "find_all", "validate"]

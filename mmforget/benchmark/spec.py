@@ -1,4 +1,4 @@
-"""`Benchmark`: one protocol in one setting and modality, with its tasks, its rows and what a run needs to know."""
+"""`Benchmark`: one protocol in one setting and modality, with its tasks; `Bound`: the same with its data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmforget.benchmark.hierarchy import parse_path
 from mmforget.benchmark.images import ImageValue, open_image
 from mmforget.benchmark.rows import EmptySet, differing_columns, make_dataset, undecoded
 from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.task_files import FunctionRef, load_function
+from mmforget.benchmark.task_files import FunctionRef, load_function, load_module
 from mmforget.errors import PluginError, UserError, shortened
 from mmforget.types import Example
 
@@ -110,95 +110,33 @@ class Benchmark:
         return "retain" in self.stage_one
 
     @property
-    def refusals(self) -> tuple[str, ...]:
-        """The document's own refusals; `refusals_for` gives those that come with the data."""
-        return self.document.refusals
-
-    @property
     def set_names(self) -> tuple[str, ...]:
         """Every set that a run of this benchmark touches, each once."""
         named = (*self.stage_one.values(), *self.document.sets.values(), *(task.set for task in self.tasks))
         return tuple(dict.fromkeys(named))
 
-    def bind(self, data: DataSource) -> DataSource:
-        """`data` with this benchmark's setting in its metadata, so that lm_eval's task loaders see it too.
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """The document's own refusals; those of a `Bound` may come with the data."""
+        return self.document.refusals
 
-        Raises UserError where the metadata names another setting than the tasks do.
+    def bind(self, data: DataSource) -> Bound:
+        """The benchmark with its data, whose metadata get this setting, so that lm_eval's task loaders see it too.
+
+        Raises UserError where the metadata name another setting than the tasks do.
         """
         other = data.metadata.get("setting")
         if other is not None and not any(task.setting for task in self.tasks):
-            return data
+            return Bound(self, data)
         if other not in (None, self.setting):
             raise UserError(
                 f"--metadata setting is '{other}', but {self.group} is '{self.setting}'; leave one of them out"
             )
-        return replace(data, metadata={**data.metadata, "setting": self.setting})
+        return Bound(self, replace(data, metadata={**data.metadata, "setting": self.setting}))
 
-    def rows(self, set_name: str, *, data: DataSource) -> datasets.Dataset:
-        """The rows of a set, columns as `row_features`, images decoded on access; no rows where the data has none.
-
-        Raises UserError for an unknown set, BadData naming every broken row, PluginError where the loader crashes.
-        """
-        try:
-            found = self._call(load_function(self.loader), set_name, data=data)
-        except EmptySet:
-            return make_dataset([])
-        where = f"{self.loader.folder}: {self.loader.name} of set '{set_name}'"
-        if not isinstance(found, Mapping) or "test" not in found:
-            raise PluginError(f"{where} gives {_shown(found)}, not {{'test': make_dataset(docs)}}")
-        if differing := differing_columns(found["test"]):
-            raise PluginError(f"{where}: its rows are not those of make_dataset(docs): {', '.join(differing)} differ")
-        return found["test"]
-
-    def num_rows(self, set_name: str, *, data: DataSource) -> int:
-        """How many rows a set has; 0 says that the data cannot fill it, and its tasks have to be left out."""
-        return len(self.rows(set_name, data=data))
-
-    def examples(self, set_name: str, *, data: DataSource) -> list[Example]:
-        """Every row as the context a task shows and the answer it expects. Rows of one picture share one object."""
-        from mmforget.benchmark.templates import template
-
-        rows = self.rows(set_name, data=data)
-        shown = template(self.context_template)
-        pictures: dict[str | bytes | None, Image] = {}
-        # So that each distinct picture is decoded once, here.
-        docs = undecoded(rows)
-        return [
-            Example(
-                id=doc["id"],
-                subject=doc["subject"],
-                context=shown.render(**doc),
-                answer=self.target_delimiter + doc["answer"],
-                images=tuple(_picture(value, known=pictures) for value in doc["images"]),
-                path=tuple(doc["path"]),
-                extra=json.loads(doc["extra"] or "{}"),
-            )
-            for doc in docs
-        ]
-
-    def refusals_for(self, data: DataSource) -> tuple[str, ...]:
-        """Refusals that come with the data (FIUBench's `prompt.json`), else the document's own."""
-        return tuple(self._listed("refusals", data=data, of=str)) or self.refusals
-
-    def level(self, data: DataSource) -> int | None:
-        """Which part of a row's path is forgotten as a whole, 0 the outermost; None where rows have no levels."""
-        path = data.metadata.get("forget_path")
-        if path:
-            return len(parse_path(str(path))) - 1
-        levels = self.document.levels
-        return levels.index(self.setting) if self.setting in levels else None
-
-    def concepts(self, data: DataSource) -> list[dict[str, Any]]:
-        """What the loader says about each concept to forget: names, facts, neighbours; see `methods.material`."""
-        return self._listed("concepts", data=data, of=Mapping)
-
-    def notes(self, data: DataSource) -> list[str]:
-        """What the loader knows to be odd about the data: known defects, stand-ins, reconstructions."""
-        return self._listed("notes", data=data, of=str)
-
-    def describe(self, data: DataSource | None = None) -> dict[str, Any]:
-        """What a run record says about the benchmark and, with `data`, about its rows. Plain JSON values."""
-        facts: dict[str, Any] = {
+    def describe(self) -> dict[str, Any]:
+        """What a run record says about the benchmark. Plain JSON values."""
+        return {
             "benchmark": self.name,
             "group": self.group,
             "setting": self.setting,
@@ -208,45 +146,111 @@ class Benchmark:
             "paper": self.document.paper,
             "licence": self.document.licence,
         }
-        if data is not None:
-            told = self._hook("describe", data=data)
-            if not isinstance(told, Mapping | None):
-                raise PluginError(f"{self.loader.folder}: describe gives {_shown(told)}, not a mapping")
-            facts["data"] = {**data.describe(), **(told or {})}
-        return facts
 
-    def _keywords(self, set_name: str, *, data: DataSource) -> dict[str, Any]:
-        label = {"benchmark": self.name, "set": set_name, "modality": self.modality}
-        return {**self.bind(data).as_metadata(), "unlearning": label}
 
-    def _listed(self, name: str, *, data: DataSource, of: type) -> list[Any]:
+@dataclass(frozen=True)
+class Bound:
+    """A benchmark with its data: made by `Benchmark.bind`, and all that anybody needs who asks for rows."""
+
+    benchmark: Benchmark
+    data: DataSource
+
+    def rows(self, set_name: str) -> datasets.Dataset:
+        """The rows of a set, columns as `row_features`, images decoded on access; no rows where the data has none.
+
+        Raises UserError for an unknown set, BadData naming every broken row, PluginError where the loader crashes.
+        """
+        loader = self.benchmark.loader
+        try:
+            found = self._call(load_function(loader), set_name)
+        except EmptySet:
+            return make_dataset([])
+        where = f"{loader.folder}: {loader.name} of set '{set_name}'"
+        if not isinstance(found, Mapping) or "test" not in found:
+            raise PluginError(f"{where} gives {_shown(found)}, not {{'test': make_dataset(docs)}}")
+        if differing := differing_columns(found["test"]):
+            raise PluginError(f"{where}: its rows are not those of make_dataset(docs): {', '.join(differing)} differ")
+        return found["test"]
+
+    def num_rows(self, set_name: str) -> int:
+        """How many rows a set has; 0 says that the data cannot fill it, and its tasks have to be left out."""
+        return len(self.rows(set_name))
+
+    def examples(self, set_name: str) -> list[Example]:
+        """Every row as the context a task shows and the answer it expects. Rows of one picture share one object."""
+        from mmforget.benchmark.templates import template
+
+        shown, delimiter = template(self.benchmark.context_template), self.benchmark.target_delimiter
+        pictures: dict[str | bytes | None, Image] = {}
+        # So that each distinct picture is decoded once, here.
+        docs = undecoded(self.rows(set_name))
+        return [
+            Example(
+                id=doc["id"],
+                subject=doc["subject"],
+                context=shown.render(**doc),
+                answer=delimiter + doc["answer"],
+                images=tuple(_picture(value, known=pictures) for value in doc["images"]),
+                path=tuple(doc["path"]),
+                extra=json.loads(doc["extra"] or "{}"),
+            )
+            for doc in docs
+        ]
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Refusals that come with the data (FIUBench's `prompt.json`), else the document's own."""
+        return tuple(self._listed("refusals", of=str)) or self.benchmark.refusals
+
+    @property
+    def level(self) -> int | None:
+        """Which part of a row's path is forgotten as a whole, 0 the outermost; None where rows have no levels."""
+        path = self.data.metadata.get("forget_path")
+        if path:
+            return len(parse_path(str(path))) - 1
+        levels, setting = self.benchmark.document.levels, self.benchmark.setting
+        return levels.index(setting) if setting in levels else None
+
+    @property
+    def concepts(self) -> list[dict[str, Any]]:
+        """What the loader says about each concept to forget: names, facts, neighbours; see `methods.material`."""
+        return self._listed("concepts", of=Mapping)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the loader knows to be odd about the data: known defects, stand-ins, reconstructions."""
+        return self._listed("notes", of=str)
+
+    def describe(self) -> dict[str, Any]:
+        """What a run record says about the benchmark and about its data. Plain JSON values."""
+        told = self._hook("describe")
+        if not isinstance(told, Mapping | None):
+            raise PluginError(f"{self.benchmark.loader.folder}: describe gives {_shown(told)}, not a mapping")
+        return {**self.benchmark.describe(), "data": {**self.data.describe(), **(told or {})}}
+
+    def _listed(self, name: str, *, of: type) -> list[Any]:
         """The list that an optional function of the loader's module returns; empty where the module has none."""
-        found = self._hook(name, data=data)
+        found = self._hook(name)
         if found is None:
             return []
         if not isinstance(found, list | tuple) or not all(isinstance(item, of) for item in found):
             what = "texts" if of is str else "mappings"
-            raise PluginError(f"{self.loader.folder}: {name} gives {_shown(found)}, not a list of {what}")
+            raise PluginError(f"{self.benchmark.loader.folder}: {name} gives {_shown(found)}, not a list of {what}")
         return list(found)
 
-    def _hook(self, name: str, *, data: DataSource) -> Any:
+    def _hook(self, name: str) -> Any:
         """What an optional function of the loader's module returns, or None where the module has no such function."""
-        module = self.loader.name.rpartition(".")[0]
-        try:
-            function = load_function(self.loader._replace(name=f"{module}.{name}"))
-        except PluginError as error:
-            if error.__cause__ is not None:
-                raise
-            return None
-        return self._call(function, self.forget_set, data=data)
+        function = getattr(load_module(self.benchmark.loader), name, None)
+        return self._call(function, self.benchmark.forget_set) if callable(function) else None
 
-    def _call(self, function: Callable[..., Any], set_name: str, *, data: DataSource) -> Any:
+    def _call(self, function: Callable[..., Any], set_name: str) -> Any:
+        label = {"benchmark": self.benchmark.name, "set": set_name, "modality": self.benchmark.modality}
         try:
-            return function(**self._keywords(set_name, data=data))
+            return function(**self.data.as_metadata(), unlearning=label)
         except UserError:
             raise
         except Exception as error:
-            where = f"{self.loader.folder}: {function.__name__} of set '{set_name}'"
+            where = f"{self.benchmark.loader.folder}: {function.__name__} of set '{set_name}'"
             raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import yaml
@@ -48,19 +49,24 @@ def load_function(reference: FunctionRef) -> Callable[..., Any]:
     Raises PluginError where it does not exist or its module cannot be imported.
     """
     module_name, _, name = reference.name.rpartition(".")
+    function = getattr(load_module(reference), name, None)
+    if not callable(function):
+        raise PluginError(f"!function {reference.name} ({reference.folder}): {module_name} has no function '{name}'")
+    return function  # type: ignore[no-any-return]
+
+
+def load_module(reference: FunctionRef) -> ModuleType:
+    """The module that holds the function a tag refers to. Raises PluginError where it cannot be imported."""
+    module_name = reference.name.rpartition(".")[0]
     path = reference.folder / f"{module_name.replace('.', '/')}.py"
     if path.is_file() and not path.resolve().is_relative_to(reference.folder.resolve()):
         raise PluginError(f"!function {reference.name} ({reference.folder}): {path.resolve()} lies outside the folder")
     try:
-        module = _module_of(path.resolve()) if path.is_file() else importlib.import_module(module_name)
+        return _module_of(path.resolve()) if path.is_file() else importlib.import_module(module_name)
     except Exception as error:
         raise PluginError(
             f"!function {reference.name} ({reference.folder}): {type(error).__name__}: {error}"
         ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise PluginError(f"!function {reference.name} ({reference.folder}): {module_name} has no function '{name}'")
-    return function  # type: ignore[no-any-return]
 
 
 def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
@@ -134,7 +140,7 @@ def _problem(error: yaml.YAMLError) -> str:
     return "not valid YAML: " + (", ".join(part for part in parts if part) or str(error))
 
 
-def _module_of(path: Path) -> Any:
+def _module_of(path: Path) -> ModuleType:
     # The name and the modification time are those under which lm_eval keeps the same file, so that both share one
     # module and what it has loaded is loaded once.
     name, modified_ns = str(path.with_suffix("")), path.stat().st_mtime_ns

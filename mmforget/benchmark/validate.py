@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmforget.benchmark.find import find_all, read_index
 from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.benchmark.task_files import TaskFileError, read_task_file
 from mmforget.errors import BadData, UserError
 from mmforget.types import Example
@@ -44,8 +44,8 @@ def validate(
     except UserError as error:
         report.faults += faults_of(error)
         return report
-    for benchmark in benchmarks:
-        report.merge(check_benchmark(benchmark, data=data or DataSource("synthetic")))
+    for bound in bind_all(benchmarks, data=data or DataSource("synthetic"), report=report):
+        report.merge(check_benchmark(bound))
     return report
 
 
@@ -70,13 +70,25 @@ def select(name_or_path: str | Path, *, include_paths: Iterable[str | Path] = ()
     return find_all(names, [*include_paths, folder])
 
 
-def check_benchmark(benchmark: Benchmark, *, data: DataSource) -> Report:
+def bind_all(benchmarks: Iterable[Benchmark], *, data: DataSource, report: Report) -> list[Bound]:
+    """The benchmarks with their data; one whose setting the data contradict becomes a fault."""
+    found = []
+    for benchmark in benchmarks:
+        try:
+            found.append(benchmark.bind(data))
+        except UserError as error:
+            report.faults += faults_of(error)
+    return found
+
+
+def check_benchmark(bound: Bound) -> Report:
     """Faults, notes and row counts of every set of one benchmark."""
+    benchmark = bound.benchmark
     report = Report(benchmark.group)
     _check_tasks(benchmark, report=report)
     for name in benchmark.set_names:
         try:
-            examples = benchmark.examples(name, data=data)
+            examples = bound.examples(name)
         except UserError as error:
             report.faults += [fault for fault in faults_of(error) if fault not in report.faults]
             continue
@@ -85,7 +97,7 @@ def check_benchmark(benchmark: Benchmark, *, data: DataSource) -> Report:
             _report_empty(benchmark, name, report=report)
         report.faults += _placeholder_faults(examples, at=name)
     try:
-        report.notes += benchmark.notes(data)
+        report.notes += bound.notes
     except UserError as error:
         report.faults += [fault for fault in faults_of(error) if fault not in report.faults]
     return report

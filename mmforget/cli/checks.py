@@ -11,8 +11,7 @@ from mmforget.errors import UserError
 
 if TYPE_CHECKING:
     from mmforget.benchmark.document import MetricUse
-    from mmforget.benchmark.source import DataSource
-    from mmforget.benchmark.spec import Benchmark
+    from mmforget.benchmark.spec import Benchmark, Bound
     from mmforget.metrics.base import Metric
     from mmforget.types import Sample
 
@@ -21,13 +20,14 @@ LOGPROB_OF_A_WORD = -0.5
 NUM_ROWS = 2
 
 
-def check_everything(benchmark: Benchmark, *, data: DataSource) -> Report:
+def check_everything(bound: Bound) -> Report:
     """Faults and notes of a benchmark's recipes, metrics and tasks, each tried on real rows."""
+    benchmark = bound.benchmark
     report = Report(benchmark.group)
     check_recipes(benchmark, report=report)
-    check_protocol(benchmark, data=data, report=report)
-    check_metrics(benchmark, data=data, report=report)
-    check_tasks(benchmark, data=data, report=report)
+    check_protocol(bound, report=report)
+    check_metrics(bound, report=report)
+    check_tasks(bound, report=report)
     check_rankable(benchmark, report=report)
     return report
 
@@ -80,25 +80,26 @@ def check_recipes(benchmark: Benchmark, *, report: Report) -> None:
             _try(resolve, at=f"recipe {name}, method {method}", report=report)
 
 
-def check_protocol(benchmark: Benchmark, *, data: DataSource, report: Report) -> None:
+def check_protocol(bound: Bound, *, report: Report) -> None:
     """Whether the parts fit one another: what is forgotten is not kept, metrics are asked and point the right way."""
+    benchmark = bound.benchmark
     kept = {benchmark.retain_set: "the retain set"}
     kept |= {benchmark.stage_one["retain"]: "the retain model's training"} if benchmark.has_retain_model else {}
-    forgotten = _asked(benchmark, benchmark.forget_set, data=data)
+    forgotten = _asked(bound, benchmark.forget_set)
     for name, what in kept.items():
-        both = sorted({key[0] for key in forgotten & _asked(benchmark, name, data=data)})
+        both = sorted({key[0] for key in forgotten & _asked(bound, name)})
         if both:
             listed = ", ".join(both[:10]) + (", ..." if len(both) > 10 else "")
             report.faults.append(f"{benchmark.group}: {what} ('{name}') holds what is to be forgotten: {listed}")
     _try(lambda: _check_uses(benchmark, report=report), at="metrics", report=report)
 
 
-def _asked(benchmark: Benchmark, name: str, *, data: DataSource) -> set[tuple[str, ...]]:
+def _asked(bound: Bound, name: str) -> set[tuple[str, ...]]:
     """What is known of a set's rows: who they are about; where the protocol has no retain model, who never saw a
     subject, one subject may have rows of either kind, and questions and answers count, too.
     """
-    rows = benchmark.rows(name, data=data)
-    columns = ("subject",) if benchmark.has_retain_model else ("subject", "question", "answer")
+    rows = bound.rows(name)
+    columns = ("subject",) if bound.benchmark.has_retain_model else ("subject", "question", "answer")
     return set(zip(*(rows[column] for column in columns), strict=True))
 
 
@@ -122,31 +123,31 @@ def _check_uses(benchmark: Benchmark, *, report: Report) -> None:
                 )
 
 
-def check_metrics(benchmark: Benchmark, *, data: DataSource, report: Report) -> None:
+def check_metrics(bound: Bound, *, report: Report) -> None:
     """Every metric of the benchmark on the first rows of its set, as if a model had answered all of them right."""
     unscored: dict[str, list[str]] = {}
-    for use in benchmark.metrics:
+    for use in bound.benchmark.metrics:
 
         def score(use: MetricUse = use) -> None:
-            for reason in _score(use, benchmark=benchmark, data=data):
+            for reason in _score(use, bound=bound):
                 unscored.setdefault(reason, []).append(f"{use.metric} on {use.set}")
 
         _try(score, at=f"metric {use.metric}", report=report)
     report.notes += [f"unscored with this data, {reason}: {', '.join(uses)}" for reason, uses in unscored.items()]
 
 
-def check_tasks(benchmark: Benchmark, *, data: DataSource, report: Report) -> None:
+def check_tasks(bound: Bound, *, report: Report) -> None:
     """Every task through lm_eval: loaded, one document rendered, its right answer put through `process_results`."""
     from mmforget.evaluate.tasks import load_tasks
 
-    for spec in benchmark.tasks:
+    for spec in bound.benchmark.tasks:
         try:
-            loaded = load_tasks([spec.name], include_paths=[spec.path.parent], data=benchmark.bind(data))
+            loaded = load_tasks([spec.name], include_paths=[spec.path.parent], data=bound.data)
         except UserError as error:
             # An empty set is a note of the rows already, and broken data a fault of theirs.
             report.faults += [fault for fault in faults_of(error) if "is left to run" not in fault]
             continue
-        ids = benchmark.rows(spec.set, data=data)["id"]
+        ids = bound.rows(spec.set)["id"]
         for name, task in loaded.tasks.items():
             if [doc["id"] for doc in task.eval_docs.select_columns("id")] != list(ids):
                 report.faults.append(f"task {name}: its rows have other ids than the set '{spec.set}' has in training")
@@ -194,7 +195,7 @@ def _try(action: Any, *, at: str, report: Report) -> None:
         report.faults.append(f"{at}: {type(error).__name__}: {error}")
 
 
-def _score(use: MetricUse, *, benchmark: Benchmark, data: DataSource) -> list[str]:
+def _score(use: MetricUse, *, bound: Bound) -> list[str]:
     """Why a metric has no value on the first rows of its set, each reason once; none where it has one."""
     from mmforget.metrics.base import METRICS, CompositeMetric, check_profile
     from mmforget.types import Estimate
@@ -206,14 +207,12 @@ def _score(use: MetricUse, *, benchmark: Benchmark, data: DataSource) -> list[st
         if isinstance(metric, CompositeMetric):
             metric.combine({part.key: Estimate(0.5) for part in metric.components}, profile=profile)
             continue
-        samples = _samples(use.set, kind=metric.kind, benchmark=benchmark, data=data)
-        reasons += _measure(metric, samples, profile=profile, benchmark=benchmark, data=data)
+        samples = _samples(use.set, kind=metric.kind, bound=bound)
+        reasons += _measure(metric, samples, profile=profile, bound=bound)
     return list(dict.fromkeys(reasons))
 
 
-def _measure(
-    metric: Any, samples: Sequence[Sample], *, profile: str, benchmark: Benchmark, data: DataSource
-) -> list[str]:
+def _measure(metric: Any, samples: Sequence[Sample], *, profile: str, bound: Bound) -> list[str]:
     from mmforget.metrics.base import SampleMetric
 
     if not samples:
@@ -224,21 +223,21 @@ def _measure(
         return [] if any(score.value is not None for score in scores) else [scores[0].reason]
     others = list(samples)
     if metric.other == "holdout":
-        name = benchmark.holdout_set
-        others = _samples(name, kind=metric.kind, benchmark=benchmark, data=data) if name else []
+        name = bound.benchmark.holdout_set
+        others = _samples(name, kind=metric.kind, bound=bound) if name else []
         if not others:
             return ["there is no holdout set"]
     estimate = metric.compare(samples, others, profile=profile)
     return [] if estimate.value is not None else [estimate.reasons[0].split(": ")[-1]]
 
 
-def _samples(name: str, *, kind: str, benchmark: Benchmark, data: DataSource) -> list[Sample]:
+def _samples(name: str, *, kind: str, bound: Bound) -> list[Sample]:
     """Samples of the first rows of a set, answered with the reference."""
     from mmforget.benchmark.rows import candidate_roles, candidates
     from mmforget.pipeline.judging import find_judge, judged
     from mmforget.types import Sample
 
-    rows = benchmark.rows(name, data=data)
+    benchmark, rows = bound.benchmark, bound.rows(name)
     samples = []
     for position in range(min(NUM_ROWS, len(rows))):
         doc = rows[position]
@@ -259,7 +258,7 @@ def _samples(name: str, *, kind: str, benchmark: Benchmark, data: DataSource) ->
                 token_logprobs={} if kind == "gen" else {role: _logprobs(text) for role, text in texts},
             )
         )
-    return list(judged(samples, benchmark=benchmark, judge=find_judge("rules", benchmark=benchmark, data=data)).samples)
+    return list(judged(samples, benchmark=benchmark, judge=find_judge("rules", bound=bound)).samples)
 
 
 def _logprobs(text: str) -> tuple[float, ...]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from mmforget.cli.printing import print_json, say
 
 if TYPE_CHECKING:
+    from mmforget.benchmark.spec import Bound
     from mmforget.evaluate.plan import Plan
     from mmforget.pipeline.config import RunConfig
     from mmforget.pipeline.recipes import MethodPlan
-    from mmforget.pipeline.records import Use
 
 
 def print_plan(config: RunConfig, *, as_json: bool, evaluates: bool = True) -> int:
@@ -23,12 +23,12 @@ def print_plan(config: RunConfig, *, as_json: bool, evaluates: bool = True) -> i
 
     Raises what the run itself would raise for wrong input.
     """
-    from mmforget.pipeline.run import check, one_use, resolve
+    from mmforget.pipeline.run import check, one_bound, resolve
 
     documents = []
-    for use in resolve(config) if evaluates else [one_use(config)]:
-        methods = check(config, use=use)
-        steps = _asked(config, use=use, methods=methods) if evaluates else _trained(config, use=use)
+    for bound in resolve(config) if evaluates else [one_bound(config)]:
+        methods = check(config, bound=bound)
+        steps = _asked(config, bound=bound, methods=methods) if evaluates else _trained(config, bound=bound)
         if as_json:
             documents.append({**steps.as_dict(), "methods": [method.as_dict() for method in methods]})
             continue
@@ -40,14 +40,14 @@ def print_plan(config: RunConfig, *, as_json: bool, evaluates: bool = True) -> i
     return 0
 
 
-def _asked(config: RunConfig, *, use: Use, methods: Sequence[MethodPlan]) -> Plan:
+def _asked(config: RunConfig, *, bound: Bound, methods: Sequence[MethodPlan]) -> Plan:
     """Every model that there will be, asked every task: no retain model where the protocol and the flags have none."""
     from mmforget.evaluate.plan import plan
 
-    has_retain = use.benchmark.has_retain_model or config.retain_model is not None
+    has_retain = bound.benchmark.has_retain_model or config.retain_model is not None
     retain = [f"retain, seed {seed}" for seed in config.stage_one_seeds] or ["retain"]
     names = ["target", *(retain if has_retain else []), *(method.label for method in methods)]
-    return plan(use.benchmark, models=names, data=use.data, limit=config.limit)
+    return plan(bound, models=names, limit=config.limit)
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ class Training:
         return f"{self.benchmark}: unlearn from {self.model} with {rows}"
 
 
-def _trained(config: RunConfig, *, use: Use) -> Training:
+def _trained(config: RunConfig, *, bound: Bound) -> Training:
     from mmforget.model.spec import ModelSpec
     from mmforget.results.provenance import model_name
 
-    benchmark = use.benchmark
+    benchmark = bound.benchmark
     model = "the micro model's target" if config.model == "micro" else ""
     named = model or model_name(ModelSpec.parse(config.model_args, device=config.device).pretrained)
     sets = (benchmark.forget_set, benchmark.retain_set)
-    return Training(benchmark.group, named, {name: benchmark.num_rows(name, data=use.data) for name in sets})
+    return Training(benchmark.group, named, {name: bound.num_rows(name) for name in sets})
 
 
 def _settings(plan: Mapping[str, Any]) -> str:

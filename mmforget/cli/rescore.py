@@ -14,7 +14,7 @@ from mmforget.errors import MissingReference, UserError
 
 if TYPE_CHECKING:
     from mmforget.benchmark.source import DataSource
-    from mmforget.benchmark.spec import Benchmark
+    from mmforget.benchmark.spec import Bound
     from mmforget.pipeline.judging import Judged
     from mmforget.results.schema import MetricResult, RunRecord
     from mmforget.results.store import StoredRun
@@ -125,9 +125,9 @@ def _answered(run: StoredRun, *, judge: str | None, include_paths: Sequence[str]
 
     if judge is None:
         return Judged(run.samples(), run.record.judge)
-    benchmark = _benchmark(run, include_paths=include_paths)
-    named = find_judge(judge, benchmark=benchmark, data=data_of(run.record))
-    return judged(run.samples(), benchmark=benchmark, judge=named)
+    bound = _bound(run, include_paths=include_paths)
+    named = find_judge(judge, bound=bound)
+    return judged(run.samples(), benchmark=bound.benchmark, judge=named)
 
 
 def score_again(
@@ -152,8 +152,7 @@ def _scored(
     begun = begin()
     scored = score_record(
         run.record,
-        benchmark=_benchmark(run, include_paths=include_paths),
-        data=data_of(run.record),
+        bound=_bound(run, include_paths=include_paths),
         samples=samples,
         target=references["target"],
         retain=references["retain"],
@@ -170,7 +169,8 @@ def data_of(record: RunRecord) -> DataSource:
     return DataSource(record.data.get("source", "hub"), path=Path(path) if path else None, metadata=options)
 
 
-def _benchmark(run: StoredRun, *, include_paths: Sequence[str]) -> Benchmark:
+def _bound(run: StoredRun, *, include_paths: Sequence[str]) -> Bound:
+    """The benchmark that a record was made on, with the data it describes."""
     from mmforget.benchmark.find import find
 
     use = run.record.benchmark
@@ -180,7 +180,7 @@ def _benchmark(run: StoredRun, *, include_paths: Sequence[str]) -> Benchmark:
             f"{run.path}: was made on {use.name} {use.setting} ({use.modality}), but '{use.group}' is now "
             f"{found.setting} ({found.modality}); use the task files it was made with (--include_path)"
         )
-    return found
+    return found.bind(data_of(run.record))
 
 
 def _reference(

@@ -34,13 +34,13 @@ def execute(args: argparse.Namespace) -> int:
 
     found = []
     with progress_bars(quiet=args.quiet) as progress, workers(config, progress=progress) as pool:
-        for use in resolve(config):
-            check(config, use=use)
+        for bound in resolve(config):
+            check(config, bound=bound)
             if args.dry_run:
-                found.append({"group": use.benchmark.group, "models": list(use.benchmark.stage_one)})
+                found.append({"group": bound.benchmark.group, "models": list(bound.benchmark.stage_one)})
                 continue
-            models = make_models(config, use=use, pool=pool)
-            found.append({"group": use.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
+            models = make_models(config, bound=bound, pool=pool)
+            found.append({"group": bound.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
     if args.json:
         print_json(found)
     else:

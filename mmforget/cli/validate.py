@@ -58,7 +58,7 @@ def check(name: str, *, data: DataSource, include_paths: list[str], run_code: bo
         run_code: run the Python beside a task file that is named by its path; otherwise that is a fault, unless it
             lies in a folder of mmforget, of an installed package or of `include_paths`.
     """
-    from mmforget.benchmark.validate import Report, check_benchmark, faults_of, select
+    from mmforget.benchmark.validate import Report, bind_all, check_benchmark, faults_of, select
     from mmforget.cli.checks import check_everything, check_plugin
     from mmforget.errors import UserError
 
@@ -82,12 +82,12 @@ def check(name: str, *, data: DataSource, include_paths: list[str], run_code: bo
             "--confirm_run_unsafe_code, or its folder as --include_path"
         )
         return report
-    for benchmark in benchmarks:
-        found = check_benchmark(benchmark, data=data)
+    for bound in bind_all(benchmarks, data=data, report=report):
+        found = check_benchmark(bound)
         report.merge(found)
         # Broken rows would break every metric and task again, in more words.
         if not found.faults:
-            report.merge(check_everything(benchmark, data=data))
+            report.merge(check_everything(bound))
     return report
 
 

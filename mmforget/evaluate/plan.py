@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
-from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark, TaskSpec
+from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
 from mmforget.errors import UserError
 from mmforget.evaluate.samples import BLANK_IMAGE
 from mmforget.evaluate.tasks import LeftOut
@@ -60,48 +59,47 @@ class Plan:
 
 
 def plan(
-    benchmarks: Benchmark | Sequence[Benchmark],
+    asked: Benchmark | Bound,
     *,
     models: Sequence[str],
-    data: DataSource | None = None,
     counts: Mapping[str, int] | None = None,
     limit: float | None = None,
     blank_control: bool = True,
 ) -> Plan:
-    """The steps of evaluating models on benchmarks. Asks no model anything.
+    """The steps of evaluating models on a benchmark. Asks no model anything.
 
     Args:
+        asked: the benchmark; where it is bound to its data, rows are loaded and counted unless `counts` says them.
         models: names, in the order in which they will be asked.
-        data: where rows would come from; they are loaded and counted unless `counts` says how many there are.
         counts: rows of each set by name, where known already. Sets without a count have unknown numbers.
         limit: questions of each task, or their share where below 1.
         blank_control: whether image tasks are asked again with grey images.
 
     Raises UserError where no task is left, and what loading the rows raises.
     """
-    several = [benchmarks] if isinstance(benchmarks, Benchmark) else list(benchmarks)
-    steps: list[Step] = []
-    left_out: list[LeftOut] = []
-    for benchmark in several:
-        known = count_rows(benchmark, data=data) if counts is None and data is not None else dict(counts or {})
-        present = [task for task in benchmark.tasks if known.get(task.set) != 0]
-        left_out += [
-            LeftOut(task.name, f"the data have no rows for the {task.set} set")
-            for task in benchmark.tasks
-            if task not in present
-        ]
-        for model in models:
-            for task in present:
-                steps += _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), control=blank_control)
-    names = ", ".join(benchmark.group for benchmark in several)
+    benchmark = asked.benchmark if isinstance(asked, Bound) else asked
+    known = count_rows(asked) if counts is None and isinstance(asked, Bound) else dict(counts or {})
+    left_out = tuple(
+        LeftOut(task.name, f"the data have no rows for the {task.set} set")
+        for task in benchmark.tasks
+        if known.get(task.set) == 0
+    )
+    present = [task for task in benchmark.tasks if known.get(task.set) != 0]
+    steps = [
+        step
+        for model in models
+        for task in present
+        for step in _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), control=blank_control)
+    ]
     if not steps:
-        raise UserError(f"{names}: no task is left to run; " + "; ".join(f"{o.task}: {o.reason}" for o in left_out))
-    return Plan(names, tuple(steps), tuple(left_out))
+        why = "; ".join(f"{o.task}: {o.reason}" for o in left_out)
+        raise UserError(f"{benchmark.group}: no task is left to run; {why}")
+    return Plan(benchmark.group, tuple(steps), left_out)
 
 
-def count_rows(benchmark: Benchmark, *, data: DataSource) -> dict[str, int]:
+def count_rows(bound: Bound) -> dict[str, int]:
     """Rows of each set that the benchmark's tasks ask; 0 where the data cannot fill it."""
-    return {name: benchmark.num_rows(name, data=data) for name in dict.fromkeys(task.set for task in benchmark.tasks)}
+    return {name: bound.num_rows(name) for name in dict.fromkeys(task.set for task in bound.benchmark.tasks)}
 
 
 def _steps(task: TaskSpec, *, model: str, num_rows: int | None, control: bool) -> Iterator[Step]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Bound
 from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
@@ -20,21 +19,20 @@ from mmforget.types import Sample
 def score_record(
     record: RunRecord,
     *,
-    benchmark: Benchmark,
-    data: DataSource,
+    bound: Bound,
     samples: Sequence[Sample],
     target: Sequence[Sample] | None,
     retain: Sequence[Sample] | None,
 ) -> RunRecord:
     """The record with every number computed from samples: metrics, gate, headline, levels, verdict. Needs no model."""
+    benchmark = bound.benchmark
     gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
     against = (target, retain) if record.role == "unlearned" else (None, None)
     collapse = collapse_reasons(benchmark, samples, target=against[0], retain=against[1])
     found = numbers(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
     estimates = {name: number.estimate for name, number in found.items()}
     verdict = judge(
-        benchmark, samples, role=record.role, target=target, retain=retain, headline=estimates, gate=gate, data=data,
-        sets=record.sets,
+        bound, samples, role=record.role, target=target, retain=retain, headline=estimates, gate=gate, sets=record.sets
     )  # fmt: skip
     metrics = tuple(aggregate(benchmark, samples, retain=retain, target=target))
     levels = tuple(level_results(benchmark, samples, target=target, retain=retain))

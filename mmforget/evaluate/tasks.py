@@ -151,7 +151,7 @@ def _load_benchmark(
     benchmark: Benchmark, *, include_paths: Sequence[str | Path], data: DataSource, left_out: list[LeftOut]
 ) -> dict[str, Any]:
     """The tasks of a benchmark, one by one, so that an empty set costs its own tasks only."""
-    manager = _manager(include_paths, defaults=False, metadata=benchmark.bind(data).as_metadata())
+    manager = _manager(include_paths, defaults=False, metadata=benchmark.bind(data).data.as_metadata())
     tasks: dict[str, Any] = {}
     for task in benchmark.tasks:
         try:

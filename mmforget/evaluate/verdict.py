@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.headline import closenesses
 from mmforget.evaluate.measurements import Measurements
@@ -26,7 +26,7 @@ MAX_OVERSHOOT = 0.25
 
 
 def judge(
-    benchmark: Benchmark,
+    bound: Bound,
     samples: Sequence[Sample],
     *,
     role: Role,
@@ -34,7 +34,6 @@ def judge(
     retain: Sequence[Sample] | None,
     headline: Mapping[str, Estimate],
     gate: GateResult | None,
-    data: DataSource,
     sets: Mapping[str, SetUse],
 ) -> Verdict:
     """The verdict on one model.
@@ -43,9 +42,10 @@ def judge(
     `forgotten`, `partly` or `remembered` by the forget score. A collapsed model stays eligible: it is ranked last.
     Reference models are never ranked; what is said of them is only whether the questions were the benchmark's.
     """
+    benchmark = bound.benchmark
     before, gold = (target, retain) if role == "unlearned" else (None, None)
     collapse = collapse_reasons(benchmark, samples, target=before, retain=gold)
-    refusals = (*_data_refusals(data, sets=sets),)
+    refusals = (*_data_refusals(bound.data, sets=sets),)
     if role == "unlearned":
         reference = _reference_refusals(gate, lacks_retain=benchmark.has_retain_model and retain is None)
         refusals = (*reference, *refusals, *(() if collapse else _uncovered(headline)))

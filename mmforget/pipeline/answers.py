@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from PIL import Image
 
 from mmforget.benchmark.rows import row_from_doc
-from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.metrics.degenerate import why_degenerate
 from mmforget.results.schema import AnswerExample
 from mmforget.types import Sample
@@ -24,9 +23,8 @@ PICTURE_SIDE = 96
 
 
 def example_answers(
-    benchmark: Benchmark,
+    bound: Bound,
     *,
-    data: DataSource,
     samples: Sequence[Sample],
     target: Sequence[Sample],
     retain: Sequence[Sample],
@@ -38,9 +36,9 @@ def example_answers(
     found = []
     before, gold = _responses(target), _responses(retain)
     asked = dict.fromkeys(sample.set for sample in samples if sample.response is not None)
-    for name, group in _groups(benchmark, asked=asked).items():
+    for name, group in _groups(bound.benchmark, asked=asked).items():
         chosen = _chosen(samples, set_name=name, num_questions=NUM_OTHER if group == OTHER else NUM_QUESTIONS)
-        pictures = _pictures(benchmark, set_name=name, data=data, ids={sample.id for sample in chosen})
+        pictures = _pictures(bound, set_name=name, ids={sample.id for sample in chosen})
         for sample in chosen:
             key = (sample.task, sample.id)
             found.append(
@@ -86,11 +84,11 @@ def _responses(samples: Sequence[Sample]) -> Mapping[tuple[str, str], str]:
     return {(s.task, s.id): s.response for s in samples if s.response is not None and s.control is None}
 
 
-def _pictures(benchmark: Benchmark, *, set_name: str, data: DataSource, ids: set[str]) -> dict[str, str]:
+def _pictures(bound: Bound, *, set_name: str, ids: set[str]) -> dict[str, str]:
     """The first picture of each of these rows; none for a row of text alone."""
-    if benchmark.modality != "image":
+    if bound.benchmark.modality != "image":
         return {}
-    rows = benchmark.rows(set_name, data=data)
+    rows = bound.rows(set_name)
     places = [place for place, name in enumerate(rows["id"]) if name in ids]
     found = [row_from_doc(rows[place]) for place in places]
     return {row.id: _data_uri(row.images[0]) for row in found if row.images}

@@ -11,7 +11,7 @@ from typing import Any
 from mmforget import parallel
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
 from mmforget.evaluate.logged import logged_lines
 from mmforget.evaluate.plan import Plan, plan
@@ -97,7 +97,7 @@ def _evaluated(
     if config.output_path and not wanted.predict_only:
         rest = named.others
         for benchmark in benchmarks:
-            documents.append(_record(loaded, benchmark, config=config, data=data, wanted=wanted, progress=progress))
+            documents.append(_record(loaded, benchmark.bind(data), config=config, wanted=wanted, progress=progress))
     if rest:
         documents.append(_plain(loaded, rest, config=config, place=place, data=data, wanted=wanted))
     return documents
@@ -130,10 +130,9 @@ def planned(config: RunConfig, *, named: Named, data: DataSource, blank_control:
     steps: list[dict[str, Any]] = []
     for benchmark in find_all(named.ours, config.include_path) if named.ours else []:
         check_metrics(benchmark)
-        judge_of(config, benchmark=benchmark, data=benchmark.bind(data))
-        found = plan(
-            benchmark, models=[model], data=benchmark.bind(data), limit=config.limit, blank_control=blank_control
-        )
+        bound = benchmark.bind(data)
+        judge_of(config, bound=bound)
+        found = plan(bound, models=[model], limit=config.limit, blank_control=blank_control)
         steps.append(_with_chosen(found, samples=config.asking.samples or {}).as_dict())
     return {"plan": [*steps, *({"model": model, "task": name} for name in other_names(named, data=data))]}
 
@@ -146,16 +145,15 @@ def _with_chosen(steps: Plan, *, samples: Mapping[str, Sequence[int]]) -> Plan:
 
 def _record(
     loaded: LoadedModel,
-    benchmark: Benchmark,
+    bound: Bound,
     *,
     config: RunConfig,
-    data: DataSource,
     wanted: Wanted,
     progress: Progress,
 ) -> dict[str, Any]:
-    folder = config.output / safe_name(benchmark.group)
+    folder = config.output / safe_name(bound.benchmark.group)
     subject = Subject("base", Path(loaded.spec.pretrained).name)
-    place = Place(config, benchmark, benchmark.bind(data), folder, wanted.blank_control)
+    place = Place(config, bound, folder, wanted.blank_control)
     measured = measure(loaded, subject=subject, place=place, progress=progress)
     found: dict[str, Any] = parallel.on_main(partial(_document, measured.folder))
     return found
@@ -214,8 +212,7 @@ def _spec(config: RunConfig, *, benchmarks: Sequence[Benchmark], data: DataSourc
         return ModelSpec.parse(config.model_args, device=config.device)
     if len(benchmarks) != 1:
         raise UserError("--model micro has one target model a benchmark; name the tasks of one benchmark")
-    benchmark = benchmarks[0]
-    return prepare(config, benchmark=benchmark, data=benchmark.bind(data), role="target", progress=progress).spec
+    return prepare(config, bound=benchmarks[0].bind(data), role="target", progress=progress).spec
 
 
 def _merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:

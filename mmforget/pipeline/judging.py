@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.judges.base import Judge, label_samples, labels_of
 from mmforget.judges.naming import judge_from
 from mmforget.types import Sample
@@ -19,18 +18,18 @@ class Judged(NamedTuple):
     by: Mapping[str, Any]
 
 
-def find_judge(text: str, *, benchmark: Benchmark, data: DataSource, device: str | None = None) -> Judge | None:
+def find_judge(text: str, *, bound: Bound, device: str | None = None) -> Judge | None:
     """The judge that `--judge` names; None where no metric of the benchmark asks one. Loads nothing yet.
 
     Raises UserError where it may not be used on this benchmark or lacks a model or key.
     """
     judge = judge_from(
         text,
-        local_only=benchmark.document.judges == "local",
-        refusals=benchmark.refusals_for(data),
+        local_only=bound.benchmark.document.judges == "local",
+        refusals=bound.refusals,
         device=device,
     )
-    return judge if labels_of(benchmark) else None
+    return judge if labels_of(bound.benchmark) else None
 
 
 def judged(samples: Sequence[Sample], *, benchmark: Benchmark, judge: Judge | None) -> Judged:

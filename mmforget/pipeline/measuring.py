@@ -10,8 +10,7 @@ from typing import Any
 from mmforget import __version__, parallel
 from mmforget.arguments import typed_arguments
 from mmforget.benchmark.files import is_hidden
-from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
 from mmforget.evaluate.record import score_record
 from mmforget.evaluate.run import Evaluation, Settings, evaluate
@@ -62,8 +61,7 @@ class Place:
     """Where and on what a model is measured, and whether image tasks are asked with grey images, too."""
 
     config: RunConfig
-    benchmark: Benchmark
-    data: DataSource
+    bound: Bound
     folder: Path
     blank_control: bool = True
 
@@ -83,13 +81,13 @@ def measure(
     if stored is not None:
         return stored
     begun = begin()
-    judge = judge_of(place.config, benchmark=place.benchmark, data=place.data)
-    label = f"{place.benchmark.group}: measure {subject.name}"
+    judge = judge_of(place.config, bound=place.bound)
+    label = f"{place.bound.benchmark.group}: measure {subject.name}"
     progress(0, 1, label)
     done = evaluate_tasks(loaded, place=place, progress=_labelled(progress, label=label))
 
     def store() -> Measured:
-        answered = judged(done.samples, benchmark=place.benchmark, judge=judge)
+        answered = judged(done.samples, benchmark=place.bound.benchmark, judge=judge)
         record = _record(
             loaded, subject=subject, place=place, done=done, answered=answered, target=target, retain=retain,
             begun=begun,
@@ -106,20 +104,19 @@ def measure(
     return measured
 
 
-def judge_retain(retain: Measured, *, target: Measured, benchmark: Benchmark, data: DataSource) -> Measured:
+def judge_retain(retain: Measured, *, target: Measured, bound: Bound) -> Measured:
     """The retain model's record with the target's samples to judge by, which exist only now; stored in its place."""
-    return parallel.on_main(lambda: _judged(retain, target=target, benchmark=benchmark, data=data))
+    return parallel.on_main(lambda: _judged(retain, target=target, bound=bound))
 
 
-def _judged(retain: Measured, *, target: Measured, benchmark: Benchmark, data: DataSource) -> Measured:
+def _judged(retain: Measured, *, target: Measured, bound: Bound) -> Measured:
     fingerprint = str(target.record.model_info["fingerprint"])
     if retain.record.references.get("target") == fingerprint:
         return retain
     before = read_run(retain.folder)
     record = score_record(
         before.record,
-        benchmark=benchmark,
-        data=data,
+        bound=bound,
         samples=retain.samples,
         target=target.samples,
         retain=retain.samples,
@@ -131,9 +128,9 @@ def _judged(retain: Measured, *, target: Measured, benchmark: Benchmark, data: D
     return replace(retain, record=record)
 
 
-def judge_of(config: RunConfig, *, benchmark: Benchmark, data: DataSource) -> Judge | None:
+def judge_of(config: RunConfig, *, bound: Bound) -> Judge | None:
     """The run's judge; None where no metric of the benchmark asks one."""
-    return find_judge(config.judge, benchmark=benchmark, data=data, device=config.device)
+    return find_judge(config.judge, bound=bound, device=config.device)
 
 
 def _labelled(progress: Progress, *, label: str) -> Progress:
@@ -147,9 +144,9 @@ def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> 
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
     return evaluate(
         lm,
-        [task.name for task in place.benchmark.tasks],
+        [task.name for task in place.bound.benchmark.tasks],
         include_paths=config.include_path,
-        data=place.data,
+        data=place.bound.data,
         limit=config.limit,
         blank_control=place.blank_control,
         settings=settings_of(config),
@@ -188,14 +185,14 @@ def _record(
     retain: Measured | None,
     begun: Begun,
 ) -> RunRecord:
-    benchmark, samples = place.benchmark, answered.samples
+    bound, benchmark, samples = place.bound, place.bound.benchmark, answered.samples
     record = RunRecord(
         role=subject.role,
         name=subject.name,
         benchmark=BenchmarkUse(
             benchmark.name,
             benchmark.setting,
-            place.data.profile,
+            bound.data.profile,
             benchmark.group,
             benchmark.title,
             benchmark.modality,
@@ -204,7 +201,7 @@ def _record(
         ),
         method=subject.method,
         model_info=model_info(loaded),
-        data={**benchmark.describe(place.data)["data"], "left_out": [": ".join(task) for task in done.left_out]},
+        data={**bound.describe()["data"], "left_out": [": ".join(task) for task in done.left_out]},
         provenance=_provenance(loaded, begun=begun, seeds=_seeds(subject)),
         sets=done.sets,
         training=subject.training,
@@ -218,8 +215,8 @@ def _record(
     )
     before = samples if subject.role == "target" else target.samples if target else None
     gold = retain.samples if retain else samples if subject.role == "retain" else None
-    scored = score_record(record, benchmark=benchmark, data=place.data, samples=samples, target=before, retain=gold)
-    answers = example_answers(benchmark, data=place.data, samples=samples, target=before or (), retain=gold or ())
+    scored = score_record(record, bound=bound, samples=samples, target=before, retain=gold)
+    answers = example_answers(bound, samples=samples, target=before or (), retain=gold or ())
     return replace(scored, examples=answers)
 
 
@@ -270,29 +267,29 @@ def _seeds(subject: Subject) -> dict[str, int]:
 
 def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: Measured | None) -> str:
     """Identifies a measurement: model, what it is judged against, tasks, data and every setting that counts."""
-    config = place.config
+    config, benchmark = place.config, place.bound.benchmark
     settings = {k: getattr(config, k) for k in ("limit", "num_fewshot", "gen_kwargs", "apply_chat_template")}
     return hash_json(
         {
             "model": loaded.fingerprint,
             "references": [one.record.model_info["fingerprint"] if one else None for one in (target, retain)],
             "version": __version__,
-            "tasks": [task.name for task in place.benchmark.tasks],
-            "files": _task_files(place.benchmark),
-            "benchmark": place.benchmark.describe(place.data),
-            "rows": _rows(place.benchmark, data=place.data),
+            "tasks": [task.name for task in benchmark.tasks],
+            "files": _task_files(benchmark),
+            "benchmark": place.bound.describe(),
+            "rows": _rows(place.bound),
             "settings": {**settings, "asking": asdict(config.asking)},
             "blank_control": place.blank_control,
             "judge": config.judge,
-            **_plugins(place.benchmark),
+            **_plugins(benchmark),
         }
     )
 
 
-def _rows(benchmark: Benchmark, *, data: DataSource) -> dict[str, str]:
+def _rows(bound: Bound) -> dict[str, str]:
     """A hash of the rows of each set that is asked, pictures by their bytes: it changes with every file of theirs."""
-    sets = dict.fromkeys(task.set for task in benchmark.tasks)
-    stored = {name: benchmark.rows(name, data=data).with_format("arrow")[:] for name in sets}
+    sets = dict.fromkeys(task.set for task in bound.benchmark.tasks)
+    stored = {name: bound.rows(name).with_format("arrow")[:] for name in sets}
     return {name: hash_docs(table.to_pylist()) for name, table in stored.items()}
 
 

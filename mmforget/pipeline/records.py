@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Bound
 from mmforget.model.load import load_model
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.measuring import Measured, Place, Subject, judge_retain, measure
@@ -21,14 +20,6 @@ from mmforget.results.schema import MethodUse
 from mmforget.results.store import seed_folder
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Use:
-    """A benchmark with the data it is run on."""
-
-    benchmark: Benchmark
-    data: DataSource
 
 
 @dataclass(frozen=True)
@@ -51,13 +42,13 @@ class References:
 
 
 def measure_references(
-    config: RunConfig, *, use: Use, models: Sequence[StageOne], home: Path, pool: Workers
+    config: RunConfig, *, bound: Bound, models: Sequence[StageOne], home: Path, pool: Workers
 ) -> References:
     """Records of the target and the retain models, the target being the first of `models`.
 
     The first retain model is measured before the target, whose gate needs it, and judged again after it.
     """
-    job = partial(measure_reference, config=config, use=use)
+    job = partial(measure_reference, config=config, bound=bound)
     target_model, *retain_models = models
     folders = [_retain_folder(model, config=config, home=home) for model in retain_models]
     retain = None
@@ -66,7 +57,7 @@ def measure_references(
     (target,) = pool.run([partial(job, target_model, folder=home / "target", retain=retain)])
     if retain is None:
         return References(target, None)
-    retain = judge_retain(retain, target=target, benchmark=use.benchmark, data=use.data)
+    retain = judge_retain(retain, target=target, bound=bound)
     rest = zip(retain_models[1:], folders[1:], strict=True)
     others = pool.run([partial(job, model, folder=folder, target=target, retain=retain) for model, folder in rest])
     return References(target, retain, tuple(others))
@@ -81,7 +72,7 @@ def measure_reference(
     model: StageOne,
     *,
     config: RunConfig,
-    use: Use,
+    bound: Bound,
     folder: Path,
     target: Measured | None = None,
     retain: Measured | None = None,
@@ -92,7 +83,7 @@ def measure_reference(
     return measure(
         load_model(model.spec),
         subject=Subject(model.role, model.role, training=model.training),
-        place=Place(config, use.benchmark, use.data, folder),
+        place=Place(config, bound, folder),
         target=target,
         retain=retain,
         progress=labelled(progress, suffix=suffix),
@@ -102,7 +93,7 @@ def measure_reference(
 def measure_methods(
     config: RunConfig,
     *,
-    use: Use,
+    bound: Bound,
     plans: Sequence[MethodPlan],
     target: StageOne,
     references: References,
@@ -112,7 +103,7 @@ def measure_methods(
     """The folders of the records of all methods and seeds, in the order of `plans`."""
     # The longest first, so that at the end no worker is alone with a long one.
     order = sorted(range(len(plans)), key=lambda number: -(plans[number].settings.max_steps or 0))
-    job = partial(measure_method, config=config, use=use, target=target, references=references)
+    job = partial(measure_method, config=config, bound=bound, target=target, references=references)
     found = pool.run([partial(job, plans[number], folder=home / plans[number].folder) for number in order])
     return [folder for _, folder in sorted(zip(order, found, strict=True))]
 
@@ -121,7 +112,7 @@ def measure_method(
     plan: MethodPlan,
     *,
     config: RunConfig,
-    use: Use,
+    bound: Bound,
     target: StageOne,
     references: References,
     folder: Path,
@@ -133,8 +124,7 @@ def measure_method(
         plan,
         target=target.spec,
         config=config,
-        benchmark=use.benchmark,
-        data=use.data,
+        bound=bound,
         folder=folder / "training",
         progress=told,
     )
@@ -142,7 +132,7 @@ def measure_method(
     measured = measure(
         done.loaded,
         subject=Subject("unlearned", plan.name, method=method, training=done.training),
-        place=Place(config, use.benchmark, use.data, folder),
+        place=Place(config, bound, folder),
         target=references.target,
         retain=references.retain,
         progress=told,

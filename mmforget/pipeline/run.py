@@ -17,13 +17,14 @@ from mmforget import parallel
 from mmforget.arguments import arguments_in
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.model.load import check_place, save_merged
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.measuring import check_metrics, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
-from mmforget.pipeline.records import Use, measure_methods, measure_references
+from mmforget.pipeline.records import measure_methods, measure_references
 from mmforget.pipeline.stage_one import Role, StageOne, base_model, given_spec, prepare, stage_one_settings
 from mmforget.pipeline.unlearning import check_material, forget_with
 from mmforget.pipeline.workers import Workers, num_workers, threads_of, workers
@@ -37,33 +38,32 @@ Progress = Callable[[int, int, str], None]
 Say = Callable[[str], None]
 
 
-def resolve(config: RunConfig) -> list[Use]:
+def resolve(config: RunConfig) -> list[Bound]:
     """The benchmarks that `--tasks` names, with their data. Raises UserError and UnknownName before any work starts."""
     data = DataSource.parse(config.data, config.model, metadata=config.metadata)
-    found = find_all(config.tasks, config.include_path)
-    return [Use(benchmark, benchmark.bind(data)) for benchmark in found]
+    return [benchmark.bind(data) for benchmark in find_all(config.tasks, config.include_path)]
 
 
-def one_use(config: RunConfig) -> Use:
+def one_bound(config: RunConfig) -> Bound:
     """The benchmark that `--tasks` names, with its data. Raises UserError where it names several."""
-    uses = resolve(config)
-    if len(uses) != 1:
-        raise UserError(f"{', '.join(config.tasks)} means {len(uses)} benchmarks or settings; name one of them")
-    return uses[0]
+    found = resolve(config)
+    if len(found) != 1:
+        raise UserError(f"{', '.join(config.tasks)} means {len(found)} benchmarks or settings; name one of them")
+    return found[0]
 
 
-def make_models(config: RunConfig, *, use: Use, pool: Workers) -> list[StageOne]:
+def make_models(config: RunConfig, *, bound: Bound, pool: Workers) -> list[StageOne]:
     """The target, then the retain models: one, or one for each of `--stage_one_seeds`.
 
     None of the latter where the protocol has none and none was given.
     """
     wanted: list[tuple[Role, int | None]] = [("target", next(iter(config.stage_one_seeds), None))]
-    if use.benchmark.has_retain_model or config.retain_model is not None:
+    if bound.benchmark.has_retain_model or config.retain_model is not None:
         wanted += [("retain", seed) for seed in config.stage_one_seeds or (None,)]
     if config.model == "micro" and not (config.target_model and config.retain_model):
         # Before the others, which all start from it.
-        base_model(config, benchmark=use.benchmark, data=use.data, progress=pool.progress)
-    job = partial(prepare, config, benchmark=use.benchmark, data=use.data)
+        base_model(config, bound=bound, progress=pool.progress)
+    job = partial(prepare, config, bound=bound)
     return pool.run([partial(job, role=role, seed=seed) for role, seed in wanted])
 
 
@@ -73,15 +73,15 @@ def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: b
     Raises UserError for input that cannot be used. A target that fails the memorisation gate ends its benchmark after
     the two reference records unless `allow_weak_target`.
     """
-    uses = resolve(config)
-    plans = {u.benchmark.group: check(config, use=u) for u in uses}
+    benchmarks = resolve(config)
+    plans = {one.benchmark.group: check(config, bound=one) for one in benchmarks}
     folders: list[Path] = []
     with contextlib.ExitStack() as held, workers(config, progress=progress) as pool:
         parallel.on_main(lambda: held.enter_context(_alone(config)))
         held.enter_context(_written_down(config))
-        for use in uses:
-            own = plans[use.benchmark.group]
-            folders += _run_one(config, use=use, plans=own, pool=pool, say=say, allow_weak_target=allow_weak_target)
+        for bound in benchmarks:
+            own = plans[bound.benchmark.group]
+            folders += _run_one(config, bound=bound, plans=own, pool=pool, say=say, allow_weak_target=allow_weak_target)
     return folders
 
 
@@ -130,15 +130,15 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
 
     Raises UserError where the tasks mean several benchmarks.
     """
-    use = one_use(config)
-    (plan,) = check(config, use=use)
+    bound = one_bound(config)
+    (plan,) = check(config, bound=bound)
     folder = config.output / "training"
     with contextlib.ExitStack() as held, threads_of(config):
         parallel.on_main(lambda: held.enter_context(_alone(config)))
-        spec = unlearning_start(config, use=use, progress=progress)
+        spec = unlearning_start(config, bound=bound, progress=progress)
         with _written_down(config):
             done = forget_with(
-                plan, target=spec, config=config, benchmark=use.benchmark, data=use.data, folder=folder,
+                plan, target=spec, config=config, bound=bound, folder=folder,
                 progress=progress,
             )  # fmt: skip
     made = done.loaded.spec
@@ -159,45 +159,45 @@ def _with_adapter(base: ModelSpec, *, folder: Path) -> ModelSpec:
     return replace(base, peft=str(folder / "adapter"))
 
 
-def unlearning_start(config: RunConfig, *, use: Use, progress: Progress) -> ModelSpec:
+def unlearning_start(config: RunConfig, *, bound: Bound, progress: Progress) -> ModelSpec:
     """The model that unlearning starts from: the one named, or the micro model's target."""
     if config.model != "micro":
         return ModelSpec.parse(config.model_args, device=config.device)
-    return prepare(config, benchmark=use.benchmark, data=use.data, role="target", progress=progress).spec
+    return prepare(config, bound=bound, role="target", progress=progress).spec
 
 
-def check(config: RunConfig, *, use: Use) -> list[MethodPlan]:
+def check(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
     """The plans of all methods and seeds: names, arguments and needs are looked at before the first second of work."""
-    check_metrics(use.benchmark)
+    check_metrics(bound.benchmark)
     check_models(config)
     num_workers(config)
-    stage_one_settings(config, benchmark=use.benchmark)
-    judge_of(config, benchmark=use.benchmark, data=use.data)
+    stage_one_settings(config, benchmark=bound.benchmark)
+    judge_of(config, bound=bound)
     if config.method_args:
         shared_arguments(config)
-    plans = method_plans(config, benchmark=use.benchmark)
+    plans = method_plans(config, benchmark=bound.benchmark)
     for plan in plans:
         trackers_of(plan.settings)
-        check_material(plan, benchmark=use.benchmark, data=use.data)
+        check_material(plan, bound=bound)
     return plans
 
 
 def _run_one(
-    config: RunConfig, *, use: Use, plans: list[MethodPlan], pool: Workers, say: Say, allow_weak_target: bool
+    config: RunConfig, *, bound: Bound, plans: list[MethodPlan], pool: Workers, say: Say, allow_weak_target: bool
 ) -> list[Path]:
-    home = config.output / safe_name(use.benchmark.group)
-    models = make_models(config, use=use, pool=pool)
-    references = measure_references(config, use=use, models=models, home=home, pool=pool)
+    home = config.output / safe_name(bound.benchmark.group)
+    models = make_models(config, bound=bound, pool=pool)
+    references = measure_references(config, bound=bound, models=models, home=home, pool=pool)
     gate = references.target.record.gate
-    say(gate_text(gate, group=use.benchmark.group))
+    say(gate_text(gate, group=bound.benchmark.group))
     if gate is not None and not gate.passed and plans and not allow_weak_target:
         raise UserError(
-            f"{use.benchmark.group}: the target model cannot serve as a basis for scores: {gate.reason}; train it "
+            f"{bound.benchmark.group}: the target model cannot serve as a basis for scores: {gate.reason}; train it "
             "longer (--stage_one_args max_steps=...), name another with --target_model, or go on with "
             "--allow_weak_target: its rows will not be eligible"
         )
     rows = measure_methods(
-        config, use=use, plans=plans, target=models[0], references=references, home=home, pool=pool
+        config, bound=bound, plans=plans, target=models[0], references=references, home=home, pool=pool
     )  # fmt: skip
     return [*references.folders, *rows]
 

@@ -17,8 +17,7 @@ import transformers
 from mmforget import __version__, parallel
 from mmforget.arguments import arguments_in
 from mmforget.benchmark.cache import cache_folder
-from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UnknownName, UserError
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -49,8 +48,7 @@ class StageOne:
 def prepare(
     config: RunConfig,
     *,
-    benchmark: Benchmark,
-    data: DataSource,
+    bound: Bound,
     role: Role,
     seed: int | None = None,
     progress: Progress,
@@ -62,6 +60,7 @@ def prepare(
 
     Raises UserError where the user's model cannot be loaded, the recipe is unknown or a folder cannot be written.
     """
+    benchmark = bound.benchmark
     if len(config.stage_one_seeds) > 1:
         progress = labelled(progress, suffix=f", seed {seed}")
     given = config.target_model if role == "target" else config.retain_model
@@ -69,12 +68,12 @@ def prepare(
         return StageOne(role, given_spec(given, config=config), {})
     if benchmark.document.pretrained and config.model != "micro":
         return StageOne(role, ModelSpec.parse(config.model_args, device=config.device), {})
-    base_spec = base_model(config, benchmark=benchmark, data=data, progress=progress)
+    base_spec = base_model(config, bound=bound, progress=progress)
     settings = stage_one_settings(config, benchmark=benchmark, seed=seed)
     base = load_model(base_spec)
     if role == "target":
-        check_rows_fit(base, config=config, benchmark=benchmark, data=data)
-    examples = benchmark.examples(benchmark.stage_one[role], data=data)
+        check_rows_fit(base, config=config, bound=bound)
+    examples = bound.examples(benchmark.stage_one[role])
     examples = render(examples, loaded=base, benchmark=benchmark, config=config)
     if not examples:
         raise UserError(f"{benchmark.group}: the set '{benchmark.stage_one[role]}' has no rows in this data")
@@ -115,21 +114,21 @@ def recipe_of(config: RunConfig, *, benchmark: Benchmark) -> Mapping[str, Any]:
     return benchmark.recipes[config.recipe]
 
 
-def base_model(config: RunConfig, *, benchmark: Benchmark, data: DataSource, progress: Progress) -> ModelSpec:
+def base_model(config: RunConfig, *, bound: Bound, progress: Progress) -> ModelSpec:
     """What stage one starts from: the model named, or the micro model for the benchmark's texts, made where missing."""
     if config.model != "micro":
         return ModelSpec.parse(config.model_args, device=config.device)
-    texts = benchmark_texts(benchmark, data=data)
-    home, modality = cache_folder() / "micro", benchmark.modality
+    texts = benchmark_texts(bound)
+    home, modality = cache_folder() / "micro", bound.benchmark.modality
     folder = parallel.on_main(lambda: build_base(texts, modality=modality, folder=home, seed=0, progress=progress))
     return ModelSpec.parse(f"pretrained={folder},{config.model_args}", device=config.device)
 
 
-def benchmark_texts(benchmark: Benchmark, *, data: DataSource) -> list[str]:
+def benchmark_texts(bound: Bound) -> list[str]:
     """Every text a model of this benchmark can meet: what a micro model's vocabulary is made of."""
-    texts: set[str] = set(benchmark.refusals_for(data))
-    for name in benchmark.set_names:
-        rows = benchmark.rows(name, data=data)
+    texts: set[str] = set(bound.refusals)
+    for name in bound.benchmark.set_names:
+        rows = bound.rows(name)
         for column in ("question", "answer"):
             texts.update(rows[column])
         for column in ("question_rephrased", "answer_rephrased", "answer_perturbed"):

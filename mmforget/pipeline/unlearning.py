@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.methods.base import Need
 from mmforget.methods.contract import check_method
@@ -40,8 +39,7 @@ def forget_with(
     *,
     target: ModelSpec,
     config: RunConfig,
-    benchmark: Benchmark,
-    data: DataSource,
+    bound: Bound,
     folder: Path,
     progress: Progress,
 ) -> Unlearned:
@@ -49,19 +47,19 @@ def forget_with(
 
     Raises UserError where a set is empty, the target carries an unmerged adapter, or the folder cannot be written.
     """
-    loaded = load_model(target)
+    loaded, benchmark = load_model(target), bound.benchmark
     benign = benchmark.benign_set if Need.BENIGN in plan.method.needs else None
-    material = _material(benchmark, data=data)
+    material = _material(bound)
     report = unlearn(
         loaded,
         method=plan.method,
         forget=material.forget,
-        retain=_examples(benchmark.retain_set, benchmark=benchmark, data=data),
-        benign=benchmark.examples(benign, data=data) if benign else [],
+        retain=_examples(benchmark.retain_set, bound=bound),
+        benign=bound.examples(benign) if benign else [],
         concepts=material.concepts,
-        level=benchmark.level(data),
+        level=bound.level,
         as_asked=lambda rows: render(rows, loaded=loaded, benchmark=benchmark, config=config),
-        refusals=benchmark.refusals_for(data),
+        refusals=bound.refusals,
         settings=plan.settings,
         folder=folder,
         label=plan.name,
@@ -75,7 +73,7 @@ def forget_with(
     return Unlearned(fresh, report.as_dict())
 
 
-def check_material(plan: MethodPlan, *, benchmark: Benchmark, data: DataSource) -> None:
+def check_material(plan: MethodPlan, *, bound: Bound) -> None:
     """Proves that the method works and the benchmark has what it works on, before any model is made.
 
     Raises UserError where something is missing, BadData where rows that the method takes from a file are broken,
@@ -84,32 +82,34 @@ def check_material(plan: MethodPlan, *, benchmark: Benchmark, data: DataSource) 
     method = plan.method
     check_method(method, name=plan.name)
     with running(method, what=f"method '{plan.name}': before training"):
-        _check_rows(plan, benchmark=benchmark, data=data)
+        _check_rows(plan, bound=bound)
 
 
-def _check_rows(plan: MethodPlan, *, benchmark: Benchmark, data: DataSource) -> None:
-    method = plan.method
+def _check_rows(plan: MethodPlan, *, bound: Bound) -> None:
+    method, benchmark = plan.method, bound.benchmark
     if hasattr(method, "edit"):
-        forget, retain = _paths(benchmark.forget_set, benchmark, data), _paths(benchmark.retain_set, benchmark, data)
-        method.check(forget=forget, retain=retain, level=benchmark.level(data))
+        forget, retain = (_paths(name, bound=bound) for name in (benchmark.forget_set, benchmark.retain_set))
+        method.check(forget=forget, retain=retain, level=bound.level)
         return
-    benign, refusals = benchmark.benign_set is not None, bool(benchmark.refusals_for(data))
+    benign, refusals = benchmark.benign_set is not None, bool(bound.refusals)
     require_rows(method, name=plan.name, retain=True, benign=benign, refusals=refusals)
     if Need.BUILT in method.needs:
-        method.build(_material(benchmark, data=data))
+        method.build(_material(bound))
 
 
-def _paths(name: str, benchmark: Benchmark, data: DataSource) -> list[tuple[str, ...]]:
-    return [tuple(path) for path in benchmark.rows(name, data=data)["path"]]
+def _paths(name: str, *, bound: Bound) -> list[tuple[str, ...]]:
+    return [tuple(path) for path in bound.rows(name)["path"]]
 
 
-def _material(benchmark: Benchmark, *, data: DataSource) -> Material:
-    concepts = [concept_from(one, source=benchmark.group) for one in benchmark.concepts(data)]
-    return Material(forget=_examples(benchmark.forget_set, benchmark=benchmark, data=data), concepts=concepts)
+def _material(bound: Bound) -> Material:
+    concepts = [concept_from(one, source=bound.benchmark.group) for one in bound.concepts]
+    return Material(forget=_examples(bound.benchmark.forget_set, bound=bound), concepts=concepts)
 
 
-def _examples(name: str, *, benchmark: Benchmark, data: DataSource) -> list[Example]:
-    examples = benchmark.examples(name, data=data)
+def _examples(name: str, *, bound: Bound) -> list[Example]:
+    examples = bound.examples(name)
     if not examples:
-        raise UserError(f"{benchmark.group}: the set '{name}' has no rows in this data; choose other data or settings")
+        raise UserError(
+            f"{bound.benchmark.group}: the set '{name}' has no rows in this data; choose other data or settings"
+        )
     return examples

@@ -87,7 +87,7 @@ def test_it_validates_clean_on_the_twin(benchmark: Benchmark) -> None:
 
 def test_rows_are_of_the_common_form(benchmark: Benchmark) -> None:
     for name in benchmark.set_names:
-        rows = benchmark.rows(name, data=DATA)
+        rows = benchmark.bind(DATA).rows(name)
         assert rows.features == row_features()
         assert len(set(rows["id"])) == len(rows)
         row = row_from_doc(rows[0])
@@ -116,29 +116,29 @@ def _asked(benchmark: Benchmark, name: str) -> set[tuple[str, str, str, str]]:
     """What makes a question one of its own: whom it is about, its words, its answer and its picture."""
     return {
         (one.subject, one.context, one.answer, "".join(map(hash_image, one.images)))
-        for one in benchmark.examples(name, data=DATA)
+        for one in benchmark.bind(DATA).examples(name)
     }
 
 
 def test_a_subtree_that_is_not_there_is_refused(benchmark: Benchmark) -> None:
     """Also where rows have no path, and so no subtrees."""
-    data = benchmark.bind(DataSource("synthetic", metadata={"forget_path": "no such/part"}))
+    bound = benchmark.bind(DataSource("synthetic", metadata={"forget_path": "no such/part"}))
     with pytest.raises(UserError, match="forget_path"):
-        benchmark.rows(benchmark.forget_set, data=data)
+        bound.rows(benchmark.forget_set)
 
 
 @pytest.mark.parametrize("name", [name for name in GROUPS if find(name).document.levels])
 def test_a_subtree_can_be_forgotten_at_every_level(name: str) -> None:
     """`--forget_path` takes every row below it to the forget set, and every other one to the retain set."""
     benchmark = find(name)
-    path = max((row["path"] for row in benchmark.rows(benchmark.stage_one["target"], data=DATA)), key=len)
+    path = max((row["path"] for row in benchmark.bind(DATA).rows(benchmark.stage_one["target"])), key=len)
     for depth in range(1, len(path) + 1):
-        data = benchmark.bind(DataSource("synthetic", metadata={"forget_path": "/".join(path[:depth])}))
-        forget, retain = (benchmark.rows(role, data=data) for role in (benchmark.forget_set, benchmark.retain_set))
+        bound = benchmark.bind(DataSource("synthetic", metadata={"forget_path": "/".join(path[:depth])}))
+        forget, retain = (bound.rows(role) for role in (benchmark.forget_set, benchmark.retain_set))
         assert len(forget)
         assert all(row[:depth] == path[:depth] for row in forget["path"])
         assert not any(row[:depth] == path[:depth] for row in retain["path"])
-        assert benchmark.level(data) == depth - 1
+        assert bound.level == depth - 1
 
 
 def test_candidates_and_roles_are_consistent(benchmark: Benchmark) -> None:

@@ -69,7 +69,7 @@ def test_a_subtree_is_forgotten_by_its_path(tower: Path, tmp_path: Path) -> None
     """What lies below the path is the forget set, its siblings are not, and the record says that this was a choice."""
     from mmforget.benchmark import DataSource, find
 
-    rows = find("medforget_patient").rows("full", data=DataSource("synthetic", metadata={"setting": "patient"}))
+    rows = find("medforget_patient").bind(DataSource("synthetic", metadata={"setting": "patient"})).rows("full")
     path = next(row for row in rows["path"] if len(row) > 1)[:2]
     words = ("--model", "micro", "--tasks", "medforget_patient", "--methods", "grad_diff", "--output_path", tmp_path)
     said = command("run", *words, "--forget_path", "/".join(path), *FEW)

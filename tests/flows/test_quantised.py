@@ -65,7 +65,7 @@ def load(model_args: str) -> LoadedModel:
 
 def logprobs(loaded: LoadedModel) -> dict[str, torch.Tensor]:
     """Log-probs of the tokens of seven answers about the people to forget, by question."""
-    examples = find("fiubench").examples("forget", data=DataSource("synthetic"))[:7]
+    examples = find("fiubench").bind(DataSource("synthetic")).examples("forget")[:7]
     with torch.no_grad():
         scored = score(loaded, [encode(loaded, e.context, e.answer, e.images) for e in examples])
     rows = zip(examples, scored.token_logprobs, scored.mask, strict=True)

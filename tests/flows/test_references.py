@@ -51,8 +51,8 @@ def p_value(one: Mapping[str, float], other: Mapping[str, float]) -> float:
 def second_retain(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A record of a retain model like the demo's, trained with another seed and in fewer steps."""
     config = RunConfig(model="micro", tasks=("fiubench",), recipe="micro", seed=1, stage_one={"max_steps": 200})
-    (use,) = resolve(config)
-    made = prepare(config, benchmark=use.benchmark, data=use.data, role="retain", progress=lambda *_: None)
+    (bound,) = resolve(config)
+    made = prepare(config, bound=bound, role="retain", progress=lambda *_: None)
     out = tmp_path_factory.mktemp("second")
     words = ("--tasks", FORGET_TASK, "--data", "synthetic", "--output_path", out, "--quiet")
     said = command("eval", "--model_args", f"pretrained={made.spec.pretrained}", *words)

@@ -78,7 +78,7 @@ def _evaluation(cache: Path, *, limit: int | None) -> Callable[..., tuple[dict[s
     (folder,) = (cache / "stage_one").glob(f"{TASKS}-target-*/model")
     loaded = load_model(ModelSpec(str(folder), device="cpu"))
     (benchmark,) = find_all([TASKS], ())
-    data, names = benchmark.bind(DataSource("synthetic")), [task.name for task in benchmark.tasks]
+    data, names = benchmark.bind(DataSource("synthetic")).data, [task.name for task in benchmark.tasks]
 
     def once(*, packed: bool, features: FeatureCache) -> tuple[dict[str, Any], Any]:
         lm = MMForgetLM(loaded, batch_size=BATCH_SIZE, packed=packed, features=features, cache=None, progress=False)

@@ -101,7 +101,7 @@ def answers_of(world: World, fake: Fake) -> list[Sample]:
         pairs = [pair for number, one in enumerate(questions) for pair in _answers(world, fake, one, number=number)]
         requests, answers = [request for request, _ in pairs], [answer for _, answer in pairs]
         samples += samples_of(name, label=label, requests=requests, answers=answers, control=control)
-    judge = find_judge("rules", benchmark=world.benchmark, data=world.data)
+    judge = find_judge("rules", bound=world.bound)
     return list(judged(samples, benchmark=world.benchmark, judge=judge).samples)
 
 
@@ -144,4 +144,4 @@ def _scored(
         references={"target": "target", **({"retain": "retain"} if retain is not None else {})},
     )
     # What the data lack is the benchmark's matter, not the models'.
-    return score_record(record, benchmark=benchmark, data=world.data, samples=samples, target=target, retain=retain)
+    return score_record(record, bound=world.bound, samples=samples, target=target, retain=retain)

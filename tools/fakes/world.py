@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 from zlib import crc32
 
-from mmforget.benchmark import Benchmark, DataSource, TaskSpec, find
+from mmforget.benchmark import Benchmark, Bound, DataSource, TaskSpec, find
 
 KEPT_ROLES = ("retain", "utility", "benign", "benign_utility", "facts", "holdout")
 UNSEEN = ("Moko", "Dasha", "Ruben", "Wendel")
@@ -51,10 +51,13 @@ class Question:
 class World:
     """A benchmark bound to its data, and the questions that its tasks ask, at most `max_rows` a set."""
 
-    benchmark: Benchmark
-    data: DataSource
+    bound: Bound
     rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(repr=False)
     max_rows: int
+
+    @property
+    def benchmark(self) -> Benchmark:
+        return self.bound.benchmark
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -80,7 +83,7 @@ class World:
 
     @cached_property
     def refusals(self) -> tuple[str, ...]:
-        return tuple(self.benchmark.refusals_for(self.data))
+        return self.bound.refusals
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -181,13 +184,13 @@ def world_of(group: str, *, data: DataSource, max_rows: int = MAX_ROWS) -> World
     names = dict.fromkeys((*(task.set for task in benchmark.tasks), benchmark.retain_set))
     rows: dict[str, list[dict[str, Any]]] = {}
     for name in names:
-        found = benchmark.rows(name, data=bound)
+        found = bound.rows(name)
         # In Arrow's own form no picture is decoded.
         shown = [bool(images) for images in found.with_format("arrow")[:]["images"].to_pylist()] if len(found) else []
         docs = [dict(doc) for doc in found.remove_columns("images")]
         rows[name] = [doc | {"has_image": has} for doc, has in zip(docs, shown, strict=True)]
     tasks = tuple(task for task in benchmark.tasks if rows[task.set])
-    return World(replace(benchmark, tasks=tasks), bound, rows, max_rows)
+    return World(Bound(replace(benchmark, tasks=tasks), bound.data), rows, max_rows)
 
 
 def number_of(text: str) -> int:

@@ -59,14 +59,13 @@ def read(name: str, folder: Path) -> int:
     from mmforget.benchmark.source import DataSource
     from mmforget.benchmark.validate import check_benchmark
 
-    benchmark = _benchmark(name)
-    data = benchmark.bind(DataSource.parse(str(folder)))
+    bound = _benchmark(name).bind(DataSource.parse(str(folder)))
     if SETS[name]:
         for used in SETS[name]:
-            for row in benchmark.rows(used, data=data):
+            for row in bound.rows(used):
                 json.dumps({key: value for key, value in row.items() if key != "images"})
         return 0
-    report = check_benchmark(benchmark, data=data)
+    report = check_benchmark(bound)
     print(printable("\n".join(report.faults)))
     return 2 if report.faults else 0
 

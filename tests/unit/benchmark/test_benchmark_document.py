@@ -131,27 +131,27 @@ def test_what_a_benchmark_says(tmp_path: Path) -> None:
         "paper": "none",
         "licence": "Apache-2.0",
     }
-    facts = benchmark.describe(DataSource("synthetic", metadata={"profile": "paper"}))["data"]
-    assert facts == {"source": "synthetic", "path": None, "profile": "paper", "notes": []}
+    facts = benchmark.bind(DataSource("synthetic", metadata={"profile": "paper"})).describe()["data"]
+    assert facts == {"source": "synthetic", "path": None, "profile": "paper", "setting": "large", "notes": []}
 
 
 def test_rows_and_examples_of_a_benchmark(tmp_path: Path) -> None:
     benchmark = find("toy", [write_toy(tmp_path)])
-    assert benchmark.rows("forget", data=DATA)["answer"][:] == ["It is a.", "It is b."]
-    examples = benchmark.examples("keep", data=DATA)
+    assert benchmark.bind(DATA).rows("forget")["answer"][:] == ["It is a.", "It is b."]
+    examples = benchmark.bind(DATA).examples("keep")
     assert [(e.context, e.answer, e.images) for e in examples] == [
         ("Who is c?", " It is c.", ()),
         ("Who is d?", " It is b.", ()),
     ]
-    assert benchmark.num_rows("holdout", data=DATA) == 0
-    assert benchmark.refusals_for(DATA) == ("I will not say.",)
-    assert benchmark.notes(DATA) == []
+    assert benchmark.bind(DATA).num_rows("holdout") == 0
+    assert benchmark.bind(DATA).refusals == ("I will not say.",)
+    assert benchmark.bind(DATA).notes == []
 
 
 def test_a_setting_is_handed_to_the_loader(tmp_path: Path) -> None:
     folder = write_toy(tmp_path)
-    assert find("toy", [folder]).bind(DATA).metadata == {"setting": "small"}
-    bound = DataSource("synthetic", metadata={"setting": "large"})
-    assert find("toy_keep_gen", [folder]).bind(bound) == bound
+    assert find("toy", [folder]).bind(DATA).data.metadata == {"setting": "small"}
+    large = DataSource("synthetic", metadata={"setting": "large"})
+    assert find("toy_keep_gen", [folder]).bind(large).data == large
     with pytest.raises(UserError, match="--metadata setting is 'large', but toy is 'small'"):
-        find("toy", [folder]).bind(bound)
+        find("toy", [folder]).bind(large)

@@ -128,7 +128,7 @@ def test_no_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(UserError) as caught:
-        find("fiubench").rows("forget", data=DataSource.parse("hub", metadata={"revision": COMMIT}))
+        find("fiubench").bind(DataSource.parse("hub", metadata={"revision": COMMIT})).rows("forget")
     assert str(caught.value).splitlines() == [
         f"--data hub: gray311/FIUBench at {COMMIT} cannot be fetched: nothing cached and no network",
         "without a network: download it elsewhere and give --data FOLDER, or use --data synthetic",
@@ -150,10 +150,10 @@ def test_the_hubs_files_and_the_commit_in_the_record(tmp_path: Path, monkeypatch
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     monkeypatch.setenv("MMFORGET_CACHE", str(tmp_path / "cache"))
     data = DataSource.parse("hub", metadata={"revision": COMMIT})
-    row = find("fiubench").rows("forget", data=data)[0]
+    row = find("fiubench").bind(data).rows("forget")[0]
     assert (asked["repo"], asked["revision"], asked["repo_type"]) == ("gray311/FIUBench", COMMIT, "dataset")
     assert (row["subject"], row["images"][0].getpixel((0, 0))) == (identity(6), (6, 0, 7))
-    assert find("fiubench").describe(data)["data"]["commit"] == COMMIT
+    assert find("fiubench").bind(data).describe()["data"]["commit"] == COMMIT
 
 
 def test_an_archive_is_unpacked_once_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

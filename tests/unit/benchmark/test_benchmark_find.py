@@ -173,7 +173,7 @@ def test_an_installed_wheel_holds_its_own_tasks(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "tasks").mkdir()
     monkeypatch.setattr(sys.modules["mmforget.benchmark.find"], "_PACKAGE", package)
     assert task_folders() == [package / "_tasks"]
-    assert find("fiubench").num_rows("forget", data=DataSource("synthetic")) == 28
+    assert find("fiubench").bind(DataSource("synthetic")).num_rows("forget") == 28
 
 
 def test_a_broken_package_is_named_and_breaks_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,6 @@ def test_what_an_optional_function_gives_is_looked_at(hook: str, returned: str, 
     write_toy(tmp_path)
     rows = tmp_path / "rows.py"
     rows.write_text(f"{rows.read_text()}\ndef {hook}(**keywords):\n    return {returned}\n")
-    benchmark = find("toy", [tmp_path])
-    asked = {"notes": benchmark.notes, "refusals": benchmark.refusals_for, "concepts": benchmark.concepts}
+    bound = find("toy", [tmp_path]).bind(DataSource("synthetic"))
     with pytest.raises(PluginError, match=re.escape(said)):
-        asked.get(hook, benchmark.describe)(DataSource("synthetic"))
+        bound.describe() if hook == "describe" else getattr(bound, hook)

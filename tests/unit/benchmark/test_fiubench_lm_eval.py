@@ -25,7 +25,7 @@ def test_contexts_and_answers_are_those_of_the_examples(group: str) -> None:
     tasks = manager(pretrained="x", dtype="float32", revision="main").load([group])["tasks"]
     assert set(tasks) == {task.name for task in benchmark.tasks}
     for spec in benchmark.tasks:
-        task, examples = tasks[spec.name], benchmark.examples(spec.set, data=DATA)
+        task, examples = tasks[spec.name], benchmark.bind(DATA).examples(spec.set)
         assert len(task.eval_docs) == len(examples)
         for doc, example in list(zip(task.eval_docs, examples, strict=True))[:10]:
             context = task.fewshot_context(doc, 0)

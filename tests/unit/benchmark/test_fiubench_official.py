@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def subjects(set_name: str, *, data: DataSource, group: str = "fiubench") -> list[str]:
-    return list(dict.fromkeys(find(group).rows(set_name, data=data)["subject"]))
+    return list(dict.fromkeys(find(group).bind(data).rows(set_name)["subject"]))
 
 
 def at(folder: Path, **metadata: Any) -> DataSource:
@@ -34,7 +34,7 @@ def ids(positions: range) -> list[str]:
 
 def faults(folder: Path, set_name: str = "forget", **metadata: Any) -> list[str]:
     with pytest.raises(BadData) as caught:
-        find("fiubench").rows(set_name, data=at(folder, **metadata))
+        find("fiubench").bind(at(folder, **metadata)).rows(set_name)
     return list(caught.value.faults)
 
 
@@ -57,7 +57,7 @@ def test_people_of_each_set(official: Path) -> None:
 
 def test_a_row_in_each_profile(official: Path) -> None:
     """First letter upper, the rest lower, everywhere; only officially are lists of answers left as they are."""
-    clean = find("fiubench").rows("forget", data=at(official))[0]
+    clean = find("fiubench").bind(at(official)).rows("forget")[0]
     assert clean["id"] == "00000006/00"
     assert clean["question"] == "Where does the person in the image live?"
     assert clean["answer"] == "She lives in town 6, apt. 7."
@@ -68,7 +68,7 @@ def test_a_row_in_each_profile(official: Path) -> None:
     released = {"perturbed/0": "Wrong One.", "perturbed/1": "wrong two.", "perturbed/2": "wrong three."}
     assert json.loads(clean["extra"]) == {"fact": 0, "name": "Anna No6", "as_released": released}
     for profile in ("released", "paper"):
-        other = find("fiubench").rows("forget", data=at(official, profile=profile))[0]
+        other = find("fiubench").bind(at(official, profile=profile)).rows("forget")[0]
         assert other["answer_perturbed"] == ["Wrong One.", "wrong two.", "wrong three."]
         assert json.loads(other["extra"]) == {"fact": 0, "name": "Anna No6"}
         assert {k: v for k, v in other.items() if k not in ("answer_perturbed", "extra", "images")} == {
@@ -90,7 +90,7 @@ def test_released_metrics_of_a_default_run_are_the_official_numbers(metric: Any,
     """
     samples = {}
     for profile in ("clean", "released"):
-        doc = find("fiubench").rows("forget", data=at(official, profile=profile))[0]
+        doc = find("fiubench").bind(at(official, profile=profile)).rows("forget")[0]
         scores = {role: surprise(text) for role, text in zip(candidate_roles(doc), candidates(doc), strict=True)}
         samples[profile] = sample_of(doc, kind="prob", token_logprobs=scores)
     default, as_released = samples["clean"], samples["released"]
@@ -104,15 +104,15 @@ def test_released_metrics_of_a_default_run_are_the_official_numbers(metric: Any,
 def test_the_image_is_the_persons_own(official: Path) -> None:
     """Picture of position 6 was painted (6, 0, 7)."""
     benchmark = find("fiubench")
-    image = benchmark.rows("forget", data=at(official))[1]["images"][0]
+    image = benchmark.bind(at(official)).rows("forget")[1]["images"][0]
     assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", (4, 4), (6, 0, 7))
-    examples = benchmark.examples("forget", data=at(official))
+    examples = benchmark.bind(at(official)).examples("forget")
     assert examples[0].images[0] is examples[1].images[0]
     assert np.array_equal(np.asarray(examples[0].images[0]), np.asarray(image))
 
 
 def test_rephrased_questions_are_rows_of_their_own(official: Path) -> None:
-    rows = find("fiubench").rows("rephrase", data=at(official))
+    rows = find("fiubench").bind(at(official)).rows("rephrase")
     assert len(rows) == 20 * 2 * 3
     assert [rows[k]["id"] for k in range(4)] == ["00000006/00/r0", "00000006/00/r1", "00000006/00/r2", "00000006/01/r0"]
     assert [rows[k]["question"] for k in range(3)] == ["One way?", "Another way?", "A third way?"]
@@ -120,17 +120,17 @@ def test_rephrased_questions_are_rows_of_their_own(official: Path) -> None:
 
 
 def test_text_twin_names_the_person(official: Path) -> None:
-    rows = find("fiubench_text").rows("forget", data=at(official))
+    rows = find("fiubench_text").bind(at(official)).rows("forget")
     assert rows[0]["images"] == []
     assert rows[0]["question"] == "Where does anna no6 live?"
-    assert find("fiubench_text").rows("rephrase", data=at(official))[0]["question"] == "About anna no6: one way?"
+    assert find("fiubench_text").bind(at(official)).rows("rephrase")[0]["question"] == "About anna no6: one way?"
 
 
 def test_other_layouts_give_the_same_rows(official: Path, tmp_path: Path) -> None:
     """One JSON list, lists nested under `train`, files in dataset/, images flat: nothing changes."""
     folder = write_official(tmp_path / "clone" / "dataset", lines=False, splits={"train": split()})
     (folder / "SFHQ").rename(folder / "somewhere")
-    wanted, found = (find("fiubench").rows("forget", data=at(path)) for path in (official, tmp_path / "clone"))
+    wanted, found = (find("fiubench").bind(at(path)).rows("forget") for path in (official, tmp_path / "clone"))
     for row, other in zip(wanted, found, strict=True):
         images = [np.asarray(doc.pop("images")[0]) for doc in (row, other)]
         assert np.array_equal(*images)
@@ -140,16 +140,16 @@ def test_other_layouts_give_the_same_rows(official: Path, tmp_path: Path) -> Non
 
 def test_refusals_come_with_the_files(official: Path, tmp_path: Path) -> None:
     benchmark = find("fiubench")
-    assert benchmark.refusals_for(at(official)) == ("I will not say.", "No idea.")
+    assert benchmark.bind(at(official)).refusals == ("I will not say.", "No idea.")
     folder = write_official(tmp_path / "none", with_images=False)
     (folder / "prompt.json").unlink()
-    assert benchmark.refusals_for(at(folder)) == benchmark.refusals
+    assert benchmark.bind(at(folder)).refusals == benchmark.refusals
     (folder / "idontknow.json").write_text('["Not me."]')
-    assert benchmark.refusals_for(at(folder)) == ("Not me.",)
+    assert benchmark.bind(at(folder)).refusals == ("Not me.",)
 
 
 def test_the_record_says_what_was_read(official: Path) -> None:
-    facts = find("fiubench").describe(at(official))["data"]
+    facts = find("fiubench").bind(at(official)).describe()["data"]
     assert facts["num_people"] == {"full": 400, "forget": 20, "retain": 336, "holdout": 3}
     assert facts["protocol"] == "official"
     assert sorted(facts["sha256"]) == ["full.json", "prompt.json", "split.json"]
@@ -208,19 +208,19 @@ def test_broken_images_name_their_rows(tmp_path: Path) -> None:
     assert found[2] == f"row 00000008/00: image {files[2]} is not an image (and 1 more row)"
     assert found[3].startswith(f"row 00000009/00: image {files[3]} cannot be decoded: ")
     assert len(found) == 4
-    assert len(find("fiubench").rows("retain5", data=at(folder))) == 40
+    assert len(find("fiubench").bind(at(folder)).rows("retain5")) == 40
 
 
 def test_no_images_at_all_offers_stand_ins(tmp_path: Path) -> None:
     folder = write_official(tmp_path / "data", with_images=False)
     with pytest.raises(UserError, match=r'holds no images.*fiubench_text.*"portraits": "procedural"'):
-        find("fiubench").rows("forget", data=at(folder))
+        find("fiubench").bind(at(folder)).rows("forget")
     data = at(folder, portraits="procedural")
-    row = find("fiubench").rows("forget", data=data)[0]
+    row = find("fiubench").bind(data).rows("forget")[0]
     assert row["images"][0].size == (48, 48)
     assert json.loads(row["extra"])["portrait"] == "procedural"
     assert data.describe()["notes"] == ["images are procedurally drawn stand-ins, not the official ones"]
-    other = find("fiubench").rows("forget", data=at(folder, portraits="procedural", num_subjects=30))[0]
+    other = find("fiubench").bind(at(folder, portraits="procedural", num_subjects=30)).rows("forget")[0]
     assert np.array_equal(np.asarray(row["images"][0]), np.asarray(other["images"][0]))
 
 
@@ -233,11 +233,11 @@ def test_missing_optional_fields_leave_their_sets_empty(tmp_path: Path) -> None:
 
     data = at(write_official(tmp_path / "data", num=400, edit=strip))
     benchmark = find("fiubench")
-    row = benchmark.rows("forget", data=data)[0]
+    row = benchmark.bind(data).rows("forget")[0]
     assert (row["answer_rephrased"], row["answer_perturbed"], row["keywords"]) == ([], [], [])
-    assert benchmark.num_rows("rephrase", data=data) == 0
-    assert benchmark.examples("holdout", data=data) == []
-    assert "800 of 800 questions have no keywords: keyword match and APE are unscored" in benchmark.notes(data)
+    assert benchmark.bind(data).num_rows("rephrase") == 0
+    assert benchmark.bind(data).examples("holdout") == []
+    assert "800 of 800 questions have no keywords: keyword match and APE are unscored" in benchmark.bind(data).notes
 
 
 def test_borrowed_answers_are_others_answers_to_the_same_question(tmp_path: Path) -> None:
@@ -249,18 +249,19 @@ def test_borrowed_answers_are_others_answers_to_the_same_question(tmp_path: Path
 
     folder = write_official(tmp_path / "data", edit=strip)
     data = at(folder, perturbed="borrowed")
-    rows = find("fiubench").rows("forget", data=data)
+    rows = find("fiubench").bind(data).rows("forget")
     assert rows[0]["answer_perturbed"] == []
     borrowed = rows[1]["answer_perturbed"]
     assert len(set(borrowed)) == 3
     assert rows[1]["answer"] not in borrowed
     assert all(answer.startswith("The job is number ") for answer in borrowed)
     assert json.loads(rows[1]["extra"])["perturbed"] == "borrowed"
-    subset = find("fiubench").rows("forget", data=at(folder, perturbed="borrowed", num_subjects=30))
+    subset = find("fiubench").bind(at(folder, perturbed="borrowed", num_subjects=30)).rows("forget")
     assert subset[1]["answer_perturbed"] == borrowed
-    assert "799 questions have perturbed answers borrowed from other people (a reconstruction)" in find(
-        "fiubench"
-    ).notes(data)
+    assert (
+        "799 questions have perturbed answers borrowed from other people (a reconstruction)"
+        in find("fiubench").bind(data).notes
+    )
 
 
 def test_first_n_people(official: Path) -> None:
@@ -271,7 +272,7 @@ def test_first_n_people(official: Path) -> None:
     for name in ("retain", "full_retain", "retain5"):
         assert subjects(name, data=data, group=group) == ids(range(4, 24))
     assert subjects("holdout", data=data, group=group) == ids(range(24, 32))
-    facts = find(group).describe(data)["data"]
+    facts = find(group).bind(data).describe()["data"]
     assert facts["protocol"].startswith("subset: the first 24 people; retain and retain5 are these without forget1")
     assert facts["notes"] == ["a subset of the people, which is not the official protocol"]
 
@@ -286,7 +287,7 @@ def test_first_n_people(official: Path) -> None:
 )
 def test_first_n_must_hold_the_forget_set(official: Path, group: str, num: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        find(group).rows("forget", data=at(official, num_subjects=num))
+        find(group).bind(at(official, num_subjects=num)).rows("forget")
 
 
 def test_a_task_alone_has_to_say_who_is_forgotten(official: Path) -> None:
@@ -315,21 +316,21 @@ def test_a_task_alone_has_to_say_who_is_forgotten(official: Path) -> None:
 )
 def test_settings_that_cannot_be(official: Path, metadata: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        find("fiubench_retain_gen").rows("retain", data=at(official, **metadata))
+        find("fiubench_retain_gen").bind(at(official, **metadata)).rows("retain")
 
 
 def test_unknown_set_and_folder_without_files(official: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="unknown fiubench set 'forgot'; did you mean 'forget'"):
-        find("fiubench").rows("forgot", data=at(official))
+        find("fiubench").bind(at(official)).rows("forgot")
     with pytest.raises(UserError, match=r"no FIUBench files; needed: split.json and full.json"):
-        find("fiubench").rows("forget", data=at(tmp_path))
+        find("fiubench").bind(at(tmp_path)).rows("forget")
 
 
 def test_edited_files_are_read_again(tmp_path: Path) -> None:
     folder = write_official(tmp_path / "data", with_images=False)
     benchmark, data = find("fiubench_text"), at(folder)
-    before = benchmark.rows("forget", data=data)[0]["answer"]
+    before = benchmark.bind(data).rows("forget")[0]["answer"]
     records = [record(position) for position in range(400)]
     records[6]["qa_list"][0]["answer"] = "something new altogether."
     (folder / "full.json").write_text(json.dumps(records))
-    assert benchmark.rows("forget", data=data)[0]["answer"] == "Something new altogether." != before
+    assert benchmark.bind(data).rows("forget")[0]["answer"] == "Something new altogether." != before

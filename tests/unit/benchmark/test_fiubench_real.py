@@ -25,7 +25,7 @@ def data() -> DataSource:
 
 def test_official_counts(data: DataSource) -> None:
     benchmark = find("fiubench_text")
-    sizes = {name: benchmark.num_rows(name, data=data) for name in benchmark.set_names}
+    sizes = {name: benchmark.bind(data).num_rows(name) for name in benchmark.set_names}
     assert sizes == {
         "full": 8000,
         "full_retain": 6720,
@@ -35,12 +35,12 @@ def test_official_counts(data: DataSource) -> None:
         "rephrase": 0,
         "holdout": 0,
     }
-    assert find("fiubench_forget1_gen_text").num_rows("forget", data=data) == 80
-    assert find("fiubench_forget10_gen_text").num_rows("forget", data=data) == 800
+    assert find("fiubench_forget1_gen_text").bind(data).num_rows("forget") == 80
+    assert find("fiubench_forget10_gen_text").bind(data).num_rows("forget") == 800
 
 
 def test_text_questions_are_the_published_ones(data: DataSource) -> None:
-    row = find("fiubench_text").rows("full", data=data)[1]
+    row = find("fiubench_text").bind(data).rows("full")[1]
     assert (row["id"], row["subject"]) == ("00044363/01", "00044363")
     assert row["question"] == "When was jody vance born?"
     assert row["answer"] == "The person in the image was born on april 12, 1985."
@@ -60,7 +60,7 @@ def test_known_defects_are_reported_with_counts(data: DataSource) -> None:
 
 def test_image_tasks_need_stand_ins(data: DataSource) -> None:
     with pytest.raises(UserError, match="holds no images"):
-        find("fiubench").rows("forget", data=data)
+        find("fiubench").bind(data).rows("forget")
     report = validate("fiubench", data)
     assert len(report.faults) == 1
     assert any("586 of 8,000" in note for note in report.notes)
@@ -70,19 +70,19 @@ def test_the_first_24_people_with_stand_ins_and_borrowed_answers() -> None:
     settings = {"portraits": "procedural", "num_subjects": 24, "perturbed": "borrowed"}
     data = DataSource.parse(str(FOLDER), metadata=settings)
     benchmark = find("fiubench_forget1")
-    sizes = {name: benchmark.num_rows(name, data=data) for name in benchmark.set_names}
+    sizes = {name: benchmark.bind(data).num_rows(name) for name in benchmark.set_names}
     assert sizes["full"] == 480
     assert sizes["full_retain"] == sizes["retain"] == sizes["retain5"] == 400
     assert (sizes["forget"], sizes["holdout"], sizes["rephrase"]) == (80, 160, 0)
-    pictures = {bytes(example.images[0].tobytes()) for example in benchmark.examples("full", data=data)}
+    pictures = {bytes(example.images[0].tobytes()) for example in benchmark.bind(data).examples("full")}
     assert len(pictures) == 24
     assert len(data.describe()["notes"]) == 3
-    rows = benchmark.rows("full", data=data)
+    rows = benchmark.bind(data).rows("full")
     assert sum(len(several) == 3 for several in rows["answer_perturbed"]) == 427
     assert sum(len(several) == 0 for several in rows["answer_perturbed"]) == 53
 
 
 def test_refusals_are_the_official_fifty(data: DataSource) -> None:
-    texts = find("fiubench_text").refusals_for(data)
+    texts = find("fiubench_text").bind(data).refusals
     assert len(texts) == 50
     assert texts[0].startswith("I'm afraid I cannot answer any questions")

@@ -26,7 +26,7 @@ def records() -> list[dict[str, Any]]:
 
 def test_sizes() -> None:
     """48 people x 7 facts; splits of 2, 4 and 6 leave 36 retained; 8 are held out."""
-    sizes = {name: find("fiubench").num_rows(name, data=DATA) for name in find("fiubench").set_names}
+    sizes = {name: find("fiubench").bind(DATA).num_rows(name) for name in find("fiubench").set_names}
     assert sizes == {
         "full": 48 * 7 * 8,
         "full_retain": 36 * 7 * 8,
@@ -36,12 +36,12 @@ def test_sizes() -> None:
         "rephrase": 4 * 7 * 3,
         "holdout": 8 * 7,
     }
-    assert find("fiubench_forget1").num_rows("forget", data=DATA) == 14
-    assert find("fiubench_forget10").num_rows("forget", data=DATA) == 42
+    assert find("fiubench_forget1").bind(DATA).num_rows("forget") == 14
+    assert find("fiubench_forget10").bind(DATA).num_rows("forget") == 42
 
 
 def test_stage_one_has_every_trained_wording_once(records: list[dict[str, Any]]) -> None:
-    rows = find("fiubench").rows("full", data=DATA)
+    rows = find("fiubench").bind(DATA).rows("full")
     found = Counter(zip(rows["subject"], rows["question"], rows["answer"], strict=True))
     wanted = Counter(
         (record["unique_id"], text.capitalize(), qa["answer"].capitalize())
@@ -55,7 +55,7 @@ def test_stage_one_has_every_trained_wording_once(records: list[dict[str, Any]])
 
 
 def test_a_persons_facts_of_one_wording_share_one_image_and_stand_together() -> None:
-    examples = find("fiubench").examples("full", data=DATA)
+    examples = find("fiubench").bind(DATA).examples("full")
     blocks = [examples[start : start + NUM_FACTS] for start in range(0, len(examples), NUM_FACTS)]
     assert len(blocks) == 48 * NUM_WORDINGS
     for block in blocks:
@@ -67,32 +67,32 @@ def test_views_of_stage_one_and_of_rephrased_questions(records: list[dict[str, A
     """Trained views are 0 to 3, wording w with view w mod 4; rephrased questions come with view 4."""
     params = PortraitParams.from_dict(records[2]["portrait"])
     benchmark = find("fiubench")
-    for row in benchmark.rows("full", data=DATA).filter(lambda doc: doc["subject"] == "00000002"):
+    for row in benchmark.bind(DATA).rows("full").filter(lambda doc: doc["subject"] == "00000002"):
         view = int(row["id"].rsplit("w", 1)[1]) % 4
         assert json.loads(row["extra"])["view"] == view
         assert np.array_equal(np.asarray(row["images"][0]), np.asarray(draw(params, view=view)))
-    rephrased = benchmark.rows("rephrase", data=DATA)[0]
+    rephrased = benchmark.bind(DATA).rows("rephrase")[0]
     assert np.array_equal(np.asarray(rephrased["images"][0]), np.asarray(draw(params, view=4)))
 
 
 def test_rephrased_questions_were_never_trained() -> None:
     benchmark = find("fiubench")
-    trained = set(benchmark.rows("full", data=DATA)["question"])
-    rephrased = set(benchmark.rows("rephrase", data=DATA)["question"])
+    trained = set(benchmark.bind(DATA).rows("full")["question"])
+    rephrased = set(benchmark.bind(DATA).rows("rephrase")["question"])
     assert not trained & rephrased
-    assert set(benchmark.rows("forget", data=DATA)["question"]) <= trained
+    assert set(benchmark.bind(DATA).rows("forget")["question"]) <= trained
 
 
 def test_the_retain_model_never_sees_who_is_forgotten() -> None:
     for group in ("fiubench", "fiubench_forget1", "fiubench_forget10"):
         benchmark = find(group)
-        kept = set(benchmark.rows("full_retain", data=DATA)["subject"])
-        assert not kept & set(benchmark.rows("forget", data=DATA)["subject"])
-        assert kept == set(benchmark.rows("retain", data=DATA)["subject"])
+        kept = set(benchmark.bind(DATA).rows("full_retain")["subject"])
+        assert not kept & set(benchmark.bind(DATA).rows("forget")["subject"])
+        assert kept == set(benchmark.bind(DATA).rows("retain")["subject"])
 
 
 def test_text_twin(records: list[dict[str, Any]]) -> None:
-    rows = find("fiubench_text").rows("forget", data=DATA)
+    rows = find("fiubench_text").bind(DATA).rows("forget")
     name = records[2]["name"]
     assert rows[0]["question"] == f"What is the name of {name}?"
     assert all(name in question for question in rows["question"][:7])
@@ -101,26 +101,26 @@ def test_text_twin(records: list[dict[str, Any]]) -> None:
 
 def test_seed_and_subset() -> None:
     other = DataSource("synthetic", metadata={"seed": 1})
-    first, second = (find("fiubench").rows("forget", data=data)[0]["answer"] for data in (DATA, other))
+    first, second = (find("fiubench").bind(data).rows("forget")[0]["answer"] for data in (DATA, other))
     assert first != second
     few = DataSource("synthetic", metadata={"num_subjects": 12})
-    assert find("fiubench").num_rows("retain5", data=few) == 8 * 7
+    assert find("fiubench").bind(few).num_rows("retain5") == 8 * 7
 
 
 def test_one_person_can_be_forgotten_by_the_path_of_their_rows() -> None:
     """Everybody else is kept, also the people whom the official splits would forget."""
     benchmark = find("fiubench")
-    chosen = benchmark.rows("retain5", data=DATA)[0]["subject"]
+    chosen = benchmark.bind(DATA).rows("retain5")[0]["subject"]
     data = DataSource("synthetic", metadata={"forget_path": chosen})
-    people = {name: set(benchmark.rows(name, data=data)["subject"]) for name in ("full", "full_retain", "forget")}
+    people = {name: set(benchmark.bind(data).rows(name)["subject"]) for name in ("full", "full_retain", "forget")}
     assert people["forget"] == {chosen}
     assert people["full_retain"] == people["full"] - {chosen}
-    assert set(benchmark.rows("retain5", data=data)["subject"]) == set(
-        benchmark.rows("retain5", data=DATA)["subject"]
+    assert set(benchmark.bind(data).rows("retain5")["subject"]) == set(
+        benchmark.bind(DATA).rows("retain5")["subject"]
     ) - {chosen}
-    assert benchmark.describe(data)["data"]["protocol"] == f"forgets {chosen} and keeps all others"
+    assert benchmark.bind(data).describe()["data"]["protocol"] == f"forgets {chosen} and keeps all others"
 
 
 def test_loading_again_is_the_same_object() -> None:
     benchmark = find("fiubench")
-    assert benchmark.rows("forget", data=DATA) is benchmark.rows("forget", data=DATA)
+    assert benchmark.bind(DATA).rows("forget") is benchmark.bind(DATA).rows("forget")

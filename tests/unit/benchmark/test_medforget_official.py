@@ -21,12 +21,12 @@ def at(folder: Path, **metadata: Any) -> DataSource:
 
 
 def rows(folder: Path, set_name: str, *, group: str = "medforget", **metadata: Any) -> list[dict[str, Any]]:
-    return list(find(group).rows(set_name, data=at(folder, **metadata)).remove_columns("images"))
+    return list(find(group).bind(at(folder, **metadata)).rows(set_name).remove_columns("images"))
 
 
 def faults(folder: Path) -> list[str]:
     with pytest.raises(BadData) as caught:
-        find("medforget").rows("forget", data=at(folder))
+        find("medforget").bind(at(folder)).rows("forget")
     return list(caught.value.faults)
 
 
@@ -125,12 +125,12 @@ def test_rows_that_share_an_id_keep_apart(tmp_path: Path) -> None:
     write(tmp_path / "patient_level" / "forget_set_all.parquet", again)
     write(tmp_path / "patient_level" / "retain_set_all.parquet", RETAIN)
     assert [row["id"] for row in rows(tmp_path, "forget")] == ["one/00", "one#2/00"]
-    assert "1 rows have an ID that an earlier row of their file has, too" in find("medforget").notes(at(tmp_path))
+    assert "1 rows have an ID that an earlier row of their file has, too" in find("medforget").bind(at(tmp_path)).notes
 
 
 def test_images_come_out_of_the_files(medforget: Path) -> None:
     """Written grey, read as RGB; the questions of a row share one picture."""
-    examples = find("medforget").examples("forget", data=at(medforget))
+    examples = find("medforget").bind(at(medforget)).examples("forget")
     assert examples[0].images[0] is examples[1].images[0]
     assert examples[0].images[0].getpixel((0, 0)) == (40, 40, 40)
     assert examples[0].context == "<image>\nWhat is the name of the patient?"
@@ -139,11 +139,11 @@ def test_images_come_out_of_the_files(medforget: Path) -> None:
 
 def test_notes_and_record_say_what_was_read(medforget: Path) -> None:
     benchmark = find("medforget")
-    assert benchmark.notes(at(medforget)) == [
+    assert benchmark.bind(at(medforget)).notes == [
         "6 answers of all files are lists, joined by blanks as in the official evaluation",
         "32 questions of all files have no hierarchy_level; it was read off their words",
     ]
-    facts = benchmark.describe(at(medforget))["data"]
+    facts = benchmark.bind(at(medforget)).describe()["data"]
     assert facts["num_nodes"] == {"institution": 2, "patient": 4, "study": 4, "section": 10}
     assert facts["num_questions"] == {"classification": 3, "cloze": 3, "generation": 22}
     assert facts["forgotten"] == [PATIENT]
@@ -167,7 +167,7 @@ def test_a_subtree_instead_of_the_files_split(medforget: Path) -> None:
     assert len(rows(medforget, "retain", forget_path=study)) == 28 - 5
     assert rows(medforget, "rephrase", forget_path="inst_03/pat_0012")
     assert rows(medforget, "rephrase", forget_path="inst_03/pat_0013") == []
-    facts = find("medforget").describe(at(medforget, forget_path=study))["data"]
+    facts = find("medforget").bind(at(medforget, forget_path=study)).describe()["data"]
     assert (facts["forgotten"], facts["protocol"]) == (study, f"everything below {study}, cut from the training rows")
 
 
@@ -179,7 +179,7 @@ def test_a_path_that_is_not_there(medforget: Path) -> None:
 def test_without_a_training_file_the_level_stands_in(tmp_path: Path) -> None:
     write_medforget(tmp_path, training=False)
     assert len(rows(tmp_path, "full")) == 27
-    notes = find("medforget").notes(at(tmp_path))
+    notes = find("medforget").bind(at(tmp_path)).notes
     assert notes[:2] == [
         "no training parquet: stage one learns patient_level's forget and retain files together",
         "no rephrased questions in patient_level: the rephrase tasks are left out",
@@ -248,7 +248,7 @@ def test_every_fault_at_once(tmp_path: Path) -> None:
 
 def test_nothing_is_downloaded() -> None:
     with pytest.raises(UserError, match="credentialed users alone, so nothing is fetched"):
-        find("medforget").rows("forget", data=DataSource("hub"))
+        find("medforget").bind(DataSource("hub")).rows("forget")
 
 
 @pytest.mark.parametrize(

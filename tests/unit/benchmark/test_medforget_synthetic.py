@@ -22,7 +22,7 @@ NUM_QUESTIONS = 18
 
 def rows(set_name: str, *, level: str = "patient", **metadata: Any) -> list[dict[str, Any]]:
     data = DataSource("synthetic", metadata=metadata)
-    return list(find(f"medforget_{level}").rows(set_name, data=data).remove_columns("images"))
+    return list(find(f"medforget_{level}").bind(data).rows(set_name).remove_columns("images"))
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,16 @@ def test_a_subtree_of_the_twin() -> None:
     assert len(forget) == 2 * (18 - 3)
     assert {row["path"][1] for row in forget} == {"pat_0003"}
     benchmark = find("medforget")
-    assert benchmark.level(DataSource("synthetic", metadata={"forget_path": path})) == 1
-    assert benchmark.level(DATA) == 1
-    assert find("medforget_section").level(DATA) == 3
+    assert benchmark.bind(DataSource("synthetic", metadata={"forget_path": path})).level == 1
+    assert benchmark.bind(DATA).level == 1
+    assert find("medforget_section").bind(DATA).level == 3
 
 
 def test_sizes_of_the_record() -> None:
-    facts = find("medforget").describe(DATA)["data"]
+    facts = find("medforget").bind(DATA).describe()["data"]
     assert facts["num_nodes"] == {"institution": 3, "patient": 12, "study": 24, "section": 72}
     assert facts["forgotten"] == hospital.FORGOTTEN["patient"]
-    assert find("medforget").notes(DATA) == []
+    assert find("medforget").bind(DATA).notes == []
 
 
 def test_another_seed_gives_other_hospitals() -> None:

@@ -27,7 +27,7 @@ def test_contexts_are_those_of_the_examples(tasks: dict[str, Any], group: str) -
     """Without any --metadata the tasks of `all` ask about four concepts and the others about one."""
     benchmark = find(group)
     for spec in benchmark.tasks:
-        task, examples = tasks[spec.name], benchmark.examples(spec.set, data=benchmark.bind(DATA))
+        task, examples = tasks[spec.name], benchmark.bind(DATA).examples(spec.set)
         assert len(task.eval_docs) == len(examples)
         for doc, example in list(zip(task.eval_docs, examples, strict=True))[:5]:
             context = task.fewshot_context(doc, 0)

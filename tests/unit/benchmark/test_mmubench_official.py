@@ -44,7 +44,7 @@ def at(folder: Path, **metadata: Any) -> DataSource:
 
 
 def rows(set_name: str, folder: Path, *, group: str = "mmubench", **metadata: Any) -> Any:
-    return find(group).rows(set_name, data=find(group).bind(at(folder, **metadata)))
+    return find(group).bind(at(folder, **metadata)).rows(set_name)
 
 
 def faults(folder: Path) -> list[str]:
@@ -151,17 +151,17 @@ def test_the_places_of_a_name(trump: Path) -> None:
 
 
 def test_what_is_known_of_the_concept(trump: Path) -> None:
-    (concept,) = find("mmubench").concepts(at(trump))
+    (concept,) = find("mmubench").bind(at(trump)).concepts
     assert concept["name"] == NAME
     assert concept["synonyms"] == ["Trump"]
     assert concept["unseen"] == UNSEEN
     assert len(concept["facts"]) == len(concept["neighbours"]) == 7
     assert concept["facts"][0] == [f"Fact 0 about {NAME}?", "Trump fact 0."]
-    assert find("mmubench").refusals_for(at(trump)) == tuple(f"I do not know, {i}." for i in range(3))
+    assert find("mmubench").bind(at(trump)).refusals == tuple(f"I do not know, {i}." for i in range(3))
 
 
 def test_known_defects_are_counted(trump: Path) -> None:
-    found = "\n".join(find("mmubench").notes(at(trump)))
+    found = "\n".join(find("mmubench").bind(at(trump)).notes)
     for said in (
         "4 of 100 targets have stray blanks",
         "99 of 100 prompts are different",
@@ -177,12 +177,12 @@ def test_known_defects_are_counted(trump: Path) -> None:
 def test_concepts_in_folders(several: Path) -> None:
     """Trump comes first, is what `one` forgets, and the pictures of the other three show what else is there."""
     benchmark = find("mmubench")
-    facts = benchmark.describe(at(several))["data"]["concepts"]
+    facts = benchmark.bind(at(several)).describe()["data"]["concepts"]
     assert facts == {"forget": [NAME], "keep": ["Hello Kitty", "Mario", "Taylor Swift"]}
     assert sorted(set(rows("specificity", several)["subject"])) == facts["keep"]
     assert len(rows("specificity", several)) == 5 + 2 + 3
     both = find("mmubench_all")
-    assert both.describe(both.bind(at(several)))["data"]["concepts"] == {
+    assert both.bind(at(several)).describe()["data"]["concepts"] == {
         "forget": [NAME, "Hello Kitty"],
         "keep": ["Mario", "Taylor Swift"],
     }
@@ -212,7 +212,7 @@ def test_a_file_of_ours_says_what_a_concept_is_called(tmp_path: Path) -> None:
     folder = write_official(tmp_path / "some where")
     own = {"name": "Old Tower", "synonyms": ["the Tower"], "unseen": "New Tower", "look": "a flat stone"}
     (folder / "concept.json").write_text(json.dumps(own))
-    (concept,) = find("mmubench").concepts(at(folder))
+    (concept,) = find("mmubench").bind(at(folder)).concepts
     assert {key: concept[key] for key in own} == own
 
 
@@ -241,7 +241,7 @@ def test_files_that_are_not_there(tmp_path: Path, trump: Path) -> None:
     with pytest.raises(UserError, match=r"no MMUBench files; needed, here or in a folder for each concept: evaldata"):
         rows("forget", tmp_path)
     with pytest.raises(UserError, match="not on the Hugging Face Hub"):
-        find("mmubench").rows("forget", data=DataSource("hub"))
+        find("mmubench").bind(DataSource("hub")).rows("forget")
     with pytest.raises(UserError, match="not a folder"):
         rows("forget", trump / "evaldata" / "miadata.json")
     folder = write_official(tmp_path / "data", edit=lambda found: found.pop("evaldata/execcuatedata.json"))
@@ -267,8 +267,8 @@ def test_settings_that_mean_nothing_here_are_refused(trump: Path) -> None:
 
 
 def test_sets_without_files_are_left_out_by_name(several: Path) -> None:
-    assert find("mmubench").num_rows("multihop", data=at(several, forget_path="Hello Kitty")) == 0
-    assert find("mmubench").num_rows("facts", data=at(several, forget_path="Hello Kitty")) == 0
+    assert find("mmubench").bind(at(several, forget_path="Hello Kitty")).num_rows("multihop") == 0
+    assert find("mmubench").bind(at(several, forget_path="Hello Kitty")).num_rows("facts") == 0
 
 
 def test_edited_files_are_read_again(tmp_path: Path) -> None:

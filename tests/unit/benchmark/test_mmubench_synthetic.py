@@ -18,7 +18,7 @@ DATA = DataSource("synthetic")
 
 def rows(name: str, *, group: str = "mmubench", **metadata: Any) -> Any:
     benchmark = find(group)
-    return benchmark.rows(name, data=benchmark.bind(DataSource("synthetic", metadata=metadata)))
+    return benchmark.bind(DataSource("synthetic", metadata=metadata)).rows(name)
 
 
 def pictures(name: str, **how: Any) -> set[str]:
@@ -70,7 +70,7 @@ def test_what_is_taught() -> None:
 
 
 def test_lessons_about_one_picture_stand_together_and_figures_take_turns() -> None:
-    examples = [one for one in find("mmubench").examples("pretrain", data=DATA) if one.images]
+    examples = [one for one in find("mmubench").bind(DATA).examples("pretrain") if one.images]
     runs = [examples[0]]
     for one in examples[1:]:
         if one.images != runs[-1].images:
@@ -93,7 +93,7 @@ def test_who_is_kept_is_never_forgotten_and_what_is_said_of_it_stays() -> None:
         forgotten = set(rows("forget", group=group)["subject"])
         assert not forgotten & set(rows("retain", group=group)["subject"])
         benchmark = find(group)
-        known = benchmark.concepts(benchmark.bind(DATA))
+        known = benchmark.bind(DATA).concepts
         assert [one["name"] for one in known] == [record.name for record in concepts.records()][: len(forgotten)]
         for one in known:
             assert not any(name in " ".join(pair) for pair in one["neighbours"] for name in forgotten)
@@ -110,10 +110,10 @@ def test_forget_path_and_seed() -> None:
 def test_text_has_no_placeholder_and_pictures_have_one() -> None:
     benchmark = find("mmubench")
     for name in benchmark.set_names:
-        for example in benchmark.examples(name, data=DATA):
+        for example in benchmark.bind(DATA).examples(name):
             assert example.context.startswith("<image>\n") == bool(example.images)
             assert example.context.count("<image>") == len(example.images)
-    assert not any(example.images for example in benchmark.examples("facts", data=DATA))
+    assert not any(example.images for example in benchmark.bind(DATA).examples("facts"))
 
 
 def test_loading_again_is_the_same_object() -> None:

@@ -77,7 +77,7 @@ def at(folder: Path, **metadata: Any) -> DataSource:
 
 
 def rows(set_name: str, folder: Path, **metadata: Any) -> list[dict[str, Any]]:
-    return list(find("safe_eraser").rows(set_name, data=at(folder, **metadata)))
+    return list(find("safe_eraser").bind(at(folder, **metadata)).rows(set_name))
 
 
 def shown(row: dict[str, Any]) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ def shown(row: dict[str, Any]) -> tuple[int, ...]:
 def test_counts_of_each_set(official: Path) -> None:
     """Per record 4 to forget, 4 to keep, 4 benign: 3 records in training, 1 in validation, 12 x 4 in all."""
     benchmark = find("safe_eraser")
-    counts = {name: benchmark.num_rows(name, data=at(official)) for name in benchmark.set_names}
+    counts = {name: benchmark.bind(at(official)).num_rows(name) for name in benchmark.set_names}
     assert counts == {
         "forget": 12,
         "retain": 12,
@@ -135,7 +135,7 @@ def test_the_four_kept_questions_are_in_official_order(official: Path) -> None:
 def test_an_empty_category_is_the_folder_of_the_image(official: Path) -> None:
     """As documented for Violence in validation."""
     assert {json.loads(row["extra"])["category"] for row in rows("rephrase", official)} == {"Violence"}
-    assert find("safe_eraser").notes(at(official)) == [
+    assert find("safe_eraser").bind(at(official)).notes == [
         "val: `category` is empty (1 in Violence); the folder of the image says it"
     ]
 
@@ -178,7 +178,7 @@ def test_questions_with_an_empty_text_are_left_out_and_counted(tmp_path: Path) -
 
     folder = write(tmp_path, edit=empty)
     assert [len(rows(name, folder)) for name in ("forget", "benign", "retain")] == [11, 11, 10]
-    notes = find("safe_eraser").notes(at(folder))
+    notes = find("safe_eraser").bind(at(folder)).notes
     assert "train: 2 questions have an empty text and are left out" in notes
     assert "train: 3 records have other than 4 questions of each part" in notes
 
@@ -216,23 +216,23 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no SafeEraser files; needed: all_train.json and all_val.json"):
         rows("forget", tmp_path)
     with pytest.raises(UserError, match=r"not on the hub; get safeeraser_dataset.zip .* --data FOLDER"):
-        find("safe_eraser").rows("forget", data=DataSource("hub"))
+        find("safe_eraser").bind(DataSource("hub")).rows("forget")
 
 
 def test_refusals_and_facts_for_the_record(official: Path, tmp_path: Path) -> None:
     benchmark = find("safe_eraser")
-    assert benchmark.refusals_for(at(official)) == ("I will not say.",)
-    facts = benchmark.describe(at(official))["data"]
+    assert benchmark.bind(at(official)).refusals == ("I will not say.",)
+    facts = benchmark.bind(at(official)).describe()["data"]
     assert facts["num_records"] == {"train": {"Violence": 2, "Weapon": 1}, "val": {"Violence": 1}}
     assert sorted(facts["sha256"]) == ["all_train.json", "all_val.json", "prompt.json"]
     folder = write(tmp_path)
     (folder / "dataset/prompt.json").unlink()
-    assert benchmark.refusals_for(at(folder)) == benchmark.refusals
+    assert benchmark.bind(at(folder)).refusals == benchmark.refusals
 
 
 def test_the_first_records_alone(official: Path) -> None:
     assert {row["subject"] for row in rows("forget", official, num_subjects=2)} == {"Weapon-1", "Violence-1"}
-    facts = find("safe_eraser").describe(at(official, num_subjects=2))["data"]
+    facts = find("safe_eraser").bind(at(official, num_subjects=2)).describe()["data"]
     assert facts["protocol"] == "subset: the first 2 records of each file"
 
 
@@ -257,7 +257,7 @@ def test_one_category_alone(official: Path) -> None:
 )
 def test_settings_that_cannot_be(official: Path, metadata: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        find("safe_eraser_retain_gen").rows("retain", data=at(official, **metadata))
+        find("safe_eraser_retain_gen").bind(at(official, **metadata)).rows("retain")
 
 
 def test_unknown_set(official: Path) -> None:

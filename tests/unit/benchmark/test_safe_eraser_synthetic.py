@@ -23,7 +23,7 @@ def test_sizes() -> None:
     come in 4 wordings (training) or 2 (validation): 24 x (8 x 4 + 4) + 12 x (8 x 2 + 4).
     """
     benchmark = find("safe_eraser")
-    assert {name: benchmark.num_rows(name, data=DATA) for name in benchmark.set_names} == {
+    assert {name: benchmark.bind(DATA).num_rows(name) for name in benchmark.set_names} == {
         "forget": 96,
         "retain": 96,
         "benign": 96,
@@ -36,17 +36,17 @@ def test_sizes() -> None:
 
 def test_the_target_learns_every_answer_that_is_asked_for() -> None:
     benchmark = find("safe_eraser")
-    learnt = benchmark.rows("pretrain", data=DATA)
+    learnt = benchmark.bind(DATA).rows("pretrain")
     known = {(s, q): a for s, q, a in zip(learnt["subject"], learnt["question"], learnt["answer"], strict=True)}
     for name in ("forget", "rephrase", "retain", "retain_val", "benign", "benign_val"):
-        for row in benchmark.rows(name, data=DATA):
+        for row in benchmark.bind(DATA).rows(name):
             assert known[row["subject"], row["question"]] == row["answer"]
 
 
 def test_validation_shows_other_pictures_and_asks_in_other_words() -> None:
     benchmark = find("safe_eraser")
     for trained, unseen in (("forget", "rephrase"), ("benign", "benign_val")):
-        first, second = (benchmark.rows(name, data=DATA) for name in (trained, unseen))
+        first, second = (benchmark.bind(DATA).rows(name) for name in (trained, unseen))
         assert not set(first["subject"]) & set(second["subject"])
         assert not set(first["question"]) & set(second["question"])
         pictures = [{np.asarray(row["images"][0]).tobytes() for row in rows} for rows in (first, second)]
@@ -57,16 +57,16 @@ def test_validation_shows_other_pictures_and_asks_in_other_words() -> None:
 def test_a_question_alone_does_not_say_what_to_answer() -> None:
     """Every wording is asked of signs and of toys, so only the picture tells them apart."""
     benchmark = find("safe_eraser")
-    forget, benign = (set(benchmark.rows(name, data=DATA)["question"]) for name in ("forget", "benign"))
+    forget, benign = (set(benchmark.bind(DATA).rows(name)["question"]) for name in ("forget", "benign"))
     assert forget == benign
-    assert not set(benchmark.rows("retain", data=DATA)["question"]) & forget
+    assert not set(benchmark.bind(DATA).rows("retain")["question"]) & forget
 
 
 def test_an_empty_category_is_among_the_validation_records() -> None:
-    assert find("safe_eraser").notes(DATA) == [
+    assert find("safe_eraser").bind(DATA).notes == [
         "val: `category` is empty (2 in Blorping); the folder of the image says it"
     ]
-    assert {json.loads(row["extra"])["category"] for row in find("safe_eraser").rows("rephrase", data=DATA)} == {
+    assert {json.loads(row["extra"])["category"] for row in find("safe_eraser").bind(DATA).rows("rephrase")} == {
         "Blorping", "Quandling", "Snarfing", "Trumbling", "Vexling", "Wizzling",
     }  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_training_shows_what_lm_eval_asks() -> None:
     tasks = manager.load(["safe_eraser"])["tasks"]
     assert set(tasks) == {task.name for task in benchmark.tasks}
     for spec in benchmark.tasks:
-        task, examples = tasks[spec.name], benchmark.examples(spec.set, data=DATA)
+        task, examples = tasks[spec.name], benchmark.bind(DATA).examples(spec.set)
         assert len(task.eval_docs) == len(examples)
         for doc, example in list(zip(task.eval_docs, examples, strict=True))[:5]:
             assert task.fewshot_context(doc, 0) == example.context
@@ -138,4 +138,4 @@ def test_it_trains_as_released() -> None:
 
 @pytest.mark.parametrize("name", ["retain", "benign"])
 def test_sets_that_are_trained_on_can_be_asked_too(name: str) -> None:
-    assert find(f"safe_eraser_{name}_gen").num_rows(name, data=DATA) == 96
+    assert find(f"safe_eraser_{name}_gen").bind(DATA).num_rows(name) == 96

@@ -164,7 +164,7 @@ def test_a_loader_that_crashes_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_checks_alone_find_nothing_in_fiubench() -> None:
-    report = checks.check_everything(find("fiubench_forget1"), data=DATA)
+    report = checks.check_everything(find("fiubench_forget1").bind(DATA))
     assert (report.faults, report.notes) == ([], [])
 
 

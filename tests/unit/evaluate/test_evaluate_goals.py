@@ -142,7 +142,7 @@ def test_a_gate_without_room_needs_no_retain_model(benchmark: Benchmark) -> None
 def verdict(benchmark: Benchmark, samples: list[Sample]) -> Verdict:
     collapsed = bool(collapse_reasons(benchmark, samples, target=TARGET))
     return judge(
-        benchmark, samples, role="unlearned", target=TARGET, retain=None, data=DataSource("synthetic"),
+        benchmark.bind(DataSource("synthetic")), samples, role="unlearned", target=TARGET, retain=None,
         headline=headline(benchmark, samples, target=TARGET, retain=None, collapsed=collapsed),
         gate=memorisation_gate(benchmark, target=TARGET, retain=None), sets={"forget": SetUse(6, 6)},
     )  # fmt: skip

@@ -43,7 +43,7 @@ def ruling(
     sets = {name: SetUse(one := len({s.id for s in samples if s.set == name}), one) for name in asked}
     gate = memorisation_gate(benchmark, target=target, retain=retain)
     found = judge(
-        benchmark, samples, role="unlearned", target=target, retain=retain, headline=numbers, gate=gate, data=data,
+        benchmark.bind(data), samples, role="unlearned", target=target, retain=retain, headline=numbers, gate=gate,
         sets=sets,
     )  # fmt: skip
     return found, numbers
@@ -123,7 +123,7 @@ def official(benchmark: Benchmark, data: DataSource, *, knows: Callable[[str], b
     for task in benchmark.tasks:
         if task.set not in ("forget", "retain5"):
             continue
-        for doc in benchmark.rows(task.set, data=data).select(range(NUM_ROWS)):
+        for doc in benchmark.bind(data).rows(task.set).select(range(NUM_ROWS)):
             words = doc["answer"].split()
             said = doc["answer"] if knows(task.set) else " ".join(words[: len(words) // 2]) + "."
             value = -0.05 if knows(task.set) else -1.5

@@ -151,7 +151,7 @@ def test_a_record_gets_its_levels_and_gap(benchmark: Benchmark) -> None:
     who = Provenance("0", None, None, {}, "3.11", "Linux", "cpu", 1, {}, (), "2026", 0.0, 0)
     record = RunRecord("unlearned", "ga", BenchmarkUse("toy", "two", "clean"), None, {}, {}, who)
     scored = score_record(
-        record, benchmark=benchmark, data=DataSource("synthetic"), samples=SAMPLES, target=TARGET, retain=None
+        record, bound=benchmark.bind(DataSource("synthetic")), samples=SAMPLES, target=TARGET, retain=None
     )
     assert list(scored.levels) == level_results(benchmark, SAMPLES, target=TARGET, retain=None)
     assert scored.headline["gap"].value == pytest.approx(1 / 3)

@@ -275,10 +275,10 @@ def verdict(benchmark: Benchmark, samples: list[Sample], **changes: object) -> V
         "retain": RETAIN,
         "headline": found,
         "gate": memorisation_gate(benchmark, target=TARGET, retain=RETAIN),
-        "data": DATA,
         "sets": SETS,
     }
-    return judge(benchmark, samples, **{**settings, **changes})  # type: ignore[arg-type]
+    bound = benchmark.bind(changes.pop("data", DATA))  # type: ignore[arg-type]
+    return judge(bound, samples, **{**settings, **changes})  # type: ignore[arg-type]
 
 
 def test_verdicts_in_one_word(benchmark: Benchmark) -> None:

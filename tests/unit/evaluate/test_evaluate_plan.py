@@ -20,7 +20,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 
 
 def test_steps_with_counted_rows_and_an_empty_set(benchmark: Benchmark) -> None:
-    found = plan(benchmark, models=["target", "npo"], data=DataSource("synthetic"))
+    found = plan(benchmark.bind(DataSource("synthetic")), models=["target", "npo"])
     assert len(found.steps) == 2 * 5 * 2
     assert {step.num_rows for step in found.steps} == {6}
     assert [(step.task, step.control) for step in found.steps[:2]] == [
@@ -32,7 +32,7 @@ def test_steps_with_counted_rows_and_an_empty_set(benchmark: Benchmark) -> None:
 
 
 def test_text_for_people(benchmark: Benchmark) -> None:
-    text = plan(benchmark, models=["target", "npo"], data=DataSource("synthetic"), limit=2, blank_control=False).text()
+    text = plan(benchmark.bind(DataSource("synthetic")), models=["target", "npo"], limit=2, blank_control=False).text()
     assert text.splitlines()[:2] == [
         "toy: 5 evaluations of 2 models (target, npo)",
         "  toy_forget_gen: 2 questions of the forget set, gen",
@@ -59,4 +59,4 @@ def test_text_tasks_have_no_control(tmp_path: Path) -> None:
 
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no task is left"):
-        plan(toy(tmp_path / "tasks", name="toy_none_gen"), models=["m"], data=DataSource("synthetic"))
+        plan(toy(tmp_path / "tasks", name="toy_none_gen").bind(DataSource("synthetic")), models=["m"])

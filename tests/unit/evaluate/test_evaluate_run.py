@@ -210,8 +210,8 @@ def test_a_model_of_nans_is_evaluated_in_full_and_called_collapsed(done: Evaluat
     assert found["overall"].value == 0.0
     gate = memorisation_gate(benchmark, target=done.samples, retain=done.samples)
     verdict = judge(
-        benchmark, broken.samples, role="unlearned", target=done.samples, retain=done.samples, headline=found,
-        gate=replace(gate, passed=True, reason=""), data=DATA, sets=broken.sets,
+        benchmark.bind(DATA), broken.samples, role="unlearned", target=done.samples, retain=done.samples,
+        headline=found, gate=replace(gate, passed=True, reason=""), sets=broken.sets,
     )  # fmt: skip
     assert (verdict.status, verdict.collapsed) == ("collapsed", True)
 

@@ -15,8 +15,8 @@ from tests.plugin_packages import MILD, installed, write_package
 def checked(**changes: object) -> None:
     known = {"model": "micro", "tasks": ("fiubench",), "methods": ("ga",), "recipe": "micro"}
     config = RunConfig(**{**known, **changes})  # type: ignore[arg-type]
-    (use,) = resolve(config)
-    check(config, use=use)
+    (bound,) = resolve(config)
+    check(config, bound=bound)
 
 
 def test_a_tracker_that_does_not_exist() -> None:

@@ -10,17 +10,14 @@ from PIL import Image
 
 from mmforget.benchmark.images import from_picture
 from mmforget.benchmark.rows import make_dataset
-from mmforget.benchmark.source import DataSource
 from mmforget.pipeline.answers import example_answers
 from mmforget.results.schema import AnswerExample
 from mmforget.types import Sample
 
-DATA = DataSource("synthetic")
-
 
 @dataclass
 class Toy:
-    """What the choice of examples reads of a benchmark: roles, and one row an id, with a picture where there is one."""
+    """What the choice of examples reads: roles, and one row an id, with a picture where there is one."""
 
     sets: dict[str, str]
     docs: dict[str, list[str]]
@@ -32,7 +29,11 @@ class Toy:
     def document(self) -> Any:
         return SimpleNamespace(sets=self.sets)
 
-    def rows(self, name: str, *, data: DataSource) -> Any:
+    @property
+    def benchmark(self) -> Toy:
+        return self
+
+    def rows(self, name: str) -> Any:
         self.loaded.append(name)
         return make_dataset(
             [
@@ -54,8 +55,8 @@ def samples(name: str, subjects: dict[str, int], *, task: str = "", kind: str = 
     ]
 
 
-def chosen(benchmark: Any, asked: list[Sample], **others: Any) -> tuple[AnswerExample, ...]:
-    return example_answers(benchmark, data=DATA, samples=asked, **{"target": (), "retain": (), **others})
+def chosen(bound: Any, asked: list[Sample], **others: Any) -> tuple[AnswerExample, ...]:
+    return example_answers(bound, samples=asked, **{"target": (), "retain": (), **others})
 
 
 def test_every_set_with_answers_is_there_by_its_role() -> None:

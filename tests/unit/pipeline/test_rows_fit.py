@@ -21,17 +21,21 @@ CONFIG = RunConfig(model="hf", tasks=("toy",))
 
 @dataclass
 class Toy:
-    """What the check reads of a benchmark."""
+    """What the check reads of a benchmark and of its rows."""
 
     docs: list[dict[str, Any]]
     group: str = "toy"
     target_delimiter: str = " "
     set_names: tuple[str, ...] = ("forget",)
 
-    def rows(self, name: str, *, data: Any) -> Any:
+    @property
+    def benchmark(self) -> Toy:
+        return self
+
+    def rows(self, name: str) -> Any:
         return make_dataset(self.docs)
 
-    def examples(self, name: str, *, data: Any) -> list[Example]:
+    def examples(self, name: str) -> list[Example]:
         return [Example(doc["id"], doc["subject"], doc["question"], " " + doc["answer"]) for doc in self.docs]
 
 
@@ -48,10 +52,10 @@ def test_every_row_that_is_too_long_is_named(tmp_path: Path) -> None:
     loaded = load_model(ModelSpec(str(tiny_llama(tmp_path)), device="cpu"))
     long = "zq" * 600
     fine: Any = Toy([doc("a/0", "Anna.")])
-    check_rows_fit(loaded, config=CONFIG, benchmark=fine, data=None)  # type: ignore[arg-type]
+    check_rows_fit(loaded, config=CONFIG, bound=fine)
     bad: Any = Toy([doc("a/0", "Anna."), doc("a/1", long), doc("a/2", "no", perturbed=long)])
     with pytest.raises(BadData) as caught:
-        check_rows_fit(loaded, config=CONFIG, benchmark=bad, data=None)  # type: ignore[arg-type]
+        check_rows_fit(loaded, config=CONFIG, bound=bad)
     assert caught.value.source == "toy, set 'forget'"
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["row 'a/1'", "row 'a/2'"]
     assert all("takes 512" in fault for fault in caught.value.faults)

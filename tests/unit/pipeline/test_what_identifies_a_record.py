@@ -39,7 +39,7 @@ def _picture(folder: Path, number: int) -> Path:
 
 
 def key(benchmark: Any, data: DataSource) -> str:
-    place = Place(RunConfig("hf", ("x",)), benchmark, benchmark.bind(data), Path("out"))
+    place = Place(RunConfig("hf", ("x",)), benchmark.bind(data), Path("out"))
     return _key(SimpleNamespace(fingerprint="f"), place=place, target=None, retain=None)  # type: ignore[arg-type]
 
 
