@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmforget.benchmark.source import DataSource
     from mmforget.evaluate.run import evaluate
     from mmforget.methods.base import build as build_method
+    from mmforget.methods.material import Material
     from mmforget.model.encode import encode
     from mmforget.model.load import load_model
     from mmforget.model.scoring import score
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "DataSource",
+    "Material",
     "ModelSpec",
     "TrainSettings",
     "build_method",
@@ -38,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "DataSource": "benchmark.source:DataSource",
+    "Material": "methods.material:Material",
     "ModelSpec": "model.spec:ModelSpec",
     "TrainSettings": "training.settings:TrainSettings",
     "build_method": "methods.base:build",

@@ -1,6 +1,6 @@
 """The records that the parts of mmforget hand to one another. No torch at run time, no behaviour beyond lookup.
 
-Shapes in comments: B requests, T answer tokens (padded), V vocabulary.
+Shapes in comments: B requests, T answer tokens (padded).
 """
 
 from __future__ import annotations
@@ -56,13 +56,11 @@ class Scored(NamedTuple):
         token_logprobs: float32 [B, T], log-prob of each answer token given all before it, in nats; 0 where padded.
         mask: bool [B, T], True where a token counts.
         is_greedy: bool [B], True where every answer token is the most likely one.
-        logits: float32 [B, T, V] at the positions that predict the answer tokens, or None unless asked for.
     """
 
     token_logprobs: Tensor
     mask: Tensor
     is_greedy: Tensor
-    logits: Tensor | None
 
 
 class TokenScores(tuple[float, bool]):
@@ -176,10 +174,3 @@ class Replicates:
     floor: float = 0.0
     least: float | None = None
     most: float | None = None
-
-
-class LossParts(NamedTuple):
-    """A loss to minimise, a scalar tensor, and its named parts (plain floats, for the log)."""
-
-    total: Tensor
-    parts: Mapping[str, float]

@@ -15,20 +15,21 @@ from mmforget.metrics.base import METRICS
 
 MILD = """
 from dataclasses import dataclass
-from mmforget.methods.base import Need
-from mmforget.types import LossParts
+from mmforget.methods.base import Scores
+
+FORGET = Scores("forget")
 
 @dataclass(frozen=True)
 class Mild:
     weight: float = 1.0
 
     @property
-    def needs(self):
-        return frozenset({Need.FORGET})
+    def requests(self):
+        return (FORGET,)
 
     def loss(self, step):
-        total = step.forget.token_logprobs.mean() * self.weight
-        return LossParts(total, {"forget": total.item()})
+        total = step[FORGET].token_logprobs.mean() * self.weight
+        return {"forget": total}
 
 METHOD = Mild
 """

@@ -1,56 +1,72 @@
 """What a method is, and how a name and its arguments become one. Imports no torch.
 
-`needs` and `step` come from `methods.steps`; they are offered here, too, so that a method has one place to import from.
+Requests, `Source` and `Step` are offered here, too, so that a method has one place to import from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mmforget.methods.arguments import argument_types, from_arguments
-from mmforget.methods.steps import Need, Step
+from mmforget.methods.requests import Divergence, Reference, Request, Scores, Source, TokenStats
+from mmforget.methods.steps import Beginning, Drift, Step
 from mmforget.plugins import running
 from mmforget.registry import Registry
-from mmforget.types import Example, LossParts
 
 if TYPE_CHECKING:
-    from mmforget.methods.material import Material
+    from torch import Tensor
 
-__all__ = ["METHODS", "Method", "Need", "Step", "WritesRows", "arguments", "build", "hyper_parameters"]
+__all__ = [
+    "METHODS",
+    "Beginning",
+    "Divergence",
+    "Drift",
+    "Method",
+    "Reference",
+    "Request",
+    "Scores",
+    "Source",
+    "Step",
+    "TokenStats",
+    "Wrapper",
+    "arguments",
+    "build",
+    "hyper_parameters",
+]
 
 JOINER = "+"
 
 
 class Method(Protocol):
-    """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name."""
+    """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name.
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What `loss` reads; may depend on the hyper-parameters."""
-
-    def loss(self, step: Step) -> LossParts:
-        """The scalar to minimise, and its weighted terms, which add up to it."""
-
-
-@runtime_checkable
-class WritesRows(Protocol):
-    """A trained method with Need.BUILT: it writes the rows that it trains on.
-
-    Attributes:
-        kl_alignment: where `built_kl` is taken. `answer`: at the answer tokens. `released`: at as many positions from
-            the start of the sequence as its text has tokens, an image counting one, whatever stands there.
+    It may have two things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
+    `start(beginning) -> dict[str, Tensor]`: its state, which every `Step` then carries, checkpoints keep and a
+    continued training finds again.
     """
 
     @property
-    def kl_alignment(self) -> Literal["answer", "released"]: ...
+    def requests(self) -> tuple[Request, ...]:
+        """What `loss` reads; may depend on the hyper-parameters."""
 
-    def build(self, material: Material) -> list[Example]:
-        """The rows. `extra["unkept"]` of a row is the part of its answer whose tokens get no divergence, or empty."""
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """Weighted terms by name, each a scalar; their sum is minimised."""
 
-    def silent_words(self, material: Material) -> list[str]:
-        """Words whose tokens are left out of the vocabulary that the divergence is summed over."""
+
+@runtime_checkable
+class Wrapper(Protocol):
+    """A method that changes how another trains, joined as `npo+sam`: it has `gradients` in place of a loss."""
+
+    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
+        """Leaves the gradients of one micro-batch in `weights`, and returns its loss.
+
+        Args:
+            compute: adds the gradients of the loss at the present weights to those that are there, and returns the
+                loss. It may be called again; randomness is then as before.
+            weights: what trains, by name; they have to be at the end what they were.
+        """
 
 
 def shape_faults(name: str, plugin: object) -> list[str]:
@@ -60,7 +76,9 @@ def shape_faults(name: str, plugin: object) -> list[str]:
         return [f"METHOD is an object of {kind}; it has to be the class itself: METHOD = {kind}"]
     if not is_dataclass(plugin):
         return [f"METHOD ({plugin.__name__}) is no dataclass; its fields are the method's arguments"]
-    wanted = ("edit", "check") if hasattr(plugin, "edit") else ("loss", "needs")
+    if hasattr(plugin, "gradients"):
+        return []
+    wanted = ("edit", "check") if hasattr(plugin, "edit") else ("loss", "requests")
     missing = [key for key in wanted if not hasattr(plugin, key)]
     return [f"METHOD ({plugin.__name__}) lacks {' and '.join(missing)}"] if missing else []
 

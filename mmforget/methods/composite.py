@@ -1,43 +1,69 @@
-"""Several methods as one, named `a+b`: what they need together, and the sum of their losses."""
+"""Several methods as one, named `a+b`: the sum of their losses, computed as their wrappers want it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import as_mapping, from_arguments
-from mmforget.methods.base import JOINER, METHODS, Method, Need, Step, hyper_parameters, joined_arguments
-from mmforget.methods.steps import RETAIN_NEEDS
-from mmforget.types import LossParts
+from mmforget.methods.base import JOINER, METHODS, Method, Step, Wrapper, hyper_parameters, joined_arguments
+from mmforget.methods.requests import Request, Source, sources_of
+from mmforget.methods.steps import Beginning
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Composite:
-    """Minimises the sum of its parts' losses, each as it is alone; terms are named `part.term`."""
+    """Minimises the sum of its parts' losses, each as it is alone; terms and state are named `part.name`.
+
+    Attributes:
+        names: of all parts, as they were joined.
+        parts: those with a loss and those that wrap, in the same order.
+    """
 
     names: tuple[str, ...]
-    parts: tuple[Method, ...]
+    parts: tuple[Any, ...]
 
     @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset().union(*(part.needs for part in self.parts))
+    def losses(self) -> dict[str, Method]:
+        """The parts that have a loss, by name."""
+        pairs = zip(self.names, self.parts, strict=True)
+        return {name: part for name, part in pairs if hasattr(part, "loss")}
 
     @property
-    def benign_pairing(self) -> str:
-        """How the part that needs benign rows wants them paired."""
-        return next((str(part.benign_pairing) for part in self.parts if hasattr(part, "benign_pairing")), "paired")
+    def requests(self) -> tuple[Request, ...]:
+        return tuple(dict.fromkeys(request for part in self.losses.values() for request in part.requests))
 
-    def loss(self, step: Step) -> LossParts:
-        """The sum; every part sees the whole step."""
-        found = {name: part.loss(step) for name, part in zip(self.names, self.parts, strict=True)}
-        first, *rest = found.values()
-        total = first.total
-        for other in rest:
-            total = total + other.total
-        terms = {f"{name}.{term}": value for name, one in found.items() for term, value in one.parts.items()}
-        return LossParts(total, terms)
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(source for part in self.losses.values() for source in sources_of(part).values())
+
+    def start(self, beginning: Beginning) -> dict[str, Tensor]:
+        """The state of every part that has one."""
+        stateful = {name: part for name, part in self.losses.items() if hasattr(part, "start")}
+        return {f"{n}.{key}": one for n, part in stateful.items() for key, one in part.start(beginning).items()}
+
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """The terms of all parts; every part sees the whole step, and its own state."""
+        terms = {}
+        for name, part in self.losses.items():
+            own = {key.removeprefix(f"{name}."): one for key, one in step.state.items() if key.startswith(f"{name}.")}
+            found = part.loss(Step(step.found, step.update, step.num_updates, own))
+            step.state.update({f"{name}.{key}": one for key, one in own.items()})
+            terms.update({f"{name}.{term}": value for term, value in found.items()})
+        return terms
+
+    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
+        """As the wrappers among the parts want it, the first one outermost."""
+        for part in reversed(self.parts):
+            if isinstance(part, Wrapper):
+                compute = partial(part.gradients, compute, weights=weights)
+        return compute()
 
     def hyper_parameters(self) -> dict[str, Any]:
         """Every part's arguments as `part.argument`."""
@@ -79,14 +105,13 @@ def _divided(args: Mapping[str, Any], *, names: tuple[str, ...], owner: str) -> 
 
 def _check(name: str, parts: Mapping[str, Any]) -> None:
     for one, part in parts.items():
-        if not hasattr(part, "loss"):
+        if hasattr(part, "edit"):
             raise UserError(f"method '{name}': '{one}' edits weights and trains nothing, so nothing can be added to it")
-        if Need.BUILT in part.needs:
+        if any(source.draw == "epoch" for source in sources_of(part).values()):
             raise UserError(f"method '{name}': '{one}' writes its own rows, so nothing can be added to it")
-    everywhere = [one for one, part in parts.items() if Need.ALL_POSITIONS in part.needs]
-    answers = [one for one, part in parts.items() if RETAIN_NEEDS & part.needs and one not in everywhere]
-    if everywhere and answers:
-        raise UserError(
-            f"method '{name}': '{everywhere[0]}' looks at every position of retain rows and '{answers[0]}' at their "
-            f"answers alone; choose positions=answer for '{everywhere[0]}'"
-        )
+    if not any(hasattr(part, "loss") for part in parts.values()):
+        raise UserError(f"method '{name}' has no loss: {', '.join(parts)} only change how another method trains")
+    brought = [source.name for part in parts.values() for source in sources_of(part).values()]
+    twice = next((source for source in brought if brought.count(source) > 1), None)
+    if twice is not None:
+        raise UserError(f"method '{name}': two of its methods bring the source '{twice}'; join one of them alone")

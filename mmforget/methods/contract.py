@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import PluginError
-from mmforget.methods.base import Need, Step
+from mmforget.methods.requests import REQUESTS, Divergence, Reference, Request, Scores, asked_sources, sources_of
+from mmforget.methods.steps import Beginning, Drift, Step
 from mmforget.plugins import is_ours, running
-from mmforget.types import LossParts, Scored
+from mmforget.types import Scored
 
 NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
 MASK = torch.tensor([[True] * 4, [True, True, True, False], [True, True, False, False]])
-SCORED = {
-    Need.FORGET: "forget",
-    Need.RETAIN: "retain",
-    Need.RETAIN_KL: "retain",
-    Need.ALTERNATE: "alternate",
-    Need.BENIGN: "benign",
-    Need.BUILT: "built",
-}
-"""The scores that each need brings into a step."""
 
 
-def loss_of(method: Any, step: Step, *, name: str = "") -> LossParts:
+class Loss(NamedTuple):
+    """A scalar to minimise, and the weighted terms that it is the sum of, as plain numbers."""
+
+    total: Tensor
+    terms: Mapping[str, float]
+
+
+def loss_of(method: Any, step: Step, *, name: str = "") -> Loss:
     """The method's loss on a step, with what a method of another package does wrong in one line.
 
-    Raises PluginError naming the method where its code fails, where the total is no scalar tensor with a gradient, or
-    where the parts are not plain numbers by name.
+    Raises PluginError naming the method where its code fails, or where what it gives is no mapping of names to scalar
+    tensors of which one has a gradient.
     """
     what = f"method '{name or type(method).__name__}': loss"
     with running(method, what=what):
@@ -39,24 +38,38 @@ def loss_of(method: Any, step: Step, *, name: str = "") -> LossParts:
     wrong = "" if is_ours(method) else _loss_fault(found)
     if wrong:
         raise PluginError(f"{what}: {wrong}")
-    loss: LossParts = found
-    return loss
+    first, *rest = found.values()
+    return Loss(sum(rest, start=first), {term: value.item() for term, value in found.items()})
+
+
+def state_of(method: Any, beginning: Beginning, *, name: str = "") -> dict[str, Tensor]:
+    """The method's state before the first update; none for most. Raises PluginError for what are no named tensors."""
+    if not hasattr(method, "start"):
+        return {}
+    what = f"method '{name or type(method).__name__}': start"
+    with running(method, what=what):
+        found = method.start(beginning)
+    if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+        raise PluginError(f"{what}: gives a {type(found).__name__}, not a mapping of names to tensors")
+    return found
 
 
 def check_method(method: Any, *, name: str) -> None:
-    """Tries a method of another package on a toy step with just what it needs, once with gradients.
+    """Tries a method of another package on a toy step with just what it asks for, once with gradients.
 
-    Raises PluginError with what is wrong. A method that edits weights has no loss to try.
+    Raises PluginError with what is wrong. A method that edits weights, or that only wraps others, has no loss to try.
     """
-    if is_ours(method) or hasattr(method, "edit"):
+    if is_ours(method) or not hasattr(method, "loss"):
         return
-    with running(method, what=f"method '{name}': needs"):
-        needs = frozenset(method.needs)
-        strange = [need for need in needs if not isinstance(need, Need)]
-    if strange or not isinstance(method.needs, (set, frozenset)):
-        raise PluginError(f"method '{name}': needs has to be a frozenset of Need, and is {method.needs!r}")
-    leaves = {role: _logits(seed) for seed, role in enumerate(dict.fromkeys(SCORED.values()))}
-    loss = loss_of(method, toy_step(needs, logits=leaves), name=name)
+    with running(method, what=f"method '{name}': requests"):
+        requests = method.requests
+        sources_of(method)
+    if not isinstance(requests, tuple) or not all(isinstance(request, REQUESTS) for request in requests):
+        names = ", ".join(kind.__name__ for kind in REQUESTS)
+        raise PluginError(f"method '{name}': requests has to be a tuple of {names}, and is {requests!r}")
+    leaves = {source: _logits(seed) for seed, source in enumerate(sorted(asked_sources(method)))}
+    state = state_of(method, Beginning(num_updates=10, seed=0, hidden_size=8, num_layers=2), name=name)
+    loss = loss_of(method, toy_step(requests, logits=leaves, state=state), name=name)
     with running(method, what=f"method '{name}': backward"):
         loss.total.backward()  # type: ignore[no-untyped-call]
     reached = [leaf.grad for leaf in leaves.values() if leaf.grad is not None]
@@ -65,52 +78,44 @@ def check_method(method: Any, *, name: str) -> None:
         raise PluginError(f"method '{name}': loss: {total:g} on toy answers, or its gradient, is not finite")
 
 
-def toy_step(needs: frozenset[Need], *, logits: Mapping[str, Tensor]) -> Step:
-    """A step of three answers that holds just what `needs` name.
+def toy_step(
+    requests: tuple[Request, ...], *, logits: Mapping[str, Tensor], state: Mapping[str, Tensor] | None = None
+) -> Step:
+    """A step of three answers that holds just what is asked for.
 
     Args:
-        logits: [3, 4, 5] by what is scored, see `SCORED`.
+        logits: [3, 4, 5] by source.
     """
-    scored = {role: _scored(logits[role]) for role in {SCORED[need] for need in needs if need in SCORED}}
-    others: dict[Need, Callable[[], dict[str, Any]]] = {
-        Need.REFERENCE_FORGET: lambda: {"forget_reference": _logprobs(logits["forget"]).detach() - 0.3},
-        Need.RETAIN_KL: lambda: {"retain_kl": _divergence(logits["retain"])},
-        Need.BUILT_KL: lambda: {
-            "built_kl": _divergence(logits["built"]),
-            "built_keep": MASK,
-            "num_vocabulary": VOCABULARY,
-        },
-    }
-    found: dict[str, Any] = dict(scored)
-    for need in needs:
-        found |= others[need]() if need in others else {}
-    return Step(**found)
+    found = {request: _answer(request, logits[request.source]) for request in requests}
+    return Step(found, state=dict(state or {}))
+
+
+def _answer(request: Request, logits: Tensor) -> Any:
+    if isinstance(request, Scores):
+        return Scored(_logprobs(logits), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool))
+    if isinstance(request, Reference):
+        return _logprobs(logits).detach() - 0.3
+    if isinstance(request, Divergence):
+        return Drift(_divergence(logits), MASK, VOCABULARY)
+    # Whatever is wanted of a distribution, it is a number a token that moves with the logits.
+    return _logprobs(logits)
 
 
 def _loss_fault(found: object) -> str:
-    if not isinstance(found, tuple) or len(found) != 2:
-        return f"gives a {type(found).__name__}, not LossParts(total, parts)"
-    total, parts = found
-    if not isinstance(total, Tensor) or total.dim() != 0:
-        shape = f" of shape {list(total.shape)}" if isinstance(total, Tensor) else ""
-        return f"the total is a {type(total).__name__}{shape}, not a scalar tensor"
-    if not total.requires_grad:
-        return "the total has no gradient; compute it from the step's tensors without detaching them"
-    if not isinstance(parts, Mapping):
-        return f"the parts are a {type(parts).__name__}, not a mapping of names to numbers"
-    for name, value in parts.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return f"the part '{name}' is a {type(value).__name__}, not a plain number; use .item()"
+    if not isinstance(found, dict) or not found:
+        return f"gives a {type(found).__name__}, not a mapping of names to tensors"
+    for term, value in found.items():
+        if not isinstance(value, Tensor) or value.dim() != 0:
+            shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor) else ""
+            return f"the term '{term}' is a {type(value).__name__}{shape}, not a scalar tensor"
+    if not any(value.requires_grad for value in found.values()):
+        return "no term has a gradient; compute them from the step's tensors without detaching them"
     return ""
 
 
 def _logits(seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn((NUM_ROWS, NUM_TOKENS, VOCABULARY), generator=generator).requires_grad_()
-
-
-def _scored(logits: Tensor) -> Scored:
-    return Scored(_logprobs(logits), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool), None)
 
 
 def _logprobs(logits: Tensor) -> Tensor:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmforget.methods.base import Need, Step
+from torch import Tensor
+
+from mmforget.methods.base import Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
-from mmforget.types import LossParts
+
+FORGET = Scores("forget")
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,12 @@ class GradientAscent:
     """Minimises -NLL(forget), token-mean over the micro-batch."""
 
     @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.FORGET})
+    def requests(self) -> tuple[Request, ...]:
+        return (FORGET,)
 
-    def loss(self, step: Step) -> LossParts:
-        """Scalar <= 0, in nats a token; parts: `forget`."""
-        total = -token_mean_nll(step.forget.token_logprobs, step.forget.mask)
-        return LossParts(total, {"forget": total.item()})
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """`forget` <= 0, in nats a token."""
+        return {"forget": -token_mean_nll(step[FORGET])}
 
 
 METHOD = GradientAscent

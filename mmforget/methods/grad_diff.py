@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Need, Step
+from mmforget.methods.base import Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
-from mmforget.types import LossParts
+
+FORGET, RETAIN = Scores("forget"), Scores("retain")
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,15 @@ class GradientDifference:
         require_not_negative(forget_weight=self.forget_weight, retain_weight=self.retain_weight)
 
     @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.FORGET, Need.RETAIN})
+    def requests(self) -> tuple[Request, ...]:
+        return (FORGET, RETAIN)
 
-    def loss(self, step: Step) -> LossParts:
-        """Scalar, in nats a token; parts: `forget` <= 0 and `retain` >= 0."""
-        forget = -self.forget_weight * token_mean_nll(step.forget.token_logprobs, step.forget.mask)
-        retain = self.retain_weight * token_mean_nll(step.retain.token_logprobs, step.retain.mask)
-        return LossParts(forget + retain, {"forget": forget.item(), "retain": retain.item()})
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """`forget` <= 0 and `retain` >= 0, in nats a token."""
+        return {
+            "forget": -self.forget_weight * token_mean_nll(step[FORGET]),
+            "retain": self.retain_weight * token_mean_nll(step[RETAIN]),
+        }
 
 
 METHOD = GradientDifference

@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Need, Step
+from mmforget.methods.base import Divergence, Request, Scores, Step
 from mmforget.methods.losses import token_mean, token_mean_nll
-from mmforget.types import LossParts
+
+FORGET = Scores("forget")
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,16 @@ class KlMinimisation:
         require_not_negative(forget_weight=self.forget_weight, retain_weight=self.retain_weight)
 
     @property
-    def needs(self) -> frozenset[Need]:
-        needs = {Need.FORGET, Need.RETAIN_KL}
-        return frozenset(needs | {Need.ALL_POSITIONS} if self.positions == "all" else needs)
+    def requests(self) -> tuple[Request, ...]:
+        return (FORGET, Divergence("retain", self.positions))
 
-    def loss(self, step: Step) -> LossParts:
-        """Scalar, in nats a token; parts: `forget` <= 0 and `retain_kl` >= 0."""
-        forget = -self.forget_weight * token_mean_nll(step.forget.token_logprobs, step.forget.mask)
-        divergence = self.retain_weight * token_mean(step.retain_kl, step.retain.mask)
-        return LossParts(forget + divergence, {"forget": forget.item(), "retain_kl": divergence.item()})
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """`forget` <= 0 and `retain_kl` >= 0, in nats a token."""
+        drift = step[Divergence("retain", self.positions)]
+        return {
+            "forget": -self.forget_weight * token_mean_nll(step[FORGET]),
+            "retain_kl": self.retain_weight * token_mean(drift.token_kl, drift.mask),
+        }
 
 
 METHOD = KlMinimisation

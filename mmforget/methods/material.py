@@ -1,8 +1,8 @@
-"""What a method that writes its own training rows is given: the rows to forget, and what is known of each concept."""
+"""What there is to forget with: the rows to forget and to keep, and what is known of each concept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,15 +33,27 @@ class Concept:
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What there is to write rows from.
+    """What a benchmark or a user gives a method.
 
     Attributes:
         forget: the rows to forget, with their images; contexts hold one `<image>` an image.
-        concepts: what is known of their subjects; empty where the benchmark says nothing.
+        retain: rows to keep.
+        benign: the questions to forget about harmless images; `extra["pair"]` of a row says which row to forget it goes
+            with.
+        refusals: answers that say nothing, for the questions to forget.
+        concepts: what is known of the subjects of `forget`; empty where the benchmark says nothing.
+        level: which part of a row's path is forgotten as a whole, 0 the outermost; None: the innermost.
+        as_asked: puts rows into the form in which the model is asked, e.g. its chat template; also rows that a method
+            writes itself.
     """
 
     forget: Sequence[Example]
+    retain: Sequence[Example] = ()
+    benign: Sequence[Example] = ()
+    refusals: Sequence[str] = ()
     concepts: Sequence[Concept] = ()
+    level: int | None = None
+    as_asked: Callable[[Sequence[Example]], list[Example]] = list
 
 
 def concept_from(value: Mapping[str, Any], *, source: str) -> Concept:

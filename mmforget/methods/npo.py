@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Need, Step
-from mmforget.methods.losses import npo_batch_mean, sequence_mean_logprob, sequence_sum_logprob, token_mean_nll
-from mmforget.types import LossParts
+from mmforget.methods.base import Reference, Request, Scores, Step
+from mmforget.methods.losses import npo, sequence_mean_logprob, sequence_sum_logprob, token_mean_nll
+
+FORGET, RETAIN, BEFORE = Scores("forget"), Scores("retain"), Reference("forget")
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,17 @@ class NegativePreferenceOptimisation:
         require_not_negative(retain_weight=self.retain_weight)
 
     @property
-    def needs(self) -> frozenset[Need]:
-        needs = {Need.FORGET, Need.REFERENCE_FORGET}
-        return frozenset(needs | {Need.RETAIN} if self.retain_weight else needs)
+    def requests(self) -> tuple[Request, ...]:
+        return (FORGET, BEFORE, RETAIN) if self.retain_weight else (FORGET, BEFORE)
 
-    def loss(self, step: Step) -> LossParts:
-        """Scalar >= 0; parts: `forget` and, with a retain weight, `retain`."""
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """`forget` >= 0 and, with a retain weight, `retain`."""
         reduce = sequence_sum_logprob if self.variant == "seq_sum" else sequence_mean_logprob
-        mask = step.forget.mask
-        reference = reduce(step.forget_reference, mask)
-        forget = npo_batch_mean(reduce(step.forget.token_logprobs, mask), reference=reference, beta=self.beta)
-        if not self.retain_weight:
-            return LossParts(forget, {"forget": forget.item()})
-        retain = self.retain_weight * token_mean_nll(step.retain.token_logprobs, step.retain.mask)
-        return LossParts(forget + retain, {"forget": forget.item(), "retain": retain.item()})
+        mask = step[FORGET].mask
+        reference = reduce(step[BEFORE], mask)
+        of_answers = npo(reduce(step[FORGET].token_logprobs, mask), reference=reference, beta=self.beta)
+        terms = {"forget": of_answers.mean()}
+        return terms | {"retain": self.retain_weight * token_mean_nll(step[RETAIN])} if self.retain_weight else terms
 
 
 METHOD = NegativePreferenceOptimisation

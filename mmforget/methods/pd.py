@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from torch import Tensor
+
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Need, Step
+from mmforget.methods.base import Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean_nll
-from mmforget.types import LossParts
 
 PUBLISHED: Mapping[str, float] = {"ga": 0.5, "grad_diff": 0.5, "kl": 1.0, "po": 1.0}
 """Weights of the released code, by the method that it is joined with; it halves grad_diff's retain weight as well."""
 OURS = 1.0
 """Beside any other method, beside several of these, or alone."""
+
+BENIGN = Scores("benign")
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ class PromptDecoupling:
         require_not_negative(weight=self.weight or 0.0)
 
     @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.BENIGN})
+    def requests(self) -> tuple[Request, ...]:
+        return (BENIGN,)
 
     @property
-    def benign_pairing(self) -> str:
-        """How the trainer chooses the benign row of each row to forget."""
-        return self.pairing
+    def sources(self) -> tuple[Source, ...]:
+        """The benchmark's harmless rows, drawn as `pairing` says."""
+        return (Source(name="benign", draw=self.pairing),)
 
     def beside(self, others: tuple[str, ...]) -> Self:
         """The same with its weight settled, now that it is known which methods it is joined with."""
@@ -52,11 +55,9 @@ class PromptDecoupling:
         published = [PUBLISHED[name] for name in others if name in PUBLISHED]
         return replace(self, weight=published[0] if len(published) == 1 else OURS)
 
-    def loss(self, step: Step) -> LossParts:
-        """Scalar >= 0, in nats a token; parts: `benign`."""
-        weight = OURS if self.weight is None else self.weight
-        total = weight * token_mean_nll(step.benign.token_logprobs, step.benign.mask)
-        return LossParts(total, {"benign": total.item()})
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """`benign` >= 0, in nats a token."""
+        return {"benign": (OURS if self.weight is None else self.weight) * token_mean_nll(step[BENIGN])}
 
 
 METHOD = PromptDecoupling

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmforget.methods.base import Need, Step
-from mmforget.methods.losses import pooled_token_mean_nll, token_mean_nll
-from mmforget.types import LossParts
+from torch import Tensor
+
+from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.losses import token_sum_nll
+
+ALTERNATE, RETAIN = Scores("alternate"), Scores("retain")
 
 
 @dataclass(frozen=True)
@@ -18,16 +21,16 @@ class PreferenceOptimisation:
     """Minimises one NLL over refusals and retain answers together, pooled over tokens, so long answers dominate."""
 
     @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.ALTERNATE, Need.RETAIN})
+    def requests(self) -> tuple[Request, ...]:
+        return (ALTERNATE, RETAIN)
 
-    def loss(self, step: Step) -> LossParts:
-        """Scalar >= 0, in nats a token; parts: `refusal` and `retain`, each one's share of the pooled mean."""
-        refusal, retain = step.alternate, step.retain
-        total = pooled_token_mean_nll((refusal.token_logprobs, refusal.mask), (retain.token_logprobs, retain.mask))
-        num_refusal, num_retain = int(refusal.mask.sum()), int(retain.mask.sum())
-        share = token_mean_nll(refusal.token_logprobs, refusal.mask).item() * num_refusal / (num_refusal + num_retain)
-        return LossParts(total, {"refusal": share, "retain": total.item() - share})
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """`refusal` and `retain` >= 0, in nats a token: each one's share of the pooled mean."""
+        num_tokens = (step[ALTERNATE].mask.sum() + step[RETAIN].mask.sum()).clamp(min=1)
+        return {
+            "refusal": token_sum_nll(step[ALTERNATE]) / num_tokens,
+            "retain": token_sum_nll(step[RETAIN]) / num_tokens,
+        }
 
 
 METHOD = PreferenceOptimisation

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from mmforget.errors import UserError
 from mmforget.methods import siu_data
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Need, Step
+from mmforget.methods.base import Divergence, Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean, token_mean_nll
 from mmforget.methods.material import Material
-from mmforget.types import Example, LossParts
+from mmforget.types import Example
 
 ALPHA, BETA = 0.9, 0.75
+WRITTEN, DRIFT = Scores("written"), Divergence("written")
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,17 @@ class SingleImageUnlearning:
             raise UserError("variant=released weighs both terms 1; leave alpha and beta out, or choose variant=paper")
 
     @property
-    def needs(self) -> frozenset[Need]:
-        needs = {Need.BUILT, Need.BUILT_KL}
-        return frozenset(needs if self.beta else {Need.BUILT})
+    def requests(self) -> tuple[Request, ...]:
+        return (WRITTEN, DRIFT) if self.beta else (WRITTEN,)
 
     @property
-    def kl_alignment(self) -> Literal["answer", "released"]:
-        """Where the divergence is taken: at the answer's tokens, or where the released mask happens to lie."""
-        return "answer" if self.variant == "paper" else "released"
+    def sources(self) -> tuple[Source, ...]:
+        """The written rows, whose divergence is taken at the answer's tokens, or where the released mask lies."""
+        alignment: Literal["answer", "released"] = "answer" if self.variant == "paper" else "released"
+        written = Source(
+            name="written", draw="epoch", rows=self.build, silent_words=siu_data.silent_words, alignment=alignment
+        )
+        return (written,)
 
     def build(self, material: Material) -> list[Example]:
         """The rows: the user's, or those of four kinds for every concept; see `siu_data` for what they raise."""
@@ -71,22 +77,16 @@ class SingleImageUnlearning:
         counts = siu_data.Counts(self.names, self.looks, self.facts, self.others)
         return siu_data.template_rows(material, counts=counts)
 
-    def silent_words(self, material: Material) -> list[str]:
-        """The concepts' names and each of their words."""
-        return siu_data.silent_words(material)
-
-    def loss(self, step: Step) -> LossParts:
-        """Scalar >= 0, in nats a token; parts: `nll` and, with a weight, `kl`."""
-        nll = token_mean_nll(step.built.token_logprobs, step.built.mask)
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """`nll` and, with a weight, `kl`, both >= 0, in nats a token."""
+        nll = token_mean_nll(step[WRITTEN])
+        if not self.beta:
+            return {"nll": self.alpha * nll}
+        kl = token_mean(step[DRIFT].token_kl, step[DRIFT].mask)
         if self.variant == "released":
             # A sum over positions of sums over the vocabulary, divided by the number of all these entries.
-            kl = token_mean(step.built_kl, step.built_keep) / step.num_vocabulary
-            return LossParts(nll + kl, {"nll": nll.item(), "kl": kl.item()})
-        total = self.alpha * nll
-        if not self.beta:
-            return LossParts(total, {"nll": total.item()})
-        kl = self.beta * token_mean(step.built_kl, step.built_keep)
-        return LossParts(total + kl, {"nll": total.item(), "kl": kl.item()})
+            return {"nll": nll, "kl": kl / step[DRIFT].num_vocabulary}
+        return {"nll": self.alpha * nll, "kl": self.beta * kl}
 
 
 METHOD = SingleImageUnlearning

@@ -7,7 +7,7 @@ Shapes: U places that predict a scored token, S scored tokens, V vocabulary, H h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,9 +22,26 @@ if TYPE_CHECKING:
     from mmforget.model.packing import Layout
 
 MAX_LOGITS_BYTES = 256 * 2**20
-"""Logits are made in parts of at most this size unless they are asked for."""
+"""Logits are made in parts of at most this size."""
 
 Reference = Callable[[], AbstractContextManager[object]]
+"""A context in which the model is the one that is compared with, e.g. with adapters off."""
+Statistic = Callable[[Tensor, Tensor], Tensor]
+"""A number of each token's distribution: (log-probs float32 [n, V], tokens that came int64 [n]) -> float32 [n, ...]."""
+
+
+class Before(NamedTuple):
+    """What distributions are compared with.
+
+    Attributes:
+        hidden: [U, H], hidden states of the same places, constant.
+        reference: the context that they come from; the head is asked there, too.
+        vocabulary: bool [V], the tokens that a divergence is summed over, without renormalising; None: all.
+    """
+
+    hidden: Tensor
+    reference: Reference
+    vocabulary: Tensor | None = None
 
 
 class AnswerScores(NamedTuple):
@@ -33,57 +50,48 @@ class AnswerScores(NamedTuple):
     Attributes:
         logprobs: float32 [S].
         is_best: bool [S], whether no token was more likely.
-        logits: float32 [S, V] where asked for.
-        kl: float32 [S], KL(reference || model) in nats, where there is a reference.
+        values: float32 [S, ...] each: KL(before || model) in nats where there is something before, then each statistic.
     """
 
     logprobs: Tensor
     is_best: Tensor
-    logits: Tensor | None = None
-    kl: Tensor | None = None
+    values: tuple[Tensor, ...]
 
 
-def answer_scores(loaded: LoadedModel, hidden: Tensor, *, layout: Layout, want_logits: bool = False) -> AnswerScores:
+def answer_scores(
+    loaded: LoadedModel,
+    hidden: Tensor,
+    *,
+    layout: Layout,
+    before: Before | None = None,
+    statistics: Sequence[Statistic] = (),
+) -> AnswerScores:
     """Scores of a layout's targets from the hidden states [U, H] of their predictors."""
-    if want_logits:
-        (chunk,) = _chunks(loaded, layout, size=len(hidden))
-        logits = loaded.family.head(loaded.core, hidden).float()
-        return AnswerScores(*_target_scores(logits, chunk), logits.index_select(0, chunk.scored_by.to(logits.device)))
 
     def compute(chunk: _Chunk) -> tuple[Tensor, ...]:
         logits = loaded.family.head(loaded.core, hidden[chunk.start : chunk.stop]).float()
-        return _target_scores(logits, chunk)
+        found = list(_target_scores(logits, chunk))
+        scored_by, target = chunk.scored_by.to(logits.device), chunk.target.to(logits.device)
+        if before is not None:
+            found.append(_divergence(loaded, logits, before=before, chunk=chunk).index_select(0, scored_by))
+        if statistics:
+            logprobs = functional.log_softmax(logits, dim=-1).index_select(0, scored_by)
+            found += [statistic(logprobs, target) for statistic in statistics]
+        return tuple(found)
 
-    return AnswerScores(*_in_chunks(compute, chunks=list(_chunks(loaded, layout))))
+    logprobs, is_best, *values = _in_chunks(compute, chunks=list(_chunks(loaded, layout)))
+    return AnswerScores(logprobs, is_best, tuple(values))
 
 
-def answer_scores_against(
-    loaded: LoadedModel,
-    hidden: Tensor,
-    reference_hidden: Tensor,
-    *,
-    layout: Layout,
-    reference: Reference,
-    vocabulary: Tensor | None = None,
-) -> AnswerScores:
-    """`answer_scores` with the divergence from the reference, whose hidden states [U, H] are constant.
-
-    Args:
-        vocabulary: bool [V], the tokens that the divergence is summed over; all without it.
-    """
-
-    def compute(chunk: _Chunk) -> tuple[Tensor, ...]:
-        part = slice(chunk.start, chunk.stop)
-        with reference(), torch.no_grad():
-            before = functional.log_softmax(loaded.family.head(loaded.core, reference_hidden[part]).float(), dim=-1)
-        logits = loaded.family.head(loaded.core, hidden[part]).float()
-        now = functional.log_softmax(logits, dim=-1)
-        by_token = functional.kl_div(now, before, reduction="none", log_target=True)
-        kl = (by_token if vocabulary is None else by_token * vocabulary.to(by_token.device)).sum(-1)
-        return (*_target_scores(logits, chunk), kl.index_select(0, chunk.scored_by.to(kl.device)))
-
-    logprobs, is_best, kl = _in_chunks(compute, chunks=list(_chunks(loaded, layout)))
-    return AnswerScores(logprobs, is_best, kl=kl)
+def _divergence(loaded: LoadedModel, logits: Tensor, *, before: Before, chunk: _Chunk) -> Tensor:
+    """KL(before || model) of the distributions of logits [u, V]: float32 [u]."""
+    with before.reference(), torch.no_grad():
+        old = functional.log_softmax(
+            loaded.family.head(loaded.core, before.hidden[chunk.start : chunk.stop]).float(), -1
+        )
+    by_token = functional.kl_div(functional.log_softmax(logits, -1), old, reduction="none", log_target=True)
+    vocabulary = before.vocabulary
+    return (by_token if vocabulary is None else by_token * vocabulary.to(by_token.device)).sum(-1)
 
 
 class _Chunk(NamedTuple):
@@ -95,10 +103,10 @@ class _Chunk(NamedTuple):
     target: Tensor
 
 
-def _chunks(loaded: LoadedModel, layout: Layout, *, size: int | None = None) -> Iterator[_Chunk]:
-    """All predictors, in parts of `size` or as many as MAX_LOGITS_BYTES allows."""
+def _chunks(loaded: LoadedModel, layout: Layout) -> Iterator[_Chunk]:
+    """All predictors, in parts of as many as MAX_LOGITS_BYTES allows."""
     vocabulary = int(loaded.core.config.get_text_config().vocab_size)
-    step = size or max(1, MAX_LOGITS_BYTES // (4 * vocabulary))
+    step = max(1, MAX_LOGITS_BYTES // (4 * vocabulary))
     for start in range(0, len(layout.predictor), step):
         stop = min(start + step, len(layout.predictor))
         low, high = np.searchsorted(layout.scored_by, (start, stop))

@@ -10,7 +10,7 @@ Shapes: B sequences, T tokens of the longest answer, S scored tokens, U places t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from mmforget.errors import UserError
 from mmforget.model.attention import tree_rows
 from mmforget.model.families import Tokens
-from mmforget.model.head import AnswerScores, Reference, answer_scores, answer_scores_against
+from mmforget.model.head import AnswerScores, Before, Reference, Statistic, answer_scores
 from mmforget.model.packing import Ints, Layout, batches, lay_out, packed_rows, padded_batches, plain_rows
 from mmforget.model.vision import FeatureCache, image_features, image_inputs
 from mmforget.types import Scored
@@ -34,78 +34,96 @@ MAX_TOKENS = 16384
 Positions = Literal["answer", "all"]
 
 
-class Divergence(NamedTuple):
-    """Scores, and float32 [B, T] KL(reference || model) of the distributions they come from, in nats; 0 if padded."""
+class Settings(TypedDict, total=False):
+    """How sequences are scored.
+
+    Attributes:
+        positions: `answer` (default), or `all` to score every token but the first, image tokens and prompt included.
+        packed: False computes every sequence in a row of its own, which is slower and gives the same numbers.
+        features: keeps tower features between calls; without it each image is encoded once a call.
+        max_tokens: tokens of one forward pass; more are computed one pass after another.
+    """
+
+    positions: Positions
+    packed: bool
+    features: FeatureCache | None
+    max_tokens: int
+
+
+class Wanted(NamedTuple):
+    """What is wanted of each token's distribution besides the log-prob of the token that came.
+
+    Attributes:
+        reference: a context in which the model is another one, e.g. with adapters off: how far the distributions of
+            both are apart. No gradient flows there.
+        vocabulary: bool [V], the tokens that this is summed over, without renormalising; None: all.
+        statistics: see `head.Statistic`.
+    """
+
+    reference: Reference | None = None
+    vocabulary: Tensor | None = None
+    statistics: Sequence[Statistic] = ()
+
+
+class Looked(NamedTuple):
+    """Scores, and what else was wanted.
+
+    Attributes:
+        scored: as `score` gives them.
+        values: float32 [B, T, ...] each, 0 where padded: KL(reference || model) in nats where there is a reference,
+            then each statistic.
+    """
 
     scored: Scored
-    token_kl: Tensor
+    values: tuple[Tensor, ...]
 
 
-def score(
-    loaded: LoadedModel,
-    encoded: Sequence[Encoded],
-    *,
-    want_logits: bool = False,
-    positions: Positions = "answer",
-    packed: bool = True,
-    features: FeatureCache | None = None,
-    max_tokens: int = MAX_TOKENS,
-) -> Scored:
+def score(loaded: LoadedModel, encoded: Sequence[Encoded], **settings: Unpack[Settings]) -> Scored:
     """Scores of each sequence's answer, in input order, padded on the right; differentiable when gradients are on.
 
     Args:
         encoded: at least one; what they have in common is computed once.
-        want_logits: also return the logits, float32 [B, T, V].
-        positions: `answer`, or `all` to score every token but the first, image tokens and prompt included.
-        packed: False computes every sequence in a row of its own, which is slower and gives the same numbers.
-        features: keeps tower features between calls; without it each image is encoded once a call.
-        max_tokens: tokens of one forward pass; more are computed one pass after another.
+        settings: see `Settings`.
 
     Raises:
         UserError: nothing to score.
     """
+    return look(loaded, encoded, wanted=Wanted(), **settings).scored
+
+
+def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **settings: Unpack[Settings]) -> Looked:
+    """`score`, and what is wanted of the distributions that the scores come from, in the same pass."""
+    positions = settings.get("positions", "answer")
     first, width = _extent(encoded, positions=positions)
-    images = image_features(loaded, _distinct_images(encoded), cache=features)
+    distinct, cache = _distinct_images(encoded), settings.get("features")
+    images = image_features(loaded, distinct, cache=cache)
+    before = None
+    if wanted.reference is not None:
+        with wanted.reference(), torch.no_grad():
+            before = image_features(loaded, distinct, cache=cache)
     slots, parts = [], []
+    packed, max_tokens = settings.get("packed", True), settings.get("max_tokens", MAX_TOKENS)
     for layout in _layouts(loaded, encoded, first=first, width=width, packed=packed, max_tokens=max_tokens):
-        hidden = _predictors(loaded, layout, images=images)
         slots.append(layout.slot)
-        parts.append(answer_scores(loaded, hidden, layout=layout, want_logits=want_logits))
+        parts.append(_layout_scores(loaded, layout, images=images, before=before, wanted=wanted))
     return _assemble(slots, parts, shape=(len(encoded), width))
 
 
-def score_against(
+def _layout_scores(
     loaded: LoadedModel,
-    encoded: Sequence[Encoded],
+    layout: Layout,
     *,
-    reference: Reference,
-    vocabulary: Tensor | None = None,
-    positions: Positions = "answer",
-    packed: bool = True,
-    features: FeatureCache | None = None,
-    max_tokens: int = MAX_TOKENS,
-) -> Divergence:
-    """`score`, and how far each distribution is from that of the same model inside `reference()`.
-
-    Args:
-        reference: a context in which `loaded` is the reference, e.g. with adapters off; no gradient flows there.
-        vocabulary: bool [V], the tokens that the divergence is summed over, without renormalising; all without it.
-    """
-    first, width = _extent(encoded, positions=positions)
-    distinct = _distinct_images(encoded)
-    images = image_features(loaded, distinct, cache=features)
-    with reference(), torch.no_grad():
-        before = image_features(loaded, distinct, cache=features)
-    slots, parts = [], []
-    for layout in _layouts(loaded, encoded, first=first, width=width, packed=packed, max_tokens=max_tokens):
-        with reference(), torch.no_grad():
-            old = _predictors(loaded, layout, images=before)
-        new = _predictors(loaded, layout, images=images)
-        slots.append(layout.slot)
-        parts.append(answer_scores_against(loaded, new, old, layout=layout, reference=reference, vocabulary=vocabulary))
-    scored = _assemble(slots, parts, shape=(len(encoded), width))
-    kl = torch.cat([part.kl for part in parts if part.kl is not None])
-    return Divergence(scored, _padded(slots, kl, like=scored.token_logprobs))
+    images: dict[str, Tensor],
+    before: dict[str, Tensor] | None,
+    wanted: Wanted,
+) -> AnswerScores:
+    """Scores of one layout; `before` are the images' features in the reference, where there is one."""
+    old = None
+    if wanted.reference is not None and before is not None:
+        with wanted.reference(), torch.no_grad():
+            old = Before(_predictors(loaded, layout, images=before), wanted.reference, wanted.vocabulary)
+    new = _predictors(loaded, layout, images=images)
+    return answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics)
 
 
 def _extent(encoded: Sequence[Encoded], *, positions: Positions) -> tuple[list[int], int]:
@@ -157,21 +175,18 @@ def batch_tokens(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tenso
     )
 
 
-def _assemble(slots: Sequence[Ints], parts: Sequence[AnswerScores], *, shape: tuple[int, int]) -> Scored:
-    """The padded result, in input order."""
+def _assemble(slots: Sequence[Ints], parts: Sequence[AnswerScores], *, shape: tuple[int, int]) -> Looked:
+    """The padded results, in input order."""
     logprobs = torch.cat([part.logprobs for part in parts])
-    empty = logprobs.new_zeros(shape)
     slot = torch.from_numpy(np.concatenate(slots)).to(logprobs.device)
-    mask = torch.zeros_like(empty, dtype=torch.bool).view(-1).index_fill(0, slot, True).view(shape)
+    mask = torch.zeros(shape, dtype=torch.bool, device=slot.device).view(-1).index_fill(0, slot, True).view(shape)
     hits = torch.ones_like(mask).view(-1).index_copy(0, slot, torch.cat([part.is_best for part in parts]))
-    logits = None
-    if all(part.logits is not None for part in parts):
-        found = torch.cat([part.logits for part in parts if part.logits is not None])
-        logits = found.new_zeros(empty.numel(), found.shape[-1]).index_copy(0, slot, found).view(*shape, -1)
-    return Scored(_padded(slots, logprobs, like=empty), mask, hits.view(shape).all(1), logits)
+    scored = Scored(_padded(slot, logprobs, shape=shape), mask, hits.view(shape).all(1))
+    columns = zip(*(part.values for part in parts), strict=True)
+    return Looked(scored, tuple(_padded(slot, torch.cat(column), shape=shape) for column in columns))
 
 
-def _padded(slots: Sequence[Ints], values: Tensor, *, like: Tensor) -> Tensor:
-    """Values [S] at their slots in a tensor of `like`'s shape, 0 elsewhere."""
-    slot = torch.from_numpy(np.concatenate(slots)).to(values.device)
-    return torch.zeros_like(like).view(-1).index_copy(0, slot, values).view(like.shape)
+def _padded(slot: Tensor, values: Tensor, *, shape: tuple[int, int]) -> Tensor:
+    """Values [S, ...] at their slots in a tensor [B, T, ...], 0 elsewhere."""
+    empty = values.new_zeros(shape[0] * shape[1], *values.shape[1:])
+    return empty.index_copy(0, slot, values).view(*shape, *values.shape[1:])

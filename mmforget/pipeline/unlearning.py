@@ -9,9 +9,9 @@ from typing import Any
 
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
-from mmforget.methods.base import Need
 from mmforget.methods.contract import check_method
 from mmforget.methods.material import Material, concept_from
+from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, sources_of
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import load_adapter
@@ -20,7 +20,8 @@ from mmforget.pipeline.features import run_features
 from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.plugins import running
-from mmforget.training.unlearn import require_rows, unlearn
+from mmforget.training.sources import require_sources, written_examples
+from mmforget.training.unlearn import require_loss, unlearn
 from mmforget.types import Example
 
 Progress = Callable[[int, int, str], None]
@@ -48,18 +49,15 @@ def forget_with(
     Raises UserError where a set is empty, the target carries an unmerged adapter, or the folder cannot be written.
     """
     loaded, benchmark = load_model(target), bound.benchmark
-    benign = benchmark.benign_set if Need.BENIGN in plan.method.needs else None
-    material = _material(bound)
+    material = replace(
+        _material(bound, method=plan.method),
+        retain=_examples(benchmark.retain_set, bound=bound),
+        as_asked=lambda rows: render(rows, loaded=loaded, benchmark=benchmark, config=config),
+    )
     report = unlearn(
         loaded,
+        material,
         method=plan.method,
-        forget=material.forget,
-        retain=_examples(benchmark.retain_set, bound=bound),
-        benign=bound.examples(benign) if benign else [],
-        concepts=material.concepts,
-        level=bound.level,
-        as_asked=lambda rows: render(rows, loaded=loaded, benchmark=benchmark, config=config),
-        refusals=bound.refusals,
         settings=plan.settings,
         folder=folder,
         label=plan.name,
@@ -91,19 +89,28 @@ def _check_rows(plan: MethodPlan, *, bound: Bound) -> None:
         forget, retain = (_paths(name, bound=bound) for name in (benchmark.forget_set, benchmark.retain_set))
         method.check(forget=forget, retain=retain, level=bound.level)
         return
-    benign, refusals = benchmark.benign_set is not None, bool(bound.refusals)
-    require_rows(method, name=plan.name, retain=True, benign=benign, refusals=refusals)
-    if Need.BUILT in method.needs:
-        method.build(_material(bound))
+    require_loss(method, name=plan.name)
+    given = {RETAIN: True, BENIGN: benchmark.benign_set is not None, ALTERNATE: bool(bound.refusals)}
+    require_sources(method, name=plan.name, given=given)
+    if any(source.rows is not None for source in sources_of(method).values()):
+        written_examples(method, material=_material(bound, method=method), name=plan.name)
 
 
 def _paths(name: str, *, bound: Bound) -> list[tuple[str, ...]]:
     return [tuple(path) for path in bound.rows(name)["path"]]
 
 
-def _material(bound: Bound) -> Material:
-    concepts = [concept_from(one, source=bound.benchmark.group) for one in bound.concepts]
-    return Material(forget=_examples(bound.benchmark.forget_set, bound=bound), concepts=concepts)
+def _material(bound: Bound, *, method: Any) -> Material:
+    """What the benchmark has for the method, but for the rows to keep."""
+    benchmark = bound.benchmark
+    benign = benchmark.benign_set if not hasattr(method, "edit") and BENIGN in asked_sources(method) else None
+    return Material(
+        forget=_examples(benchmark.forget_set, bound=bound),
+        benign=bound.examples(benign) if benign else [],
+        refusals=bound.refusals,
+        concepts=[concept_from(one, source=benchmark.group) for one in bound.concepts],
+        level=bound.level,
+    )
 
 
 def _examples(name: str, *, bound: Bound) -> list[Example]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 from torch.utils.data import Dataset
 
@@ -18,96 +19,96 @@ class Batch:
     """One micro-batch, as positions.
 
     Attributes:
-        rows: in the set that trains (stage one) or is forgotten.
-        retain: partners in the retain set, one a row; empty where there is no retain set.
-        refusals: one a row, in the list of refusals; empty where there is none.
-        benign: partners in the benign set, one a row; empty where there is none.
+        rows: in the set that epochs run over: what is learned in stage one, what is forgotten, or what a method wrote.
+        partners: by source, positions among its rows: one for each of `rows`, of `retain` perhaps more or fewer.
     """
 
     rows: tuple[int, ...]
-    retain: tuple[int, ...] = ()
-    refusals: tuple[int, ...] = ()
-    benign: tuple[int, ...] = ()
+    partners: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+class Partners(Protocol):
+    """How a source's rows are drawn."""
+
+    def drawn(self, rows: Sequence[int], *, settings: TrainSettings, epoch: int) -> list[int]:
+        """A partner for each of the epoch's rows, in their order."""
 
 
 @dataclass(frozen=True)
-class BenignPartners:
-    """Which benign row goes with each row to forget.
+class Fixed:
+    """Each row has one partner: `of[row]`."""
 
-    Attributes:
-        num_rows: of the benign set.
-        of: the partner of each row to forget; None draws one anew every epoch.
-    """
+    of: tuple[int, ...]
+
+    def drawn(self, rows: Sequence[int], *, settings: TrainSettings, epoch: int) -> list[int]:
+        return [self.of[row] for row in rows]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Any of `num_rows`, anew every epoch. `stream` keeps the draws of several sources apart."""
 
     num_rows: int
-    of: tuple[int, ...] | None = None
+    stream: tuple[int, ...]
+
+    def drawn(self, rows: Sequence[int], *, settings: TrainSettings, epoch: int) -> list[int]:
+        found = draws.choices(len(rows), num=self.num_rows, seed=settings.seed, stream=self.stream, epoch=epoch)
+        return [found[row] for row in rows]
 
 
 @dataclass(frozen=True)
-class _Epoch:
-    rows: list[int]
-    retain: list[int]
-    refusals: list[int]
-    benign: list[int]
+class Retained:
+    """Partners from the retain set, of which `subjects` has the subject of every row.
+
+    A partner is (position + uniform draw) mod num_retain, so uniform. In the order `subjects` the partners of a batch
+    are neighbours in a shuffled order of retain subjects, from a uniform start: uniform too, each by itself, but
+    questions of one subject come together. With `retain_batch_size` there are that many a full batch.
+    """
+
+    subjects: tuple[str, ...]
+
+    def drawn(self, rows: Sequence[int], *, settings: TrainSettings, epoch: int) -> list[int]:
+        size, num_retain = settings.num_retain(settings.batch_size), len(self.subjects)
+        num_full, rest = divmod(len(rows), settings.batch_size)
+        num = num_full * size + settings.num_retain(rest)
+        offsets = draws.retain_offsets(num, num_retain=num_retain, seed=settings.seed, epoch=epoch)
+        if settings.order != "subjects":
+            places = rows if num == len(rows) else range(num)
+            return [(place + offsets[place]) % num_retain for place in places]
+        order = draws.row_order(
+            self.subjects, order="subjects", seed=settings.seed, epoch=epoch, stream=draws.RETAIN_ORDER
+        )
+        starts = [offsets[k - k % size] for k in range(num)]
+        return [order[(start + k % size) % num_retain] for k, start in enumerate(starts)]
 
 
 class Batches(Dataset[Batch]):
-    """The micro-batches of one epoch; `epoch` is set before each. Item k is a pure function of (seed, epoch, k).
-
-    A row's retain partner is (position + uniform draw) mod num_retain, so uniform. In the order `subjects` the partners
-    of a batch are neighbours in a shuffled order of retain subjects, from a uniform start: uniform too, each by itself,
-    but questions of one subject come together.
-    """
+    """The micro-batches of one epoch; `epoch` is set before each. Item k is a pure function of (seed, epoch, k)."""
 
     def __init__(
-        self,
-        subjects: Sequence[str],
-        *,
-        settings: TrainSettings,
-        retain_subjects: Sequence[str] = (),
-        num_refusals: int = 0,
-        benign: BenignPartners | None = None,
+        self, subjects: Sequence[str], *, settings: TrainSettings, partners: Mapping[str, Partners] | None = None
     ) -> None:
-        self.subjects, self.retain_subjects = tuple(subjects), tuple(retain_subjects)
-        self.settings, self.num_refusals, self.benign = settings, num_refusals, benign
+        self.subjects, self.settings, self.partners = tuple(subjects), settings, dict(partners or {})
         self.epoch = 0
-        self._plan = lru_cache(maxsize=1)(self._make_plan)
+        self._drawn = lru_cache(maxsize=1)(self._draw)
 
     def __len__(self) -> int:
         return math.ceil(len(self.subjects) / self.settings.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
-        plan, size = self._plan(self.epoch), self.settings.batch_size
-        part = slice(index * size, (index + 1) * size)
-        return Batch(*(tuple(column[part]) for column in (plan.rows, plan.retain, plan.refusals, plan.benign)))
+        rows, partners = self._drawn(self.epoch)
+        size = self.settings.batch_size
+        found = {name: self._part(column, name=name, index=index) for name, column in partners.items()}
+        return Batch(tuple(rows[index * size : (index + 1) * size]), found)
 
-    def _make_plan(self, epoch: int) -> _Epoch:
-        settings, num_rows = self.settings, len(self.subjects)
+    def _part(self, column: Sequence[int], *, name: str, index: int) -> tuple[int, ...]:
+        settings = self.settings
+        is_retained = isinstance(self.partners[name], Retained)
+        size = settings.num_retain(settings.batch_size) if is_retained else settings.batch_size
+        return tuple(column[index * size : (index + 1) * size])
+
+    def _draw(self, epoch: int) -> tuple[list[int], dict[str, list[int]]]:
+        settings = self.settings
         rows = draws.row_order(self.subjects, order=settings.order, seed=settings.seed, epoch=epoch)
-        refusals = []
-        if self.num_refusals:
-            choices = draws.refusal_choices(num_rows, num_refusals=self.num_refusals, seed=settings.seed, epoch=epoch)
-            refusals = [choices[row] for row in rows]
-        retain = self._partners(rows, epoch=epoch) if self.retain_subjects else []
-        return _Epoch(rows, retain, refusals, self._benign(rows, epoch=epoch))
-
-    def _benign(self, rows: Sequence[int], *, epoch: int) -> list[int]:
-        if self.benign is None:
-            return []
-        of: Sequence[int] | None = self.benign.of
-        if of is None:
-            of = draws.benign_choices(
-                len(self.subjects), num_benign=self.benign.num_rows, seed=self.settings.seed, epoch=epoch
-            )
-        return [of[row] for row in rows]
-
-    def _partners(self, rows: Sequence[int], *, epoch: int) -> list[int]:
-        settings, num_retain = self.settings, len(self.retain_subjects)
-        offsets = draws.retain_offsets(len(rows), num_retain=num_retain, seed=settings.seed, epoch=epoch)
-        if settings.order != "subjects":
-            return [(row + offsets[row]) % num_retain for row in rows]
-        order = draws.row_order(
-            self.retain_subjects, order="subjects", seed=settings.seed, epoch=epoch, stream=draws.RETAIN_ORDER
-        )
-        starts = [offsets[k - k % settings.batch_size] for k in range(len(rows))]
-        return [order[(start + k % settings.batch_size) % num_retain] for k, start in enumerate(starts)]
+        drawn = {name: one.drawn(rows, settings=settings, epoch=epoch) for name, one in self.partners.items()}
+        return rows, drawn

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from mmforget.training.settings import Order
 
 # Each purpose has its own stream, so that asking for retain partners does not change the order of the questions.
-ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN = range(6)
+ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN, OWN = range(7)
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
@@ -60,11 +61,11 @@ def retain_offsets(num_rows: int, *, num_retain: int, seed: int, epoch: int) -> 
     return [int(i) for i in generator(seed, RETAIN_OFFSET, epoch).integers(num_retain, size=num_rows)]
 
 
-def refusal_choices(num_rows: int, *, num_refusals: int, seed: int, epoch: int) -> list[int]:
-    """For each forget row one uniform draw from 0..num_refusals-1, anew every epoch."""
-    return [int(i) for i in generator(seed, REFUSAL, epoch).integers(num_refusals, size=num_rows)]
+def choices(num_rows: int, *, num: int, seed: int, stream: Sequence[int], epoch: int) -> list[int]:
+    """For each of `num_rows` one uniform draw from 0..num-1, anew every epoch; other in every stream."""
+    return [int(i) for i in generator(seed, *stream, epoch).integers(num, size=num_rows)]
 
 
-def benign_choices(num_rows: int, *, num_benign: int, seed: int, epoch: int) -> list[int]:
-    """For each forget row one uniform draw from 0..num_benign-1, anew every epoch."""
-    return [int(i) for i in generator(seed, BENIGN, epoch).integers(num_benign, size=num_rows)]
+def own_stream(name: str) -> tuple[int, int]:
+    """The stream of a source that a method brings."""
+    return (OWN, zlib.crc32(name.encode()))

@@ -1,4 +1,4 @@
-"""From a micro-batch of positions to a loss: scores what is needed, once, and hands it to the method."""
+"""From a micro-batch of positions to a loss: the model is asked what is wanted of it, once, and the method told."""
 
 from __future__ import annotations
 
@@ -13,24 +13,22 @@ from torch import Tensor, nn
 
 from mmforget import parallel
 from mmforget.errors import UserError
-from mmforget.methods.base import Method, Need, Step
-from mmforget.methods.contract import loss_of
+from mmforget.methods.base import Beginning, Method, Reference, Request, Scores, Step
+from mmforget.methods.contract import loss_of, state_of
 from mmforget.methods.losses import token_mean_nll
-from mmforget.methods.steps import RETAIN_NEEDS
+from mmforget.methods.requests import ALTERNATE, FORGET, RETAIN, Positions, compares_with_before
 from mmforget.model.encode import Encoded
-from mmforget.model.head import Reference
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.scoring import MAX_TOKENS, Divergence, Positions, score, score_against
+from mmforget.model.scoring import MAX_TOKENS, Looked, Wanted, look
 from mmforget.model.vision import FeatureCache
+from mmforget.plugins import running
+from mmforget.training.answering import Answering
 from mmforget.training.batches import Batch
-from mmforget.training.built import Built
-from mmforget.training.data import Refusals
-from mmforget.training.reference import before_training, padded, reference_logprobs
+from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.sharding import reaching_all
-from mmforget.training.shares import Rows, Scores, score_shared
+from mmforget.training.shares import RowScores, score_shared
+from mmforget.training.sources import Rows
 from mmforget.types import Scored
-
-KL_NEEDS = frozenset({Need.RETAIN_KL, Need.BUILT_KL})
 
 
 class Losses(NamedTuple):
@@ -50,10 +48,17 @@ class Losses(NamedTuple):
 class Objective(Protocol):
     """What the trainer minimises."""
 
-    def loss(self, batch: Batch) -> Losses: ...
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What is kept from one update to the next, and in checkpoints; empty for most."""
+
+    def loss(self, batch: Batch, *, update: int) -> Losses: ...
 
     def retain_nll(self, batch: Batch) -> float | None:
         """NLL of the batch's retain partners, without gradients; None where there are none."""
+
+    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
+        """Leaves a micro-batch's gradients in `weights`, and returns its loss; see `methods.base.Wrapper`."""
 
 
 @dataclass(frozen=True)
@@ -69,44 +74,25 @@ class Scoring:
     features: FeatureCache | None = None
 
     def __call__(self, encoded: Sequence[Encoded], *, positions: Positions = "answer") -> Scored:
-        def compute(rows: Rows) -> Scores:
-            scored = score(self.loaded, rows, positions=positions, **self._how)
-            return Scores(scored.mask, scored.is_greedy, (scored.token_logprobs,))
+        """Scores of the answers, or of all positions."""
+        return self.look(encoded, wanted=Wanted(), positions=positions).scored
 
-        return _scored(self._shared(encoded, score=compute))
-
-    def against(
-        self,
-        encoded: Sequence[Encoded],
-        *,
-        reference: Reference,
-        positions: Positions = "answer",
-        vocabulary: Tensor | None = None,
-    ) -> Divergence:
-        """Scores, and how far each token's distribution is from that inside `reference()`."""
-
-        def compute(rows: Rows) -> Scores:
-            scored, kl = score_against(
-                self.loaded, rows, reference=reference, vocabulary=vocabulary, positions=positions, **self._how
-            )
-            return Scores(scored.mask, scored.is_greedy, (scored.token_logprobs, kl))
-
-        found = self._shared(encoded, score=compute)
-        return Divergence(_scored(found), found.values[1])
-
-    def _shared(self, encoded: Sequence[Encoded], *, score: Callable[[Rows], Scores]) -> Scores:
-        with torch.autocast(self.loaded.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            return score_shared(encoded, score=score)
-
-    @property
-    def _how(self) -> dict[str, Any]:
+    def look(self, encoded: Sequence[Encoded], *, wanted: Wanted, positions: Positions = "answer") -> Looked:
+        """Scores, and what else is wanted of each token's distribution."""
         # Where weights are divided, every process has to go through the model equally often.
         max_tokens = sys.maxsize if parallel.is_sharded() else MAX_TOKENS
-        return {"packed": self.packed, "features": self.features, "max_tokens": max_tokens}
 
+        def compute(rows: Sequence[Encoded]) -> RowScores:
+            scored, values = look(
+                self.loaded, rows, wanted=wanted, positions=positions, packed=self.packed, features=self.features,
+                max_tokens=max_tokens,
+            )  # fmt: skip
+            return RowScores(scored.mask, scored.is_greedy, (scored.token_logprobs, *values))
 
-def _scored(found: Scores) -> Scored:
-    return Scored(found.values[0], found.mask, found.is_greedy, None)
+        with torch.autocast(self.loaded.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            found = score_shared(encoded, score=compute)
+        logprobs, *values = found.values
+        return Looked(Scored(logprobs, found.mask, found.is_greedy), tuple(values))
 
 
 class ObjectiveModule(nn.Module):
@@ -119,11 +105,11 @@ class ObjectiveModule(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Batch, *, probe: bool = False) -> Losses | float | None:
+    def forward(self, batch: Batch, *, update: int = 0, probe: bool = False) -> Losses | float | None:
         """The micro-batch's loss, or for a `probe` the NLL of its retain partners."""
         if probe:
             return self.objective.retain_nll(batch)
-        losses = self.objective.loss(batch)
+        losses = self.objective.loss(batch, update=update)
         return losses._replace(total=reaching_all(losses.total, module=self))
 
 
@@ -133,132 +119,106 @@ class Memorise:
 
     score: Scoring
     encoded: Sequence[Encoded]
+    state: dict[str, Tensor] = field(default_factory=dict)
 
-    def loss(self, batch: Batch) -> Losses:
-        scored = self.score([self.encoded[row] for row in batch.rows])
-        total = token_mean_nll(scored.token_logprobs, scored.mask)
+    def loss(self, batch: Batch, *, update: int = 0) -> Losses:
+        total = token_mean_nll(self.score([self.encoded[row] for row in batch.rows]))
         return Losses(total, {"nll": total.item()}, {})
 
     def retain_nll(self, batch: Batch) -> float | None:
         return None
 
+    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
+        return compute()
+
 
 @dataclass(frozen=True)
 class Unlearn:
-    """A method's loss on what it asks for. `forget_reference` is filled by `prepare` where the method needs it.
+    """A method's loss on what it asks for; `prepare` comes before the first.
 
     Attributes:
-        has_adapters: whether the reference is the same model with adapters off.
-        built: the rows that the method wrote, which batches then run over.
+        rows: by source.
+        has_adapters: whether the model before training is the same one with adapters off.
+        references: by source, log-probs before training, where the method asks for them.
+        state: of the method.
     """
 
     score: Scoring
     method: Method
-    forget: Sequence[Encoded]
-    retain: Sequence[Encoded]
-    refusals: Refusals | None
+    rows: Mapping[str, Rows]
     has_adapters: bool
-    benign: Sequence[Encoded] = ()
-    built: Built | None = None
-    forget_reference: list[Tensor] = field(default_factory=list)
+    num_updates: int = 1
+    seed: int = 0
+    references: dict[str, list[Tensor]] = field(default_factory=dict)
+    state: dict[str, Tensor] = field(default_factory=dict)
 
     def prepare(self, *, batch_size: int) -> None:
         """Computes what has to be known before the first update. Raises UserError where there is no reference."""
-        needs = self.method.needs
-        if needs & KL_NEEDS and not self.has_adapters:
+        requests = self.method.requests
+        looks_back = compares_with_before(requests)
+        if looks_back and not self.has_adapters:
             raise UserError(
                 "this method compares with the model before training at every step, which needs adapters to switch "
                 "off; train with LoRA (--lora_r 8)"
             )
-        if Need.REFERENCE_FORGET in needs and not self.forget_reference:
+        kept = [one.source for one in requests if isinstance(one, Reference) and one.source != ALTERNATE]
+        if kept or looks_back:
+            # Even where nothing is computed: a base with an unmerged adapter is refused now, not at the first step.
             with self._before():
-                self.forget_reference.extend(reference_logprobs(self.score, self.forget, batch_size=batch_size))
-        elif needs & KL_NEEDS:
-            # Nothing is computed: a base with an unmerged adapter is refused now and not at the first step.
-            with self._before():
-                pass
+                for source in kept:
+                    encoded = self.rows[source].encoded
+                    self.references[source] = reference_logprobs(self.score, encoded, batch_size=batch_size)
+        self.state.update(state_of(self.method, self._beginning()))
 
-    def loss(self, batch: Batch) -> Losses:
-        step = self.step(batch)
-        total, parts = loss_of(self.method, step)
-        return Losses(total, parts, self._nll(step))
+    def loss(self, batch: Batch, *, update: int = 0) -> Losses:
+        found = self._answering(self.method.requests, batch=batch)
+        total, terms = loss_of(self.method, self._step(found, update=update))
+        return Losses(total, terms, self._nll(found))
 
-    def step(self, batch: Batch) -> Step:
-        """Scores what the method's needs name, as far as possible in one pass through the model."""
-        needs, plain = self.method.needs, {}
-        if Need.FORGET in needs:
-            plain["forget"] = [self.forget[row] for row in batch.rows]
-        if Need.ALTERNATE in needs and self.refusals is not None:
-            plain["alternate"] = [self.refusals.get(*pair) for pair in zip(batch.rows, batch.refusals, strict=True)]
-        if Need.BENIGN in needs:
-            plain["benign"] = [self.benign[row] for row in batch.benign]
-        retain = [self.retain[row] for row in batch.retain]
-        if needs & RETAIN_NEEDS and not self._retain_apart:
-            plain["retain"] = retain
-        found: dict[str, Any] = _together(self.score, plain)
-        if Need.RETAIN_KL in needs:
-            found["retain"], found["retain_kl"] = self.score.against(
-                retain, reference=self._before, positions=self._retain_positions
-            )
-        elif needs & RETAIN_NEEDS and self._retain_apart:
-            found["retain"] = self.score(retain, positions=self._retain_positions)
-        if Need.REFERENCE_FORGET in needs:
-            rows = [self.forget_reference[row] for row in batch.rows]
-            found["forget_reference"] = padded(rows, like=found["forget"].token_logprobs)
-        if Need.BUILT in needs and self.built is not None:
-            found |= self._step_of_built(batch, built=self.built)
-        return Step(**found)
+    def step(self, batch: Batch, *, update: int = 0) -> Step:
+        """What the method is told of a micro-batch."""
+        return self._step(self._answering(self.method.requests, batch=batch), update=update)
 
-    def _step_of_built(self, batch: Batch, *, built: Built) -> dict[str, Any]:
-        rows = [built.encoded[row] for row in batch.rows]
-        if Need.BUILT_KL not in self.method.needs:
-            return {"built": self.score(rows)}
-        found = self.score.against(rows, reference=self._before, positions=built.positions, vocabulary=built.vocabulary)
-        return {
-            "built": built.answers(found.scored, rows=batch.rows),
-            "built_kl": found.token_kl,
-            "built_keep": built.keep(found, rows=batch.rows),
-            "num_vocabulary": int(built.vocabulary.sum()),
-        }
+    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
+        wraps = getattr(self.method, "gradients", None)
+        if wraps is None:
+            return compute()
+        with running(self.method, what=f"method '{type(self.method).__name__}': gradients"):
+            found: Tensor = wraps(compute, weights=weights)
+        return found
+
+    def _step(self, found: Mapping[Request, Any], *, update: int) -> Step:
+        """Without the scores that were come by on the way."""
+        asked = {request: found[request] for request in self.method.requests}
+        return Step(asked, update, self.num_updates, self.state)
 
     def retain_nll(self, batch: Batch) -> float | None:
-        if not batch.retain:
+        if RETAIN not in self.rows or not batch.partners.get(RETAIN):
             return None
         with torch.no_grad():
-            scored = self.score([self.retain[row] for row in batch.retain])
-        return token_mean_nll(scored.token_logprobs, scored.mask).item()
+            return token_mean_nll(self.score(self.rows[RETAIN].of(batch))).item()
 
     @property
-    def _retain_apart(self) -> bool:
-        return bool(self.method.needs & {Need.RETAIN_KL, Need.ALL_POSITIONS})
-
-    @property
-    def _retain_positions(self) -> Positions:
-        return "all" if Need.ALL_POSITIONS in self.method.needs else "answer"
+    def _answering(self) -> Answering:
+        vocabulary = int(self.score.loaded.core.config.get_text_config().vocab_size)
+        return Answering(self.score.look, self.rows, self._before, vocabulary, self.references)
 
     def _before(self) -> AbstractContextManager[object]:
         """Inside, the model is the one that training started from."""
         return before_training(self.score.loaded, has_adapters=self.has_adapters)
 
-    def _nll(self, step: Step) -> dict[str, float]:
-        needs, nll = self.method.needs, {}
-        if Need.FORGET in needs:
-            nll["forget"] = token_mean_nll(step.forget.token_logprobs.detach(), step.forget.mask).item()
-        if needs & RETAIN_NEEDS and Need.ALL_POSITIONS not in needs:
-            nll["retain"] = token_mean_nll(step.retain.token_logprobs.detach(), step.retain.mask).item()
-        return nll
+    def _beginning(self) -> Beginning:
+        config = self.score.loaded.core.config.get_text_config()
+        return Beginning(
+            num_updates=self.num_updates, seed=self.seed, hidden_size=config.hidden_size,
+            num_layers=config.num_hidden_layers,
+        )  # fmt: skip
 
-
-def _together(
-    score: Callable[[Sequence[Encoded]], Scored], groups: Mapping[str, Sequence[Encoded]]
-) -> dict[str, Scored]:
-    """Scores all groups in one call and hands each its rows back, so that one pass serves forget and retain."""
-    if not groups:
-        return {}
-    scored = score([item for group in groups.values() for item in group])
-    found, start = {}, 0
-    for name, group in groups.items():
-        rows = slice(start, start + len(group))
-        found[name] = Scored(scored.token_logprobs[rows], scored.mask[rows], scored.is_greedy[rows], None)
-        start += len(group)
-    return found
+    def _nll(self, found: Mapping[Any, Any]) -> dict[str, float]:
+        """NLL of forget and retain answers, as far as they were scored."""
+        scores = {name: found.get(Scores(name)) for name in (FORGET, RETAIN)}
+        return {
+            name: token_mean_nll(one._replace(token_logprobs=one.token_logprobs.detach())).item()
+            for name, one in scores.items()
+            if one is not None
+        }

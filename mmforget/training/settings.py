@@ -28,6 +28,8 @@ class TrainSettings:
         epochs: passes over the forget set (or, in stage one, over everything); ignored where `max_steps` is given.
         max_steps: number of weight updates.
         batch_size: questions a forward pass; the last batch of an epoch may be smaller.
+        retain_batch_size: retain rows beside a full batch of `batch_size`, and fewer beside a smaller one; None: as
+            many as rows.
         grad_accumulation: forward passes an update.
         schedule: `cosine` to 0, `onecycle` (cosine up from lr/25, cosine down to 0), `constant`; all after warm-up.
         warmup_ratio: share of the updates in which the rate rises; for `onecycle` usually 0.3.
@@ -49,6 +51,7 @@ class TrainSettings:
     epochs: float = 5.0
     max_steps: int | None = None
     batch_size: int = 4
+    retain_batch_size: int | None = None
     grad_accumulation: int = 1
     schedule: Schedule = "cosine"
     warmup_ratio: float = 0.0
@@ -72,6 +75,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         require_positive(lr=self.lr, batch_size=self.batch_size, grad_accumulation=self.grad_accumulation)
         require_positive(max_steps=self.max_steps or 1, save_steps=self.save_steps or 1)
+        require_positive(retain_batch_size=self.retain_batch_size or 1)
         if self.max_steps is None:
             require_positive(epochs=self.epochs)
         require_not_negative(weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm, seed=self.seed)
@@ -80,6 +84,12 @@ class TrainSettings:
         for name, value in (("warmup_ratio", self.warmup_ratio), ("adam_beta2", self.adam_beta2)):
             if not 0 <= value < 1:
                 raise UserError(f"{name}={value} is not allowed; give a number from 0 to below 1")
+
+    def num_retain(self, num_rows: int) -> int:
+        """Retain rows beside a micro-batch of `num_rows`: their share of a full one, rounded up."""
+        if self.retain_batch_size is None:
+            return num_rows
+        return -(-num_rows * self.retain_batch_size // self.batch_size)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for run.yaml and for telling one training from another."""

@@ -24,13 +24,13 @@ Rows = Sequence[Encoded]
 Shares = list[tuple[int, ...]]
 
 
-class Scores(NamedTuple):
+class RowScores(NamedTuple):
     """What is known of the answers of B rows, each padded on the right to T tokens.
 
     Attributes:
         mask: bool [B, T], True where a token counts.
         is_greedy: bool [B].
-        values: float32 [B, T] each, differentiable, 0 where padded: log-probs, divergences from a reference.
+        values: float32 [B, T, ...] each, differentiable, 0 where padded: log-probs, divergences, statistics.
     """
 
     mask: Tensor
@@ -38,7 +38,7 @@ class Scores(NamedTuple):
     values: tuple[Tensor, ...]
 
 
-def score_shared(encoded: Rows, *, score: Callable[[Rows], Scores]) -> Scores:
+def score_shared(encoded: Rows, *, score: Callable[[Rows], RowScores]) -> RowScores:
     """`score(encoded)`, of which this process computes its share; all processes call it with the same rows.
 
     Gradients flow to this process's rows alone. A process without a row of its own computes one that counts nothing,
@@ -55,7 +55,7 @@ def score_shared(encoded: Rows, *, score: Callable[[Rows], Scores]) -> Scores:
     whole = [_whole(parts, order=order) for parts in zip(*counted, strict=True)]
     mask, is_greedy, *values = (torch.from_numpy(part).to(own.mask.device) for part in whole)
     with_own = (_with_own(*pair, rows=shares[rank]) for pair in zip(values, own.values, strict=True))
-    return Scores(mask, is_greedy, tuple(with_own))
+    return RowScores(mask, is_greedy, tuple(with_own))
 
 
 def share_rows(encoded: Rows, *, world: int) -> Shares:
@@ -85,9 +85,9 @@ def _work(one: Encoded, *, is_first: bool) -> int:
 
 
 def _whole(parts: Sequence[NDArray[Any]], *, order: Sequence[int]) -> NDArray[Any]:
-    """The parts [B_i, T_i] or [B_i] one behind the other, padded with zeros, each row at its place in `order`."""
+    """The parts [B_i, T_i, ...] or [B_i] one behind the other, padded with zeros, each row at its place in `order`."""
     num_tokens = [max(part.shape[1] for part in parts)] if parts[0].ndim > 1 else []
-    found = np.zeros((len(order), *num_tokens), dtype=parts[0].dtype)
+    found = np.zeros((len(order), *num_tokens, *parts[0].shape[2:]), dtype=parts[0].dtype)
     places = iter(order)
     for part in parts:
         for row, place in zip(part, places, strict=False):
@@ -99,9 +99,9 @@ def _whole(parts: Sequence[NDArray[Any]], *, order: Sequence[int]) -> NDArray[An
 
 
 def _with_own(whole: Tensor, own: Tensor, *, rows: Sequence[int]) -> Tensor:
-    """Values [B, T] of all processes, with this one's rows as they are, so that they carry gradients."""
+    """Values [B, T, ...] of all processes, with this one's rows as they are, so that they carry gradients."""
     if rows:
-        padded = functional.pad(own, (0, whole.shape[1] - own.shape[1]))
+        padded = functional.pad(own, (*(0, 0) * (own.dim() - 2), 0, whole.shape[1] - own.shape[1]))
         whole = whole.index_copy(0, torch.tensor(rows, device=own.device), padded)
     # Whatever a loss reads of it, the way back leads through this process's part of the model.
     return whole + 0 * own.sum() if own.requires_grad else whole

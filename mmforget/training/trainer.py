@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.sharding import divided, divided_like, save_whole_states, whole
 
 Progress = Callable[[int, int, str], None]
-WEIGHTS = "trainable.safetensors"
+WEIGHTS, STATE = "trainable.safetensors", "method_state.safetensors"
 # A method that never scores retain answers still has their NLL logged, at a tenth of the price.
 RETAIN_PROBE_STEPS = 10
 
@@ -185,12 +186,26 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             micro_batch=len(self.update.losses),
             process=self.args.process_index,
         )
-        losses: Losses = model(batch)
+        losses: Losses = model(batch, update=self.state.global_step)
         if not math.isfinite(losses.total.item()):
             raise Diverged
         self.update.losses.append(losses._replace(total=losses.total.detach()))
         self.update.last_batch = batch
         return losses.total
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Gradients of one micro-batch, as the method's wrappers want them; the losses that count are the first."""
+        compute, start = partial(super().training_step, model, inputs, num_items_in_batch), len(self.update.losses)
+
+        def again() -> Tensor:
+            first = self.update.losses[start : start + 1]
+            del self.update.losses[start:]
+            loss: Tensor = compute()
+            self.update.losses[start:] = first or self.update.losses[start:]
+            return loss
+
+        loss: Tensor = self.module.objective.gradients(again, weights=self.loaded.trainable())
+        return loss
 
     def end_update(self) -> str:
         """Logs one update; returns why training should stop after it, or ""."""
@@ -279,6 +294,9 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             folder = Path(output_dir or self.args.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
             save_file(weights, folder / WEIGHTS)
+            if self.module.objective.state:
+                state = {name: one.detach().cpu().contiguous() for name, one in self.module.objective.state.items()}
+                save_file(state, folder / STATE)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if parallel.is_sharded() and not self.args.should_save:
@@ -290,6 +308,9 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         """There is none to save, see `draws.py`."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        state, kept = self.module.objective.state, Path(resume_from_checkpoint) / STATE
+        if kept.is_file():
+            state.update({name: one.to(state[name].device) for name, one in load_file(kept).items() if name in state})
         saved, own = load_file(Path(resume_from_checkpoint) / WEIGHTS), self.loaded.trainable()
         if set(saved) != set(own):
             raise UserError(

@@ -12,53 +12,36 @@ import pytest
 import torch
 
 from mmforget.errors import PluginError, UnknownName
-from mmforget.methods.base import METHODS, Method, Need, Step, build
+from mmforget.methods.base import METHODS, Divergence, Drift, Method, Reference, Request, Scores, Step, build
+from mmforget.methods.requests import REQUESTS, SUPPLIED, asked_sources, sources_of
 from mmforget.types import Scored
+from tests.toy_steps import loss
 
 NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
 MASK = torch.tensor([[True] * 4, [True, True, True, False], [True, True, False, False]])
-IS_NEEDED = {
-    Need.FORGET: "forget",
-    Need.RETAIN: "retain",
-    Need.ALTERNATE: "alternate",
-    Need.REFERENCE_FORGET: "forget_reference",
-    Need.RETAIN_KL: "retain_kl",
-    Need.BENIGN: "benign",
-    Need.BUILT: "built",
-    Need.BUILT_KL: "built_kl",
-}
-SETS = ("forget", "retain", "alternate", "benign", "built")
-TRAINED_ON = {
-    Need.FORGET: "forget",
-    Need.ALTERNATE: "alternate",
-    Need.BENIGN: "benign",
-    Need.BUILT: "built",
-}
+SIGNS = {"forget": -1}
+"""Log-probs to forget fall; all others rise."""
 TRAINED = [name for name in METHODS.names() if hasattr(METHODS.get(name), "loss")]
 
 
 class Leaves:
-    """Logits that a method's gradient can reach, one tensor a set, and the step made from them."""
+    """Logits that a method's gradient can reach, one tensor a source, and the step made from them."""
 
-    def __init__(self, needs: frozenset[Need], *, seed: int = 0) -> None:
+    def __init__(self, requests: tuple[Request, ...], *, seed: int = 0) -> None:
         rng = torch.Generator().manual_seed(seed)
         self.targets = torch.randint(VOCABULARY, (NUM_ROWS, NUM_TOKENS), generator=rng)
         shape = (NUM_ROWS, NUM_TOKENS, VOCABULARY)
-        self.logits = {name: torch.randn(shape, generator=rng).requires_grad_() for name in SETS}
-        offered: dict[str, Any] = {name: self.scored(name) for name in self.logits}
-        others = {
-            "forget_reference": self.logprobs("forget").detach() - 0.3,
-            "retain_kl": self.divergence("retain", rng=rng),
-            "built_kl": self.divergence("built", rng=rng),
-            "built_keep": MASK,
-            "num_vocabulary": VOCABULARY,
-        }
-        wanted = {IS_NEEDED[need] for need in needs if need in IS_NEEDED}
-        if Need.BUILT_KL in needs:
-            wanted |= {"built_keep", "num_vocabulary"}
-        if Need.RETAIN_KL in needs:
-            wanted.add("retain")
-        self.step = Step(**{name: value for name, value in {**offered, **others}.items() if name in wanted})
+        names = [*SUPPLIED, *sorted({request.source for request in requests} - set(SUPPLIED))]
+        self.logits = {name: torch.randn(shape, generator=rng).requires_grad_() for name in names}
+        self.step = Step({request: self.answer(request, rng=rng) for request in requests})
+
+    def answer(self, request: Request, *, rng: torch.Generator) -> Any:
+        if isinstance(request, Scores):
+            return Scored(self.logprobs(request.source), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool))
+        if isinstance(request, Reference):
+            return self.logprobs(request.source).detach() - 0.3
+        assert isinstance(request, Divergence), f"no toy answer to {request}"
+        return Drift(self.divergence(request.source, rng=rng), MASK, VOCABULARY)
 
     def logprobs(self, name: str) -> torch.Tensor:
         found = self.logits[name].log_softmax(-1).gather(-1, self.targets[..., None])[..., 0]
@@ -70,9 +53,6 @@ class Leaves:
         reference = (logits.detach() + 0.1 * torch.randn(logits.shape, generator=rng)).log_softmax(-1)
         kl = (reference.exp() * (reference - logits.log_softmax(-1))).sum(-1)
         return torch.where(MASK, kl, torch.zeros(()))
-
-    def scored(self, name: str) -> Scored:
-        return Scored(self.logprobs(name), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool), None)
 
 
 @pytest.fixture(params=METHODS.names())
@@ -107,18 +87,21 @@ def test_says_what_it_does_and_where_it_comes_from(name: str) -> None:
     assert METHODS.get(name).__doc__
 
 
-def test_needs_are_known_and_have_something_to_train_on(method: Method) -> None:
-    assert method.needs <= frozenset(Need)
-    assert method.needs & set(TRAINED_ON)
+def test_requests_are_known_and_have_something_to_train_on(method: Method) -> None:
+    assert isinstance(method.requests, tuple)
+    assert all(isinstance(request, REQUESTS) for request in method.requests)
+    assert any(isinstance(request, Scores) for request in method.requests)
+    brought = {name for name, source in sources_of(method).items() if source.rows is not None}
+    assert asked_sources(method) <= {*SUPPLIED, *brought}
 
 
-def test_loss_is_finite_and_differentiable_with_just_what_it_needs(method: Method) -> None:
-    leaves = Leaves(method.needs)
-    total, _ = method.loss(leaves.step)
+def test_loss_is_finite_and_differentiable_with_just_what_it_asks_for(method: Method) -> None:
+    leaves = Leaves(method.requests)
+    total, _ = loss(method, leaves.step)
     assert total.shape == ()
     assert math.isfinite(total.item())
-    total.backward()
-    trained = next(name for need, name in TRAINED_ON.items() if need in method.needs)
+    total.backward()  # type: ignore[no-untyped-call]
+    trained = next(request.source for request in method.requests if isinstance(request, Scores))
     gradient = leaves.logits[trained].grad
     assert gradient is not None
     assert bool(gradient.isfinite().all())
@@ -126,42 +109,43 @@ def test_loss_is_finite_and_differentiable_with_just_what_it_needs(method: Metho
     assert bool((gradient[~MASK] == 0).all()), "padding gets a gradient"
 
 
-def test_parts_add_up_to_the_total(method: Method) -> None:
-    total, parts = method.loss(Leaves(method.needs).step)
-    assert parts
-    assert all(isinstance(value, float) for value in parts.values())
+def test_terms_are_scalars_that_add_up_to_the_total(method: Method) -> None:
+    leaves = Leaves(method.requests)
+    terms = method.loss(leaves.step)
+    assert terms
+    assert {value.shape for value in terms.values()} == {()}
+    total, parts = loss(method, leaves.step)
     assert sum(parts.values()) == pytest.approx(total.item(), rel=1e-5, abs=1e-6)
 
 
 def test_a_small_step_forgets_and_keeps_or_refuses(method: Method) -> None:
     """Along the negative gradient: log-probs to forget fall, those of refusals, of retain and benign answers and of
-    rows the method wrote rise, unless the method only holds retain distributions where they were.
+    rows the method wrote rise, unless the method only holds distributions where they were.
     """
-    leaves = Leaves(method.needs)
-    before, _ = method.loss(leaves.step)
-    before.backward()
-    for set_name, sign in (("forget", -1), ("alternate", 1), ("retain", 1), ("benign", 1), ("built", 1)):
-        gradient = leaves.logits[set_name].grad
-        if gradient is None or (set_name == "retain" and Need.RETAIN not in method.needs):
+    leaves = Leaves(method.requests)
+    before, _ = loss(method, leaves.step)
+    before.backward()  # type: ignore[no-untyped-call]
+    for source in sorted(asked_sources(method)):
+        gradient = leaves.logits[source].grad
+        if gradient is None or Scores(source) not in method.requests:
             continue
-        old = leaves.logprobs(set_name).sum()
+        old = leaves.logprobs(source).sum()
         with torch.no_grad():
-            leaves.logits[set_name] -= 1e-2 * gradient
-        assert sign * (leaves.logprobs(set_name).sum() - old).item() > 0, f"{set_name} moves the wrong way"
+            leaves.logits[source] -= 1e-2 * gradient
+        sign = SIGNS.get(source, 1)
+        assert sign * (leaves.logprobs(source).sum() - old).item() > 0, f"{source} moves the wrong way"
 
 
-@pytest.mark.parametrize("missing", list(IS_NEEDED), ids=lambda need: need.name)
-def test_what_is_needed_is_what_is_read(method: Method, missing: Need) -> None:
-    """Leaving out a need makes the loss say so; so needs are neither too few (above) nor too many (here)."""
-    if missing not in method.needs:
-        return
-    fewer = method.needs - {missing}
-    with pytest.raises((PluginError, ValueError)):
-        method.loss(Leaves(fewer).step)
+def test_what_is_asked_for_is_what_is_read(method: Method) -> None:
+    """Leaving out a request makes the loss say so; so requests are neither too few (above) nor too many (here)."""
+    for missing in method.requests:
+        fewer = tuple(request for request in method.requests if request != missing)
+        with pytest.raises(PluginError, match="add "):
+            method.loss(Leaves(fewer).step)
 
 
 def test_the_same_step_gives_the_same_loss(method: Method) -> None:
-    first, second = (method.loss(Leaves(method.needs).step).total.item() for _ in range(2))
+    first, second = (loss(method, Leaves(method.requests).step).total.item() for _ in range(2))
     assert first == second
 
 
@@ -169,16 +153,19 @@ def test_the_same_step_gives_the_same_loss(method: Method) -> None:
 def test_what_trains_nothing_edits(name: str) -> None:
     assert callable(build(name).edit)
     assert callable(build(name).check)
-    assert not build(name).needs
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if Need.BUILT not in build(name).needs])
+WRITERS = [name for name in TRAINED if any(source.draw == "epoch" for source in sources_of(build(name)).values())]
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name not in WRITERS])
 def test_it_joins_with_others_and_the_losses_add_up(name: str) -> None:
     """`a+b` is the sum of both, each term under its method's name."""
     partner = "grad_diff" if name != "grad_diff" else "po"
     joined = build(f"{name}+{partner}")
-    assert joined.needs == joined.parts[0].needs | joined.parts[1].needs
-    step = Leaves(joined.needs).step
-    total, terms = joined.loss(step)
-    assert total.item() == pytest.approx(sum(part.loss(step).total.item() for part in joined.parts), rel=1e-5)
+    assert set(joined.requests) == set(build(name).requests) | set(build(partner).requests)
+    step = Leaves(joined.requests).step
+    total, terms = loss(joined, step)
+    alone = sum(loss(part, step).total.item() for part in joined.parts)
+    assert total.item() == pytest.approx(alone, rel=1e-5)
     assert {term.partition(".")[0] for term in terms} == {name, partner}

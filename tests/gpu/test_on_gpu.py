@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmforget.methods.base import build
+from mmforget.methods.material import Material
 from mmforget.model.encode import encode
 from mmforget.model.load import load_model
 from mmforget.model.loaded import LoadedModel
@@ -62,9 +63,12 @@ def test_nf4_training_changes_the_adapter_alone(folder: Path, name: str, tmp_pat
         lr=1e-3, max_steps=3, batch_size=6, train_projector=False, lora=LoraSettings(r=4, alpha=8, dropout=0.0)
     )
     report = unlearn(
-        loaded, method=build(name), forget=examples(0, 2), retain=examples(2, 2), refusals=["I cannot say."],
-        settings=settings, folder=tmp_path,
-    )  # fmt: skip
+        loaded,
+        Material(forget=examples(0, 2), retain=examples(2, 2), refusals=["I cannot say."]),
+        method=build(name),
+        settings=settings,
+        folder=tmp_path,
+    )
     assert report.peak_memory_kind == "cuda_max_allocated"
     assert report.peak_memory_bytes > 0
     assert report.adapter is not None

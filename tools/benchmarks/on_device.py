@@ -13,7 +13,7 @@ from benchmarks.generation import NEW_TOKENS
 from benchmarks.measuring import Watch, alternate, memory, ratios, reset_peak, say
 from benchmarks.training import forgetful
 from benchmarks.world import Shape, encode_answers, encode_prompts, make_questions
-from mmforget.methods.base import Need, build
+from mmforget.methods.base import Divergence, build
 from mmforget.model.encode import Encoded
 from mmforget.model.generation import generate
 from mmforget.model.loaded import LoadedModel
@@ -22,6 +22,7 @@ from mmforget.model.scoring import score
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batch
 from mmforget.training.objective import Scoring, Unlearn
+from mmforget.training.sources import Rows
 
 METHODS = ("ga", "grad_diff", "npo", "kl")
 PLAIN_ROWS = 4
@@ -84,7 +85,8 @@ def _update(
     """One weight update over all rows, `rows` a forward pass, images encoded anew each time."""
     bf16 = prepared.device.type == "cuda"
     scoring = Scoring(prepared, packed=packed, bf16=bf16, features=FeatureCache())
-    objective = Unlearn(scoring, build(name), forget, retain, None, has_adapters=True)
+    pools = {"forget": Rows("forget", forget, is_epoch=True), "retain": Rows("retain", retain)}
+    objective = Unlearn(scoring, build(name), pools, has_adapters=True)
     objective.prepare(batch_size=rows)
     optimiser = torch.optim.AdamW(prepared.trainable().values(), lr=LEARNING_RATE)
     starts = range(0, len(forget), rows)
@@ -94,7 +96,7 @@ def _update(
         prepared.model.train()
         fresh = forgetful(objective)
         for batch in batches:
-            (fresh.loss(Batch(batch, retain=batch)).total * (len(batch) / len(forget))).backward()
+            (fresh.loss(Batch(batch, {"retain": batch})).total * (len(batch) / len(forget))).backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -119,15 +121,15 @@ def _counted(loaded: LoadedModel, work: Callable[[], object]) -> dict[str, Any]:
 
 def _needed(prepared: LoadedModel, name: str, *, forget: list[Encoded], retain: list[Encoded]) -> tuple[int, float]:
     """Distinct tokens of a step and the operations they need; those of a KL reference are another forward pass."""
-    needs = build(name).needs
+    asked = {request for request in build(name).requests if request.source == "retain"}
     num_lora = sum(weight.numel() for weight in prepared.trainable().values())
     tree = tree_of(forget)
     tokens, flops = tree.num_tokens, work_of(prepared.core, tree, num_lora=num_lora).lora_training
-    if needs & {Need.RETAIN, Need.RETAIN_KL}:
+    if asked:
         kept: Tree = tree_of(retain)
         work = work_of(prepared.core, kept, num_lora=num_lora)
         tokens, flops = tokens + kept.num_tokens, flops + work.lora_training
-        if Need.RETAIN_KL in needs:
+        if any(isinstance(request, Divergence) for request in asked):
             tokens, flops = tokens + kept.num_tokens, flops + work.forward
     return tokens, flops
 

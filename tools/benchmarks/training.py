@@ -33,6 +33,7 @@ from mmforget.model.lora import LoraSettings, attach
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batch
 from mmforget.training.objective import Memorise, Objective, Scoring, Unlearn
+from mmforget.training.sources import Rows
 
 RANK, ALPHA = 16, 32.0
 LOSSES = ("nll", "npo")
@@ -77,7 +78,7 @@ def our_step(loaded: LoadedModel, encoded: list[Encoded], *, loss: str, packed: 
         loaded.model.train()
         loaded.model.zero_grad(set_to_none=True)
         fresh = forgetful(objective)
-        seconds = clock(lambda: _backward(fresh.loss(batch).total, watch))
+        seconds = clock(lambda: _backward(fresh.loss(batch, update=0).total, watch))
         return seconds, {name: weight.grad.clone() for name, weight in loaded.trainable().items()}
 
     return Step([loaded.core], update)
@@ -101,7 +102,8 @@ def _objective(loaded: LoadedModel, encoded: list[Encoded], *, loss: str, packed
     if loss == "nll":
         return Memorise(scoring, encoded)
     method = build("npo", {"beta": BETA, "retain_weight": 0.0})
-    objective: Objective = Unlearn(scoring, method, encoded, [], None, has_adapters=True)
+    rows = {"forget": Rows("forget", encoded, is_epoch=True)}
+    objective: Objective = Unlearn(scoring, method, rows, has_adapters=True)
     objective.prepare(batch_size=len(encoded))
     return objective
 

@@ -9,23 +9,18 @@ import pytest
 import torch
 
 from mmforget.errors import PluginError
-from mmforget.methods.base import METHODS, Step
+from mmforget.methods.base import METHODS, Scores, Step
 from mmforget.types import Scored
 
 
-def test_reading_what_was_not_asked_for_names_the_need() -> None:
-    with pytest.raises(PluginError, match=r"add Need\.RETAIN"):
-        _ = Step().retain.token_logprobs
-
-
-def test_arithmetic_with_what_was_not_asked_for_names_the_need() -> None:
-    with pytest.raises(PluginError, match=r"add Need\.REFERENCE_FORGET"):
-        _ = torch.zeros(2, 3) - Step().forget_reference
+def test_reading_what_was_not_asked_for_names_the_request() -> None:
+    with pytest.raises(PluginError, match=r"add Scores\(source='retain', positions='answer'\)"):
+        _ = Step({})[Scores("retain")]
 
 
 def test_a_step_carries_what_it_is_given() -> None:
-    forget = Scored(torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1, dtype=torch.bool), None)
-    assert Step(forget=forget).forget is forget
+    forget = Scored(torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1, dtype=torch.bool))
+    assert Step({Scores("forget"): forget})[Scores("forget")] is forget
 
 
 def test_methods_are_listed_without_torch() -> None:

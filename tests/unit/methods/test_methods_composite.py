@@ -8,20 +8,21 @@ import pytest
 import torch
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.base import Need, Step, arguments, build, hyper_parameters
+from mmforget.methods.base import Divergence, Scores, arguments, build, hyper_parameters
 from mmforget.types import Scored
+from tests.toy_steps import loss, step
 
 
 def scored(probability: float) -> Scored:
     """Two answers of two tokens, each token of this probability."""
     logprobs = torch.full((2, 2), math.log(probability))
-    return Scored(logprobs, torch.ones(2, 2, dtype=torch.bool), torch.zeros(2, dtype=torch.bool), None)
+    return Scored(logprobs, torch.ones(2, 2, dtype=torch.bool), torch.zeros(2, dtype=torch.bool))
 
 
 def test_the_losses_add_up() -> None:
     """ga: -NLL(forget) = -ln 2. grad_diff: -ln 2 + 0.5 ln 4 = 0. Together -ln 2; the retain term is 0.5 ln 4 = ln 2."""
     method = build("ga+grad_diff", "grad_diff.retain_weight=0.5")
-    total, parts = method.loss(Step(forget=scored(0.5), retain=scored(0.25)))
+    total, parts = loss(method, step(forget=scored(0.5), retain=scored(0.25)))
     assert total.item() == pytest.approx(-math.log(2))
     assert parts == {
         "ga.forget": pytest.approx(-math.log(2)),
@@ -31,7 +32,7 @@ def test_the_losses_add_up() -> None:
 
 
 def test_needs_are_those_of_all_parts() -> None:
-    assert build("ga+po").needs == {Need.FORGET, Need.ALTERNATE, Need.RETAIN}
+    assert set(build("ga+po").requests) == {Scores("forget"), Scores("alternate"), Scores("retain")}
 
 
 def test_an_argument_goes_to_all_that_have_it_or_to_the_one_it_names() -> None:
@@ -55,7 +56,6 @@ def test_unknown_parts_and_arguments_are_named() -> None:
         build("ga+npo", "ga.beta=1")
 
 
-def test_parts_that_look_at_different_positions_of_retain_rows_are_refused() -> None:
-    with pytest.raises(UserError, match="choose positions=answer for 'kl'"):
-        build("kl+grad_diff", "kl.positions=all")
-    assert build("kl+ga", "positions=all").needs >= {Need.ALL_POSITIONS}
+def test_parts_may_look_at_different_positions_of_retain_rows() -> None:
+    found = build("kl+grad_diff", "kl.positions=all").requests
+    assert {Divergence("retain", "all"), Scores("retain", "answer")} <= set(found)

@@ -8,18 +8,10 @@ import pytest
 import torch
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.base import Need, Step, build, hyper_parameters
+from mmforget.methods.base import Scores, build, hyper_parameters
 from mmforget.methods.pd import PromptDecoupling
-from mmforget.types import Scored
-
-
-def scored(*rows: list[float]) -> Scored:
-    """Answers of the given token log-probs, padded with 0."""
-    width = max(map(len, rows))
-    padded = torch.tensor([row + [0.0] * (width - len(row)) for row in rows])
-    mask = torch.tensor([[k < len(row) for k in range(width)] for row in rows])
-    return Scored(padded, mask, torch.zeros(len(rows), dtype=torch.bool), None)
-
+from mmforget.methods.requests import sources_of
+from tests.toy_steps import loss, scored, step
 
 FORGET, RETAIN = scored([-1.0, -2.0], [-3.0]), scored([-0.5, -0.5, -1.0], [-1.0, -1.0])
 BENIGN = scored([-2.0, -4.0], [-1.0, -1.0])
@@ -27,10 +19,10 @@ BENIGN = scored([-2.0, -4.0], [-1.0, -1.0])
 
 
 def test_alone_it_is_the_nll_of_the_normal_answers() -> None:
-    total, parts = build("pd").loss(Step(benign=BENIGN))
+    total, parts = loss(build("pd"), step(benign=BENIGN))
     assert total.item() == pytest.approx(2.0)
     assert parts == {"benign": pytest.approx(2.0)}
-    assert build("pd").needs == {Need.BENIGN}
+    assert build("pd").requests == (Scores("benign"),)
 
 
 @pytest.mark.parametrize(
@@ -54,33 +46,34 @@ def test_a_weight_that_is_given_stands() -> None:
 
 def test_ga_with_pd_as_released() -> None:
     """gapd = -L_f + 0.5 L_pd = -2 + 0.5 x 2 = -1."""
-    total, parts = build("ga+pd").loss(Step(forget=FORGET, benign=BENIGN))
+    total, parts = loss(build("ga+pd"), step(forget=FORGET, benign=BENIGN))
     assert total.item() == pytest.approx(-1.0)
     assert parts == {"ga.forget": pytest.approx(-2.0), "pd.benign": pytest.approx(1.0)}
 
 
 def test_grad_diff_with_pd_as_released_halves_the_retain_weight() -> None:
     """gdpd = -L_f + 0.5 L_r + 0.5 L_pd = -2 + 0.4 + 1 = -0.6; with its own weight of 1: -0.2."""
-    step = Step(forget=FORGET, retain=RETAIN, benign=BENIGN)
-    assert build("grad_diff+pd", "grad_diff.retain_weight=0.5").loss(step).total.item() == pytest.approx(-0.6)
-    assert build("grad_diff+pd").loss(step).total.item() == pytest.approx(-0.2)
+    made = step(forget=FORGET, retain=RETAIN, benign=BENIGN)
+    assert loss(build("grad_diff+pd", "grad_diff.retain_weight=0.5"), made).total.item() == pytest.approx(-0.6)
+    assert loss(build("grad_diff+pd"), made).total.item() == pytest.approx(-0.2)
 
 
 def test_kl_with_pd_as_released() -> None:
     """klpd = -L_f + KL + L_pd = -2 + (0.3 + 0.1) / 2 + 2 = 0.2."""
-    step = Step(forget=FORGET, retain=scored([-1.0, -1.0]), retain_kl=torch.tensor([[0.3, 0.1]]), benign=BENIGN)
-    assert build("kl+pd").loss(step).total.item() == pytest.approx(0.2)
+    made = step(forget=FORGET, retain=scored([-1.0, -1.0]), retain_kl=torch.tensor([[0.3, 0.1]]), benign=BENIGN)
+    assert loss(build("kl+pd"), made).total.item() == pytest.approx(0.2)
 
 
 def test_po_with_pd_as_released() -> None:
     """idkpd = pooled CE + L_pd: refusals 4 + 2 over 2 tokens with retain 4 over 5: 10 / 7, plus 2."""
-    step = Step(alternate=scored([-4.0], [-2.0]), retain=RETAIN, benign=BENIGN)
-    assert build("po+pd").loss(step).total.item() == pytest.approx(10 / 7 + 2)
+    made = step(alternate=scored([-4.0], [-2.0]), retain=RETAIN, benign=BENIGN)
+    assert loss(build("po+pd"), made).total.item() == pytest.approx(10 / 7 + 2)
 
 
 def test_the_trainer_is_told_how_to_pair() -> None:
-    assert build("ga+pd").benign_pairing == build("pd").benign_pairing == "paired"
-    assert build("ga+pd", "pairing=random").benign_pairing == "random"
+    drawn = [sources_of(build(name))["benign"].draw for name in ("ga+pd", "pd")]
+    assert drawn == ["paired", "paired"]
+    assert sources_of(build("ga+pd", "pairing=random"))["benign"].draw == "random"
     with pytest.raises(UnknownName, match="'shuffled'"):
         build("pd", "pairing=shuffled")
 
@@ -93,7 +86,7 @@ def test_a_negative_weight_is_refused() -> None:
 def test_gradients_reach_benign_tokens_alone_and_by_the_weight() -> None:
     """d/d logprob = -0.5 / 4 for each of the 4 tokens."""
     logprobs = BENIGN.token_logprobs.clone().requires_grad_()
-    build("pd", "weight=0.5").loss(Step(benign=BENIGN._replace(token_logprobs=logprobs))).total.backward()
+    loss(build("pd", "weight=0.5"), step(benign=BENIGN._replace(token_logprobs=logprobs))).total.backward()
     assert logprobs.grad is not None
     assert torch.allclose(logprobs.grad, torch.full((2, 2), -0.125))
     assert math.isfinite(float(logprobs.grad.sum()))

@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 
 from mmforget.errors import BadData, UserError
-from mmforget.methods.base import Need, Step, WritesRows, build
+from mmforget.methods import siu_data
+from mmforget.methods.base import Divergence, Drift, Scores, Step, build
 from mmforget.methods.material import Concept, Material
-from mmforget.types import Example, Scored
+from mmforget.types import Example
+from tests.toy_steps import loss, scored, step
 
 PICTURE = Image.new("RGB", (4, 4), "purple")
 FACTS = (("Where does Ana live?", "Ana lives in Oslo."), ("What does Ana do?", "She paints."))
@@ -33,42 +35,38 @@ def written(given: Material | None = None, args: str = "") -> list[Example]:
     return list(build("siu", args).build(given or material()))
 
 
-def built_step(**kl: Any) -> Step:
+def written_step(**kl: Any) -> Step:
     """NLL (1 + 2 + 3) / 3 = 2 over three answer tokens."""
-    mask = torch.tensor([[True, True], [True, False]])
-    logprobs = torch.tensor([[-1.0, -2.0], [-3.0, 0.0]])
-    return Step(built=Scored(logprobs, mask, torch.zeros(2, dtype=torch.bool), None), **kl)
+    return step(written=scored([-1.0, -2.0], [-3.0]), **kl)
 
 
 KL = {
-    "built_kl": torch.tensor([[0.4, 7.0], [0.2, 9.0]]),
-    "built_keep": torch.tensor([[True, False], [True, False]]),
-    "num_vocabulary": 10,
+    "drift": Drift(torch.tensor([[0.4, 7.0], [0.2, 9.0]]), torch.tensor([[True, False], [True, False]]), 10),
 }
 
 
 def test_paper_weighs_nll_and_the_mean_divergence_of_the_kept_tokens() -> None:
     """.9 x 2 + .75 x (.4 + .2) / 2 = 1.8 + .225; tokens that are not kept do not count."""
-    total, parts = build("siu").loss(built_step(**KL))
+    total, parts = loss(build("siu"), written_step(**KL))
     assert total.item() == pytest.approx(2.025)
     assert parts == {"nll": pytest.approx(1.8), "kl": pytest.approx(0.225)}
-    assert build("siu", "alpha=1,beta=2").loss(built_step(**KL)).total.item() == pytest.approx(2.6)
+    assert loss(build("siu", "alpha=1,beta=2"), written_step(**KL)).total.item() == pytest.approx(2.6)
 
 
 def test_released_divides_the_divergence_by_positions_times_vocabulary() -> None:
     """2 + (.4 + .2) / (2 x 10) = 2.03: a tenth, here, of the mean a token."""
-    total, parts = build("siu", "variant=released").loss(built_step(**KL))
+    total, parts = loss(build("siu", "variant=released"), written_step(**KL))
     assert total.item() == pytest.approx(2.03)
     assert parts["kl"] == pytest.approx(0.3 / 10)
 
 
 def test_needs_and_alignment_follow_the_variant() -> None:
-    assert build("siu").needs == {Need.BUILT, Need.BUILT_KL}
-    assert build("siu", "beta=0").needs == {Need.BUILT}
-    assert build("siu", "beta=0").loss(built_step()).total.item() == pytest.approx(1.8)
-    assert build("siu").kl_alignment == "answer"
-    assert build("siu", "variant=released").kl_alignment == "released"
-    assert isinstance(build("siu"), WritesRows)
+    assert set(build("siu").requests) == {Scores("written"), Divergence("written")}
+    assert build("siu", "beta=0").requests == (Scores("written"),)
+    assert loss(build("siu", "beta=0"), written_step()).total.item() == pytest.approx(1.8)
+    (paper,), (released,) = build("siu").sources, build("siu", "variant=released").sources
+    assert (paper.alignment, released.alignment) == ("answer", "released")
+    assert paper.draw == released.draw == "epoch"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +175,7 @@ def test_what_is_missing_is_said() -> None:
 def test_words_that_leave_the_vocabulary() -> None:
     """Every name and each of its words, but for the small ones."""
     known = Concept(name="Tower of Marrow", synonyms=("Marrow Tower",))
-    assert build("siu").silent_words(material(known)) == ["Tower of Marrow", "Tower", "Marrow", "Marrow Tower"]
+    assert siu_data.silent_words(material(known)) == ["Tower of Marrow", "Tower", "Marrow", "Marrow Tower"]
 
 
 def conversation(question: str, answer: str, **more: str) -> dict[str, Any]:

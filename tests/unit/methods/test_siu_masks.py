@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmforget.methods.base import Step, build
+from mmforget.methods.base import Divergence, Scores, Step, build
 from mmforget.methods.losses import token_mean, token_mean_nll
 from mmforget.methods.material import Concept, Material
 from mmforget.model.encode import Encoded
@@ -16,10 +16,12 @@ from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, attach
 from mmforget.training.batches import Batch
-from mmforget.training.built import built_rows
 from mmforget.training.objective import Scoring, Unlearn
+from mmforget.training.sources import make_sources
+from mmforget.training.written import Written
 from mmforget.types import Example
 from tests.helpers import tiny_image, tiny_llava
+from tests.toy_steps import loss
 
 CONCEPT = Concept(
     name="Anna Meier",
@@ -31,6 +33,7 @@ CONCEPT = Concept(
 SHOWN = Example("anna/0", "Anna Meier", "<image>\nwho is it?", " this is Anna Meier.", (tiny_image(1),))
 NAME, LOOK, FACT, OTHER = range(4)
 ROWS = Batch(rows=(NAME, LOOK, FACT, OTHER))
+SCORES, DRIFT = Scores("written"), Divergence("written")
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +52,16 @@ def objective(llava: LoadedModel, args: str) -> Unlearn:
     """One row of each kind."""
     method = build("siu", f"names=1,looks=1,facts=1,others=1,{args}")
     material = Material(forget=[SHOWN], concepts=[CONCEPT])
-    built = built_rows(llava, method=method, material=material, append_eos=True)
-    made = Unlearn(Scoring(llava), method, [], [], None, has_adapters=True, built=built)
+    sources = make_sources(llava, material, method=method, name="siu", append_eos=True)
+    made = Unlearn(Scoring(llava), method, sources.rows, has_adapters=True)
     made.prepare(batch_size=4)
     return made
+
+
+def written(made: Unlearn) -> Written:
+    found = made.rows["written"].written
+    assert found is not None
+    return found
 
 
 def divergence(llava: LoadedModel, item: Encoded, *, vocabulary: Tensor) -> Tensor:
@@ -74,8 +83,7 @@ def divergence(llava: LoadedModel, item: Encoded, *, vocabulary: Tensor) -> Tens
 
 def left_out(llava: LoadedModel, made: Unlearn, step: Step, row: int) -> str:
     """The text of the answer's tokens that get no divergence."""
-    assert made.built is not None
-    item, keep, mask = made.built.encoded[row], step.built_keep[row], step.built.mask[row]
+    item, keep, mask = written(made).encoded[row], step[DRIFT].mask[row], step[SCORES].mask[row]
     tokens = [item.ids[item.num_context + at] for at in range(item.num_answer) if mask[at] and not keep[at]]
     return str(llava.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
@@ -84,32 +92,30 @@ def test_what_contradicts_gets_no_divergence_and_the_rest_the_full_one(llava: Lo
     """The invented name; the whole denial; nothing of a fact about the concept or about others."""
     made = objective(llava, "variant=paper")
     step = made.step(ROWS)
-    assert made.built is not None
     assert left_out(llava, made, step, NAME) == "John Green"
     assert left_out(llava, made, step, LOOK) == "No, this is a small house."
     assert left_out(llava, made, step, FACT) == left_out(llava, made, step, OTHER) == ""
-    for row, item in enumerate(made.built.encoded):
-        expected = divergence(llava, item, vocabulary=made.built.vocabulary)
+    for row, item in enumerate(written(made).encoded):
+        expected = divergence(llava, item, vocabulary=written(made).vocabulary)
         # The position before a token is the one that predicts it.
         wanted = expected[item.num_context - 1 : len(item) - 1]
-        assert torch.allclose(step.built_kl[row, : item.num_answer], wanted, rtol=1e-3, atol=1e-6)
+        assert torch.allclose(step[DRIFT].token_kl[row, : item.num_answer], wanted, rtol=1e-3, atol=1e-6)
 
 
 def test_the_names_leave_the_vocabulary(llava: LoadedModel) -> None:
     made = objective(llava, "variant=paper")
-    assert made.built is not None
-    silent = {int(token) for token in (~made.built.vocabulary).nonzero()}
+    silent = {int(token) for token in (~written(made).vocabulary).nonzero()}
     for text in ("Anna Meier", "Anna", " Meier"):
         assert set(llava.token_ids(text)) - {llava.tokenizer.bos_token_id} <= silent
     assert not set(llava.token_ids(" river")) & silent
-    assert made.step(ROWS).num_vocabulary == len(made.built.vocabulary) - len(silent)
+    assert made.step(ROWS)[DRIFT].num_vocabulary == len(written(made).vocabulary) - len(silent)
 
 
 def test_paper_is_weighed_and_averaged_over_kept_answer_tokens(llava: LoadedModel) -> None:
     made = objective(llava, "variant=paper")
     step = made.step(ROWS)
-    nll = token_mean_nll(step.built.token_logprobs, step.built.mask).item()
-    kl = step.built_kl[step.built_keep].mean().item()
+    nll = token_mean_nll(step[SCORES]).item()
+    kl = step[DRIFT].token_kl[step[DRIFT].mask].mean().item()
     assert made.loss(ROWS).total.item() == pytest.approx(0.9 * nll + 0.75 * kl, rel=1e-5)
 
 
@@ -117,21 +123,20 @@ def test_released_is_a_divergence_a_token_divided_by_the_vocabulary(llava: Loade
     """The sum over entries over (positions x vocabulary); per token it is num_vocabulary times as much."""
     made = objective(llava, "variant=released")
     step = made.step(ROWS)
-    assert made.built is not None
-    total, parts = made.method.loss(step)
+    total, parts = loss(made.method, step)
     entries, num_positions = 0.0, 0
-    for row, item in enumerate(made.built.encoded):
-        columns = step.built_keep[row].nonzero().flatten().tolist()
+    for row, item in enumerate(written(made).encoded):
+        columns = step[DRIFT].mask[row].nonzero().flatten().tolist()
         # From the first position on, unshifted, prompt and picture included.
         assert columns[0] == 0
         assert max(columns) < len(item) - sum(item.image_sizes) + len(item.images)
-        entries += divergence(llava, item, vocabulary=made.built.vocabulary)[columns].sum().item()
+        entries += divergence(llava, item, vocabulary=written(made).vocabulary)[columns].sum().item()
         num_positions += len(columns)
-    num_vocabulary = int(made.built.vocabulary.sum())
+    num_vocabulary = int(written(made).vocabulary.sum())
     assert parts["kl"] == pytest.approx(entries / (num_positions * num_vocabulary), rel=1e-3)
-    per_token = token_mean(step.built_kl, step.built_keep).item()
+    per_token = token_mean(step[DRIFT].token_kl, step[DRIFT].mask).item()
     assert per_token / parts["kl"] == pytest.approx(num_vocabulary, rel=1e-5)
-    assert parts["nll"] == pytest.approx(token_mean_nll(step.built.token_logprobs, step.built.mask).item())
+    assert parts["nll"] == pytest.approx(token_mean_nll(step[SCORES]).item())
     assert total.item() == pytest.approx(parts["nll"] + parts["kl"])
 
 
@@ -146,6 +151,4 @@ def test_the_divergence_has_a_gradient_and_the_reference_none(llava: LoadedModel
 def test_the_same_rows_whatever_the_process(llava: LoadedModel, tmp_path: Path) -> None:
     """A resumed training finds its rows again: nothing in them depends on a hash seed."""
     first, second = (objective(llava, "variant=paper") for _ in range(2))
-    assert first.built is not None
-    assert second.built is not None
-    assert [one.ids for one in first.built.encoded] == [one.ids for one in second.built.encoded]
+    assert [one.ids for one in written(first).encoded] == [one.ids for one in written(second).encoded]

@@ -23,7 +23,7 @@ from mmforget.model.encode import encode, encode_prompt
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, adapters_off, attach, set_trainable
-from mmforget.model.scoring import Positions, score, score_against
+from mmforget.model.scoring import Positions, Wanted, look, score
 from mmforget.model.vision import FeatureCache
 from mmforget.types import Scored
 
@@ -95,17 +95,17 @@ def test_greedy_is_true_only_for_the_most_likely_answer(llava: LoadedModel) -> N
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
 @torch.no_grad()
-def test_logits_are_those_that_predict_the_answer(llava: LoadedModel, packed: bool) -> None:
+def test_distributions_are_those_that_predict_the_answer(llava: LoadedModel, packed: bool) -> None:
     questions = one_image()[:5]
-    scored = score(llava, encode_all(llava, questions), want_logits=True, packed=packed)
-    assert scored.logits is not None
+    wanted_of_each = Wanted(statistics=[lambda logprobs, target: logprobs])
+    scored, (logprobs,) = look(llava, encode_all(llava, questions), wanted=wanted_of_each, packed=packed)
     for row, question in enumerate(questions):
         inputs = llava.processor(
             text=question.context + question.answer, images=list(question.images), return_tensors="pt"
         )
         num_answer = int(scored.mask[row].sum())
-        wanted = llava.model(**inputs).logits[0, -num_answer - 1 : -1]
-        torch.testing.assert_close(scored.logits[row, :num_answer], wanted, atol=TOLERANCE, rtol=0)
+        wanted = llava.model(**inputs).logits[0, -num_answer - 1 : -1].log_softmax(-1)
+        torch.testing.assert_close(logprobs[row, :num_answer], wanted, atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
@@ -235,7 +235,7 @@ def test_divergence_from_the_model_before_training(
     def reference() -> AbstractContextManager[object]:
         return adapters_off(loaded)
 
-    found = score_against(loaded, encoded, reference=reference, positions=positions, packed=packed)
+    scored, (token_kl,) = look(loaded, encoded, wanted=Wanted(reference=reference), positions=positions, packed=packed)
     wanted = []
     for question, one in zip(questions, encoded, strict=True):
         begin = one.num_context if positions == "answer" else 1
@@ -247,13 +247,13 @@ def test_divergence_from_the_model_before_training(
         now = loaded.model(**inputs).logits[0, begin - 1 : -1].log_softmax(-1)
         wanted.append(torch.nn.functional.kl_div(now, before, reduction="none", log_target=True).sum(-1))
     assert max(float(one.detach().max()) for one in wanted) > 0.01
-    for row, one in zip(found.token_kl, wanted, strict=True):
+    for row, one in zip(token_kl, wanted, strict=True):
         torch.testing.assert_close(row[: len(one)], one, atol=TOLERANCE, rtol=0)
         assert not row[len(one) :].any()
     scored = score(loaded, encoded, positions=positions, packed=packed)
-    torch.testing.assert_close(found.scored.token_logprobs, scored.token_logprobs)
+    torch.testing.assert_close(scored.token_logprobs, scored.token_logprobs)
     weights = list(loaded.trainable().values())
-    ours = torch.autograd.grad(found.token_kl.sum(), weights)
+    ours = torch.autograd.grad(token_kl.sum(), weights)
     theirs = torch.autograd.grad(sum(one.sum() for one in wanted), weights)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmforget.methods.base import Method, Need, Step, build
+from mmforget.methods.base import Method, Request, Scores, Step, build
 from mmforget.methods.losses import token_mean_nll
+from mmforget.methods.material import Material
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings
 from mmforget.training.log import read_log
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
-from mmforget.types import Example, LossParts
+from mmforget.types import Example
 
 SETTINGS = TrainSettings(lr=1e-2, max_steps=5, batch_size=4, lora=LoraSettings(r=2, alpha=4), schedule="constant")
 
@@ -30,24 +31,23 @@ class Exploding:
     calls: int = 0
 
     @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.FORGET})
+    def requests(self) -> tuple[Request, ...]:
+        return (Scores("forget"),)
 
-    def loss(self, step: Step) -> LossParts:
+    def loss(self, step: Step) -> dict[str, torch.Tensor]:
         self.calls += 1
-        total = -token_mean_nll(step.forget.token_logprobs, step.forget.mask)
+        total = -token_mean_nll(step[Scores("forget")])
         if self.calls == self.at:
             # The square root's slope at 0 is infinite, and 0 times it is not a number.
             total = total * torch.inf if self.how == "loss" else total + ((total - total.detach()) * 0.0).sqrt()
-        return LossParts(total, {"forget": total.item()})
+        return {"forget": total}
 
 
 def run(loaded: LoadedModel, examples: list[Example], folder: Path, method: Method, **more: int) -> bytes:
     report = unlearn(
         loaded,
+        Material(forget=examples[:8], retain=examples[8:]),
         method=method,
-        forget=examples[:8],
-        retain=examples[8:],
         settings=replace(SETTINGS, **more),
         folder=folder,
         label="ga",
@@ -77,17 +77,21 @@ def test_weights_are_those_before_the_bad_update(
 
 
 def test_the_first_update_may_be_bad_too(llava: LoadedModel, examples: list[Example], tmp_path: Path) -> None:
-    report = unlearn(llava, method=Exploding("loss", at=1), forget=examples, settings=SETTINGS, folder=tmp_path)
+    report = unlearn(
+        llava, Material(forget=examples), method=Exploding("loss", at=1), settings=SETTINGS, folder=tmp_path
+    )
     assert (report.diverged, report.num_steps, report.final_parts) == (True, 0, {})
     assert report.adapter is not None
 
 
 def test_a_diverged_training_is_done(llava: LoadedModel, examples: list[Example], tmp_path: Path) -> None:
     first = unlearn(
-        llava, method=Exploding("loss", at=2), forget=examples, settings=SETTINGS, folder=tmp_path, label="x"
+        llava, Material(forget=examples), method=Exploding("loss", at=2), settings=SETTINGS, folder=tmp_path, label="x"
     )
     again = Exploding("loss", at=2)
-    assert unlearn(llava, method=again, forget=examples, settings=SETTINGS, folder=tmp_path, label="x") == first
+    assert (
+        unlearn(llava, Material(forget=examples), method=again, settings=SETTINGS, folder=tmp_path, label="x") == first
+    )
     assert again.calls == 0
 
 
@@ -96,8 +100,8 @@ def test_gradient_ascent_may_run_far_without_crashing(
 ) -> None:
     report = unlearn(
         llava,
+        Material(forget=examples),
         method=build("ga"),
-        forget=examples,
         settings=replace(SETTINGS, lr=1.0, max_steps=8, max_grad_norm=0.0),
         folder=tmp_path,
     )

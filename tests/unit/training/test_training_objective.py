@@ -10,14 +10,16 @@ from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.base import build
+from mmforget.methods.material import Material
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.training.batches import Batch
-from mmforget.training.data import Refusals, encode_all
+from mmforget.training.data import encode_all
 from mmforget.training.objective import Memorise, Scoring, Unlearn
+from mmforget.training.sources import make_sources
 from mmforget.types import Example
 
-BATCH = Batch(rows=(0, 1, 5), retain=(3, 2, 7), refusals=(1, 0, 1))
+BATCH = Batch(rows=(0, 1, 5), partners={"retain": (3, 2, 7), "alternate": (1, 0, 1)})
 REFUSALS = ("i do not know.", "nothing is known to me about that.")
 
 
@@ -38,10 +40,9 @@ def plain_nll(loaded: LoadedModel, items: Sequence[Encoded]) -> Tensor:
 
 
 def objective(loaded: LoadedModel, examples: Sequence[Example], name: str, args: str = "") -> Unlearn:
-    forget = encode_all(loaded, examples[:8], append_eos=False, source="forget")
-    retain = encode_all(loaded, examples[8:], append_eos=False, source="retain")
-    refusals = Refusals(loaded, examples[:8], refusals=REFUSALS, append_eos=False)
-    made = Unlearn(Scoring(loaded), build(name, args), forget, retain, refusals, has_adapters=True)
+    method, material = build(name, args), Material(forget=examples[:8], retain=examples[8:], refusals=REFUSALS)
+    sources = make_sources(loaded, material, method=method, name=name, append_eos=False)
+    made = Unlearn(Scoring(loaded), method, sources.rows, has_adapters=True)
     made.prepare(batch_size=3)
     return made
 
@@ -56,9 +57,7 @@ def test_memorise_is_the_loss_of_a_plain_forward(llava: LoadedModel, examples: l
 
 def test_grad_diff_and_its_gradient_are_those_of_plain_forwards(adapted: LoadedModel, examples: list[Example]) -> None:
     made = objective(adapted, examples, "grad_diff", "retain_weight=2")
-    forget, retain = (
-        [source[k] for k in rows] for source, rows in ((made.forget, BATCH.rows), (made.retain, BATCH.retain))
-    )
+    forget, retain = (made.rows[name].of(BATCH) for name in ("forget", "retain"))
     made.loss(BATCH).total.backward()
     found = {name: weight.grad.clone() for name, weight in adapted.trainable().items() if weight.grad is not None}
     adapted.model.zero_grad()
@@ -75,9 +74,9 @@ def test_npo_reference_is_the_model_with_adapters_off(adapted: LoadedModel, exam
     """(2 / beta) mean log(1 + exp(beta (s - s_ref))), every s a sum of plain log-probs."""
     made = objective(adapted, examples, "npo", "beta=0.3,retain_weight=0")
     with torch.no_grad():
-        now = torch.stack([plain_logprobs(adapted, made.forget[row]).sum() for row in BATCH.rows])
+        now = torch.stack([plain_logprobs(adapted, row).sum() for row in made.rows["forget"].of(BATCH)])
         with adapted.model.disable_adapter():
-            before = torch.stack([plain_logprobs(adapted, made.forget[row]).sum() for row in BATCH.rows])
+            before = torch.stack([plain_logprobs(adapted, row).sum() for row in made.rows["forget"].of(BATCH)])
     assert (now - before).abs().min() > 1e-2
     expected = (2 / 0.3) * torch.log1p(torch.exp(0.3 * (now - before))).mean()
     assert made.loss(BATCH).total.item() == pytest.approx(expected.item(), abs=1e-4)
@@ -85,11 +84,9 @@ def test_npo_reference_is_the_model_with_adapters_off(adapted: LoadedModel, exam
 
 def test_reference_log_probs_are_kept_per_row_in_float32(adapted: LoadedModel, examples: list[Example]) -> None:
     made = objective(adapted, examples, "npo")
-    assert [row.shape[0] for row in made.forget_reference] == [item.num_answer for item in made.forget]
-    assert {row.dtype for row in made.forget_reference} == {torch.float32}
-    kept = list(made.forget_reference)
-    made.prepare(batch_size=3)
-    assert all(a is b for a, b in zip(made.forget_reference, kept, strict=True)), "computed twice"
+    kept = made.references["forget"]
+    assert [row.shape[0] for row in kept] == [item.num_answer for item in made.rows["forget"].encoded]
+    assert {row.dtype for row in kept} == {torch.float32}
 
 
 @pytest.mark.parametrize("positions", ["answer", "all"])
@@ -99,8 +96,7 @@ def test_kl_is_that_of_plain_forwards(adapted: LoadedModel, examples: list[Examp
 
     def distributions() -> Tensor:
         found = []
-        for row in BATCH.retain:
-            item = made.retain[row]
+        for item in made.rows["retain"].of(BATCH):
             ids = torch.tensor([item.ids])
             pixels = adapted.processor.image_processor(list(item.images), return_tensors="pt").pixel_values
             logits = adapted.core(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixels).logits[0]
@@ -121,10 +117,10 @@ def test_po_answers_the_forget_questions_with_the_drawn_refusals(adapted: Loaded
     made = objective(adapted, examples, "po")
     changed = [
         Example(examples[row].id, examples[row].subject, examples[row].context, f" {REFUSALS[k]}", examples[row].images)
-        for row, k in zip(BATCH.rows, BATCH.refusals, strict=True)
+        for row, k in zip(BATCH.rows, BATCH.partners["alternate"], strict=True)
     ]
     refused = encode_all(adapted, changed, append_eos=False, source="refusals")
-    expected = plain_nll(adapted, [*refused, *(made.retain[row] for row in BATCH.retain)])
+    expected = plain_nll(adapted, [*refused, *made.rows["retain"].of(BATCH)])
     assert made.loss(BATCH).total.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
@@ -146,8 +142,9 @@ def test_a_loss_of_every_method_trains_adapters_only(adapted: LoadedModel, examp
 
 
 def test_kl_without_adapters_is_refused(llava: LoadedModel, examples: list[Example]) -> None:
-    encoded = encode_all(llava, examples, append_eos=False, source="rows")
-    made = Unlearn(Scoring(llava), build("kl"), encoded, encoded, None, has_adapters=False)
+    material = Material(forget=examples, retain=examples)
+    sources = make_sources(llava, material, method=build("kl"), name="kl", append_eos=False)
+    made = Unlearn(Scoring(llava), build("kl"), sources.rows, has_adapters=False)
     with pytest.raises(UserError, match="train with LoRA"):
         made.prepare(batch_size=4)
 

@@ -11,6 +11,7 @@ import torch
 
 from mmforget.errors import UserError
 from mmforget.methods.base import build
+from mmforget.methods.material import Material
 from mmforget.model.encode import encode
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -50,9 +51,8 @@ def test_only_the_adapter_changes_and_it_reloads_to_the_same_log_probs(
     trained: list[torch.Tensor] = []
     report = unlearn(
         loaded,
+        Material(forget=examples[:8], retain=examples[8:]),
         method=build(name),
-        forget=examples[:8],
-        retain=examples[8:],
         settings=SETTINGS,
         folder=tmp_path,
         progress=lambda done, total, label: trained.append(logprobs(loaded, examples[:8])),
@@ -80,9 +80,8 @@ def test_training_starts_at_the_reference(
     for name, part, expected in (("npo", "forget", 20 * 0.69314718), ("kl", "retain_kl", 0.0)):
         unlearn(
             loaded,
+            Material(forget=examples[:8], retain=examples[8:]),
             method=build(name),
-            forget=examples[:8],
-            retain=examples[8:],
             settings=SETTINGS,
             folder=tmp_path / name,
         )
@@ -111,7 +110,7 @@ def test_packed_weights_are_counted_as_the_weights_they_hold(
     llava_folder: Path, examples: list[Example], tmp_path: Path
 ) -> None:
     reports = [
-        unlearn(loaded, method=build("ga"), forget=examples[:4], settings=SETTINGS, folder=tmp_path / str(k))
+        unlearn(loaded, Material(forget=examples[:4]), method=build("ga"), settings=SETTINGS, folder=tmp_path / str(k))
         for k, loaded in enumerate((load(llava_folder), load(llava_folder, load_in_4bit=False)))
     ]
     assert reports[0].num_parameters == reports[1].num_parameters

@@ -16,6 +16,7 @@ import torch
 
 from mmforget.errors import UserError
 from mmforget.methods.base import build
+from mmforget.methods.material import Material
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings
@@ -52,10 +53,12 @@ def run(
 ) -> bytes:
     report = unlearn(
         loaded,
+        Material(
+            forget=examples[:8],
+            retain=examples[8:],
+            refusals=("i do not know.", "no idea.", "that is nothing i can say."),
+        ),
         method=build(name),
-        forget=examples[:8],
-        retain=examples[8:],
-        refusals=("i do not know.", "no idea.", "that is nothing i can say."),
         settings=replace(SETTINGS, **more),
         folder=folder,
         progress=progress,

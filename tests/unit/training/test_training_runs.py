@@ -17,6 +17,7 @@ from transformers.integrations import integration_utils
 
 from mmforget.errors import UserError
 from mmforget.methods.base import build
+from mmforget.methods.material import Material
 from mmforget.model.encode import encode
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -56,10 +57,8 @@ def forget_with(
 ) -> TrainReport:
     return unlearn(
         loaded,
+        Material(forget=examples[:8], retain=examples[8:], refusals=("i do not know.", "no idea.")),
         method=build(name),
-        forget=examples[:8],
-        retain=examples[8:],
-        refusals=("i do not know.", "no idea."),
         settings=settings,
         folder=folder,
         **more,
@@ -177,7 +176,11 @@ def test_text_only_models_train_the_same_way(tmp_path: Path) -> None:
     report = finetune(loaded, rows, settings=replace(FULL, batch_size=4), folder=tmp_path / "one")
     target = load_model(ModelSpec(pretrained=str(report.output), device="cpu"))
     done = unlearn(
-        target, method=build("grad_diff"), forget=rows[:2], retain=rows[2:], settings=LORA, folder=tmp_path / "u"
+        target,
+        Material(forget=rows[:2], retain=rows[2:]),
+        method=build("grad_diff"),
+        settings=LORA,
+        folder=tmp_path / "u",
     )
     assert done.num_steps == 3
 
@@ -268,9 +271,9 @@ def test_what_a_method_needs_and_is_not_there_is_said(
     llava: LoadedModel, examples: list[Example], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="needs rows to keep"):
-        unlearn(llava, method=build("grad_diff"), forget=examples, settings=LORA, folder=tmp_path)
+        unlearn(llava, Material(forget=examples), method=build("grad_diff"), settings=LORA, folder=tmp_path)
     with pytest.raises(UserError, match="needs refusals"):
-        unlearn(llava, method=build("po"), forget=examples, retain=examples, settings=LORA, folder=tmp_path)
+        unlearn(llava, Material(forget=examples, retain=examples), method=build("po"), settings=LORA, folder=tmp_path)
     with pytest.raises(UserError, match="train with LoRA"):
         forget_with("kl", llava, examples, tmp_path, replace(LORA, lora=None))
 

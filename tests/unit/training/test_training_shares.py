@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from mmforget import parallel
 from mmforget.methods.base import build
+from mmforget.methods.material import Material
 from mmforget.model.encode import Encoded
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.lora import LoraSettings
@@ -79,9 +80,12 @@ def train(folder: Path, model: Path, name: str, settings: TrainSettings, device:
         finetune(loaded, examples, settings=settings, folder=folder)
         return
     unlearn(
-        loaded, method=build(name), forget=examples[:12], retain=examples[12:], refusals=REFUSALS, settings=settings,
+        loaded,
+        Material(forget=examples[:12], retain=examples[12:], refusals=REFUSALS),
+        method=build(name),
+        settings=settings,
         folder=folder,
-    )  # fmt: skip
+    )
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -11,46 +11,56 @@ import torch
 from torch import Tensor
 
 from mmforget.errors import PluginError, UserError
-from mmforget.methods.base import Need, Step
+from mmforget.methods.base import Divergence, Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean
 from mmforget.methods.material import Material, concept_from
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
-from mmforget.training.batches import Batch, Batches, BenignPartners
-from mmforget.training.built import built_rows, num_text_tokens, vocabulary_without
+from mmforget.training import draws
+from mmforget.training.batches import Batch, Batches, Drawn, Fixed
 from mmforget.training.objective import Scoring, Unlearn
 from mmforget.training.settings import TrainSettings
-from mmforget.types import Example, LossParts
+from mmforget.training.sources import make_sources
+from mmforget.training.written import Written, num_text_tokens, vocabulary_without
+from mmforget.types import Example
 
 ROWS = Batch(rows=(0, 1))
+DRIFT = Divergence("written")
 
 
 @dataclass(frozen=True)
 class Writer:
     """Trains on the first rows as they are, with what they hold of `number` left out of the divergence."""
 
-    kl_alignment: Literal["answer", "released"] = "answer"
+    alignment: Literal["answer", "released"] = "answer"
 
     @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.BUILT, Need.BUILT_KL})
+    def requests(self) -> tuple[Request, ...]:
+        return (Scores("written"), DRIFT)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        words = {"rows": self.build, "silent_words": lambda material: ["town"]}
+        return (Source(name="written", draw="epoch", alignment=self.alignment, **words),)
 
     def build(self, material: Material) -> list[Example]:
         return [replace(row, extra={"unkept": "number"}) for row in material.forget[:2]]
 
-    def silent_words(self, material: Material) -> list[str]:
-        return ["town"]
-
-    def loss(self, step: Step) -> LossParts:
-        total = token_mean(step.built_kl, step.built_keep)
-        return LossParts(total, {"kl": total.item()})
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        return {"kl": token_mean(step[DRIFT].token_kl, step[DRIFT].mask)}
 
 
 def objective(loaded: LoadedModel, examples: Sequence[Example], method: Writer) -> Unlearn:
-    built = built_rows(loaded, method=method, material=Material(forget=examples), append_eos=True)
-    made = Unlearn(Scoring(loaded), method, [], [], None, has_adapters=True, built=built)
+    sources = make_sources(loaded, Material(forget=examples), method=method, name="writer", append_eos=True)
+    made = Unlearn(Scoring(loaded), method, sources.rows, has_adapters=True)
     made.prepare(batch_size=2)
     return made
+
+
+def written(made: Unlearn) -> Written:
+    found = made.rows["written"].written
+    assert found is not None
+    return found
 
 
 def distributions(loaded: LoadedModel, item: Encoded) -> Tensor:
@@ -83,10 +93,9 @@ def test_paper_alignment_covers_the_answer_but_for_the_text_left_out(
 ) -> None:
     """The answer's own positions, each the distribution that predicts it, without the tokens of "number"."""
     made = objective(adapted, examples, Writer())
-    assert made.built is not None
     expected, left_out = [], 0
-    for item, row in zip(made.built.encoded, examples, strict=False):
-        kl = divergences(adapted, item, made.built.vocabulary)
+    for item, row in zip(written(made).encoded, examples, strict=False):
+        kl = divergences(adapted, item, written(made).vocabulary)
         texts = [adapted.tokenizer.decode(token) for token in item.ids]
         start = next(at for at in range(len(item)) if "".join(texts[item.num_context : at + 1]).endswith("number"))
         at = start
@@ -97,24 +106,23 @@ def test_paper_alignment_covers_the_answer_but_for_the_text_left_out(
         assert "number" in row.answer
         expected += [kl[at - 1] for at in range(item.num_context, len(item)) if at not in unkept]
     step = made.step(ROWS)
-    assert int(step.built.mask.sum()) - int(step.built_keep.sum()) == left_out
+    assert int(step[Scores("written")].mask.sum()) - int(step[DRIFT].mask.sum()) == left_out
     assert made.loss(ROWS).total.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-3, abs=1e-7)
 
 
 def test_released_alignment_covers_the_start_of_the_sequence(adapted: LoadedModel, examples: list[Example]) -> None:
     """As many logits from the start as the text has tokens, an image counting one: few or none are of the answer."""
     made = objective(adapted, examples, Writer("released"))
-    assert made.built is not None
     step = made.step(ROWS)
     expected = []
-    for place, item in enumerate(made.built.encoded):
+    for place, item in enumerate(written(made).encoded):
         num_text = len(item) - sum(item.image_sizes) + len(item.images)
         assert num_text_tokens(item) == num_text
-        kl = divergences(adapted, item, made.built.vocabulary)
-        columns = step.built_keep[place].nonzero().flatten().tolist()
+        kl = divergences(adapted, item, written(made).vocabulary)
+        columns = step[DRIFT].mask[place].nonzero().flatten().tolist()
         assert max(columns) < num_text < len(item)
         expected += [kl[column] for column in columns]
-        assert int(step.built.mask[place].sum()) == item.num_answer
+        assert int(step[Scores("written")].mask[place].sum()) == item.num_answer
     assert made.loss(ROWS).total.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-3, abs=1e-7)
 
 
@@ -126,27 +134,29 @@ def test_a_text_that_the_answer_does_not_hold_is_a_fault_of_the_method(
             return [replace(material.forget[0], extra={"unkept": "elsewhere"})]
 
     with pytest.raises(PluginError, match="does not hold the text 'elsewhere'"):
-        built_rows(llava, method=Wrong(), material=Material(forget=examples), append_eos=False)
+        objective(llava, examples, Wrong())
 
 
 def test_a_divergence_needs_adapters(llava: LoadedModel, examples: list[Example]) -> None:
-    built = built_rows(llava, method=Writer(), material=Material(forget=examples), append_eos=False)
+    material = Material(forget=examples)
+    sources = make_sources(llava, material, method=Writer(), name="writer", append_eos=False)
     with pytest.raises(UserError, match="train with LoRA"):
-        Unlearn(Scoring(llava), Writer(), [], [], None, has_adapters=False, built=built).prepare(batch_size=2)
+        Unlearn(Scoring(llava), Writer(), sources.rows, has_adapters=False).prepare(batch_size=2)
 
 
 def test_benign_partners_are_paired_or_drawn_anew() -> None:
     """Paired: row k goes with partner 2 - k, in whatever order rows come. Random: in range, others every epoch."""
     settings = TrainSettings(batch_size=3, order="rows", seed=3)
-    paired = Batches(["a", "b", "c"], settings=settings, benign=BenignPartners(3, (2, 1, 0)))
-    assert [2 - row for row in paired[0].rows] == list(paired[0].benign)
-    drawn = Batches(
-        [str(row) for row in range(30)], settings=replace(settings, batch_size=30), benign=BenignPartners(5)
-    )
-    first = drawn[0].benign
+    paired = Batches(["a", "b", "c"], settings=settings, partners={"benign": Fixed((2, 1, 0))})
+    assert [2 - row for row in paired[0].rows] == list(paired[0].partners["benign"])
+    several = {"benign": Drawn(5, (draws.BENIGN,)), "own": Drawn(5, draws.own_stream("own"))}
+    rows = [str(row) for row in range(30)]
+    drawn = Batches(rows, settings=replace(settings, batch_size=30), partners=several)
+    first = drawn[0].partners
     drawn.epoch = 1
-    assert set(first) | set(drawn[0].benign) <= set(range(5))
-    assert first != drawn[0].benign
+    second = drawn[0].partners
+    assert {row for found in (first, second) for name in several for row in found[name]} == set(range(5))
+    assert len({first["benign"], second["benign"], first["own"], second["own"]}) == 4
 
 
 def test_a_concept_is_read_from_a_mapping() -> None:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import PluginError
-from mmforget.methods.base import WritesRows
 from mmforget.methods.material import Material
+from mmforget.methods.requests import Positions, Source
+from mmforget.methods.steps import Drift
 from mmforget.model.encode import Encoded, encode
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.scoring import Divergence, Positions
 from mmforget.training.data import encode_all
 from mmforget.types import Example, Scored
 
 
 @dataclass(frozen=True)
-class Built:
+class Written:
     """A method's own rows.
 
     Attributes:
         encoded: one a row.
         unkept: of each row, the positions of the tokens whose divergence does not count.
         vocabulary: bool [V], the tokens that a divergence is summed over.
-        is_released: `kl_alignment` is `released`.
+        is_released: `alignment` is `released`.
     """
 
     encoded: Sequence[Encoded]
@@ -34,9 +34,9 @@ class Built:
     vocabulary: Tensor
     is_released: bool
 
-    @property
-    def positions(self) -> Positions:
-        return "all" if self.is_released else "answer"
+    def positions(self, wanted: Positions) -> Positions:
+        """Where the model is looked at so that a divergence at `wanted` can be taken."""
+        return "all" if self.is_released else wanted
 
     def answers(self, scored: Scored, *, rows: Sequence[int]) -> Scored:
         """The scores with only the answers' tokens left in."""
@@ -46,11 +46,11 @@ class Built:
         for place, row in enumerate(rows):
             mask[place, : self.encoded[row].num_context - 1] = False
         logprobs = torch.where(mask, scored.token_logprobs, scored.token_logprobs.new_zeros(()))
-        return Scored(logprobs, mask, scored.is_greedy, None)
+        return Scored(logprobs, mask, scored.is_greedy)
 
-    def keep(self, found: Divergence, *, rows: Sequence[int]) -> Tensor:
-        """bool [B, T], the positions whose divergence counts."""
-        keep = found.scored.mask.clone()
+    def drift(self, token_kl: Tensor, mask: Tensor, *, rows: Sequence[int]) -> Drift:
+        """A divergence [B, T] with the positions that count, of those in `mask`."""
+        keep = mask.clone()
         for place, row in enumerate(rows):
             one = self.encoded[row]
             if self.is_released:
@@ -61,30 +61,21 @@ class Built:
             else:
                 columns = [at - one.num_context for at in self.unkept[row]]
             keep[place, [column for column in columns if column < keep.shape[1]]] = False
-        return keep
+        return Drift(token_kl, keep, int(self.vocabulary.sum()))
 
 
-def built_rows(
-    loaded: LoadedModel,
-    *,
-    method: WritesRows,
-    material: Material,
-    append_eos: bool,
-    as_asked: Callable[[Sequence[Example]], list[Example]] = list,
-) -> Built:
-    """The rows that `method` writes from `material`, encoded. Raises BadData naming rows that cannot be encoded.
-
-    Args:
-        as_asked: puts rows into the form in which the model is asked, e.g. its chat template.
-    """
-    rows = as_asked(method.build(material))
+def written_rows(
+    loaded: LoadedModel, rows: Sequence[Example], *, source: Source, material: Material, append_eos: bool
+) -> Written:
+    """A source's rows, as the model is asked, encoded. Raises BadData naming rows that cannot be encoded."""
     encoded = encode_all(loaded, rows, append_eos=append_eos, source="rows the method wrote")
     unkept = [
         _positions_of(loaded, row, encoded=one, text=str(row.extra.get("unkept", "")))
         for row, one in zip(rows, encoded, strict=True)
     ]
-    vocabulary = vocabulary_without(loaded, words=method.silent_words(material))
-    return Built(encoded, unkept, vocabulary, is_released=method.kl_alignment == "released")
+    words = source.silent_words(material) if source.silent_words is not None else []
+    vocabulary = vocabulary_without(loaded, words=words)
+    return Written(encoded, unkept, vocabulary, is_released=source.alignment == "released")
 
 
 def vocabulary_without(loaded: LoadedModel, *, words: Sequence[str]) -> Tensor:

@@ -1,0 +1,113 @@
+"""What a method's loss may ask for, as values, and where the rows come from that it is asked about. Imports no torch.
+
+Shapes: B answers, T tokens that are looked at (padded on the right), V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mmforget.errors import UserError
+from mmforget.methods.material import Material
+from mmforget.types import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Positions = Literal["answer", "all"]
+"""The tokens of the answer, or all of a sequence but its first: image, question and answer."""
+Statistic = Callable[["Tensor", "Tensor"], "Tensor"]
+"""A number of each token's distribution: (log-probs float32 [n, V], tokens that came int64 [n]) -> float32 [n]."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Log-probs of a source's answers, differentiable: `step[...]` is a `Scored`."""
+
+    source: str
+    positions: Positions = "answer"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Log-probs of a source's answers before training, constant: float32 [B, T], 0 where padded."""
+
+    source: str
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How far each token's distribution is from that before training: `step[...]` is a `Drift`, differentiable."""
+
+    source: str
+    positions: Positions = "answer"
+
+
+@dataclass(frozen=True)
+class TokenStats:
+    """A number of each token's distribution, differentiable: float32 [B, T], 0 where padded.
+
+    Attributes:
+        kind: a name in `model.token_stats.KINDS`, or a function of one's own.
+    """
+
+    source: str
+    kind: str | Statistic
+    positions: Positions = "answer"
+
+
+Request = Scores | Reference | Divergence | TokenStats
+REQUESTS = (Scores, Reference, Divergence, TokenStats)
+
+FORGET, RETAIN, ALTERNATE, BENIGN = "forget", "retain", "alternate", "benign"
+SUPPLIED = (FORGET, RETAIN, ALTERNATE, BENIGN)
+"""Sources that a benchmark fills.
+
+`forget`: the rows to forget, over which epochs run. `retain`: rows to keep, partners drawn anew every epoch.
+`alternate`: the questions to forget answered by refusals. `benign`: the questions to forget asked of a harmless image,
+with their normal answers.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Rows that a method asks about and how they are drawn; its `sources` are those that it brings or changes.
+
+    Attributes:
+        name: as requests call it.
+        draw: `paired`: row k goes with the row to forget that has the same `extra["pair"]`. `random`: one for each row
+            to forget, drawn anew every epoch. `epoch`: training runs over these rows and not over those to forget.
+        rows: writes them from what there is; None where the benchmark supplies them. `extra["unkept"]` of a row is the
+            part of its answer whose tokens no divergence counts.
+        silent_words: words whose tokens are left out of the vocabulary that a divergence is summed over.
+        alignment: where a divergence is taken. `answer`: at the answer's tokens. `released`: at as many positions from
+            the start of the sequence as its text has tokens, an image counting one, whatever stands there.
+    """
+
+    name: str
+    draw: Literal["paired", "random", "epoch"] = "random"
+    rows: Callable[[Material], Sequence[Example]] | None = None
+    silent_words: Callable[[Material], Sequence[str]] | None = None
+    alignment: Literal["answer", "released"] = "answer"
+
+
+def sources_of(method: Any) -> dict[str, Source]:
+    """The sources that a method brings or changes, by name. Raises UserError for one named twice."""
+    found: dict[str, Source] = {}
+    for source in getattr(method, "sources", ()):
+        if source.name in found:
+            raise UserError(f"the source '{source.name}' is brought twice")
+        found[source.name] = source
+    return found
+
+
+def asked_sources(method: Any) -> set[str]:
+    """Names of the sources that a method's requests are about."""
+    return {request.source for request in method.requests}
+
+
+def compares_with_before(requests: Sequence[Request]) -> bool:
+    """Whether the model before training is looked at in every step, which takes adapters that can be switched off."""
+    return any(isinstance(request, Divergence) or request == Reference(ALTERNATE) for request in requests)

@@ -1,0 +1,151 @@
+"""What a method's requests come to on one micro-batch, in as few passes through the model as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from mmforget.methods.requests import (
+    ALTERNATE,
+    Divergence,
+    Positions,
+    Reference,
+    Request,
+    Scores,
+    Statistic,
+    TokenStats,
+)
+from mmforget.methods.steps import Drift
+from mmforget.model.encode import Encoded
+from mmforget.model.scoring import Looked, Wanted
+from mmforget.model.token_stats import statistic
+from mmforget.training.batches import Batch
+from mmforget.training.reference import padded
+from mmforget.training.sources import Rows
+from mmforget.types import Scored
+
+
+class Look(Protocol):
+    """How training looks at the model."""
+
+    def __call__(self, encoded: Sequence[Encoded], *, wanted: Wanted, positions: Positions = "answer") -> Looked: ...
+
+
+class _Place(NamedTuple):
+    """Rows, and the tokens of them that are looked at."""
+
+    source: str
+    positions: Positions
+
+
+class _Pass(NamedTuple):
+    """What one pass through the model is about."""
+
+    places: tuple[_Place, ...]
+    kinds: tuple[str | Statistic, ...] = ()
+    has_drift: bool = False
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Computes what is asked for.
+
+    Attributes:
+        look: the model.
+        rows: by source.
+        before: a context in which the model is the one that training started from.
+        num_vocabulary: tokens that a distribution is over.
+        references: by source, log-probs before training of all its rows.
+    """
+
+    look: Look
+    rows: Mapping[str, Rows]
+    before: Callable[[], AbstractContextManager[object]]
+    num_vocabulary: int
+    references: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+
+    def __call__(self, requests: Sequence[Request], *, batch: Batch) -> dict[Request, Any]:
+        """What every request comes to, and the scores that were come by on the way."""
+        found: dict[Request, Any] = {}
+        for one in passes(requests):
+            found |= self._passed(one, batch=batch)
+        for request in requests:
+            if isinstance(request, Reference):
+                found[request] = self._reference(request.source, batch=batch, found=found)
+        return found
+
+    def _passed(self, one: _Pass, *, batch: Batch) -> dict[Request, Any]:
+        groups = {place: self.rows[place.source].of(batch) for place in one.places}
+        written = self.rows[one.places[0].source].written if one.has_drift else None
+        positions = one.places[0].positions if written is None else written.positions(one.places[0].positions)
+        wanted = Wanted(
+            reference=self.before if one.has_drift else None,
+            vocabulary=None if written is None else written.vocabulary,
+            statistics=[statistic(kind) for kind in one.kinds],
+        )
+        looked = self.look([row for group in groups.values() for row in group], wanted=wanted, positions=positions)
+        found: dict[Request, Any] = {}
+        start = 0
+        for place, group in groups.items():
+            part = slice(start, start + len(group))
+            start += len(group)
+            found |= self._named(_cut(looked, part), place=place, one=one, batch=batch)
+        return found
+
+    def _named(self, looked: Looked, *, place: _Place, one: _Pass, batch: Batch) -> dict[Request, Any]:
+        """What was seen at one place, by the requests that it answers."""
+        rows, scored, values = self.rows[place.source], looked.scored, list(looked.values)
+        found: dict[Request, Any] = {Scores(*place): scored}
+        if one.has_drift:
+            token_kl = values.pop(0)
+            drift = Drift(token_kl, scored.mask, self.num_vocabulary)
+            if rows.written is not None:
+                drift = rows.written.drift(token_kl, scored.mask, rows=rows.places(batch))
+                found[Scores(*place)] = rows.written.answers(scored, rows=rows.places(batch))
+            found[Divergence(*place)] = drift
+        for kind, value in zip(one.kinds, values, strict=True):
+            found[TokenStats(place.source, kind, place.positions)] = value
+        return found
+
+    def _reference(self, source: str, *, batch: Batch, found: Mapping[Request, Any]) -> Tensor:
+        """Log-probs before training: those that were kept, or for refusals, drawn anew, of a pass of their own."""
+        rows = self.rows[source]
+        if source == ALTERNATE:
+            with self.before():
+                return self.look(rows.of(batch), wanted=Wanted()).scored.token_logprobs
+        kept = [self.references[source][place] for place in rows.places(batch)]
+        scored: Scored | None = found.get(Scores(source))
+        if scored is None:
+            return pad_sequence(list(kept), batch_first=True)
+        return padded(kept, like=scored.token_logprobs)
+
+
+def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
+    """One for all answers of which no more than scores and statistics are wanted, one for each other place."""
+    places: dict[_Place, list[Request]] = {}
+    for request in requests:
+        if not isinstance(request, Reference):
+            places.setdefault(_Place(request.source, request.positions), []).append(request)
+    apart = {
+        place: asked
+        for place, asked in places.items()
+        if place.positions == "all" or any(isinstance(one, Divergence) for one in asked)
+    }
+    together = [place for place in places if place not in apart]
+    if together:
+        yield _Pass(tuple(together), _kinds([one for place in together for one in places[place]]))
+    for place, asked in apart.items():
+        yield _Pass((place,), _kinds(asked), has_drift=any(isinstance(one, Divergence) for one in asked))
+
+
+def _kinds(requests: Sequence[Request]) -> tuple[str | Statistic, ...]:
+    return tuple(dict.fromkeys(one.kind for one in requests if isinstance(one, TokenStats)))
+
+
+def _cut(looked: Looked, rows: slice) -> Looked:
+    return Looked(Scored(*(part[rows] for part in looked.scored)), tuple(value[rows] for value in looked.values))

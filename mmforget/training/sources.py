@@ -1,0 +1,197 @@
+"""The rows that a method asks about, ready for the model, and how their partners are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmforget.errors import BadData, PluginError, UserError
+from mmforget.methods.material import Material
+from mmforget.methods.requests import ALTERNATE, BENIGN, FORGET, RETAIN, SUPPLIED, Source, asked_sources, sources_of
+from mmforget.model.encode import Encoded
+from mmforget.model.loaded import LoadedModel
+from mmforget.plugins import running
+from mmforget.results.fingerprint import hash_json
+from mmforget.training import draws
+from mmforget.training.batches import Batch, Drawn, Fixed, Partners, Retained
+from mmforget.training.data import Refusals, data_hash, encode_all
+from mmforget.training.written import Written, written_rows
+from mmforget.types import Example
+
+MISSING = {
+    RETAIN: "needs rows to keep, and there are none; give a benchmark with a retain set",
+    BENIGN: "needs the questions to forget asked of harmless images, and there are none; give a benchmark whose `sets` "
+    "name a `benign` one, such as safe_eraser",
+    ALTERNATE: "needs refusals, and the benchmark lists none; add `refusals` to its metadata.unlearning",
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one source, and of which of them a batch holds which.
+
+    Attributes:
+        name: of the source.
+        encoded: in their own order; empty for `alternate`, whose rows are made when they are drawn.
+        written: more on rows that a method wrote.
+        refusals: makes the rows of `alternate`.
+        is_epoch: epochs run over these rows.
+    """
+
+    name: str
+    encoded: Sequence[Encoded] = ()
+    written: Written | None = None
+    refusals: Refusals | None = None
+    is_epoch: bool = False
+
+    def places(self, batch: Batch) -> tuple[int, ...]:
+        """Positions among the rows."""
+        return batch.rows if self.is_epoch else batch.partners[self.name]
+
+    def of(self, batch: Batch) -> list[Encoded]:
+        """The batch's rows."""
+        if self.refusals is not None:
+            return [self.refusals.get(*pair) for pair in zip(batch.rows, batch.partners[self.name], strict=True)]
+        return [self.encoded[place] for place in self.places(batch)]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All rows that a training draws on.
+
+    Attributes:
+        rows: by source.
+        subjects: of the rows that epochs run over.
+        partners: how the other sources' rows are drawn.
+        hashes: what tells these rows from others, for the plan.
+    """
+
+    rows: Mapping[str, Rows]
+    subjects: Sequence[str]
+    partners: Mapping[str, Partners]
+    hashes: Mapping[str, str | None]
+
+
+def require_sources(method: Any, *, name: str, given: Mapping[str, bool]) -> None:
+    """Raises UserError where there are no rows of a kind that the method asks about.
+
+    Args:
+        given: which of the benchmark's sources there are.
+
+    Raises PluginError for a source that nobody brings, and for rows to forget beside others that epochs run over.
+    """
+    own, asked = sources_of(method), asked_sources(method)
+    for source in SUPPLIED:
+        if source in asked and source in MISSING and not given.get(source, False):
+            raise UserError(f"method '{name}' {MISSING[source]}")
+    for source in sorted(asked):
+        if source not in SUPPLIED and (source not in own or own[source].rows is None):
+            raise PluginError(f"method '{name}' asks about '{source}', and none of its `sources` writes these rows")
+    epoch = _epoch_source(own)
+    if epoch != FORGET and asked & {FORGET, ALTERNATE, BENIGN}:
+        raise PluginError(
+            f"method '{name}': epochs run over '{epoch}', so rows to forget cannot be asked about beside it"
+        )
+
+
+def written_examples(method: Any, *, material: Material, name: str) -> dict[str, list[Example]]:
+    """The rows that a method writes, by source. Raises what its code raises, and PluginError for what are no rows."""
+    found = {}
+    for source in sources_of(method).values():
+        if source.rows is None:
+            continue
+        what = f"method '{name}': rows of '{source.name}'"
+        with running(method, what=what):
+            rows = list(source.rows(material))
+        if not rows or not all(isinstance(row, Example) for row in rows):
+            raise PluginError(f"{what}: gives {len(rows)} rows, and has to give at least one, each an Example")
+        found[source.name] = rows
+    return found
+
+
+def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: str, append_eos: bool) -> Sources:
+    """Everything that the method asks about, encoded.
+
+    Raises UserError where rows are missing, BadData naming rows that cannot be encoded or that have no partner.
+    """
+    given = {RETAIN: bool(material.retain), BENIGN: bool(material.benign), ALTERNATE: bool(material.refusals)}
+    require_sources(method, name=name, given=given)
+    asked = replace(
+        material,
+        forget=material.as_asked(material.forget),
+        retain=material.as_asked(material.retain),
+        benign=material.as_asked(material.benign),
+    )
+    epoch = _epoch_source(sources_of(method))
+    rows = _supplied(loaded, asked, sources=asked_sources(method), append_eos=append_eos)
+    examples = written_examples(method, material=material, name=name)
+    for source, found in examples.items():
+        ready = written_rows(
+            loaded, material.as_asked(found), source=sources_of(method)[source], material=material,
+            append_eos=append_eos,
+        )  # fmt: skip
+        rows[source] = Rows(source, ready.encoded, written=ready)
+    rows[epoch] = replace(rows[epoch], is_epoch=True)
+    subjects = [row.subject for row in asked.forget] if epoch == FORGET else list(map(str, range(len(examples[epoch]))))
+    drawn = [source for source in rows if source not in (FORGET, epoch)]
+    partners = _partners(asked, own=sources_of(method), written=examples, names=drawn)
+    return Sources(rows, subjects, partners, _hashes(rows, material=material))
+
+
+def _supplied(loaded: LoadedModel, material: Material, *, sources: set[str], append_eos: bool) -> dict[str, Rows]:
+    """The benchmark's rows: those to forget and to keep, and the others that are asked about."""
+
+    def encoded(examples: Sequence[Example], *, what: str) -> list[Encoded]:
+        return encode_all(loaded, examples, append_eos=append_eos, source=what)
+
+    rows = {FORGET: Rows(FORGET, encoded(material.forget, what="rows to forget"))}
+    if material.retain:
+        rows[RETAIN] = Rows(RETAIN, encoded(material.retain, what="rows to keep"))
+    if BENIGN in sources:
+        rows[BENIGN] = Rows(BENIGN, encoded(material.benign, what="benign rows"))
+    if ALTERNATE in sources:
+        refusals = Refusals(loaded, material.forget, refusals=material.refusals, append_eos=append_eos)
+        rows[ALTERNATE] = Rows(ALTERNATE, refusals=refusals)
+    return rows
+
+
+def _epoch_source(own: Mapping[str, Source]) -> str:
+    return next((name for name, source in own.items() if source.draw == "epoch"), FORGET)
+
+
+def _partners(
+    material: Material, *, own: Mapping[str, Source], written: Mapping[str, list[Example]], names: Sequence[str]
+) -> dict[str, Partners]:
+    found: dict[str, Partners] = {}
+    for name in names:
+        if name == RETAIN:
+            found[name] = Retained(tuple(row.subject for row in material.retain))
+        elif name == ALTERNATE:
+            found[name] = Drawn(len(material.refusals), (draws.REFUSAL,))
+        else:
+            examples = material.benign if name == BENIGN else written[name]
+            is_random = name in own and own[name].draw == "random"
+            stream = (draws.BENIGN,) if name == BENIGN else draws.own_stream(name)
+            found[name] = Drawn(len(examples), stream) if is_random else _paired(material.forget, examples, name=name)
+    return found
+
+
+def _paired(forget: Sequence[Example], others: Sequence[Example], *, name: str) -> Fixed:
+    """The partner of each row to forget: the one of the same pair. Raises BadData naming the rows without one."""
+    by_pair = {example.extra.get("pair"): position for position, example in enumerate(others)}
+    missing = [example.id for example in forget if example.extra.get("pair") not in by_pair]
+    if missing:
+        faults = [f"row '{row}': no {name} row has the same `pair`; give one, or pairing=random" for row in missing]
+        raise BadData("rows to forget", faults=faults)
+    return Fixed(tuple(by_pair[example.extra.get("pair")] for example in forget))
+
+
+def _hashes(rows: Mapping[str, Rows], *, material: Material) -> dict[str, str | None]:
+    found: dict[str, str | None] = {"refusals": None, RETAIN: data_hash([])}
+    for name, one in rows.items():
+        if one.refusals is not None:
+            found["refusals"] = hash_json(list(material.refusals))
+        else:
+            found[name] = data_hash(one.encoded)
+    return found
