@@ -121,10 +121,11 @@ def _written(run: StoredRun, record: RunRecord, *, samples: Sequence[Sample] | N
 
 def _answered(run: StoredRun, *, judge: str | None, include_paths: Sequence[str]) -> Judged:
     """The stored samples, labelled anew where a judge is named."""
+    from mmforget.evaluate.answers import Answers
     from mmforget.pipeline.judging import Judged, find_judge, judged
 
     if judge is None:
-        return Judged(run.samples(), run.record.judge)
+        return Judged(Answers(run.samples()), run.record.judge)
     bound = _bound(run, include_paths=include_paths)
     named = find_judge(judge, bound=bound)
     return judged(run.samples(), benchmark=bound.benchmark, judge=named)

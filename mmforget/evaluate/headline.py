@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
+from mmforget.evaluate.answers import Answers
 from mmforget.evaluate.measurements import Measurements
 from mmforget.evaluate.samples import BLANK_IMAGE
 from mmforget.metrics.base import METRICS, CompositeMetric, SampleMetric, discloses, profile_of
@@ -116,11 +117,7 @@ def numbers(
 ) -> dict[str, Number]:
     """The `headline` with the replicates of every number in it, from which those of several seeds are put together."""
     unlearned = Measurements(benchmark, samples, retain, target)
-    # A model that is its own reference is one model: what its scores hide, they hide in both.
-    before, gold = (
-        None if other is None else unlearned if other == samples else Measurements(benchmark, other, retain, target)
-        for other in (target, retain)
-    )
+    before, gold = (None if other is None else _measured(other, unlearned=unlearned) for other in (target, retain))
     parts = closenesses(unlearned, target=before, retain=gold)
     forget = forget_score(parts, missing=_missing(benchmark, target=target, retain=retain))
     ratio = utility_ratio(unlearned, target=before)
@@ -132,6 +129,14 @@ def numbers(
         "utility_ratio": ratio,
         **{f"closeness/{part.set}/{part.metric}": Number(part.estimate, part.replicates) for part in parts},
     }
+
+
+def _measured(other: Sequence[Sample], *, unlearned: Measurements) -> Measurements:
+    """Another model, or the same where it is its own reference: what its scores hide, they then hide in both."""
+    answers = Answers.of(other)
+    if answers == unlearned.answers:
+        return unlearned
+    return Measurements(unlearned.benchmark, answers, unlearned.retain, unlearned.target)
 
 
 def closeness(unlearned: float, *, target: float, retain: float) -> float:

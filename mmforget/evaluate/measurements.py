@@ -1,13 +1,15 @@
-"""The samples of one model, and every number that can be computed from them, each computed once."""
+"""What metrics, their comparisons and composites come to for one model on a benchmark, each computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.errors import UserError
+from mmforget.evaluate.answers import Answers
 from mmforget.metrics.base import (
     METRICS,
     CompositeMetric,
@@ -15,6 +17,7 @@ from mmforget.metrics.base import (
     Metric,
     ReferenceMetric,
     SampleMetric,
+    identity,
     is_part,
     profile_of,
 )
@@ -40,47 +43,49 @@ class Measurements:
     target: Sequence[Sample] | None = None
     _found: dict[Any, Any] = field(default_factory=dict, repr=False)
 
+    @cached_property
+    def answers(self) -> Answers:
+        """The samples with the scores that were computed of them, by this or others that hold the same object."""
+        return Answers.of(self.samples)
+
     def tasks(self, set_name: str, kind: str) -> list[TaskSpec]:
         """Tasks of a set and kind that were asked, those of the benchmark's own modality first."""
-        asked = {sample.task for sample in self.samples}
-        found = [
-            task for task in self.benchmark.tasks if (task.set, task.kind) == (set_name, kind) and task.name in asked
-        ]
+        named = [task for task in self.benchmark.tasks if (task.set, task.kind) == (set_name, kind)]
+        found = [task for task in named if self.answers.was_asked(task.name)]
         return sorted(found, key=lambda task: task.modality != self.benchmark.modality)
 
     def of_task(self, task: str, *, control: str | None = None) -> list[Sample]:
-        return [sample for sample in self.samples if (sample.task, sample.control) == (task, control)]
+        return self.answers.of_task(task, control=control)
 
     def scores(self, metric: SampleMetric, *, task: str, profile: str, control: str | None = None) -> list[Score]:
         """One score for each sample of a task."""
-        key = (metric.name, task, profile, control)
-        if key not in self._found:
-            samples = self.of_task(task, control=control)
-            with running(metric, what=f"metric '{metric.name}': score on {task}"):
-                self._found[key] = [metric.score(sample, profile=profile) for sample in samples]
-        scores: list[Score] = self._found[key]
-        return scores
+        return self.answers.scores(metric, task=task, profile=profile, control=control)
 
     def replicates(
         self, metric: SampleMetric, *, task: str, profile: str, control: str | None = None
     ) -> Replicates | None:
         """What the metric's mean is without each subject; None where nothing could be scored."""
-        key = ("replicates", metric.name, task, profile, control)
-        if key not in self._found:
-            self._found[key] = replicates_of(metric, self.scores(metric, task=task, profile=profile, control=control))
-        found: Replicates | None = self._found[key]
-        return found
+        return self.answers.once(
+            lambda: replicates_of(metric, self.scores(metric, task=task, profile=profile, control=control)),
+            *("replicates", *identity(metric), task, profile, control),
+        )
 
     def estimate(self, metric: Metric, *, task: TaskSpec, profile: str, control: str | None = None) -> Estimate:
         """A sample or reference metric on a task."""
         if isinstance(metric, SampleMetric):
-            scores = self.scores(metric, task=task.name, profile=profile, control=control)
-            with running(metric, what=f"metric '{metric.name}': aggregate on {task.name}"):
-                return metric.aggregate(scores)
+            return self._mean(metric, task=task.name, profile=profile, control=control)
         if isinstance(metric, ReferenceMetric):
             with running(metric, what=f"metric '{metric.name}': compare on {task.name}"):
                 return self._compared(metric, task=task, profile=profile)
         raise TypeError(f"{metric.name} is a composite: it is measured on a benchmark, not on a task")
+
+    def _mean(self, metric: SampleMetric, *, task: str, profile: str, control: str | None) -> Estimate:
+        def mean() -> Estimate:
+            scores = self.scores(metric, task=task, profile=profile, control=control)
+            with running(metric, what=f"metric '{metric.name}': aggregate on {task}"):
+                return metric.aggregate(scores)
+
+        return self.answers.once(mean, "estimate", *identity(metric), task, profile, control)
 
     def composite(self, metric: CompositeMetric, *, profile: str) -> Estimate:
         """A composite from its components, each on the set of its role, with an interval where they have one."""
@@ -90,7 +95,7 @@ class Measurements:
         self, metric: CompositeMetric, *, profile: str, control: str | None = None
     ) -> tuple[Estimate, Replicates | None]:
         """The composite and its replicates; None where it has no value, or a component no replicates."""
-        key = ("composed", metric.name, profile, control)
+        key = (*identity(metric), profile, control)
         if key not in self._found:
             with running(metric, what=f"metric '{metric.name}': combine"):
                 self._found[key] = self._composed(metric, profile=profile, control=control)
@@ -163,26 +168,39 @@ class Measurements:
     def _compared(self, metric: ReferenceMetric, *, task: TaskSpec, profile: str) -> Estimate:
         samples = self.of_task(task.name)
         if metric.other == "holdout":
-            return self._against_holdout(metric, samples=samples, profile=profile)
+            return self._against_holdout(metric, task=task, profile=profile)
         if metric.other == "itself":
-            return metric.compare(samples, samples, profile=profile)
+            return self._against(metric, self.answers, task=task.name, profile=profile)
         name, model = ("target", self.target) if metric.other == "target" else ("retain", self.retain)
         if model is None:
             return unmeasured(metric, reason=f"no {name} model to compare with", num_unscored=len(samples))
-        others = [sample for sample in model if (sample.task, sample.control) == (task.name, None)]
-        if not others:
+        others = Answers.of(model)
+        if not others.of_task(task.name):
             return unmeasured(metric, reason=f"the {name} model was not asked {task.name}", num_unscored=len(samples))
-        return metric.compare(samples, others, profile=profile)
+        return self._against(metric, others, task=task.name, profile=profile)
 
-    def _against_holdout(self, metric: ReferenceMetric, *, samples: Sequence[Sample], profile: str) -> Estimate:
+    def _against(
+        self, metric: ReferenceMetric, others: Answers, *, task: str, profile: str, other_task: str | None = None
+    ) -> Estimate:
+        """The samples of a task against others' of it, or of another one."""
+
+        def compare() -> tuple[Estimate, Answers]:
+            found = metric.compare(self.of_task(task), others.of_task(other_task or task), profile=profile)
+            # The others are kept with it: while they live, nothing else has their id.
+            return found, others
+
+        return self.answers.once(compare, "compared", *identity(metric), task, other_task, profile, id(others))[0]
+
+    def _against_holdout(self, metric: ReferenceMetric, *, task: TaskSpec, profile: str) -> Estimate:
         holdout = self.benchmark.holdout_set
         tasks = self.tasks(holdout, metric.kind) if holdout else []
+        num_unscored = len(self.of_task(task.name))
         if not tasks:
-            return unmeasured(metric, reason="no holdout set was asked", num_unscored=len(samples))
+            return unmeasured(metric, reason="no holdout set was asked", num_unscored=num_unscored)
         try:
-            return metric.compare(samples, self.of_task(tasks[0].name), profile=profile)
+            return self._against(metric, self.answers, task=task.name, profile=profile, other_task=tasks[0].name)
         except UserError as error:
-            return unmeasured(metric, reason=str(error), num_unscored=len(samples))
+            return unmeasured(metric, reason=str(error), num_unscored=num_unscored)
 
 
 def unmeasured(metric: Declared, *, reason: str, num_unscored: int = 0) -> Estimate:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mmforget.benchmark.spec import Bound
 from mmforget.evaluate.aggregate import aggregate
+from mmforget.evaluate.answers import Answers
 from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import numbers
@@ -24,7 +25,12 @@ def score_record(
     target: Sequence[Sample] | None,
     retain: Sequence[Sample] | None,
 ) -> RunRecord:
-    """The record with every number computed from samples: metrics, gate, headline, levels, verdict. Needs no model."""
+    """The record with every number computed from samples: metrics, gate, headline, levels, verdict. Needs no model.
+
+    Each score is computed once; where models are handed on as `Answers`, also once for all records they take part in.
+    """
+    answers = {id(one): Answers.of(one) for one in (samples, target, retain) if one is not None}
+    samples, target, retain = answers[id(samples)], answers.get(id(target)), answers.get(id(retain))
     benchmark = bound.benchmark
     gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
     against = (target, retain) if record.role == "unlearned" else (None, None)

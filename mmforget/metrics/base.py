@@ -183,6 +183,11 @@ def check_profile(metric: Declared, profile: str) -> None:
         raise UnknownName(f"profile of metric '{metric.name}'", name=profile, known=metric.profiles)
 
 
+def identity(metric: Declared) -> tuple[str, str]:
+    """What tells a metric with its arguments from every other: its name, and its fields as text."""
+    return metric.name, repr(metric)
+
+
 def is_part(component: Component, *, of: CompositeMetric, named: Collection[str]) -> bool:
     """Whether a composite's component is really there: brought by who brought the composite, or among those `named`.
 

@@ -36,20 +36,25 @@ class RougeLF1:
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """F1 between one open question's answer and its response."""
         check_profile(self, profile)
-        if task_of(sample) in CLOSED:
-            return Score(None, sample.subject, IS_CLOSED, lacking=True)
-        if sample.response is None:
-            return Score(None, sample.subject, "no response")
-        if profile == "released":
-            return Score(rouge_l(sample.answer, sample.response, profile=profile).f1, sample.subject)
-        if not stems(sample.answer):
-            return Score(None, sample.subject, NO_WORDS, lacking=True)
-        said = answer_part(sample.response, reference=sample.answer)
-        return Score(rouge_l(sample.answer, said, profile=profile).f1, sample.subject)
+        return score_open(sample, profile=profile)
 
     def aggregate(self, scores: Sequence[Score]) -> Estimate:
         """Mean F1 with its 95 % interval by subject."""
         return mean_of_kind(self, scores)
+
+
+def score_open(sample: Sample, *, profile: str) -> Score:
+    """F1 of one open question under a profile; also a part of `total_score`."""
+    if task_of(sample) in CLOSED:
+        return Score(None, sample.subject, IS_CLOSED, lacking=True)
+    if sample.response is None:
+        return Score(None, sample.subject, "no response")
+    if profile == "released":
+        return Score(rouge_l(sample.answer, sample.response, profile=profile).f1, sample.subject)
+    if not stems(sample.answer):
+        return Score(None, sample.subject, NO_WORDS, lacking=True)
+    said = answer_part(sample.response, reference=sample.answer)
+    return Score(rouge_l(sample.answer, said, profile=profile).f1, sample.subject)
 
 
 METRIC = RougeLF1()

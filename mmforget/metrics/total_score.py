@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmforget.metrics import factuality, rouge_l_f1
+from mmforget.metrics import factuality
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.medical import mean_of_kind
+from mmforget.metrics.rouge_l_f1 import score_open
 from mmforget.types import Estimate, Sample, Score
 
 ROUGE_WEIGHT, FACTUALITY_WEIGHT = 0.25, 0.75
@@ -36,7 +37,7 @@ class TotalScore:
         """The weighted mean for one open question."""
         check_profile(self, profile)
         judged = factuality.judged(sample, profile=profile)
-        rouge = rouge_l_f1.METRIC.score(sample, profile=profile)
+        rouge = score_open(sample, profile=profile)
         for part in (judged, rouge):
             if part.value is None:
                 return part

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmforget.benchmark.spec import Benchmark, Bound
+from mmforget.evaluate.answers import Answers
 from mmforget.judges.base import Judge, label_samples, labels_of
 from mmforget.judges.naming import judge_from
 from mmforget.types import Sample
@@ -14,7 +15,7 @@ from mmforget.types import Sample
 class Judged(NamedTuple):
     """Samples with the labels that were asked for, and who gave them; nobody where no metric reads a label."""
 
-    samples: Sequence[Sample]
+    samples: Answers
     by: Mapping[str, Any]
 
 
@@ -35,5 +36,5 @@ def find_judge(text: str, *, bound: Bound, device: str | None = None) -> Judge |
 def judged(samples: Sequence[Sample], *, benchmark: Benchmark, judge: Judge | None) -> Judged:
     """The samples as the judge labels them."""
     if judge is None:
-        return Judged(samples, {})
-    return Judged(label_samples(samples, labels=labels_of(benchmark), judge=judge), judge.describe())
+        return Judged(Answers.of(samples), {})
+    return Judged(Answers(label_samples(samples, labels=labels_of(benchmark), judge=judge)), judge.describe())

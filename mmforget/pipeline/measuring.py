@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from mmforget.arguments import typed_arguments
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
+from mmforget.evaluate.answers import Answers
 from mmforget.evaluate.record import score_record
 from mmforget.evaluate.run import Evaluation, Settings, evaluate
 from mmforget.judges.base import Judge
@@ -32,7 +33,6 @@ from mmforget.results.fingerprint import hash_docs, hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord
 from mmforget.results.store import read_run, write_config, write_results, write_run
-from mmforget.types import Sample
 
 Progress = Callable[[int, int, str], None]
 
@@ -49,10 +49,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measured:
-    """A stored record with the samples that others are judged against."""
+    """A stored record with the answers that others are judged against, scored once for all of them."""
 
     record: RunRecord
-    samples: Sequence[Sample]
+    samples: Answers
     folder: Path
 
 
@@ -333,7 +333,7 @@ def _stored(folder: Path, *, key: str) -> Measured | None:
         if not isinstance(config, dict) or config.get("key") != key:
             return None
         run = read_run(folder)
-        return Measured(run.record, run.samples(), folder)
+        return Measured(run.record, Answers(run.samples()), folder)
     except UserError:
         # A record or a configuration that was cut short is measured again; its answers are still in the response cache.
         return None

@@ -13,6 +13,7 @@ from fakes.models import CHEATS, HONEST, Fake
 from fakes.world import Question, World
 from mmforget.benchmark.document import TaskLabel
 from mmforget.benchmark.rows import candidate_roles
+from mmforget.evaluate.answers import Answers
 from mmforget.evaluate.record import score_record
 from mmforget.evaluate.samples import samples_of
 from mmforget.leaderboard.board import Board, Row, boards
@@ -89,7 +90,7 @@ def _trained(record: RunRecord) -> list[StoredRun]:
     return [StoredRun(one, Path(f"runs/{record.name}/{seed}/results.json"), {}) for seed, one in enumerate(again)]
 
 
-def answers_of(world: World, fake: Fake) -> list[Sample]:
+def answers_of(world: World, fake: Fake) -> Answers:
     """What a fake answers to every question, labelled by rules where the benchmark's metrics ask a judge."""
     by_task: dict[tuple[str, str | None], list[Question]] = {}
     for question in world.questions:
@@ -102,7 +103,7 @@ def answers_of(world: World, fake: Fake) -> list[Sample]:
         requests, answers = [request for request, _ in pairs], [answer for _, answer in pairs]
         samples += samples_of(name, label=label, requests=requests, answers=answers, control=control)
     judge = find_judge("rules", bound=world.bound)
-    return list(judged(samples, benchmark=world.benchmark, judge=judge).samples)
+    return judged(samples, benchmark=world.benchmark, judge=judge).samples
 
 
 def _answers(world: World, fake: Fake, question: Question, *, number: int) -> list[tuple[Any, Any]]:

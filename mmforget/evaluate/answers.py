@@ -1,0 +1,75 @@
+"""The answers of one model with what metrics make of them, each score computed once whoever asks for it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, overload
+
+from mmforget.metrics.base import SampleMetric, identity
+from mmforget.plugins import running
+from mmforget.types import Sample, Score
+
+T = TypeVar("T")
+
+
+class Answers(Sequence[Sample]):
+    """All samples of one model, controls included, in their order.
+
+    Whoever hands the same object on hands on the scores: a target model is scored once however many models are judged
+    by it. Two of equal samples are equal.
+    """
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples = tuple(samples)
+        self._by_task: dict[tuple[str, str | None], list[Sample]] = defaultdict(list)
+        for sample in self._samples:
+            self._by_task[sample.task, sample.control].append(sample)
+        self._found: dict[tuple[Any, ...], Any] = {}
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> Answers:
+        """The samples themselves where they are answers already, with all that was computed of them."""
+        return samples if isinstance(samples, cls) else cls(samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        return self._samples[index]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Answers) and self._samples == other._samples)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Answers, (self._samples,))
+
+    def was_asked(self, task: str) -> bool:
+        """Whether there is any answer to a task, as it is or under a control."""
+        return any(name == task for name, _ in self._by_task)
+
+    def of_task(self, task: str, *, control: str | None = None) -> list[Sample]:
+        return list(self._by_task.get((task, control), ()))
+
+    def scores(self, metric: SampleMetric, *, task: str, profile: str, control: str | None = None) -> list[Score]:
+        """One score for each sample of a task, in order."""
+
+        def score() -> list[Score]:
+            samples = self.of_task(task, control=control)
+            with running(metric, what=f"metric '{metric.name}': score on {task}"):
+                return [metric.score(sample, profile=profile) for sample in samples]
+
+        return self.once(score, "scores", *identity(metric), task, profile, control)
+
+    def once(self, compute: Callable[[], T], *key: object) -> T:
+        """What `compute` gives, computed for the first who asks under this key."""
+        if key not in self._found:
+            self._found[key] = compute()
+        found: T = self._found[key]
+        return found
