@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmforget.benchmark.document import Gate
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.measurements import Measurements
 from mmforget.metrics.base import METRICS, CompositeMetric
+from mmforget.results.rules import gated
 from mmforget.results.schema import GateResult
 from mmforget.types import Sample
 
@@ -24,20 +24,17 @@ def memorisation_gate(benchmark: Benchmark, *, target: Sequence[Sample], retain:
             because nobody can say how much of what the target knows is due to the forget set.
     """
     gate = benchmark.gate
-    found = _value(benchmark, target)
-    base = None if retain is None else _value(benchmark, retain)
-    reason = _reason(gate, target=found, retain=base)
-    return GateResult(
+    measured = GateResult(
         metric=gate.metric,
         profile=gate.profile,
         set=gate.set,
         minimum=gate.minimum,
         room=gate.room,
-        target=found,
-        retain=base,
-        passed=not reason,
-        reason=reason,
+        target=_value(benchmark, target),
+        retain=None if retain is None else _value(benchmark, retain),
+        passed=False,
     )
+    return gated(measured)
 
 
 def _value(benchmark: Benchmark, samples: Sequence[Sample]) -> float | None:
@@ -48,22 +45,3 @@ def _value(benchmark: Benchmark, samples: Sequence[Sample]) -> float | None:
         return measured.composite(metric, profile=gate.profile).value
     tasks = measured.tasks(gate.set, metric.kind)
     return measured.estimate(metric, task=tasks[0], profile=gate.profile).value if tasks else None
-
-
-def _reason(gate: Gate, *, target: float | None, retain: float | None) -> str:
-    """Why the gate is not passed, with the numbers, or the empty string."""
-    what = f"{gate.metric} ({gate.profile}) on the {gate.set} set"
-    if target is None:
-        return f"the target model has no {what}"
-    if target < gate.minimum:
-        return f"the target model has not memorised: {target:.3f} in {what}, at least {gate.minimum:g} is needed"
-    if gate.room is None:
-        return ""
-    if retain is None:
-        return f"no {what} of a retain model, so the room between it and the target ({target:.3f}) is unknown"
-    if target - retain < gate.room:
-        return (
-            f"the target model reaches {target:.3f} in {what} and the retain model, which never saw it, {retain:.3f}: "
-            f"{target - retain:.3f} apart, at least {gate.room:g} is needed"
-        )
-    return ""

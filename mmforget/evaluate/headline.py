@@ -88,6 +88,22 @@ class Closeness:
         return max(0.0, (self.retain - self.unlearned) / (self.target - self.retain))
 
 
+class Headline(NamedTuple):
+    """The numbers of one model, `overall`, `forget_score`, `utility`, `utility_ratio`, `closeness/<set>/<metric>`.
+
+    Attributes:
+        numbers: each with its replicates, of which those of several seeds are put together.
+        parts: what the forget score is made of.
+    """
+
+    numbers: Mapping[str, Number]
+    parts: Sequence[Closeness]
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        return {name: number.estimate for name, number in self.numbers.items()}
+
+
 def headline(
     benchmark: Benchmark,
     samples: Sequence[Sample],
@@ -95,40 +111,28 @@ def headline(
     target: Sequence[Sample] | None,
     retain: Sequence[Sample] | None,
     collapsed: bool,
-) -> dict[str, Estimate]:
-    """The headline of one model: `overall`, `forget_score`, `utility`, `utility_ratio`, `closeness/<set>/<metric>`.
+) -> Headline:
+    """The headline of one model.
 
     Args:
         target: the target model's samples; None leaves what needs them without a value.
         retain: the retain model's samples, likewise; metrics with a goal do without.
         collapsed: the model answers nothing any more (`collapse.collapse_reasons`); `overall` is then 0.
     """
-    found = numbers(benchmark, samples, target=target, retain=retain, collapsed=collapsed)
-    return {name: number.estimate for name, number in found.items()}
-
-
-def numbers(
-    benchmark: Benchmark,
-    samples: Sequence[Sample],
-    *,
-    target: Sequence[Sample] | None,
-    retain: Sequence[Sample] | None,
-    collapsed: bool,
-) -> dict[str, Number]:
-    """The `headline` with the replicates of every number in it, from which those of several seeds are put together."""
     unlearned = Measurements(benchmark, samples, retain, target)
     before, gold = (None if other is None else _measured(other, unlearned=unlearned) for other in (target, retain))
     parts = closenesses(unlearned, target=before, retain=gold)
     forget = forget_score(parts, missing=_missing(benchmark, target=target, retain=retain))
     ratio = utility_ratio(unlearned, target=before)
     num_subjects = len({sample.subject for sample in samples if sample.set == benchmark.forget_set})
-    return {
+    found = {
         "overall": overall(forget, ratio, collapsed=collapsed, num_subjects=num_subjects),
         "forget_score": forget,
         "utility": _utility(unlearned),
         "utility_ratio": ratio,
         **{f"closeness/{part.set}/{part.metric}": Number(part.estimate, part.replicates) for part in parts},
     }
+    return Headline(found, parts)
 
 
 def _measured(other: Sequence[Sample], *, unlearned: Measurements) -> Measurements:

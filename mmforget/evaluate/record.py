@@ -10,9 +10,9 @@ from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.answers import Answers
 from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import numbers
+from mmforget.evaluate.headline import headline
 from mmforget.evaluate.levels import gaps, level_results
-from mmforget.evaluate.verdict import judge
+from mmforget.evaluate.verdict import ruling
 from mmforget.results.schema import RunRecord
 from mmforget.types import Sample
 
@@ -35,15 +35,14 @@ def score_record(
     gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
     against = (target, retain) if record.role == "unlearned" else (None, None)
     collapse = collapse_reasons(benchmark, samples, target=against[0], retain=against[1])
-    found = numbers(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
-    estimates = {name: number.estimate for name, number in found.items()}
-    verdict = judge(
-        bound, samples, role=record.role, target=target, retain=retain, headline=estimates, gate=gate, sets=record.sets
-    )  # fmt: skip
-    metrics = tuple(aggregate(benchmark, samples, retain=retain, target=target))
-    levels = tuple(level_results(benchmark, samples, target=target, retain=retain))
-    estimates |= gaps(benchmark, samples)
-    replicates = {name: number.replicates for name, number in found.items() if number.replicates is not None}
-    return replace(
-        record, metrics=metrics, gate=gate, headline=estimates, replicates=replicates, levels=levels, verdict=verdict
+    found = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
+    record = replace(
+        record,
+        metrics=tuple(aggregate(benchmark, samples, retain=retain, target=target)),
+        gate=gate,
+        headline=found.estimates,
+        replicates={name: one.replicates for name, one in found.numbers.items() if one.replicates is not None},
+        levels=tuple(level_results(benchmark, samples, target=target, retain=retain)),
     )
+    verdict = ruling(record, bound=bound, collapse=collapse, parts=found.parts, has_retain=retain is not None)
+    return replace(record, headline=found.estimates | gaps(benchmark, samples), verdict=verdict)

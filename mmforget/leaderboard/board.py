@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from mmforget.leaderboard.eligibility import Eligibility, forget_set, is_collapsed, judge
+from mmforget.results.rules import Eligibility, eligibility, forget_set, is_collapsed
 from mmforget.results.schema import BenchmarkUse, GateResult, RunRecord
 from mmforget.results.store import SeedRun, StoredRun
 from mmforget.types import Estimate
@@ -190,12 +190,9 @@ def _board(runs: Sequence[StoredRun]) -> Board:
 
 
 def _row(run: StoredRun, *, label: str) -> Row:
-    eligibility = judge(
-        run.record, absent=run.absent, unverified=run.unverified, num_seeds=max(1, len(run.seeds))
-    )  # fmt: skip
+    found = eligibility(run.record, absent=run.absent, unverified=run.unverified, num_seeds=max(1, len(run.seeds)))
     return Row(
-        run.record, run.path, eligibility, label, seeds=run.seeds, seed_shares=run.seed_shares,
-        unverified=run.unverified,
+        run.record, run.path, found, label, seeds=run.seeds, seed_shares=run.seed_shares, unverified=run.unverified
     )  # fmt: skip
 
 

@@ -79,6 +79,7 @@ def _row(board: Board, row: Row, *, folder: Path) -> dict[str, Any]:
         "eligible": row.eligibility.eligible and not row.is_reference,
         "reasons": row.eligibility.reasons,
         "notes": row.eligibility.notes,
+        "findings": row.eligibility.findings,
         "unverified": row.unverified or None,
         "verdict": record.verdict,
         "gate": record.gate,

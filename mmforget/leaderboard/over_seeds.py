@@ -11,15 +11,8 @@ from typing import Any, NamedTuple
 
 from mmforget.results.codec import to_jsonable
 from mmforget.results.fingerprint import hash_json
-from mmforget.results.schema import (
-    FORGOTTEN_FROM,
-    PARTLY_FROM,
-    LevelResult,
-    MetricResult,
-    RunRecord,
-    Verdict,
-    VerdictStatus,
-)
+from mmforget.results.rules import joint_verdict
+from mmforget.results.schema import LevelResult, MetricResult, RunRecord, Verdict
 from mmforget.results.store import SeedRun, StoredRun
 from mmforget.statistics.jackknife import student_quantile
 from mmforget.statistics.seeds import over_seeds
@@ -99,7 +92,6 @@ def _joint(runs: Sequence[StoredRun]) -> StoredRun:
         verdict=_verdict(records, forget_score=headline.get("forget_score")),
         training=_training(records),
         num_nonfinite=sum(one.num_nonfinite for one in records),
-        status=next((one.status for one in records if one.status != "complete"), "complete"),
     )
     return replace(
         ordered[0],
@@ -212,42 +204,11 @@ def _levels(records: Sequence[RunRecord]) -> list[LevelResult]:
 
 
 def _verdict(records: Sequence[RunRecord], *, forget_score: Estimate | None) -> Verdict | None:
-    """What the seeds come to: their verdict where they agree, else that of the mean; remarks with the seeds they fit.
-
-    Collapsed only where every seed has: else it is at most forgotten in part, and the collapsed ones weigh on the mean.
-    """
-    verdicts = [record.verdict for record in records]
-    known = [verdict for verdict in verdicts if verdict is not None]
+    """What the seeds come to; None where a record has no verdict."""
+    known = {_seed(record): record.verdict for record in records if record.verdict is not None}
     if len(known) < len(records):
         return None
-    statuses = [verdict.status for verdict in known]
-    status = statuses[0] if len(set(statuses)) == 1 else _status(statuses, forget_score=forget_score)
-    seeds: dict[str, list[int]] = defaultdict(list)
-    for record, verdict in zip(records, known, strict=True):
-        for reason in verdict.reasons:
-            seeds[reason].append(_seed(record))
-    reasons = tuple(_for_seeds(reason, held, num=len(records)) for reason, held in seeds.items())
-    return Verdict(
-        status=status,
-        collapsed=all(verdict.collapsed for verdict in known),
-        eligible=all(verdict.eligible for verdict in known),
-        reasons=reasons,
-    )
-
-
-def _status(statuses: Sequence[VerdictStatus], *, forget_score: Estimate | None) -> VerdictStatus:
-    if "refused" in statuses or forget_score is None or forget_score.value is None:
-        return "refused"
-    if forget_score.value < PARTLY_FROM:
-        return "remembered"
-    return "forgotten" if forget_score.value >= FORGOTTEN_FROM and "collapsed" not in statuses else "partly"
-
-
-def _for_seeds(reason: str, seeds: Sequence[int], *, num: int) -> str:
-    """A remark, with the seeds it is true of where these are not all."""
-    if len(seeds) == num:
-        return reason
-    return f"{reason} (seed {', '.join(map(str, seeds))})"
+    return joint_verdict(known, forget_score=forget_score.value if forget_score is not None else None)
 
 
 def _training(records: Sequence[RunRecord]) -> Mapping[str, Any]:

@@ -17,10 +17,11 @@ from importlib import resources
 from mmforget import __version__
 from mmforget.leaderboard import answers, details, levels, plots, table, words
 from mmforget.leaderboard.board import Board
-from mmforget.leaderboard.eligibility import data_labels
 from mmforget.types import Estimate
 
 NUM_SHOWN = 3
+ABOUT_DATA = ("synthetic_data", "data_note")
+"""Codes of the notes that head a board."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Section:
     """The data."""
     labels: tuple[str, ...]
     """Synthetic, stand-in, subset."""
+    notes: str
+    """What else matters to a reader of the ranking; empty for nothing."""
 
 
 def render(
@@ -109,7 +112,7 @@ def scale(value: float | None) -> float:
 
 
 def _section(board: Board, drawn: plots.Pictures) -> Section:
-    labels = dict.fromkeys(label for row in board.rows for label in data_labels(row.record))
+    findings = [one for row in board.rows for one in row.eligibility.findings]
     subjects = answers.subjects(board)
     shown = _shown(subjects)
     return Section(
@@ -128,7 +131,8 @@ def _section(board: Board, drawn: plots.Pictures) -> Section:
         judges=tuple(dict.fromkeys(details.text(row.record.judge) for row in board.rows if row.record.judge)),
         reproductions=tuple(details.reproductions(board)),
         facts=tuple(details.data_facts(board)),
-        labels=tuple(labels),
+        labels=tuple(dict.fromkeys(one.text for one in findings if one.code in ABOUT_DATA)),
+        notes=words.notes_sentence(board, beside=ABOUT_DATA),
     )
 
 

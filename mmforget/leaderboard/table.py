@@ -123,9 +123,9 @@ def _below(board: Board) -> list[Text]:
     lines += [shown(words.board_sentence(board), style="bold")]
     lines += [shown(words.row_sentence(row), style="red") for row in board.ranked if row.collapsed]
     lines += [shown(words.row_sentence(row), style="yellow") for row in board.refused]
-    notes = sorted({note for row in board.rows for note in row.eligibility.notes})
-    if notes:
-        lines.append(shown("Note: " + "; ".join(notes) + ".", style="dim"))
+    working = [row for row in board.ranked if not row.collapsed]
+    lines += [shown(f"{row.label}: {words.remarks(row)}") for row in working if row.eligibility.remarks]
+    lines += [shown(sentence, style="dim") for sentence in (words.notes_sentence(board),) if sentence]
     lines += [shown(f"{row.label}: {words.place_note(row)}.") for row in board.ranked if words.place_note(row)]
     lines.append(
         Text(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from mmforget.leaderboard.board import Board, Row
-from mmforget.leaderboard.eligibility import HEADLINE, coverage, is_deterministic
+from mmforget.results.rules import CODES, HEADLINE, Finding, coverage, is_deterministic
 from mmforget.results.schema import GateResult, Relation, VerdictStatus
-from mmforget.statistics.jackknife import MIN_SUBJECTS
+from mmforget.statistics.jackknife import MIN_SUBJECTS, too_few
 from mmforget.types import Estimate
 
 STATUS: dict[VerdictStatus, str] = {
@@ -68,8 +69,8 @@ def subjects(estimate: Estimate) -> str:
     if estimate.num_subjects is None:
         return ""
     count = f"{estimate.num_subjects} {'subject' if estimate.num_subjects == 1 else 'subjects'}"
-    too_few = estimate.num_subjects < MIN_SUBJECTS and estimate.low is None
-    return f"{count}, too few for an interval" if too_few else count
+    is_bare = estimate.num_subjects < MIN_SUBJECTS and estimate.low is None
+    return f"{count}, too few for an interval" if is_bare else count
 
 
 def measured(estimate: Estimate) -> str:
@@ -193,15 +194,14 @@ def row_sentence(row: Row) -> str:
     else:
         kept = f"and {kept}"
     forget, worthless = number(row.headline("forget_score").value), _gibberish(row)
+    told = f" {remarks(row)}" if row.eligibility.remarks else ""
     if row.collapsed and row.eligibility.eligible:
-        why = "".join(f" {reason[:1].upper()}{reason[1:]}." for reason in _signs(row))
-        return f"{name} collapsed{worthless}; its forget score of {forget} means nothing and it ranks last.{why}"
+        return f"{name} collapsed{worthless}; its forget score of {forget} means nothing and it ranks last.{told}"
     if not row.eligibility.eligible:
-        return f"{name} is not ranked: " + "; ".join(row.eligibility.reasons) + "."
+        return f"{name} is not ranked: {'; '.join(row.eligibility.reasons)}.{told}"
     verdict = row.record.verdict.status if row.record.verdict else "refused"
-    remarks = "".join(f" It {remark}." for remark in row.record.verdict.reasons) if row.record.verdict else ""
     note = f" {place_note(row).capitalize()}." if place_note(row) else ""
-    return f"{name} {STATUS[verdict]} (forget score {forget}) {kept}.{remarks}{note}"
+    return f"{name} {STATUS[verdict]} (forget score {forget}) {kept}.{told}{note}"
 
 
 def board_sentence(board: Board) -> str:
@@ -232,11 +232,32 @@ def board_sentence(board: Board) -> str:
     return text
 
 
+def notes_sentence(board: Board, *, beside: Collection[str] = ()) -> str:
+    """What refuses no row but matters to a reader, for all rows together, `beside` some codes; empty for nothing."""
+    found = [one for row in board.rows for one in row.eligibility.findings if CODES.get(one.code) == "note"]
+    notes = sorted({one.text for one in found if one.code not in beside})
+    return f"Note: {'; '.join(notes)}." if notes else ""
+
+
+def remarks(row: Row) -> str:
+    """Signs of collapse and what else is to be said of a model, in sentences; empty for nothing."""
+    return " ".join(map(_sentence, row.eligibility.remarks))
+
+
+def _sentence(remark: Finding) -> str:
+    lead = "It " if remark.code == "beyond_retain" else ""
+    text = remark.text if lead else f"{remark.text[:1].upper()}{remark.text[1:]}"
+    return f"{lead}{text}."
+
+
 def _missing_interval(row: Row) -> str:
-    """What the record says of an interval that is not there, of `overall` or what that is made of."""
-    reasons = [why for name in ("overall", "forget_score", "utility") for why in row.headline(name).reasons]
-    found = [why.removeprefix("no interval: ") for why in reasons if why.startswith("no interval: ")]
-    return found[0] if found else "no interval"
+    """Why an interval is not there, of `overall` or what that is made of."""
+    bare = [one for one in map(row.headline, HEADLINE) if one.value is not None and one.low is None]
+    counts = [one.num_subjects for one in bare if one.num_subjects is not None and one.num_subjects < MIN_SUBJECTS]
+    if counts:
+        return too_few(counts[0])
+    told = ["; ".join(one.reasons) for one in bare if one.reasons]
+    return told[0] if told else "no interval"
 
 
 def _gibberish(row: Row) -> str:
@@ -244,12 +265,6 @@ def _gibberish(row: Row) -> str:
     if estimate is None or estimate.value is None:
         return ""
     return f" ({estimate.value:.0%} of its answers on the {row.forget_set} set are degenerate)"
-
-
-def _signs(row: Row) -> list[str]:
-    """Why a model counts as collapsed, without the word itself."""
-    reasons = row.record.verdict.reasons if row.record.verdict else ()
-    return [reason.removeprefix("collapsed: ") for reason in reasons if reason.startswith("collapsed: ")]
 
 
 def _and(names: list[str]) -> str:

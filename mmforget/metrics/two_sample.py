@@ -18,8 +18,8 @@ from mmforget.statistics.jackknife import (
     MIN_SUBJECTS,
     Interval,
     floor_of,
+    no_interval,
     student_quantile,
-    too_few,
 )
 from mmforget.types import Replicates, Score
 
@@ -52,7 +52,7 @@ def ks_distance_interval(first: Group, second: Group) -> Interval:
     """
     num_subjects = fewest_subjects(first, second)
     if num_subjects < MIN_SUBJECTS:
-        return Interval(None, None, too_few(num_subjects))
+        return Interval(None, None, no_interval(num_subjects))
     grid = _grid(first, second)
     gaps, moves = _gaps(first, second, grid=grid), _gap_moves(first, second, grid=grid)
     errors = np.sqrt((moves**2).sum(axis=0) + _gap_floor(first, second, grid=grid))

@@ -8,17 +8,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from mmforget.errors import shortened
-from mmforget.results.schema import (
-    FORGOTTEN_FROM,
-    PARTLY_FROM,
-    GateResult,
-    LevelResult,
-    RunRecord,
-    Verdict,
-)
+from mmforget.results.rules import findings_of, gated, standing
+from mmforget.results.schema import GateResult, LevelResult, RunRecord, Verdict
 from mmforget.types import Estimate
 
 MAX_NAME = 200
@@ -184,19 +179,23 @@ def _end(value: float | None) -> str:
 def _gate(gate: GateResult) -> Iterator[str]:
     if not gate.passed:
         return
-    if gate.target is None or gate.target <= 0 or gate.target < gate.minimum - ROUNDING:
-        yield f"the gate is passed with a target at {gate.target}, at least {gate.minimum:g} is needed"
-    elif gate.room is not None and (gate.retain is None or gate.target - gate.retain < gate.room - ROUNDING):
+    room = None if gate.room is None else gate.room - ROUNDING
+    again = gated(replace(gate, minimum=max(ROUNDING, gate.minimum - ROUNDING), room=room))
+    if again.code in ("room_unknown", "no_room"):
         yield (
             f"the gate is passed with a target at {gate.target:g} and a retain model at {gate.retain}, "
             f"{gate.room:g} apart is needed"
         )
+    elif not again.passed:
+        yield f"the gate is passed with a target at {gate.target}, at least {gate.minimum:g} is needed"
 
 
 def _verdict(verdict: Verdict, record: RunRecord) -> Iterator[str]:
     if (record.role != "unlearned") != (verdict.status == "reference"):
         yield f"the verdict on a model of role '{record.role}' is '{verdict.status}'"
         return
+    if verdict.eligible and any(found.refuses for found in findings_of(verdict)):
+        yield "the verdict is that it may be ranked, and that it may not"
     if verdict.status == "collapsed" and not verdict.collapsed:
         yield "the verdict is 'collapsed' on a model that is not"
     if verdict.collapsed and verdict.status not in ("collapsed", "refused", "reference"):
@@ -209,14 +208,8 @@ def _verdict(verdict: Verdict, record: RunRecord) -> Iterator[str]:
     score = found.value if found is not None else None
     if score is None:
         yield f"the verdict is '{verdict.status}' without a forget score"
-    elif not _fits(verdict.status, score):
+    elif verdict.status not in (standing(score - ROUNDING), standing(score + ROUNDING)):
         yield f"the verdict is '{verdict.status}' with a forget score of {score:g}"
-
-
-def _fits(status: str, score: float) -> bool:
-    least = {"forgotten": FORGOTTEN_FROM, "partly": PARTLY_FROM}.get(status, 0.0)
-    most = {"partly": FORGOTTEN_FROM, "remembered": PARTLY_FROM}.get(status, 1.0)
-    return least - ROUNDING <= score <= most + ROUNDING
 
 
 def _levels(record: RunRecord) -> Iterator[str]:

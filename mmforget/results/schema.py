@@ -15,18 +15,12 @@ from typing import Any, Literal
 
 from mmforget.errors import UserError, shortened
 from mmforget.results.codec import from_json, to_jsonable
+from mmforget.results.older import READ_VERSIONS, from_older
 from mmforget.types import Estimate, Replicates
 
-SCHEMA_VERSION = 3
-READ_VERSIONS = (1, 2, 3)
-"""Versions that can be read; what an older one did not know is empty."""
-MIN_COVERAGE = 0.95
-"""Share of the answers behind a headline number that must have been scored for the record to be ranked."""
-FORGOTTEN_FROM, PARTLY_FROM = 0.75, 0.25
-"""Forget scores from which a model is called forgotten, and partly forgotten."""
+SCHEMA_VERSION = READ_VERSIONS[-1]
 
 Role = Literal["target", "retain", "unlearned", "base"]
-Status = Literal["complete", "partial", "failed"]
 VerdictStatus = Literal["reference", "forgotten", "partly", "remembered", "collapsed", "refused"]
 Relation = Literal["inside", "ancestor", "sibling", "elsewhere"]
 
@@ -123,6 +117,8 @@ class GateResult:
     """Whether scores on this target count."""
     reason: str = ""
     """Why it did not pass, in words."""
+    code: str = ""
+    """The same as a code of `rules.CODES`; empty where it passed, and in records older than version 4."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +166,8 @@ class Verdict:
     """Whether the record may stand on a leaderboard, as far as the record alone can tell."""
     reasons: tuple[str, ...] = ()
     """Why, in words: signs of collapse, every refusal, and remarks such as forgetting beyond the retain model."""
+    codes: tuple[str, ...] = ()
+    """By reason, its code among `rules.CODES`; empty in records older than version 4."""
 
 
 @dataclass(frozen=True)
@@ -269,8 +267,6 @@ class RunRecord:
     """Where the rows came from, as `DataSource.describe()` says: synthetic, stand-in, subset, revision."""
     provenance: Provenance
     """Code, packages, device, seeds, command, time."""
-    status: Status = "complete"
-    """`complete`, or why it is not."""
     sets: Mapping[str, SetUse] = field(default_factory=dict)
     """How much of every set was asked."""
     metrics: tuple[MetricResult, ...] = ()
@@ -323,18 +319,8 @@ class RunRecord:
         """
         if not isinstance(document, dict):
             raise UserError(f"{source}: a run record is an object, found {type(document).__name__}")
-        version = document.get("schema_version")
-        if version not in READ_VERSIONS:
-            raise UserError(
-                f"{source}: schema_version is {shortened(version)}, this mmforget reads "
-                f"{', '.join(map(str, READ_VERSIONS))}; "
-                "rescore the run with this version, or read it with the version that wrote it"
-            )
-        if version == 1:
-            document = _from_version_1(document)
-        if version < SCHEMA_VERSION:
-            document = {"replicates": {}, **_with_later_counts(document), "schema_version": SCHEMA_VERSION}
-        return _with_texts(from_json(cls, _open_ranges(document), source=source), source=source)
+        document = _open_ranges(from_older(document, source=source))
+        return _checked(from_json(cls, document, source=source), source=source)
 
     def metric(self, name: str, *, set: str, profile: str | None = None, control: str | None = None) -> Estimate | None:
         """The estimate of a metric on a set, in `profile` or the first profile that has it; None where not measured."""
@@ -352,38 +338,16 @@ MODEL_TEXTS = ("pretrained", "fingerprint", "base_fingerprint", "adapter_fingerp
 """Keys of `model_info` by which records are told apart and brought together."""
 
 
-def _with_texts(record: RunRecord, *, source: str) -> RunRecord:
-    """The record. Raises UserError where what identifies its model or its data is no text."""
+def _checked(record: RunRecord, *, source: str) -> RunRecord:
+    """The record. Raises UserError where what identifies its model or data is no text, or codes and reasons differ."""
     told = [("model_info", name, record.model_info.get(name)) for name in MODEL_TEXTS]
     for part, name, value in (*told, *(("data", name, record.data.get(name)) for name in ("source", "path"))):
         if not isinstance(value, str | None):
             raise UserError(f"{source}: {part}.{name} is {shortened(value)}, which is no text")
+    verdict = record.verdict
+    if verdict is not None and verdict.codes and len(verdict.codes) != len(verdict.reasons):
+        raise UserError(f"{source}: verdict has {len(verdict.codes)} codes of {len(verdict.reasons)} reasons")
     return record
-
-
-def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document of version 1 with the keys that came later; one that is damaged is left for the decoder to name."""
-    found = {"levels": [], "judge": {}, **document, "schema_version": SCHEMA_VERSION}
-    if isinstance(found.get("benchmark"), dict):
-        found["benchmark"] = {"blur_images": False, **found["benchmark"]}
-    if isinstance(found.get("examples"), list):
-        later = {"group": "", "degenerate": False}
-        found["examples"] = [{**later, **one} if isinstance(one, dict) else one for one in found["examples"]]
-    return found
-
-
-LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0, "num_subjects": None}
-"""Keys of an estimate that older versions did not have, with what they meant then."""
-
-
-def _with_later_counts(value: Any) -> Any:
-    """A document of an older version with the later keys in every estimate."""
-    if isinstance(value, list):
-        return [_with_later_counts(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    found = {key: _with_later_counts(item) for key, item in value.items()}
-    return {**LATER_COUNTS, **found} if "num_unscored" in found and "range" in found else found
 
 
 def _open_ranges(value: Any) -> Any:

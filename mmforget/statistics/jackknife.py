@@ -155,13 +155,18 @@ def joined(parts: Sequence[tuple[float, float]]) -> Spread:
 def interval(replicates: Replicates, *, bounds: tuple[float, float]) -> Interval:
     """The 95 % interval of a number that lies in `bounds`; none with fewer than four subjects."""
     if replicates.num_subjects < MIN_SUBJECTS:
-        return Interval(None, None, too_few(replicates.num_subjects))
+        return Interval(None, None, no_interval(replicates.num_subjects))
     return around(replicates, found=spread(replicates), bounds=bounds)
+
+
+def no_interval(num_subjects: int) -> str:
+    """That there is no interval of so few subjects."""
+    return f"no interval: {too_few(num_subjects)}"
 
 
 def too_few(num_subjects: int) -> str:
     """Why there is no interval."""
-    return f"no interval: too few subjects ({num_subjects}; at least {MIN_SUBJECTS} are needed)"
+    return f"too few subjects ({num_subjects}; at least {MIN_SUBJECTS} are needed)"
 
 
 def around(replicates: Replicates, *, found: Spread, bounds: tuple[float, float]) -> Interval:

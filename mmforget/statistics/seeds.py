@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from mmforget.statistics.jackknife import MIN_SUBJECTS, around, joined, spread, student_quantile, too_few
+from mmforget.statistics.jackknife import MIN_SUBJECTS, around, joined, no_interval, spread, student_quantile
 from mmforget.types import Replicates
 
 
@@ -56,7 +56,7 @@ def over_seeds(seeds: Sequence[Replicates], *, bounds: tuple[float, float] = (0.
         raise ValueError(f"{num_seeds} seed; the variance between seeds needs at least two")
     joint = _mean(seeds)
     if joint.num_subjects < MIN_SUBJECTS:
-        return OverSeeds(joint.value, None, None, num_seeds, joint.num_subjects, None, too_few(joint.num_subjects))
+        return OverSeeds(joint.value, None, None, num_seeds, joint.num_subjects, None, no_interval(joint.num_subjects))
     by_subject = spread(joint)
     between = math.fsum((one.value - joint.value) ** 2 for one in seeds) / (num_seeds - 1) / num_seeds
     each = math.fsum(spread(one).variance for one in seeds) / num_seeds

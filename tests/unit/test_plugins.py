@@ -10,8 +10,8 @@ import pytest
 
 from mmforget.cli import checks, validate
 from mmforget.errors import PluginError, UserError
+from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.measurements import Measurements
-from mmforget.evaluate.verdict import collapse_reasons
 from mmforget.methods.base import METHODS, build
 from mmforget.methods.contract import check_method
 from mmforget.metrics.base import METRICS

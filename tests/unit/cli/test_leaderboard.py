@@ -15,7 +15,7 @@ from fake_runs import family, store  # noqa: E402
 
 from mmforget.cli import leaderboard  # noqa: E402
 from mmforget.errors import BadData, UserError  # noqa: E402
-from mmforget.leaderboard.eligibility import ONE_TRAINING
+from mmforget.results.rules import ONE_TRAINING
 
 
 def run(*arguments: str | Path) -> int:

@@ -42,7 +42,7 @@ TOLD = "That I may not tell, but it is b."
 
 
 def numbers(benchmark: Benchmark, own: list[Sample], *, target: list[Sample] = TARGET) -> dict[str, float | None]:
-    found = headline(benchmark, own, target=target, retain=None, collapsed=False)
+    found = headline(benchmark, own, target=target, retain=None, collapsed=False).estimates
     return {name: estimate.value for name, estimate in found.items()}
 
 
@@ -70,7 +70,7 @@ def test_disclosing_less_than_the_retain_model_is_no_fault(benchmark: Benchmark)
         return generated("forget", [TOLD] * number + [UNKNOWN] * (24 - number))
 
     for number, value in ((0, 1.0), (4, 1.0), (14, 0.5), (24, 0.0)):
-        found = headline(bare, told(number), target=told(24), retain=told(4), collapsed=False)
+        found = headline(bare, told(number), target=told(24), retain=told(4), collapsed=False).estimates
         assert found["forget_score"].value == pytest.approx(value)
 
 
@@ -91,7 +91,7 @@ def test_utility_is_what_pictures_add(benchmark: Benchmark) -> None:
 
 
 def test_without_grey_pictures_all_utility_counts_and_it_is_said(benchmark: Benchmark) -> None:
-    found = headline(benchmark, model([UNKNOWN] * 6, [HALF] * 6), target=TARGET, retain=None, collapsed=False)
+    found = headline(benchmark, model([UNKNOWN] * 6, [HALF] * 6), target=TARGET, retain=None, collapsed=False).estimates
     assert found["utility_ratio"].value == pytest.approx(2 / 3)
     assert found["utility_ratio"].reasons[0].startswith("not asked with grey pictures")
 

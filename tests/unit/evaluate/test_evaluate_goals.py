@@ -11,17 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from toy_benchmark import generated, toy
+from toy_benchmark import generated, ruled, toy
 
 from mmforget.benchmark.document import Gate, MetricUse, TaskLabel
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
+from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import closenesses, headline
 from mmforget.evaluate.measurements import Measurements
 from mmforget.evaluate.samples import samples_of
-from mmforget.evaluate.verdict import collapse_reasons, judge
 from mmforget.metrics.base import METRICS, Component, counts_failures, label_of
 from mmforget.metrics.degenerate import Degenerate
 from mmforget.results.schema import GateResult, SetUse, Verdict
@@ -60,7 +60,7 @@ RETAIN = model([HALF] * 6)
 
 def found(benchmark: Benchmark, samples: list[Sample], **models: list[Sample] | None) -> dict[str, Estimate]:
     settings: dict[str, Any] = {"target": TARGET, "retain": None, "collapsed": False}
-    return headline(benchmark, samples, **{**settings, **models})
+    return headline(benchmark, samples, **{**settings, **models}).estimates
 
 
 def test_closeness_to_goals_by_hand(benchmark: Benchmark) -> None:
@@ -141,9 +141,9 @@ def test_a_gate_without_room_needs_no_retain_model(benchmark: Benchmark) -> None
 
 def verdict(benchmark: Benchmark, samples: list[Sample]) -> Verdict:
     collapsed = bool(collapse_reasons(benchmark, samples, target=TARGET))
-    return judge(
+    return ruled(
         benchmark.bind(DataSource("synthetic")), samples, role="unlearned", target=TARGET, retain=None,
-        headline=headline(benchmark, samples, target=TARGET, retain=None, collapsed=collapsed),
+        headline=headline(benchmark, samples, target=TARGET, retain=None, collapsed=collapsed).estimates,
         gate=memorisation_gate(benchmark, target=TARGET, retain=None), sets={"forget": SetUse(6, 6)},
     )  # fmt: skip
 

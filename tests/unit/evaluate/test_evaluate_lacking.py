@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_benchmark import generated, scored, toy
+from toy_benchmark import generated, ruled, scored, toy
 
 from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import headline
-from mmforget.evaluate.verdict import judge
 from mmforget.metrics import keyword_em, ks_distance, mia_auc, model_utility
 from mmforget.metrics.lm_eval import sample_of
 from mmforget.results.schema import SetUse, Verdict
@@ -38,11 +37,11 @@ def ruling(
     retain: Sequence[Sample],
     data: DataSource,
 ) -> tuple[Verdict, Mapping[str, Estimate]]:
-    numbers = headline(benchmark, samples, target=target, retain=retain, collapsed=False)
+    numbers = headline(benchmark, samples, target=target, retain=retain, collapsed=False).estimates
     asked = dict.fromkeys(sample.set for sample in samples)
     sets = {name: SetUse(one := len({s.id for s in samples if s.set == name}), one) for name in asked}
     gate = memorisation_gate(benchmark, target=target, retain=retain)
-    found = judge(
+    found = ruled(
         benchmark.bind(data), samples, role="unlearned", target=target, retain=retain, headline=numbers, gate=gate,
         sets=sets,
     )  # fmt: skip

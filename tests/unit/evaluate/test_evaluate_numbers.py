@@ -12,16 +12,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_benchmark import generated, scored, toy
+from toy_benchmark import generated, ruled, scored, toy
 
 from mmforget.benchmark.document import Gate
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
+from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import Number, closeness, closenesses, headline, numbers, overall
+from mmforget.evaluate.headline import Number, closeness, closenesses, headline, overall
 from mmforget.evaluate.measurements import Measurements
-from mmforget.evaluate.verdict import collapse_reasons, judge
 from mmforget.metrics.base import METRICS, CompositeMetric
 from mmforget.results.schema import GateResult, SetUse, Verdict
 from mmforget.types import Estimate, Replicates, Sample
@@ -121,7 +121,7 @@ def test_the_headline_by_hand(benchmark: Benchmark) -> None:
 
     rouge_l: target 1, retain .25, unlearned (5 x .25 + 1) / 6 = .375; closeness 1 - .125 / .75 = .83333.
     """
-    found = headline(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False)
+    found = headline(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False).estimates
     assert [name for name in found if name.startswith("closeness/")] == [
         "closeness/forget/rouge_l",
         "closeness/forget/probability",
@@ -143,8 +143,8 @@ def test_the_headline_by_hand(benchmark: Benchmark) -> None:
 
 
 def test_the_references_score_zero_and_one(benchmark: Benchmark) -> None:
-    target = headline(benchmark, TARGET, target=TARGET, retain=RETAIN, collapsed=False)
-    retain = headline(benchmark, RETAIN, target=TARGET, retain=RETAIN, collapsed=False)
+    target = headline(benchmark, TARGET, target=TARGET, retain=RETAIN, collapsed=False).estimates
+    retain = headline(benchmark, RETAIN, target=TARGET, retain=RETAIN, collapsed=False).estimates
     assert (target["forget_score"].value, target["overall"].value) == (0.0, 0.0)
     assert (retain["forget_score"].value, retain["overall"].value) == (1.0, 1.0)
 
@@ -173,22 +173,22 @@ def test_a_composite_is_combined_anew_without_each_subject(benchmark: Benchmark)
 
 
 def test_a_record_keeps_what_seeds_are_put_together_from(benchmark: Benchmark) -> None:
-    found = numbers(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False)
-    assert list(found) == list(headline(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False))
+    found = headline(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False).numbers
+    assert list(found) == list(headline(benchmark, GOOD, target=TARGET, retain=RETAIN, collapsed=False).estimates)
     for name, number in found.items():
         assert number.replicates is not None, name
         assert number.replicates.value == pytest.approx(number.estimate.value)
     overall_ = found["overall"].replicates
     assert overall_ is not None
     assert {name[:-1] for name in overall_.shifts} == {"forget", "keep"}
-    gone = numbers(benchmark, DESTROYED, target=TARGET, retain=RETAIN, collapsed=True)["overall"]
+    gone = headline(benchmark, DESTROYED, target=TARGET, retain=RETAIN, collapsed=True).numbers["overall"]
     assert gone.replicates == Replicates(0.0, 4)
 
 
 def test_a_room_within_noise_leaves_no_closeness(benchmark: Benchmark) -> None:
     """Recall 7/12 against 1/2, told apart by one answer of one subject."""
     target = model([FULL, *[QUARTER] * 5], [FULL] * 6, forget_logprob=-0.1)
-    found = headline(benchmark, GOOD, target=target, retain=RETAIN, collapsed=False)
+    found = headline(benchmark, GOOD, target=target, retain=RETAIN, collapsed=False).estimates
     assert found["closeness/forget/rouge_l"].value is None
     (reason,) = found["closeness/forget/rouge_l"].reasons
     assert reason.startswith("the room between target (0.375) and retain model (0.250) is within its noise (95 %: ")
@@ -197,7 +197,7 @@ def test_a_room_within_noise_leaves_no_closeness(benchmark: Benchmark) -> None:
 
 
 def test_no_room_no_closeness(benchmark: Benchmark) -> None:
-    found = headline(benchmark, GOOD, target=RETAIN, retain=RETAIN, collapsed=False)
+    found = headline(benchmark, GOOD, target=RETAIN, retain=RETAIN, collapsed=False).estimates
     assert found["forget_score"].value is None
     assert found["forget_score"].reasons[0] == (
         "rouge_l on the forget set: no room between target (0.250) and retain model (0.250)"
@@ -207,7 +207,7 @@ def test_no_room_no_closeness(benchmark: Benchmark) -> None:
 
 
 def test_missing_models_are_said(benchmark: Benchmark) -> None:
-    found = headline(benchmark, GOOD, target=None, retain=None, collapsed=False)
+    found = headline(benchmark, GOOD, target=None, retain=None, collapsed=False).estimates
     assert found["forget_score"].reasons == ("no target and no retain model to compare with",)
     assert found["utility_ratio"].reasons == ("no target model to compare with",)
     assert found["utility"].value is not None
@@ -215,7 +215,7 @@ def test_missing_models_are_said(benchmark: Benchmark) -> None:
 
 def test_nan_log_probs_leave_a_metric_without_closeness(benchmark: Benchmark) -> None:
     broken = model([QUARTER] * 6, [FULL] * 6, forget_logprob=math.nan)
-    found = headline(benchmark, broken, target=TARGET, retain=RETAIN, collapsed=False)
+    found = headline(benchmark, broken, target=TARGET, retain=RETAIN, collapsed=False).estimates
     assert found["closeness/forget/probability"].value is None
     assert found["forget_score"].value == 1.0
     assert found["forget_score"].num_unscored == 6
@@ -268,7 +268,7 @@ def test_a_base_as_speechless_as_its_target_has_not_collapsed_by_that(benchmark:
 
 def verdict(benchmark: Benchmark, samples: list[Sample], **changes: object) -> Verdict:
     reasons = collapse_reasons(benchmark, samples, target=TARGET)
-    found = headline(benchmark, samples, target=TARGET, retain=RETAIN, collapsed=bool(reasons))
+    found = headline(benchmark, samples, target=TARGET, retain=RETAIN, collapsed=bool(reasons)).estimates
     settings = {
         "role": "unlearned",
         "target": TARGET,
@@ -278,7 +278,7 @@ def verdict(benchmark: Benchmark, samples: list[Sample], **changes: object) -> V
         "sets": SETS,
     }
     bound = benchmark.bind(changes.pop("data", DATA))  # type: ignore[arg-type]
-    return judge(bound, samples, **{**settings, **changes})  # type: ignore[arg-type]
+    return ruled(bound, samples, **{**settings, **changes})  # type: ignore[arg-type]
 
 
 def test_verdicts_in_one_word(benchmark: Benchmark) -> None:

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import torch
-from toy_benchmark import toy, write_toy
+from toy_benchmark import ruled, toy, write_toy
 
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UnknownName, UserError
 from mmforget.evaluate.aggregate import aggregate
+from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import headline
 from mmforget.evaluate.run import Evaluation, Settings, evaluate
-from mmforget.evaluate.verdict import collapse_reasons, judge
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import ModelSpec, load_model
@@ -206,10 +206,10 @@ def test_a_model_of_nans_is_evaluated_in_full_and_called_collapsed(done: Evaluat
     assert by_name["model_utility", "keep", None].value is None
     reasons = collapse_reasons(benchmark, broken.samples, target=done.samples)
     assert "collapsed: 6 of 6 answers of the keep set have NaN log-probs" in reasons
-    found = headline(benchmark, broken.samples, target=done.samples, retain=done.samples, collapsed=True)
+    found = headline(benchmark, broken.samples, target=done.samples, retain=done.samples, collapsed=True).estimates
     assert found["overall"].value == 0.0
     gate = memorisation_gate(benchmark, target=done.samples, retain=done.samples)
-    verdict = judge(
+    verdict = ruled(
         benchmark.bind(DATA), broken.samples, role="unlearned", target=done.samples, retain=done.samples,
         headline=found, gate=replace(gate, passed=True, reason=""), sets=broken.sets,
     )  # fmt: skip

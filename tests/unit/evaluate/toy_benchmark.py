@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmforget.benchmark.find import find
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Benchmark, Bound
+from mmforget.evaluate.collapse import collapse_reasons
+from mmforget.evaluate.headline import headline
+from mmforget.evaluate.verdict import ruling
+from mmforget.results.schema import BenchmarkUse, Provenance, RunRecord, Verdict
 from mmforget.types import Sample
 
 NUM_SUBJECTS = 4
@@ -182,3 +187,28 @@ def scored(set_name: str, log_probs: Sequence[float], *, control: str | None = N
         )  # fmt: skip
         for number, value in enumerate(log_probs)
     ]
+
+
+def ruled(
+    bound: Bound,
+    samples: Sequence[Sample],
+    *,
+    target: Sequence[Sample] | None,
+    retain: Sequence[Sample] | None,
+    **facts: Any,
+) -> Verdict:
+    """The verdict on a toy model with these facts in its record: role, gate, headline and sets."""
+    record = RunRecord(
+        name="toy",
+        benchmark=BenchmarkUse("toy", "two", "clean"),
+        method=None,
+        model_info={},
+        data={},
+        provenance=Provenance("0", None, None, {}, "3", "Linux", "cpu", 1, {}, (), "2026", 0.0, 0),
+        **facts,
+    )
+    benchmark = bound.benchmark
+    before, gold = (target, retain) if record.role == "unlearned" else (None, None)
+    collapse = collapse_reasons(benchmark, samples, target=before, retain=gold)
+    parts = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse)).parts
+    return ruling(record, bound=bound, collapse=collapse, parts=parts, has_retain=retain is not None)

@@ -11,7 +11,7 @@ import pytest
 from fake_runs import BENCHMARK, GATE, PROVENANCE, family, metrics, rate, record, stored
 
 from mmforget.leaderboard.board import Row, boards
-from mmforget.leaderboard.eligibility import coverage, judge
+from mmforget.results.rules import coverage, eligibility
 from mmforget.results.schema import MethodUse, RunRecord, SetUse, Verdict
 from mmforget.results.store import StoredRun
 from mmforget.types import Estimate
@@ -97,7 +97,6 @@ def test_other_settings_profiles_and_forget_sets_are_other_boards() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"status": "partial"}, "verdict: partial"),
         ({"verdict": None}, "no verdict"),
         ({"verdict": Verdict("refused", False, False, ("target knew nothing",))}, "target knew nothing"),
         ({"gate": None}, "no memorisation gate"),
@@ -117,22 +116,18 @@ def test_other_settings_profiles_and_forget_sets_are_other_boards() -> None:
     ],
 )
 def test_every_refusal_has_its_reason(changes: dict[str, Any], reason: str) -> None:
-    if changes.get("status") == "partial":
-        item, reason = record("npo").replace(status="partial"), "the run is partial"
-    else:
-        item = record("npo", **changes)
-    found = judge(item)
+    found = eligibility(record("npo", **changes))
     assert not found.eligible
     assert any(reason in text for text in found.reasons), found.reasons
 
 
 def test_a_record_may_break_several_rules_and_all_are_named() -> None:
-    assert len(judge(record("npo", gate=None, references={}, sets={})).reasons) == 3
+    assert len(eligibility(record("npo", gate=None, references={}, sets={})).reasons) == 3
 
 
 def test_a_good_record_is_eligible_and_its_weak_sides_are_notes() -> None:
     good = record("npo", provenance=replace(PROVENANCE, dirty=True), num_nonfinite=2)
-    found = judge(good)
+    found = eligibility(good)
     assert found.eligible
     assert found.reasons == ()
     assert "uncommitted" in found.notes[0]
@@ -141,7 +136,7 @@ def test_a_good_record_is_eligible_and_its_weak_sides_are_notes() -> None:
 
 
 def test_references_are_never_ranked() -> None:
-    assert not judge(record("target", role="target")).eligible
+    assert not eligibility(record("target", role="target")).eligible
 
 
 def test_a_collapsed_record_without_an_overall_is_still_ranked_last() -> None:
@@ -149,7 +144,7 @@ def test_a_collapsed_record_without_an_overall_is_still_ranked_last() -> None:
         "ga", degenerate=1.0, headline={name: rate(None) for name in ("overall", "forget_score", "utility")}
     )
     (board,) = boards(stored([ruined, record("npo")]))
-    assert [row.record.name for row in board.rows] == ["npo"] + ["ga"]
+    assert [row.record.name for row in board.ranked] == ["npo"] + ["ga"]
 
 
 @pytest.mark.parametrize(("scored", "unscored", "share"), [(3, 1, 0.75), (0, 4, 0.0), (0, 0, None)])

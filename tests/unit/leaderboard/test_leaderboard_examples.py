@@ -10,7 +10,7 @@ from test_leaderboard_page import Reader
 
 from mmforget.leaderboard import answers, page, plots, words
 from mmforget.leaderboard.board import Board, boards
-from mmforget.leaderboard.eligibility import judge
+from mmforget.results.rules import eligibility
 from mmforget.results.schema import AnswerExample, RunRecord
 
 KINDS = {
@@ -99,8 +99,8 @@ def without_retain(**changes: object) -> RunRecord:
 
 
 def test_no_retain_model_is_no_refusal_where_the_protocol_has_none() -> None:
-    assert judge(without_retain()).eligible
-    refused = judge(record("siu", references={"target": "t" * 8}))
+    assert eligibility(without_retain()).eligible
+    refused = eligibility(record("siu", references={"target": "t" * 8}))
     assert refused.reasons == ("no retain model to compare with",)
 
 

@@ -99,7 +99,8 @@ def test_a_row_in_words(status: str, utility: float, told: str) -> None:
 
 
 def test_remarks_of_the_verdict_are_told() -> None:
-    verdict = Verdict("partly", False, True, ("forgets beyond the retain model: exact_match is 0.000",))
+    told = ("forgets beyond the retain model: exact_match is 0.000",)
+    verdict = Verdict("partly", False, True, told, ("beyond_retain",))
     (board,) = boards(stored([record("npo", verdict=verdict)]))
     assert words.row_sentence(board.ranked[0]).endswith(
         "utility. It forgets beyond the retain model: exact_match is 0.000."

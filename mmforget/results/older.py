@@ -1,0 +1,71 @@
+"""Run records of older schema versions, brought to today's: what they did not know is empty.
+
+What is damaged is left as it is, for the decoder to name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmforget.errors import UserError, shortened
+
+READ_VERSIONS = (1, 2, 3, 4)
+"""Versions that can be read."""
+LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0, "num_subjects": None}
+"""Keys of an estimate that version 2 did not have, with what they meant then."""
+
+
+def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """The document of a record with the keys of the newest version.
+
+    Raises UserError naming `source` for a version that cannot be read, and for a run that was not complete.
+    """
+    version = document.get("schema_version")
+    if version not in READ_VERSIONS:
+        raise UserError(
+            f"{source}: schema_version is {shortened(version)}, this mmforget reads "
+            f"{', '.join(map(str, READ_VERSIONS))}; "
+            "rescore the run with this version, or read it with the version that wrote it"
+        )
+    found = dict(document)
+    if version < 2:
+        found = _with_blurring_and_groups({"levels": [], "judge": {}, **found})
+    if version < 3:
+        found = {"replicates": {}, **_with_later_counts(found)}
+    if version < 4:
+        found = _with_codes(found, source=source)
+    return {**found, "schema_version": READ_VERSIONS[-1]}
+
+
+def _with_blurring_and_groups(document: dict[str, Any]) -> dict[str, Any]:
+    found = _with(document, "benchmark", {"blur_images": False})
+    if isinstance(found.get("examples"), list):
+        later = {"group": "", "degenerate": False}
+        found["examples"] = [{**later, **one} if isinstance(one, dict) else one for one in found["examples"]]
+    return found
+
+
+def _with_later_counts(value: Any) -> Any:
+    """A document with the later keys in every estimate."""
+    if isinstance(value, list):
+        return [_with_later_counts(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _with_later_counts(item) for key, item in value.items()}
+    return {**LATER_COUNTS, **found} if "num_unscored" in found and "range" in found else found
+
+
+def _with_codes(document: dict[str, Any], *, source: str) -> dict[str, Any]:
+    """Reasons had no codes, and records a status that was always the same."""
+    found = _with(_with(document, "gate", {"code": ""}), "verdict", {"codes": []})
+    status = found.pop("status", "complete")
+    if status != "complete":
+        raise UserError(f"{source}: the run is {shortened(status)}; the same command continues it")
+    return found
+
+
+def _with(document: Mapping[str, Any], key: str, later: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with later keys in one of its parts, where that is there."""
+    part = document.get(key)
+    return {**document, key: {**later, **part}} if isinstance(part, dict) else dict(document)
