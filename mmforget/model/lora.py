@@ -222,8 +222,10 @@ def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) 
     if trainable:
         return in_training(fitted, model=fitted.model)
     fitted.model.requires_grad_(False)
-    base = loaded.base_fingerprint or loaded.fingerprint
-    return replace(fitted, base_fingerprint=base, fingerprint=adapted(base, fitted))
+    base, spec = loaded.base_fingerprint or loaded.fingerprint, loaded.spec
+    # A base with an adapter merged into it has no spec with another: see `Artifact.on`.
+    spec = spec if spec.merge_peft else replace(spec, peft=str(folder))
+    return replace(fitted, spec=spec, base_fingerprint=base, fingerprint=adapted(base, fitted))
 
 
 def _put_on(loaded: LoadedModel, saved: Saved) -> LoadedModel:

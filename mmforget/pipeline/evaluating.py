@@ -19,12 +19,13 @@ from mmforget.evaluate.run import evaluate
 from mmforget.evaluate.tasks import Named, divide, other_names
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
-from mmforget.model.load import check_place, load_model
+from mmforget.model.load import check_place
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.measuring import Place, Subject, cache_file, check_metrics, judge_of, measure, settings_of
+from mmforget.pipeline.models import Models
 from mmforget.pipeline.stage_one import prepare
 from mmforget.pipeline.workers import threads_of
 from mmforget.results.codec import to_jsonable
@@ -91,7 +92,8 @@ def _evaluated(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """The results files: one a benchmark that gets a record, and one of all other tasks."""
-    loaded = load_model(_spec(config, benchmarks=benchmarks, data=data, progress=progress))
+    models = Models()
+    loaded = models.get(_spec(config, benchmarks=benchmarks, data=data, models=models, progress=progress))
     documents: list[dict[str, Any]] = []
     rest = [*named.ours, *named.others]
     if config.output_path and not wanted.predict_only:
@@ -206,13 +208,15 @@ def _write_plain(
         write_json(folder / f"results_{time}.json", results)
 
 
-def _spec(config: RunConfig, *, benchmarks: Sequence[Benchmark], data: DataSource, progress: Progress) -> ModelSpec:
+def _spec(
+    config: RunConfig, *, benchmarks: Sequence[Benchmark], data: DataSource, models: Models, progress: Progress
+) -> ModelSpec:
     """The model that was named; for `--model micro` the target model of the benchmark asked for."""
     if config.model != "micro":
         return ModelSpec.parse(config.model_args, device=config.device)
     if len(benchmarks) != 1:
         raise UserError("--model micro has one target model a benchmark; name the tasks of one benchmark")
-    return prepare(config, bound=benchmarks[0].bind(data), role="target", progress=progress).spec
+    return prepare(config, bound=benchmarks[0].bind(data), role="target", models=models, progress=progress).spec
 
 
 def _merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.benchmark.spec import Bound
-from mmforget.model.load import load_model
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.measuring import Measured, Place, Subject, judge_retain, measure
+from mmforget.pipeline.models import Models
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.pipeline.stage_one import StageOne, labelled
 from mmforget.pipeline.unlearning import forget_with
@@ -76,12 +76,13 @@ def measure_reference(
     folder: Path,
     target: Measured | None = None,
     retain: Measured | None = None,
+    models: Models,
     progress: Progress,
 ) -> Measured:
     """The record of a model of stage one."""
     suffix = f", {folder.name}" if folder.name != model.role else ""
     return measure(
-        load_model(model.spec),
+        models.get(model.spec),
         subject=Subject(model.role, model.role, training=model.training),
         place=Place(config, bound, folder),
         target=target,
@@ -116,6 +117,7 @@ def measure_method(
     target: StageOne,
     references: References,
     folder: Path,
+    models: Models,
     progress: Progress,
 ) -> Path:
     """Trains one method with one seed and stores its record; returns the record's folder."""
@@ -126,11 +128,12 @@ def measure_method(
         config=config,
         bound=bound,
         folder=folder / "training",
+        models=models,
         progress=told,
     )
     method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
     measured = measure(
-        done.loaded,
+        models.get(done.spec),
         subject=Subject("unlearned", plan.name, method=method, training=done.training),
         place=Place(config, bound, folder),
         target=references.target,

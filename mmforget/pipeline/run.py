@@ -19,10 +19,11 @@ from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
-from mmforget.model.load import check_place, save_merged
+from mmforget.model.load import check_place
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.measuring import check_metrics, judge_of
+from mmforget.pipeline.models import Models
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.records import measure_methods, measure_references
 from mmforget.pipeline.stage_one import Role, StageOne, base_model, given_spec, prepare, stage_one_settings
@@ -135,35 +136,22 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
     folder = config.output / "training"
     with contextlib.ExitStack() as held, threads_of(config):
         parallel.on_main(lambda: held.enter_context(_alone(config)))
-        spec = unlearning_start(config, bound=bound, progress=progress)
+        models = Models()
+        spec = unlearning_start(config, bound=bound, models=models, progress=progress)
         with _written_down(config):
             done = forget_with(
-                plan, target=spec, config=config, bound=bound, folder=folder,
-                progress=progress,
+                plan, target=spec, config=config, bound=bound, folder=folder, models=models, progress=progress,
             )  # fmt: skip
-    made = done.loaded.spec
-    if done.loaded.has_adapter:
-        made = parallel.on_main(lambda: _with_adapter(made, folder=folder))
     # The command line has a flag of its own for the device.
-    model_args = replace(made, device=None if config.device else made.device).as_text()
+    model_args = replace(done.spec, device=None if config.device else done.spec.device).as_text()
     return {**done.training, "folder": str(folder), "model_args": model_args}
 
 
-def _with_adapter(base: ModelSpec, *, folder: Path) -> ModelSpec:
-    """What loads a base, quantised as it was, with the adapter in `folder` on it.
-
-    A base that is itself a model and an adapter merged is saved whole beside it, since one spec names one adapter.
-    """
-    if base.merge_peft:
-        base = replace(base, pretrained=str(save_merged(base, folder / "base")), revision=None, merge_peft=False)
-    return replace(base, peft=str(folder / "adapter"))
-
-
-def unlearning_start(config: RunConfig, *, bound: Bound, progress: Progress) -> ModelSpec:
+def unlearning_start(config: RunConfig, *, bound: Bound, models: Models, progress: Progress) -> ModelSpec:
     """The model that unlearning starts from: the one named, or the micro model's target."""
     if config.model != "micro":
         return ModelSpec.parse(config.model_args, device=config.device)
-    return prepare(config, bound=bound, role="target", progress=progress).spec
+    return prepare(config, bound=bound, role="target", models=models, progress=progress).spec
 
 
 def check(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:

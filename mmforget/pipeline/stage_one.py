@@ -19,12 +19,13 @@ from mmforget.arguments import arguments_in
 from mmforget.benchmark.cache import cache_folder
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UnknownName, UserError
-from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.micro import build_base
+from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.fitting import check_rows_fit
+from mmforget.pipeline.models import Models
 from mmforget.pipeline.prompts import render
 from mmforget.results.fingerprint import hash_image, hash_json
 from mmforget.training.session import UNIMPORTANT
@@ -51,6 +52,7 @@ def prepare(
     bound: Bound,
     role: Role,
     seed: int | None = None,
+    models: Models,
     progress: Progress,
 ) -> StageOne:
     """The target or retain model of a benchmark: the one the user names, one trained before, or a new one.
@@ -70,7 +72,7 @@ def prepare(
         return StageOne(role, ModelSpec.parse(config.model_args, device=config.device), {})
     base_spec = base_model(config, bound=bound, progress=progress)
     settings = stage_one_settings(config, benchmark=benchmark, seed=seed)
-    base = load_model(base_spec)
+    base = models.get(base_spec)
     if role == "target":
         check_rows_fit(base, config=config, bound=bound)
     examples = bound.examples(benchmark.stage_one[role])
@@ -83,6 +85,8 @@ def prepare(
         base, examples, settings=settings, folder=folder, label=f"{role} model", progress=progress,
         features=run_features(config),
     )  # fmt: skip
+    # Its weights were trained in place.
+    models.forget()
     spec = replace(base_spec, pretrained=str(report.output), revision=None, peft=None, merge_peft=False)
     return StageOne(role, spec, {**report.as_dict(), "settings": settings.as_dict()})
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.methods.contract import check_method
 from mmforget.methods.material import Material, concept_from
 from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, sources_of
-from mmforget.model.load import ModelSpec, load_model
-from mmforget.model.loaded import LoadedModel
-from mmforget.model.lora import load_adapter
+from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
+from mmforget.pipeline.models import Models
 from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.plugins import running
@@ -29,9 +29,9 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Unlearned:
-    """An unlearned model in memory, and what its training took."""
+    """What loads an unlearned model, and what its training took."""
 
-    loaded: LoadedModel
+    spec: ModelSpec
     training: Mapping[str, Any]
 
 
@@ -42,13 +42,14 @@ def forget_with(
     config: RunConfig,
     bound: Bound,
     folder: Path,
+    models: Models,
     progress: Progress,
 ) -> Unlearned:
-    """Train `plan` on the target in `folder`, then load target and saved result anew, as any later user will.
+    """Train `plan` on the target in `folder`.
 
     Raises UserError where a set is empty, the target carries an unmerged adapter, or the folder cannot be written.
     """
-    loaded, benchmark = load_model(target), bound.benchmark
+    loaded, benchmark = models.get(target), bound.benchmark
     material = replace(
         _material(bound, method=plan.method),
         retain=_examples(benchmark.retain_set, bound=bound),
@@ -64,11 +65,10 @@ def forget_with(
         progress=progress,
         features=run_features(config),
     )
-    if report.adapter is not None:
-        fresh = load_adapter(load_model(target), report.adapter)
-    else:
-        fresh = load_model(replace(target, pretrained=str(report.output), revision=None, peft=None, merge_peft=False))
-    return Unlearned(fresh, report.as_dict())
+    if report.artifact.kind == "weights":
+        # They were trained in place, or there is a whole model to load in their stead.
+        models.forget()
+    return Unlearned(parallel.on_main(lambda: report.artifact.on(target)), report.as_dict())
 
 
 def check_material(plan: MethodPlan, *, bound: Bound) -> None:

@@ -28,11 +28,15 @@ from mmforget.errors import RunFailed, UserError
 from mmforget.libraries import leave_libraries_to_stay, prepare_libraries
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.models import Models
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
 Job = Callable[..., T]
-"""Called with `progress=` alone. It and its result are pickled, so it is a `partial` of a module's function."""
+"""Called with `progress=` and `models=`, those of the process that does it.
+
+It and its result are pickled, so it is a `partial` of a module's function.
+"""
 
 MAX_WORKERS = 8
 """Unless told otherwise: each holds a few hundred megabytes, mostly libraries."""
@@ -61,11 +65,13 @@ class Workers:
     Attributes:
         num: how many; 1 is this process itself.
         progress: told of how far each job is.
+        models: of this process.
     """
 
     def __init__(self, num: int, *, progress: Progress) -> None:
         self.num = num
         self.progress = progress
+        self.models = Models()
         self._workers: list[Worker] = []
 
     def run(self, jobs: Sequence[Job[T]]) -> list[T]:
@@ -74,7 +80,7 @@ class Workers:
         Raises what the first job to fail raised, UserError or RunFailed, and RunFailed where a worker is gone.
         """
         if self.num == 1:
-            return [job(progress=self.progress) for job in jobs]
+            return [job(progress=self.progress, models=self.models) for job in jobs]
         self._start(min(self.num, len(jobs)))
         waiting = list(enumerate(jobs))[::-1]
         found: dict[int, T] = {}
@@ -230,10 +236,11 @@ def _serve(line: Connection) -> None:
     disable_progress_bar()
     torch.set_num_threads(1)
     leave_libraries_to_stay()
+    models = Models()
     try:
         while True:
             job = line.recv()
-            line.send(_outcome(job, progress=partial(_tell, line)))
+            line.send(_outcome(job, models=models, progress=partial(_tell, line)))
     except (EOFError, ConnectionError):
         # Who started this one is gone: there is nobody to tell, and nothing went wrong here.
         os._exit(1)
@@ -243,10 +250,10 @@ def _tell(line: Connection, done: int, total: int, label: str) -> None:
     line.send(Outcome("progress", (done, total, label)))
 
 
-def _outcome(job: Job[Any], *, progress: Progress) -> Outcome:
+def _outcome(job: Job[Any], *, models: Models, progress: Progress) -> Outcome:
     # Not the errors themselves: many kinds cannot be made again from their message alone.
     try:
-        return Outcome("done", job(progress=progress))
+        return Outcome("done", job(progress=progress, models=models))
     except UserError as error:
         return Outcome("wrong input", str(error))
     except RunFailed as error:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mmforget.errors import UserError
+from mmforget.model.artifact import Artifact
 from mmforget.model.fingerprint import folder_hashes
 from mmforget.results.codec import to_jsonable
 from mmforget.results.files import prepare_folder, read_json, write_json
@@ -58,6 +59,11 @@ class TrainReport:
     def adapter(self) -> Path | None:
         """The adapter's folder, None where the whole model was trained."""
         return self.output if self.output.name == "adapter" else None
+
+    @property
+    def artifact(self) -> Artifact:
+        """What was made."""
+        return Artifact("weights" if self.adapter is None else "adapter", self.output)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; `output` is relative to the training's folder, so that it may be moved."""

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from scipy.stats import ks_2samp
 
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.models import Models
 from mmforget.pipeline.run import resolve
 from mmforget.pipeline.stage_one import prepare
 from mmforget.results.store import read_run
@@ -52,7 +53,7 @@ def second_retain(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A record of a retain model like the demo's, trained with another seed and in fewer steps."""
     config = RunConfig(model="micro", tasks=("fiubench",), recipe="micro", seed=1, stage_one={"max_steps": 200})
     (bound,) = resolve(config)
-    made = prepare(config, bound=bound, role="retain", progress=lambda *_: None)
+    made = prepare(config, bound=bound, role="retain", models=Models(), progress=lambda *_: None)
     out = tmp_path_factory.mktemp("second")
     words = ("--tasks", FORGET_TASK, "--data", "synthetic", "--output_path", out, "--quiet")
     said = command("eval", "--model_args", f"pretrained={made.spec.pretrained}", *words)

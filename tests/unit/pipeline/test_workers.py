@@ -23,7 +23,7 @@ from tests.processes import alone
 MICRO = RunConfig(model="micro", tasks=("fiubench",), device="cpu", workers=2)
 
 
-def job(number: int, *, ending: str = "", progress: Any) -> tuple[int, int, int]:
+def job(number: int, *, ending: str = "", models: Any, progress: Any) -> tuple[int, int, int]:
     """Says how far it is; returns its number, its process and its threads, or ends as asked."""
     progress(number, 2, "job")
     if ending == "user":
@@ -37,7 +37,7 @@ def job(number: int, *, ending: str = "", progress: Any) -> tuple[int, int, int]
     return number, os.getpid(), torch.get_num_threads()
 
 
-def endless(path: Path, *, progress: Any) -> None:
+def endless(path: Path, *, models: Any, progress: Any) -> None:
     """Writes down its process, tells of it, and goes on until it is ended."""
     path.write_text(str(os.getpid()))
     progress(0, 1, "endless")
@@ -58,7 +58,7 @@ def test_results_come_in_the_order_of_the_jobs_and_progress_is_told() -> None:
     assert all(has_ended(process) for process in processes)
 
 
-def ignored_by_its_parent(*, progress: Any) -> str:
+def ignored_by_its_parent(*, models: Any, progress: Any) -> str:
     """The signals that the process ignores which this worker was forked from, as the system writes them."""
     lines = Path(f"/proc/{os.getppid()}/status").read_text().splitlines()
     return next(line.split()[1] for line in lines if line.startswith("SigIgn"))

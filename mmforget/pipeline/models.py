@@ -1,0 +1,59 @@
+"""The one model that a process holds, whatever it does next: another method, seed or request."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from mmforget.errors import UserError
+from mmforget.model.load import load_model
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.lora import detach, load_adapter
+from mmforget.model.spec import ModelSpec
+
+
+class Models:
+    """Models by their spec, of which one at a time is in memory.
+
+    Asked for the same one again it is there; asked for the same base with another adapter or none, only that changes.
+    Whoever changes weights in place, as training without adapters does, has it forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._held: LoadedModel | None = None
+
+    def get(self, spec: ModelSpec) -> LoadedModel:
+        """The model of `spec`, frozen; what `load_model` gives. The one that was held before is of no use any more."""
+        if self._held is not None and self._held.spec == spec:
+            return self._held
+        base = replace(spec, peft=None) if spec.has_unmerged_adapter else spec
+        below = self._without_adapter()
+        if below is None or below.spec != base:
+            del below
+            self.forget()
+            self._held = load_model(spec)
+        elif spec.peft is None:
+            self._held = below
+        else:
+            self._held = load_adapter(below, Path(spec.peft))
+        return self._held
+
+    def forget(self) -> None:
+        """Nothing is held any more, and its memory is free."""
+        self._held = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _without_adapter(self) -> LoadedModel | None:
+        """What is held with no adapter on it; None where there is nothing, or an adapter has replaced weights."""
+        held, self._held = self._held, None
+        if held is None:
+            return None
+        try:
+            return detach(held)
+        except UserError:
+            return None
