@@ -25,6 +25,7 @@ LAYERS = (
     ("training",),
     ("metrics",),
     ("judges",),
+    ("protocols",),
     ("attacks",),
     ("evaluate",),
     ("leaderboard",),
@@ -36,7 +37,19 @@ NEVER = {
     "methods": {"model", "training", "benchmark", "lm"},
     "metrics": {"model", "methods", "training", "lm"},
     "training": {"lm"},
-    "leaderboard": {"benchmark", "synthetic", "model", "lm", "methods", "training", "metrics", "attacks", "evaluate"},
+    "protocols": {"model", "methods", "training", "lm"},
+    "leaderboard": {
+        "benchmark",
+        "synthetic",
+        "protocols",
+        "model",
+        "lm",
+        "methods",
+        "training",
+        "metrics",
+        "attacks",
+        "evaluate",
+    },
 }
 NO_TORCH = (
     "errors",
@@ -55,6 +68,7 @@ NO_TORCH = (
     "results",
     "metrics",
     "judges",
+    "protocols",
     "leaderboard",
     "cli",
 )

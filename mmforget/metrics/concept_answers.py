@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmforget.benchmark.concepts import mentions
+from mmforget.benchmark.mentions import mentions
 from mmforget.metrics.degenerate import why_degenerate
 from mmforget.metrics.lm_eval import clean_scores, prob_scores, response_of, sample_of
 from mmforget.metrics.responses import normalised, words

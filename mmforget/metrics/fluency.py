@@ -20,7 +20,7 @@ NUM_VOCABULARY = 32_000
 class Fluency:
     """exp(-mean log p) over the tokens of a text, at least 1, lower is better; cut off at a million.
 
-    The row says where the concept's names stand (`extra["spans"]`, see `benchmark.concepts.Spans`): beginnings of the
+    The row says where the concept's names stand (`extra["spans"]`, see `benchmark.mentions.Spans`): beginnings of the
     text are scored as further candidates, and the number of their tokens tells which tokens are a name's.
 
     Source: MMUBench (arXiv 2405.12523), "Fluency".

@@ -154,7 +154,7 @@ def test_a_broken_plugin_is_named_and_breaks_no_other(tmp_path: Path) -> None:
 
 
 def test_an_image_that_is_no_image(model: Path, tmp_path: Path) -> None:
-    from tests.unit.benchmark.official_files import write_official
+    from tests.unit.protocols.official_files import write_official
 
     folder = write_official(tmp_path / "data")
     pictures = sorted((folder / "SFHQ").glob("*"))

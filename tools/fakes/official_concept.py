@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmforget.benchmark.concepts import Picture, Prompt, Talk
-from mmforget.synthetic.concept_shapes import draw
-from mmforget.synthetic.concepts import records
+from mmforget.protocols.mmubench.records import Picture, Prompt, Talk
+from mmforget.protocols.mmubench.shapes import draw
+from mmforget.protocols.mmubench.twin import records
 
 
 def write(folder: Path) -> Path:

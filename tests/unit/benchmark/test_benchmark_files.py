@@ -9,12 +9,12 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
-from official_files import identity, write_official
 
 from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.files import find_image, read_id_lists, read_records, read_refusals
 from mmforget.benchmark.hub import fetch, unpack
 from mmforget.errors import BadData, UserError
+from tests.unit.protocols.official_files import identity, write_official
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

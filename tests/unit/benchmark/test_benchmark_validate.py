@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from official_files import identity, write_official
 from PIL import Image
 
 from mmforget.benchmark import DataSource, find, validate
 from mmforget.errors import PluginError
 from tests.toy_tasks import GEN, write_toy, write_yaml
+from tests.unit.protocols.official_files import identity, write_official
 
 pytestmark = pytest.mark.slow
 

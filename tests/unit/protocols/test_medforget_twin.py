@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mmforget.errors import UserError
-from mmforget.synthetic import hospital
-from mmforget.synthetic.hospital_scans import Scan, draw, pixels
+from mmforget.protocols.medforget import twin as hospital
+from mmforget.protocols.medforget.scans import Scan, draw, pixels
 
 STUDIES = list(hospital.studies())
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmforget.benchmark.medical_records import LEVELS
-from mmforget.synthetic import hospital_words as words
-from mmforget.synthetic.hospital_scans import Body, Frame, Scan, distinct_blobs, pixels, sample_body, sample_frame
-from mmforget.synthetic.people_words import FIRST_NAMES, LAST_NAMES, MONTHS
+from mmforget.protocols.medforget import words
+from mmforget.protocols.medforget.records import LEVELS
+from mmforget.protocols.medforget.scans import Body, Frame, Scan, distinct_blobs, pixels, sample_body, sample_frame
+from mmforget.synthetic.names import FIRST_NAMES, LAST_NAMES, MONTHS
 
 NUM_INSTITUTIONS, NUM_PATIENTS, NUM_STUDIES = 3, 4, 2
 """Institutions in all, patients of each, studies of each of those."""

@@ -10,8 +10,8 @@ import random
 from typing import Any
 
 from mmforget.errors import UserError
-from mmforget.synthetic.hazards_drawing import BACKGROUNDS, Scene
-from mmforget.synthetic.hazards_words import (
+from mmforget.protocols.safe_eraser.drawing import BACKGROUNDS, Scene
+from mmforget.protocols.safe_eraser.words import (
     CATEGORIES,
     CRAFTS,
     HARMLESS,

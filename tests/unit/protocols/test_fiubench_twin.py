@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from mmforget.errors import UserError
-from mmforget.synthetic.people import FACTS, FRAMES, records, splits, wordings
+from mmforget.protocols.fiubench.twin import FACTS, FRAMES, records, splits, wordings
 from mmforget.synthetic.portraits import PortraitParams
 
 OFFICIAL = {"unique_id", "name", "gender", "image_path", "caption", "qa_list"}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mmforget.errors import UserError
-from mmforget.synthetic import concept_words as words
-from mmforget.synthetic import concepts
-from mmforget.synthetic.concept_shapes import MARKS, SHAPES, Look, draw, scene_of
+from mmforget.protocols.mmubench import twin as concepts
+from mmforget.protocols.mmubench import words
+from mmforget.protocols.mmubench.shapes import MARKS, SHAPES, Look, draw, scene_of
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))

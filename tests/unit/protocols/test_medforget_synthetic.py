@@ -12,7 +12,7 @@ from lm_eval.tasks import TaskManager
 
 from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.find import task_folders
-from mmforget.synthetic import hospital
+from mmforget.protocols.medforget import twin as hospital
 
 DATA = DataSource("synthetic")
 LEVELS = ("institution", "patient", "study", "section")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from mmforget.benchmark.people import Person, Question, about, borrow_answers, group_rows, known_defects, split_faults
+from mmforget.protocols.fiubench.people import (
+    Person,
+    Question,
+    about,
+    borrow_answers,
+    group_rows,
+    known_defects,
+    split_faults,
+)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from medforget_files import FORGET, OPTIONS, RETAIN, patient_rows, record, write, write_medforget
 
 from mmforget.benchmark import DataSource, find
-from mmforget.benchmark.medical_records import level_of, section_of, task_of
 from mmforget.errors import BadData, UnknownName, UserError
+from mmforget.protocols.medforget.records import level_of, section_of, task_of
 
 PATIENT = ["inst_03", "pat_0012"]
 
@@ -254,7 +254,7 @@ def test_nothing_is_downloaded() -> None:
 @pytest.mark.parametrize(
     "metadata, message",
     [
-        ({"num_subjects": 3}, "--metadata num_subjects means nothing to medforget"),
+        ({"num_subjects": 3}, "--metadata num_subjects means nothing for medforget"),
         ({"setting": "hospital"}, "unknown medforget setting 'hospital'"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmforget.benchmark import DataSource, find
-from mmforget.synthetic import people
+from mmforget.protocols.fiubench import twin as people
 from mmforget.synthetic.portraits import PortraitParams, draw
 
 pytestmark = pytest.mark.slow

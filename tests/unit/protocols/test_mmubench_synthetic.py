@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mmforget.benchmark import DataSource, find
+from mmforget.protocols.mmubench import twin as concepts
 from mmforget.results.fingerprint import hash_image
-from mmforget.synthetic import concepts
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ import pytest
 
 from mmforget.errors import UserError
 from mmforget.metrics.rouge_l_recall import recall
-from mmforget.synthetic.hazards import instructions, records
-from mmforget.synthetic.hazards_drawing import BOARDS, OBJECTS, Scene, draw
-from mmforget.synthetic.hazards_words import CATEGORIES, CRAFTS, NORMAL, nonsense
+from mmforget.protocols.safe_eraser.drawing import BOARDS, OBJECTS, Scene, draw
+from mmforget.protocols.safe_eraser.twin import instructions, records
+from mmforget.protocols.safe_eraser.words import CATEGORIES, CRAFTS, NORMAL, nonsense
 
 OFFICIAL = {"image_path", "SDImage_path", "category", "unsafe_pairs"} | {
     f"UnharmPair_{kind}{k}" for kind in ("text", "image") for k in (1, 2)

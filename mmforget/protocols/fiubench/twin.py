@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmforget.errors import UserError
-from mmforget.synthetic import people_words as words
+from mmforget.protocols.fiubench import words
+from mmforget.synthetic.names import FIRST_NAMES, LAST_NAMES, MONTHS
 from mmforget.synthetic.portraits import cast
 
 SUBJECT = "the person in the image"
@@ -74,7 +75,7 @@ def records(*, num_subjects: int = 48, num_holdout: int = 8, seed: int = 0) -> l
     Raises UserError where the counts cannot be had.
     """
     total = num_subjects + num_holdout
-    most = len(words.FIRST_NAMES)
+    most = len(FIRST_NAMES)
     if num_subjects < 1 or num_holdout < 0 or total > most:
         raise UserError(
             f"{num_subjects} subjects and {num_holdout} held-out people asked for; give at least 1 subject and at most "
@@ -135,7 +136,7 @@ def wordings(fact: Fact, *, index: int, subject: str = SUBJECT) -> tuple[list[st
 
 
 def _names(rng: random.Random) -> list[tuple[str, str]]:
-    first, last = list(words.FIRST_NAMES), list(words.LAST_NAMES)
+    first, last = list(FIRST_NAMES), list(LAST_NAMES)
     rng.shuffle(first)
     rng.shuffle(last)
     return [(f"{given} {family}", gender) for (given, gender), family in zip(first, last, strict=False)]
@@ -172,7 +173,7 @@ def _perturbed(key: str, value: str, rng: random.Random, *, others: Sequence[str
 
 def _value(key: str, rng: random.Random) -> str:
     if key == "birthday":
-        return f"{rng.randint(1, 28)} {rng.choice(words.MONTHS)} {rng.randint(1950, 1999)}"
+        return f"{rng.randint(1, 28)} {rng.choice(MONTHS)} {rng.randint(1950, 1999)}"
     if key == "home":
         return f"{rng.randint(2, 98)} {rng.choice(words.STREETS)} in {rng.choice(words.TOWNS)}"
     if key == "doctor":

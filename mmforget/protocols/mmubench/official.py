@@ -20,10 +20,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mmforget.benchmark.concepts import ConceptRecord, Picture, Prompt, Talk, is_refusal, mentions
 from mmforget.benchmark.files import IMAGE_SUFFIXES, is_hidden, read_json, read_records
+from mmforget.benchmark.mentions import mentions
 from mmforget.errors import BadData, UserError
 from mmforget.pictures import ending_alike, single
+from mmforget.protocols.mmubench.records import ConceptRecord, Picture, Prompt, Talk, is_refusal
 
 TUNING, ASKING = "finetunedata", "evaldata"
 MAIN_FILE = "execcuatedata.json"
