@@ -75,6 +75,11 @@ class Registry(Generic[T]):
         """Plugins that cannot be listed, and names that several claim, one line each."""
         return self._found.faults
 
+    @property
+    def clashes(self) -> dict[str, str]:
+        """The names that several plugins claim, each with what to do about it."""
+        return self._found.clashes
+
     def names(self) -> list[str]:
         return list(self.entries)
 
@@ -82,8 +87,8 @@ class Registry(Generic[T]):
         """The plugin object. Raises UnknownName with suggestions, or PluginError naming the plugin that is broken."""
         if not isinstance(name, str):
             raise UnknownName(self.kind, name=shortened(name), known=self.entries)
-        if name in self._found.clashes:
-            raise PluginError(self._found.clashes[name])
+        if name in self.clashes:
+            raise PluginError(self.clashes[name])
         entry = self.entries.get(name)
         if entry is None:
             raise UnknownName(self.kind, name=name, known=self.entries)

@@ -160,7 +160,7 @@ def check_plugin(name: str) -> Report | None:
 
     for kind in ("method", "metric", "attack"):
         registry: Registry[object] = Registry(kind, package=f"mmforget.{kind}s", attribute=kind.upper())
-        clash = next((fault for fault in registry.faults if fault.startswith(f"two plugins are named '{name}' ")), "")
+        clash = registry.clashes.get(name)
         if not clash and name not in registry.names():
             continue
         report = Report(f"{kind} {name}", faults=[clash] if clash else [])
@@ -228,7 +228,7 @@ def _measure(metric: Any, samples: Sequence[Sample], *, profile: str, bound: Bou
         if not others:
             return ["there is no holdout set"]
     estimate = metric.compare(samples, others, profile=profile)
-    return [] if estimate.value is not None else [estimate.reasons[0].split(": ")[-1]]
+    return [] if estimate.value is not None else [estimate.reasons[0]]
 
 
 def _samples(name: str, *, kind: str, bound: Bound) -> list[Sample]:

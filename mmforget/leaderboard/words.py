@@ -35,6 +35,13 @@ RELATION: dict[Relation, str] = {
     "elsewhere": "elsewhere, to be kept",
 }
 ROLE = {"base": "base model", "target": "target model", "retain": "retain model", "unlearned": "unlearned model"}
+NO_BASIS = {
+    "target_unmeasured": "nobody knows whether the target model knew what it was to forget",
+    "not_memorised": "the target model did not know what it was to forget",
+    "room_unknown": "nobody knows what a model says that never saw what was to be forgotten",
+    "no_room": "a model that never saw what was to be forgotten knows it nearly as well as the target model",
+}
+"""By code of the gate, why scores on a target do not count."""
 DASH = "–"
 MAX_RIVALS = 6
 """More names than this in one sentence nobody reads."""
@@ -172,8 +179,8 @@ def gate_sentence(gate: GateResult) -> str:
     """Whether the target knew what it is to forget, and the room between target and retain model."""
     metric = f"{gate.metric} on the {gate.set} set"
     knew = f"The target model reaches {number(gate.target)} ({metric}; at least {number(gate.minimum)} asked)"
-    if gate.target is not None and gate.retain is not None:
-        knew += f", the retain model {number(gate.retain)}: room to forget {number(gate.target - gate.retain)}"
+    if gate.distance is not None:
+        knew += f", the retain model {number(gate.retain)}: room to forget {number(gate.distance)}"
         knew += "" if gate.room is None else f" (at least {number(gate.room)} asked)"
     outcome = "Passed." if gate.passed else f"Not passed: {gate.reason or 'scores on this target do not count'}."
     return f"{knew}. {outcome}"
@@ -209,8 +216,9 @@ def board_sentence(board: Board) -> str:
     working = [row for row in board.ranked if not row.collapsed]
     if not board.ranked and not board.refused:
         return "Only reference models so far: run a method to fill this board."
-    if any(not gate.passed for gate in board.gates) and not board.ranked:
-        return "Nothing can be judged here: the target model did not know what it was to forget."
+    weak = [gate.code for gate in board.gates if not gate.passed]
+    if weak and not board.ranked:
+        return f"Nothing can be judged here: {NO_BASIS.get(weak[0], NO_BASIS['not_memorised'])}."
     if not board.ranked:
         return "No row may be ranked; every row below says why."
     if not working:

@@ -126,12 +126,12 @@ def _gate_fault(gate: GateResult) -> Finding | None:
         return finding("not_memorised", text)
     if gate.room is None:
         return None
-    if gate.retain is None:
+    if gate.distance is None:
         text = f"no {what} of a retain model, so the room between it and the target ({gate.target:.3f}) is unknown"
         return finding("room_unknown", text)
-    if gate.target - gate.retain < gate.room:
+    if gate.distance < gate.room:
         text = f"the target model reaches {gate.target:.3f} in {what} and the retain model, which never saw it, "
-        text += f"{gate.retain:.3f}: {gate.target - gate.retain:.3f} apart, at least {gate.room:g} is needed"
+        text += f"{gate.retain:.3f}: {gate.distance:.3f} apart, at least {gate.room:g} is needed"
         return finding("no_room", text)
     return None
 

@@ -120,6 +120,11 @@ class GateResult:
     code: str = ""
     """The same as a code of `rules.CODES`; empty where it passed, and in records older than version 4."""
 
+    @property
+    def distance(self) -> float | None:
+        """How far the target model lies above the retain model; None where one of them has no value."""
+        return None if self.target is None or self.retain is None else self.target - self.retain
+
 
 @dataclass(frozen=True)
 class LevelResult:

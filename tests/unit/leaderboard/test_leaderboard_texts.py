@@ -17,6 +17,7 @@ from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.leaderboard.publish import publish
 from mmforget.leaderboard.table import recall, render_all
+from mmforget.results.rules import gated
 from mmforget.results.schema import LevelResult, Verdict
 from mmforget.results.store import find_records
 from mmforget.types import Estimate
@@ -69,6 +70,22 @@ def test_a_failed_gate_is_the_verdict_of_the_board() -> None:
     assert "did not know what it was to forget" in words.board_sentence(board)
     assert "Not passed: the target model recalls 0.130" in words.gate_sentence(gate)
     assert "npo is not ranked: memorisation gate" in console(runs, 200)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ({"target": None}, "nobody knows whether the target model knew"),
+        ({"target": 0.1}, "the target model did not know"),
+        ({"retain": None}, "nobody knows what a model says that never saw"),
+        ({"retain": 0.9}, "knows it nearly as well as the target model"),
+    ],
+)
+def test_a_board_says_what_is_wrong_with_its_target(numbers: dict[str, float | None], told: str) -> None:
+    gate = gated(replace(GATE, **numbers))
+    (board,) = boards(stored([record("npo", gate=gate)]))
+    assert words.board_sentence(board).startswith("Nothing can be judged here: ")
+    assert told in words.board_sentence(board)
 
 
 @pytest.mark.parametrize(
