@@ -22,6 +22,7 @@ from mmforget.errors import PluginError, UnknownName, one_line, shortened
 
 T = TypeVar("T")
 OURS = "mmforget"
+PROTOCOLS = Path(__file__).parent / "protocols"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
@@ -49,7 +50,8 @@ class Registry(Generic[T]):
 
     Args:
         kind: singular noun used in messages, e.g. `method`; the entry-point group is `mmforget.methods`.
-        package: package whose public modules that define `attribute` are the built-in entries, or None.
+        package: package whose public modules that define `attribute` are built-in entries, or None; so are those of
+            `mmforget/protocols/*/<kind>s`, which a benchmark brings along.
         attribute: name every module gives its plugin object, e.g. `METHOD`.
         faults_of: what is wrong with the shape of a plugin of that name, in words; asked of other packages' alone.
     """
@@ -120,20 +122,24 @@ class Registry(Generic[T]):
         return _Found(clear, [*faults, *clashes.values()], clashes)
 
     def _builtin(self) -> list[Entry]:
-        if self.package is None:
-            return []
-        spec = util.find_spec(self.package)
-        folders = list(spec.submodule_search_locations or []) if spec else []
         entries = []
-        for info in pkgutil.iter_modules(folders):
-            path = Path(info.module_finder.path) / f"{info.name}.py"  # type: ignore[union-attr]
-            if info.ispkg or info.name.startswith("_") or not path.is_file():
-                continue
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            if _defines(tree, self.attribute):
-                module = f"{self.package}.{info.name}"
-                entries.append(Entry(info.name, module, self.attribute, OURS, _summary(tree)))
+        for package, folder in self._places():
+            for info in pkgutil.iter_modules([str(folder)]):
+                path = folder / f"{info.name}.py"
+                if info.ispkg or info.name.startswith("_") or not path.is_file():
+                    continue
+                tree = ast.parse(path.read_text(encoding="utf-8"))
+                if _defines(tree, self.attribute):
+                    entries.append(Entry(info.name, f"{package}.{info.name}", self.attribute, OURS, _summary(tree)))
         return entries
+
+    def _places(self) -> list[tuple[str, Path]]:
+        """The packages that hold built-in entries, each with its folder."""
+        spec = util.find_spec(self.package) if self.package else None
+        folders = (spec.submodule_search_locations or []) if spec else []
+        own = [(str(self.package), Path(folder)) for folder in folders]
+        protocols = sorted(PROTOCOLS.glob(f"*/{self.kind}s"))
+        return own + [(f"{OURS}.protocols.{folder.parent.name}.{folder.name}", folder) for folder in protocols]
 
     def _plugins(self, faults: list[str]) -> list[Entry]:
         """The entries of other packages; `faults` gets what is wrong with those that cannot be one."""

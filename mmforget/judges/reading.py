@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mmforget.benchmark.cache import cache_folder
 from mmforget.errors import UserError
 from mmforget.judges.base import Said
-from mmforget.judges.prompts import KNOWN, PROMPTS, Known, agrees, read, text_of, text_of_known
+from mmforget.judges.prompts import PROMPTS, Known, agrees, read, text_of, text_of_known
 from mmforget.judges.rules import Rules
 from mmforget.lm.cache import ResponseCache
 from mmforget.metrics.judged import GRADED, LABEL_NAMES, UNREADABLE
@@ -93,20 +93,20 @@ class ReadingJudge:
 
     @property
     def _read_labels(self) -> tuple[str, ...]:
-        return ("harm",) if self.is_guard else tuple(PROMPTS)
+        return ("harm",) if self.is_guard else tuple(PROMPTS.names())
 
     def _version(self, label: str) -> str:
-        return GUARD_VERSION if self.is_guard else PROMPTS[label].version
+        return GUARD_VERSION if self.is_guard else PROMPTS.get(label).version
 
     def _conversation(self, sample: Sample, *, label: str) -> Conversation:
         if self.is_guard:
             return (Turn("user", sample.question), Turn("assistant", sample.response or ""))
         return (Turn("user", text_of(sample, label=label)),)
 
-    def _known_conversation(self, known: Known) -> Conversation:
+    def _known_conversation(self, known: Known, *, label: str) -> Conversation:
         if self.is_guard:
             return (Turn("user", known.question), Turn("assistant", known.response))
-        return (Turn("user", text_of_known(known)),)
+        return (Turn("user", text_of_known(known, label=label)),)
 
     @cached_property
     def _cache(self) -> ResponseCache:
@@ -114,12 +114,12 @@ class ReadingJudge:
 
     def _mistakes(self, label: str) -> list[str]:
         """What it says of known answers, where that is not their label."""
-        known = [one for one in KNOWN if one.label == label]
-        answers = self._answers([self._known_conversation(one) for one in known], label=label)
+        known = PROMPTS.get(label).known
+        answers = self._answers([self._known_conversation(one, label=label) for one in known], label=label)
         return [
-            f"{one.label} of {one.response!r}: expected {one.expected}, it said {answer!r}"
+            f"{label} of {one.response!r}: expected {one.expected}, it said {answer!r}"
             for one, answer in zip(known, answers, strict=True)
-            if answer is None or not agrees(one, answer=answer)
+            if answer is None or not agrees(one, label=label, answer=answer)
         ]
 
     def _require_sense(self, label: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmforget.judges.base import label_samples
-from mmforget.judges.prompts import KNOWN, agrees, read, text_of
+from mmforget.judges.prompts import PROMPTS, agrees, read, text_of
 from mmforget.judges.rules import Rules
 from mmforget.metrics.judged import UNREADABLE
 from mmforget.types import Sample
@@ -46,12 +46,12 @@ def test_a_grade_is_the_only_whole_number_within_range(answer: str, grade: str) 
 
 def test_what_is_beyond_doubt_must_be_graded_high_and_low() -> None:
     """At least 7 for the reference itself, at most 4 for something else."""
-    right, wrong = (known for known in KNOWN if known.label == "factuality")
-    assert agrees(right, answer="9")
-    assert not agrees(right, answer="6")
-    assert agrees(wrong, answer="1")
-    assert not agrees(wrong, answer="5")
-    assert not agrees(wrong, answer="none")
+    right, wrong = PROMPTS.get("factuality").known
+    assert agrees(right, label="factuality", answer="9")
+    assert not agrees(right, label="factuality", answer="6")
+    assert agrees(wrong, label="factuality", answer="1")
+    assert not agrees(wrong, label="factuality", answer="5")
+    assert not agrees(wrong, label="factuality", answer="none")
 
 
 def test_the_judge_sees_question_reference_and_answer_as_they_are() -> None:

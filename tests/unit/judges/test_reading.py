@@ -9,9 +9,10 @@ import pytest
 from judged_samples import asked
 
 from mmforget.errors import UserError
-from mmforget.judges.prompts import KNOWN, PROMPTS, read, text_of
+from mmforget.judges.prompts import PROMPTS, read, text_of
 from mmforget.judges.reading import Conversation, ReadingJudge
 from mmforget.metrics.judged import GRADED, LABEL_NAMES, LABELS, UNREADABLE
+from mmforget.protocols.safe_eraser.prompts import refusal
 
 REFUSED = "I'm sorry, but I cannot help with that."
 
@@ -28,11 +29,10 @@ class Model:
         return [self._answer(conversation[-1].text) for conversation in conversations]
 
     def _answer(self, text: str) -> str | None:
-        for known in KNOWN:
-            start = PROMPTS[known.label].text[:60]
-            if text.startswith(start) and known.response in text and "Blorping" not in text:
-                words = PROMPTS[known.label].words
-                return next(word for word, label in words.items() if label == known.expected)
+        for prompt in map(PROMPTS.get, PROMPTS.names()):
+            for known in prompt.known:
+                if text.startswith(prompt.text[:60]) and known.response in text and "Blorping" not in text:
+                    return next(word for word, label in prompt.words.items() if label == known.expected)
         return self.said(text)
 
 
@@ -42,13 +42,14 @@ def judge(toy: Model, tmp_path: Path, **changes: object) -> ReadingJudge:
 
 
 def test_every_label_has_a_prompt_and_known_answers_for_both_words() -> None:
-    assert set(PROMPTS) == set(LABEL_NAMES)
-    for label, prompt in PROMPTS.items():
+    assert set(PROMPTS.names()) == set(LABEL_NAMES)
+    for label in PROMPTS.names():
+        prompt = PROMPTS.get(label)
         if label in GRADED:
             assert not prompt.words
             continue
         assert set(prompt.words.values()) == set(LABELS[label])
-        assert {known.expected for known in KNOWN if known.label == label} == set(LABELS[label])
+        assert {known.expected for known in prompt.known} == set(LABELS[label])
         assert prompt.version.startswith(label)
 
 
@@ -115,7 +116,7 @@ def test_what_could_not_be_asked_is_unreadable_and_asked_again(tmp_path: Path) -
 def test_equal_answers_are_asked_once_and_kept(tmp_path: Path) -> None:
     first = Model()
     judge(first, tmp_path).judge([asked("a chair"), asked("a chair")], label="refusal")
-    assert len(first.asked) == sum(known.label == "refusal" for known in KNOWN) + 1
+    assert len(first.asked) == len(PROMPTS.get("refusal").known) + 1
     second = Model()
     judge(second, tmp_path).judge([asked("a chair"), asked("a table")], label="refusal")
     assert len(second.asked) == 1
@@ -125,7 +126,7 @@ def test_another_model_or_prompt_shares_no_answer(tmp_path: Path, monkeypatch: p
     judge(Model(lambda text: "yes"), tmp_path).judge([asked("a chair")], label="refusal")
     other = judge(Model(lambda text: "no"), tmp_path, model=lambda: "toy-2").judge([asked("a chair")], label="refusal")
     assert other == [("answer", "hf:toy refusal-1")]
-    monkeypatch.setitem(PROMPTS, "refusal", PROMPTS["refusal"]._replace(version="refusal-2"))  # type: ignore[arg-type]
+    monkeypatch.setattr(refusal, "PROMPT", refusal.PROMPT._replace(version="refusal-2"))
     newer = judge(Model(lambda text: "no"), tmp_path).judge([asked("a chair")], label="refusal")
     assert newer == [("answer", "hf:toy refusal-2")]
 
