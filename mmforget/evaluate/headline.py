@@ -143,14 +143,6 @@ def _measured(other: Sequence[Sample], *, unlearned: Measurements) -> Measuremen
     return Measurements(unlearned.benchmark, answers, unlearned.retain, unlearned.target)
 
 
-def closeness(unlearned: float, *, target: float, retain: float) -> float:
-    """max(0, 1 - |unlearned - retain| / |target - retain|), in [0, 1]; a goal may stand for `retain`.
-
-    Raises ZeroDivisionError without any room.
-    """
-    return max(0.0, 1.0 - abs(unlearned - retain) / abs(target - retain))
-
-
 def closenesses(
     unlearned: Measurements, *, target: Measurements | None, retain: Measurements | None
 ) -> list[Closeness]:

@@ -20,10 +20,11 @@ from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import Number, closeness, closenesses, headline, overall
+from mmforget.evaluate.headline import Number, closenesses, headline, overall
 from mmforget.evaluate.measurements import Measurements
 from mmforget.metrics.base import METRICS, CompositeMetric
 from mmforget.results.schema import GateResult, SetUse, Verdict
+from mmforget.statistics.nearness import nearness
 from mmforget.types import Estimate, Replicates, Sample
 
 FULL, HALF, QUARTER, NONE = "a b c d", "a b x y", "a x y z", "x y z w"
@@ -112,7 +113,8 @@ def test_a_set_that_was_not_asked_gives_nothing(benchmark: Benchmark) -> None:
 
 def test_closeness_by_hand() -> None:
     """Target .9, retain .3, so .6 of room: .3 is 1, .45 is .75, .15 (beyond) is .75, .9 and -.3 are 0."""
-    found = [closeness(own, target=0.9, retain=0.3) for own in (0.3, 0.45, 0.15, 0.9, -0.3, -5.0)]
+    alone = [Replicates(own, 1) for own in (0.3, 0.45, 0.15, 0.9, -0.3, -5.0)]
+    found = [nearness(own, target=Replicates(0.9, 1), standard=0.3).value for own in alone]
     assert found == pytest.approx([1.0, 0.75, 0.75, 0.0, 0.0, 0.0])
 
 
