@@ -12,6 +12,7 @@ from mmforget.cli.printing import tell
 from mmforget.errors import UnknownName, UserError, cut
 
 if TYPE_CHECKING:
+    from mmforget.model.spec import ModelSpec
     from mmforget.pipeline.config import RunConfig
 
 MODELS = ("micro", "hf")
@@ -285,35 +286,36 @@ def _one_seed(seed: int | None, seeds: tuple[int, ...] | None) -> int | None:
 
 def config_from(args: argparse.Namespace) -> RunConfig:
     """The resolved configuration of a verb's flags. Raises UserError where flags contradict one another."""
+    from mmforget.methods.arguments import as_mapping
     from mmforget.pipeline.config import Asking, RunConfig
 
     given: dict[str, Any] = dict(vars(args))
     given["model"] = SAME_MODEL.get(given["model"], given["model"])
     if given["model"] not in MODELS:
         raise UnknownName("model", name=given["model"], known=MODELS)
-    named = arguments_in(given["model_args"], owner="--model_args")
-    if given["model"] == "hf" and "pretrained" not in named and not given.get("target_model"):
+    model_args = arguments_in(given["model_args"], owner="--model_args")
+    if given["model"] == "hf" and "pretrained" not in model_args and not given.get("target_model"):
         raise UserError("--model hf needs --model_args pretrained=PATH_OR_HUB_ID; or try --model micro")
     for folder in given["include_path"]:
         tell(f"mmforget: --include_path {folder}: Python beside its task files is run")
     return RunConfig(
         model=given["model"],
-        model_args=given["model_args"],
+        model_args=model_args,
         tasks=comma_list(given["tasks"]),
         include_path=tuple(given["include_path"]),
         data=given["data"],
         metadata=_metadata(given["metadata"], forget_path=given.get("forget_path")),
         methods=comma_list(given.get("methods") or given.get("method") or ""),
-        method_args=given.get("method_args", ""),
+        method_args=as_mapping(given.get("method_args", ""), owner="--method_args"),
         recipe=given.get("recipe") or ("micro" if given["model"] == "micro" else "released"),
         training={k: given[k] for k in TRAINING_FLAGS if given.get(k) is not None},
         stage_one=key_values(given.get("stage_one_args") or "", flag="--stage_one_args"),
-        target_model=given.get("target_model"),
-        retain_model=given.get("retain_model"),
+        target_model=_given_model(given.get("target_model"), model_args=model_args, device=given["device"]),
+        retain_model=_given_model(given.get("retain_model"), model_args=model_args, device=given["device"]),
         device=given["device"],
         batch_size=_batch_size(given),
         apply_chat_template=given["apply_chat_template"],
-        gen_kwargs=given["gen_kwargs"],
+        gen_kwargs=typed_arguments(given["gen_kwargs"], owner="--gen_kwargs"),
         num_fewshot=given["num_fewshot"],
         limit=given["limit"],
         seed=_one_seed(given["seed"], given.get("seeds")),
@@ -326,6 +328,17 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         workers=given.get("workers"),
         asking=given.get("asking") or Asking(),
     )
+
+
+def _given_model(text: str | None, *, model_args: Mapping[str, Any], device: str | None) -> ModelSpec | None:
+    """What --target_model names: a path or hub id, or whole model arguments; otherwise as --model_args says."""
+    from mmforget.model.spec import ModelSpec
+
+    if not text:
+        return None
+    if "=" in text:
+        return ModelSpec.parse(text, device=device)
+    return ModelSpec.from_mapping({**model_args, "pretrained": text, "revision": None}, device=device)
 
 
 def _batch_size(given: Mapping[str, Any]) -> int:

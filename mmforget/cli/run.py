@@ -40,19 +40,17 @@ def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
     if not config.methods:
         raise UserError("--methods names none; give e.g. --methods grad_diff,npo")
+    from mmforget.pipeline.plan import make_plan
+
+    plan = make_plan(config)
     if args.dry_run:
-        return print_plan(config, as_json=args.json)
+        return print_plan(plan, as_json=args.json)
     from mmforget.cli import leaderboard
     from mmforget.libraries import leave_libraries_to_stay
     from mmforget.pipeline.run import run
 
     leave_libraries_to_stay()
     with progress_bars(quiet=args.quiet) as progress:
-        run(
-            config,
-            progress=progress,
-            say=tell,
-            allow_weak_target=args.allow_weak_target,
-        )
+        run(plan, progress=progress, say=tell, allow_weak_target=args.allow_weak_target)
     wanted = argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json, verify=False)
     return parallel.on_main(lambda: leaderboard.execute(wanted))

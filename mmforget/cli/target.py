@@ -27,20 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
     from mmforget.libraries import leave_libraries_to_stay
-    from mmforget.pipeline.run import check, make_models, resolve
+    from mmforget.pipeline.plan import make_plan
+    from mmforget.pipeline.run import make_models
     from mmforget.pipeline.workers import workers
 
     leave_libraries_to_stay()
 
     found = []
     with progress_bars(quiet=args.quiet) as progress, workers(config, progress=progress) as pool:
-        for bound in resolve(config):
-            check(config, bound=bound)
+        for plan in make_plan(config).benchmarks:
+            benchmark = plan.bound.benchmark
             if args.dry_run:
-                found.append({"group": bound.benchmark.group, "models": list(bound.benchmark.stage_one)})
+                found.append({"group": benchmark.group, "models": list(benchmark.stage_one)})
                 continue
-            models = make_models(config, bound=bound, pool=pool)
-            found.append({"group": bound.benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
+            models = make_models(config, plan=plan, pool=pool)
+            found.append({"group": benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
     if args.json:
         print_json(found)
     else:

@@ -31,14 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
+    from mmforget.pipeline.plan import make_plan
+
+    plan = make_plan(config, evaluates=False)
     if args.dry_run:
-        return print_plan(config, as_json=args.json, evaluates=False)
+        return print_plan(plan, as_json=args.json)
     from mmforget.libraries import leave_libraries_to_stay
     from mmforget.pipeline.run import unlearn_only
 
     leave_libraries_to_stay()
     with progress_bars(quiet=args.quiet) as progress:
-        report = unlearn_only(config, progress=progress)
+        report = unlearn_only(plan, progress=progress)
     if args.json:
         print_json(report)
         return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.errors import UserError
+from mmforget.model.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,21 @@ class RunConfig:
 
     model: str
     tasks: tuple[str, ...]
-    model_args: str = ""
+    model_args: Mapping[str, Any] = field(default_factory=dict)
     include_path: tuple[str, ...] = ()
     data: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     methods: tuple[str, ...] = ()
-    method_args: str = ""
+    method_args: Mapping[str, Any] = field(default_factory=dict)
     recipe: str = "released"
     training: Mapping[str, Any] = field(default_factory=dict)
     stage_one: Mapping[str, Any] = field(default_factory=dict)
-    target_model: str | None = None
-    retain_model: str | None = None
+    target_model: ModelSpec | None = None
+    retain_model: ModelSpec | None = None
     device: str | None = None
     batch_size: int = 16
     apply_chat_template: bool | str = False
-    gen_kwargs: str = ""
+    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
     num_fewshot: int | None = None
     limit: float | None = None
     seed: int | None = None
@@ -54,6 +55,16 @@ class RunConfig:
     asking: Asking = Asking()
 
     @property
+    def base(self) -> ModelSpec | None:
+        """The model that `--model_args` names; None for `micro`, and where they name none."""
+        return self.with_pretrained(None) if "pretrained" in self.model_args else None
+
+    def with_pretrained(self, name: str | None, **changes: Any) -> ModelSpec:
+        """The model `name`, else the one that is named, loaded as `--model_args` and `--device` say."""
+        named = {} if name is None else {"pretrained": name}
+        return ModelSpec.from_mapping({**self.model_args, **named, **changes}, device=self.device)
+
+    @property
     def output(self) -> Path:
         """The output folder. Raises UserError where none was given."""
         if self.output_path is None:
@@ -62,4 +73,6 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, for YAML and for comparing an interrupted run with the one that continues it."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        specs = {"target_model": self.target_model, "retain_model": self.retain_model}
+        named = {name: spec and spec.as_text() for name, spec in specs.items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in {**asdict(self), **named}.items()}

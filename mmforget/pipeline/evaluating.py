@@ -125,7 +125,7 @@ def planned(config: RunConfig, *, named: Named, data: DataSource, blank_control:
     settings_of(config)
     model = "target"
     if config.model != "micro":
-        spec = ModelSpec.parse(config.model_args, device=config.device)
+        spec = config.with_pretrained(None)
         check_place(spec)
         spec.target_device()
         model = model_name(spec.pretrained)
@@ -213,7 +213,7 @@ def _spec(
 ) -> ModelSpec:
     """The model that was named; for `--model micro` the target model of the benchmark asked for."""
     if config.model != "micro":
-        return ModelSpec.parse(config.model_args, device=config.device)
+        return config.with_pretrained(None)
     if len(benchmarks) != 1:
         raise UserError("--model micro has one target model a benchmark; name the tasks of one benchmark")
     return prepare(config, bound=benchmarks[0].bind(data), role="target", models=models, progress=progress).spec

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mmforget import __version__, parallel
-from mmforget.arguments import typed_arguments
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
@@ -160,7 +159,7 @@ def settings_of(config: RunConfig) -> Settings:
     as_turns = asking.fewshot_as_multiturn
     return Settings(
         num_fewshot=config.num_fewshot,
-        gen_kwargs=typed_arguments(config.gen_kwargs, owner="--gen_kwargs"),
+        gen_kwargs=config.gen_kwargs,
         apply_chat_template=config.apply_chat_template,
         system_instruction=asking.system_instruction,
         fewshot_as_multiturn=bool(config.apply_chat_template) if as_turns is None else as_turns,
@@ -233,7 +232,8 @@ def _asked(config: RunConfig) -> str:
     """What the flags change in how questions are asked, in words; empty where nothing."""
     template, asking = config.apply_chat_template, config.asking
     words = [f"chat template {template}" if isinstance(template, str) else "chat template" if template else ""]
-    words += [config.gen_kwargs, f"system instruction {asking.system_instruction!r}" * bool(asking.system_instruction)]
+    words += [",".join(f"{key}={value}" for key, value in config.gen_kwargs.items())]
+    words += [f"system instruction {asking.system_instruction!r}" * bool(asking.system_instruction)]
     words += ["chosen documents" if asking.samples else ""]
     return "; ".join(filter(None, words))
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UnknownName
-from mmforget.methods.arguments import as_mapping
 from mmforget.methods.base import arguments, build, hyper_parameters
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.stage_one import recipe_of
@@ -76,9 +75,8 @@ def method_plan(name: str, *, config: RunConfig, benchmark: Benchmark) -> Method
 
 def shared_arguments(config: RunConfig) -> dict[str, Any]:
     """`--method_args`, each of which at least one of the run's methods must know. Raises UnknownName otherwise."""
-    given = as_mapping(config.method_args, owner="--method_args")
     known = sorted({argument for name in config.methods for argument in arguments(name)})
-    for argument in given:
+    for argument in config.method_args:
         if argument not in known:
             raise UnknownName("--method_args argument", name=argument, known=known)
-    return given
+    return dict(config.method_args)

@@ -14,75 +14,46 @@ from pathlib import Path
 from typing import Any
 
 from mmforget import parallel
-from mmforget.arguments import arguments_in
-from mmforget.benchmark.find import find_all
-from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
-from mmforget.model.load import check_place
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import check_metrics, judge_of
 from mmforget.pipeline.models import Models
-from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
+from mmforget.pipeline.plan import BenchmarkPlan, Plan
 from mmforget.pipeline.records import measure_methods, measure_references
-from mmforget.pipeline.stage_one import Role, StageOne, base_model, given_spec, prepare, stage_one_settings
-from mmforget.pipeline.unlearning import check_material, forget_with
-from mmforget.pipeline.workers import Workers, num_workers, threads_of, workers
+from mmforget.pipeline.stage_one import StageOne, base_model, prepare
+from mmforget.pipeline.unlearning import forget_with
+from mmforget.pipeline.workers import Workers, threads_of, workers
 from mmforget.reading import read_text
 from mmforget.results.files import alone_in, prepare_folder, write_text
 from mmforget.results.schema import GateResult
 from mmforget.results.store import CONFIG_NAME, safe_name, write_config
-from mmforget.training.hf_arguments import trackers_of
 
 Progress = Callable[[int, int, str], None]
 Say = Callable[[str], None]
 
 
-def resolve(config: RunConfig) -> list[Bound]:
-    """The benchmarks that `--tasks` names, with their data. Raises UserError and UnknownName before any work starts."""
-    data = DataSource.parse(config.data, config.model, metadata=config.metadata)
-    return [benchmark.bind(data) for benchmark in find_all(config.tasks, config.include_path)]
-
-
-def one_bound(config: RunConfig) -> Bound:
-    """The benchmark that `--tasks` names, with its data. Raises UserError where it names several."""
-    found = resolve(config)
-    if len(found) != 1:
-        raise UserError(f"{', '.join(config.tasks)} means {len(found)} benchmarks or settings; name one of them")
-    return found[0]
-
-
-def make_models(config: RunConfig, *, bound: Bound, pool: Workers) -> list[StageOne]:
-    """The target, then the retain models: one, or one for each of `--stage_one_seeds`.
-
-    None of the latter where the protocol has none and none was given.
-    """
-    wanted: list[tuple[Role, int | None]] = [("target", next(iter(config.stage_one_seeds), None))]
-    if bound.benchmark.has_retain_model or config.retain_model is not None:
-        wanted += [("retain", seed) for seed in config.stage_one_seeds or (None,)]
+def make_models(config: RunConfig, *, plan: BenchmarkPlan, pool: Workers) -> list[StageOne]:
+    """The target, then the retain models, as far as the plan has them."""
     if config.model == "micro" and not (config.target_model and config.retain_model):
         # Before the others, which all start from it.
-        base_model(config, bound=bound, progress=pool.progress)
-    job = partial(prepare, config, bound=bound)
-    return pool.run([partial(job, role=role, seed=seed) for role, seed in wanted])
+        base_model(config, bound=plan.bound, progress=pool.progress)
+    job = partial(prepare, config, bound=plan.bound)
+    return pool.run([partial(job, role=one.role, seed=one.seed) for one in plan.references])
 
 
-def run(config: RunConfig, *, progress: Progress, say: Say, allow_weak_target: bool = False) -> list[Path]:
-    """Run everything and return the folders of all records.
+def run(plan: Plan, *, progress: Progress, say: Say, allow_weak_target: bool = False) -> list[Path]:
+    """Carry out the plan and return the folders of all records.
 
     Raises UserError for input that cannot be used. A target that fails the memorisation gate ends its benchmark after
     the two reference records unless `allow_weak_target`.
     """
-    benchmarks = resolve(config)
-    plans = {one.benchmark.group: check(config, bound=one) for one in benchmarks}
     folders: list[Path] = []
-    with contextlib.ExitStack() as held, workers(config, progress=progress) as pool:
-        parallel.on_main(lambda: held.enter_context(_alone(config)))
-        held.enter_context(_written_down(config))
-        for bound in benchmarks:
-            own = plans[bound.benchmark.group]
-            folders += _run_one(config, bound=bound, plans=own, pool=pool, say=say, allow_weak_target=allow_weak_target)
+    with contextlib.ExitStack() as held, workers(plan.config, progress=progress) as pool:
+        parallel.on_main(lambda: held.enter_context(_alone(plan.config)))
+        held.enter_context(_written_down(plan.config))
+        for one in plan.benchmarks:
+            folders += _run_one(plan.config, plan=one, pool=pool, say=say, allow_weak_target=allow_weak_target)
     return folders
 
 
@@ -116,32 +87,19 @@ def _written_down(config: RunConfig) -> Iterator[None]:
         raise
 
 
-def check_models(config: RunConfig) -> None:
-    """Raises UserError for a model that is named and cannot be there, before another is trained or asked."""
-    given = [given_spec(text, config=config) for text in (config.target_model, config.retain_model) if text]
-    if "pretrained" in arguments_in(config.model_args, owner="--model_args"):
-        given.append(ModelSpec.parse(config.model_args, device=config.device))
-    for spec in given:
-        check_place(spec)
-        spec.target_device()
-
-
-def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
-    """One method on one model, `--model_args` (for micro: its target model); returns the training's report.
-
-    Raises UserError where the tasks mean several benchmarks.
-    """
-    bound = one_bound(config)
-    (plan,) = check(config, bound=bound)
+def unlearn_only(plan: Plan, *, progress: Progress) -> dict[str, Any]:
+    """One method on one model, `--model_args` (for micro: its target model); returns the training's report."""
+    config, (one,) = plan.config, plan.benchmarks
+    (method,) = one.methods
     folder = config.output / "training"
     with contextlib.ExitStack() as held, threads_of(config):
         parallel.on_main(lambda: held.enter_context(_alone(config)))
         models = Models()
-        spec = unlearning_start(config, bound=bound, models=models, progress=progress)
+        spec = unlearning_start(config, bound=one.bound, models=models, progress=progress)
         with _written_down(config):
             done = forget_with(
-                plan, target=spec, config=config, bound=bound, folder=folder, models=models, progress=progress,
-            )  # fmt: skip
+                method, target=spec, config=config, bound=one.bound, folder=folder, models=models, progress=progress
+            )
     # The command line has a flag of its own for the device.
     model_args = replace(done.spec, device=None if config.device else done.spec.device).as_text()
     return {**done.training, "folder": str(folder), "model_args": model_args}
@@ -150,43 +108,26 @@ def unlearn_only(config: RunConfig, *, progress: Progress) -> dict[str, Any]:
 def unlearning_start(config: RunConfig, *, bound: Bound, models: Models, progress: Progress) -> ModelSpec:
     """The model that unlearning starts from: the one named, or the micro model's target."""
     if config.model != "micro":
-        return ModelSpec.parse(config.model_args, device=config.device)
+        return config.with_pretrained(None)
     return prepare(config, bound=bound, role="target", models=models, progress=progress).spec
 
 
-def check(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
-    """The plans of all methods and seeds: names, arguments and needs are looked at before the first second of work."""
-    check_metrics(bound.benchmark)
-    check_models(config)
-    num_workers(config)
-    stage_one_settings(config, benchmark=bound.benchmark)
-    judge_of(config, bound=bound)
-    if config.method_args:
-        shared_arguments(config)
-    plans = method_plans(config, benchmark=bound.benchmark)
-    for plan in plans:
-        trackers_of(plan.settings)
-        check_material(plan, bound=bound)
-    return plans
-
-
-def _run_one(
-    config: RunConfig, *, bound: Bound, plans: list[MethodPlan], pool: Workers, say: Say, allow_weak_target: bool
-) -> list[Path]:
+def _run_one(config: RunConfig, *, plan: BenchmarkPlan, pool: Workers, say: Say, allow_weak_target: bool) -> list[Path]:
+    bound = plan.bound
     home = config.output / safe_name(bound.benchmark.group)
-    models = make_models(config, bound=bound, pool=pool)
+    models = make_models(config, plan=plan, pool=pool)
     references = measure_references(config, bound=bound, models=models, home=home, pool=pool)
     gate = references.target.record.gate
     say(gate_text(gate, group=bound.benchmark.group))
-    if gate is not None and not gate.passed and plans and not allow_weak_target:
+    if gate is not None and not gate.passed and plan.methods and not allow_weak_target:
         raise UserError(
             f"{bound.benchmark.group}: the target model cannot serve as a basis for scores: {gate.reason}; train it "
             "longer (--stage_one_args max_steps=...), name another with --target_model, or go on with "
             "--allow_weak_target: its rows will not be eligible"
         )
     rows = measure_methods(
-        config, bound=bound, plans=plans, target=models[0], references=references, home=home, pool=pool
-    )  # fmt: skip
+        config, bound=bound, plans=plan.methods, target=models[0], references=references, home=home, pool=pool
+    )
     return [*references.folders, *rows]
 
 

@@ -15,7 +15,6 @@ import torch
 import transformers
 
 from mmforget import __version__, parallel
-from mmforget.arguments import arguments_in
 from mmforget.benchmark.cache import cache_folder
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UnknownName, UserError
@@ -66,10 +65,10 @@ def prepare(
     if len(config.stage_one_seeds) > 1:
         progress = labelled(progress, suffix=f", seed {seed}")
     given = config.target_model if role == "target" else config.retain_model
-    if given:
-        return StageOne(role, given_spec(given, config=config), {})
+    if given is not None:
+        return StageOne(role, given, {})
     if benchmark.document.pretrained and config.model != "micro":
-        return StageOne(role, ModelSpec.parse(config.model_args, device=config.device), {})
+        return StageOne(role, config.with_pretrained(None), {})
     base_spec = base_model(config, bound=bound, progress=progress)
     settings = stage_one_settings(config, benchmark=benchmark, seed=seed)
     base = models.get(base_spec)
@@ -96,14 +95,6 @@ def labelled(progress: Progress, *, suffix: str) -> Progress:
     return lambda done, total, label: progress(done, total, label + suffix)
 
 
-def given_spec(text: str, *, config: RunConfig) -> ModelSpec:
-    """The spec of `--target_model`: a path or hub id, or whole model arguments; otherwise as `--model_args` says."""
-    if "=" in text:
-        return ModelSpec.parse(text, device=config.device)
-    common = arguments_in(config.model_args, owner="--model_args") | {"pretrained": text, "revision": None}
-    return ModelSpec.from_mapping(common, device=config.device)
-
-
 def stage_one_settings(config: RunConfig, *, benchmark: Benchmark, seed: int | None = None) -> TrainSettings:
     """Training settings of stage one: the recipe's, with the run's seed. Flags are for unlearning, not for this."""
     recipe = recipe_of(config, benchmark=benchmark)
@@ -121,11 +112,11 @@ def recipe_of(config: RunConfig, *, benchmark: Benchmark) -> Mapping[str, Any]:
 def base_model(config: RunConfig, *, bound: Bound, progress: Progress) -> ModelSpec:
     """What stage one starts from: the model named, or the micro model for the benchmark's texts, made where missing."""
     if config.model != "micro":
-        return ModelSpec.parse(config.model_args, device=config.device)
+        return config.with_pretrained(None)
     texts = benchmark_texts(bound)
     home, modality = cache_folder() / "micro", bound.benchmark.modality
     folder = parallel.on_main(lambda: build_base(texts, modality=modality, folder=home, seed=0, progress=progress))
-    return ModelSpec.parse(f"pretrained={folder},{config.model_args}", device=config.device)
+    return config.with_pretrained(str(folder))
 
 
 def benchmark_texts(bound: Bound) -> list[str]:

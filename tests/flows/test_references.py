@@ -15,7 +15,7 @@ from scipy.stats import ks_2samp
 
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.models import Models
-from mmforget.pipeline.run import resolve
+from mmforget.pipeline.plan import resolve
 from mmforget.pipeline.stage_one import prepare
 from mmforget.results.store import read_run
 from tests.commands import Said, command

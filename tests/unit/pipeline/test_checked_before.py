@@ -8,15 +8,13 @@ import pytest
 
 from mmforget.errors import PluginError, UserError
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.run import check, resolve
+from mmforget.pipeline.plan import make_plan
 from tests.plugin_packages import MILD, installed, write_package
 
 
 def checked(**changes: object) -> None:
     known = {"model": "micro", "tasks": ("fiubench",), "methods": ("ga",), "recipe": "micro"}
-    config = RunConfig(**{**known, **changes})  # type: ignore[arg-type]
-    (bound,) = resolve(config)
-    check(config, bound=bound)
+    make_plan(RunConfig(**{**known, **changes}))  # type: ignore[arg-type]
 
 
 def test_a_tracker_that_does_not_exist() -> None:

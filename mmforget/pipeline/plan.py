@@ -1,0 +1,175 @@
+"""The plan: what was typed, turned once into the things that a run then works with. `--dry-run` prints it.
+
+A plan that can be made can be carried out: names, values, rows, metrics, judges and the code of plugins have been
+looked at before the first second of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmforget.benchmark.find import find_all
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Bound
+from mmforget.errors import UserError
+from mmforget.evaluate.plan import Plan as Evaluations
+from mmforget.evaluate.plan import plan as evaluations
+from mmforget.model.load import check_place
+from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.measuring import check_metrics, judge_of
+from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
+from mmforget.pipeline.stage_one import Role, stage_one_settings
+from mmforget.pipeline.unlearning import check_material
+from mmforget.pipeline.workers import num_workers
+from mmforget.results.provenance import model_name
+from mmforget.training.hf_arguments import trackers_of
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A target or retain model that the run makes or is given.
+
+    Attributes:
+        seed: of its training, where `--stage_one_seeds` says one.
+    """
+
+    role: Role
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        """For progress and plans, e.g. `retain, seed 1`."""
+        return self.role if self.seed is None or self.role == "target" else f"{self.role}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """What a run does with one benchmark, in this order.
+
+    Attributes:
+        references: the target, then the retain models; none where one method is trained on one model and no more.
+        methods: with each of the seeds.
+        evaluations: every task that every model is asked; None where none is.
+    """
+
+    bound: Bound
+    references: tuple[Reference, ...]
+    methods: tuple[MethodPlan, ...]
+    evaluations: Evaluations | None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that are asked: those whose sets have rows."""
+        steps = self.evaluations.steps if self.evaluations is not None else ()
+        return tuple(dict.fromkeys(step.task for step in steps))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run.
+
+    Attributes:
+        config: what was asked for.
+        num_workers: processes that train at once.
+    """
+
+    config: RunConfig
+    benchmarks: tuple[BenchmarkPlan, ...]
+    num_workers: int
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """Plain JSON values, one entry a benchmark."""
+        return [
+            {**_what(one, config=self.config), "methods": [method.as_dict() for method in one.methods]}
+            for one in self.benchmarks
+        ]
+
+    def text(self) -> str:
+        """The same as lines for people."""
+        lines = []
+        for one in self.benchmarks:
+            trained = "" if one.evaluations is not None else _training_text(_what(one, config=self.config))
+            lines.append(one.evaluations.text() if one.evaluations is not None else trained)
+            lines += [f"  method {method.label}: {_settings(method.as_dict())}" for method in one.methods]
+        return "\n".join(lines)
+
+
+def make_plan(config: RunConfig, *, evaluates: bool = True) -> Plan:
+    """The plan of a run, or of one training where nothing is evaluated.
+
+    Raises UserError, UnknownName and PluginError for whatever would stop the run.
+    """
+    found = resolve(config)
+    if not evaluates and len(found) != 1:
+        raise UserError(f"{', '.join(config.tasks)} means {len(found)} benchmarks or settings; name one of them")
+    return Plan(config, tuple(_plan(config, bound=one, evaluates=evaluates) for one in found), num_workers(config))
+
+
+def resolve(config: RunConfig) -> list[Bound]:
+    """The benchmarks that `--tasks` names, with their data. Raises UserError and UnknownName before any work starts."""
+    data = DataSource.parse(config.data, config.model, metadata=config.metadata)
+    return [benchmark.bind(data) for benchmark in find_all(config.tasks, config.include_path)]
+
+
+def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
+    methods = tuple(_checked(config, bound=bound))
+    if not evaluates:
+        return BenchmarkPlan(bound, (), methods, None)
+    references = tuple(_references(config, bound=bound))
+    names = [*(one.label for one in references), *(method.label for method in methods)]
+    return BenchmarkPlan(bound, references, methods, evaluations(bound, models=names, limit=config.limit))
+
+
+def _references(config: RunConfig, *, bound: Bound) -> list[Reference]:
+    """No retain model where the protocol has none and none was given."""
+    target = Reference("target", next(iter(config.stage_one_seeds), None))
+    if not bound.benchmark.has_retain_model and config.retain_model is None:
+        return [target]
+    return [target, *(Reference("retain", seed) for seed in config.stage_one_seeds or (None,))]
+
+
+def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
+    """All methods with all seeds: names, arguments and what they ask about are looked at."""
+    check_metrics(bound.benchmark)
+    check_models(config)
+    num_workers(config)
+    stage_one_settings(config, benchmark=bound.benchmark)
+    judge_of(config, bound=bound)
+    shared_arguments(config)
+    plans = method_plans(config, benchmark=bound.benchmark)
+    for plan in plans:
+        trackers_of(plan.settings)
+        check_material(plan, bound=bound)
+    return plans
+
+
+def check_models(config: RunConfig) -> None:
+    """Raises UserError for a model that is named and cannot be there, before another is trained or asked."""
+    for spec in (config.target_model, config.retain_model, config.base):
+        if spec is not None:
+            check_place(spec)
+            spec.target_device()
+
+
+def _what(plan: BenchmarkPlan, *, config: RunConfig) -> dict[str, Any]:
+    """Every evaluation, or the one training: on which model, with how many rows of which set."""
+    if plan.evaluations is not None:
+        return plan.evaluations.as_dict()
+    bound = plan.bound
+    named = "the micro model's target" if config.base is None else model_name(config.base.pretrained)
+    sets = (bound.benchmark.forget_set, bound.benchmark.retain_set)
+    return {"benchmark": bound.benchmark.group, "model": named, "rows": {name: bound.num_rows(name) for name in sets}}
+
+
+def _training_text(what: Mapping[str, Any]) -> str:
+    rows = ", ".join(f"{count} rows of the {name} set" for name, count in what["rows"].items())
+    return f"{what['benchmark']}: unlearn from {what['model']} with {rows}"
+
+
+def _settings(plan: Mapping[str, Any]) -> str:
+    """Arguments and training settings as `key=value`, those that are off left out."""
+    flat = {**plan["args"], **{k: v for k, v in plan["settings"].items() if k != "lora"}}
+    flat |= {f"lora_{key}": value for key, value in (plan["settings"].get("lora") or {}).items()}
+    return ", ".join(f"{key}={value}" for key, value in flat.items() if value is not None)
