@@ -74,6 +74,7 @@ class Loader(Generic[Corpus]):
         docs: the rows of a request, as `make_dataset` takes them; none where the data cannot fill the set.
         files: glob patterns of the files that `official` reads, below the folder; at most `max_files` are looked at.
         hub: reads a pinned revision, or the text that says why nothing can be fetched.
+        has_text_twin: rows differ by modality; otherwise every request counts as one for images.
         unused: settings of `--metadata` that mean nothing here.
         check: raises UserError where set, setting and settings of `--metadata` do not go together.
         why_empty: what the data lack for a set, and what to do.
@@ -88,11 +89,16 @@ class Loader(Generic[Corpus]):
     docs: Callable[[Request, Corpus], Iterable[Mapping[str, Any]]]
     files: tuple[str, ...]
     hub: Callable[[Origin], Corpus] | str
+    has_text_twin: bool = False
     has_files_by_setting: bool = False
     max_files: int | None = None
     unused: tuple[str, ...] = ()
     check: Callable[[Asked, LoadOptions], None] | None = None
     why_empty: Callable[[Request], str] | None = None
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> Loader[Corpus]:
+        # lm_eval copies the configuration of every task, `load` included, and a copy would read everything again.
+        return self
 
     def load(self, *, unlearning: Mapping[str, Any], **keywords: Any) -> dict[str, datasets.Dataset]:
         """The rows of a set as `{"test": Dataset}`: a task's `custom_dataset`.
@@ -129,7 +135,7 @@ class Loader(Generic[Corpus]):
         return Request(
             set=asked.set,
             setting=asked.setting or self.default,
-            modality=str(unlearning.get("modality", "image")),
+            modality=str(unlearning.get("modality", "image")) if self.has_text_twin else "image",
             data=str(options.source.path or options.source.kind),
             profile=options.profile,
             revision=options.revision,

@@ -1,4 +1,4 @@
-"""What an answer about a picture says of a concept, and hooks for task YAML whose questions are about concepts.
+"""What an answer about a picture says of a concept.
 
 A row says in `extra` how it asks: `ask` is `open`, `yes_no` (a yes gives the concept away) or `control` (the same of
 another concept, where a yes is right); `names` are what the concept is called.
@@ -6,17 +6,11 @@ another concept, where a yes is right); `names` are what the concept is called.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from mmforget.benchmark.mentions import mentions
 from mmforget.metrics.degenerate import why_degenerate
-from mmforget.metrics.lm_eval import clean_scores, prob_scores, response_of, sample_of
 from mmforget.metrics.responses import normalised, words
 from mmforget.metrics.yes_no import is_bare, yes_or_no
 from mmforget.types import Sample
-
-GEN_METRICS, PROB_METRICS = ("concept_em", "degenerate"), ("probability", "fluency")
 
 
 def ask_of(sample: Sample) -> str:
@@ -49,16 +43,6 @@ def is_answer(sample: Sample) -> bool:
     if why_degenerate(response, reference=sample.answer, question=sample.question if is_open else ""):
         return False
     return not is_open or not is_bare(response)
-
-
-def process_gen(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
-    """`process_results` of a generated answer: clean scores by metric name, NaN where one could not be scored."""
-    return clean_scores(GEN_METRICS, sample_of(doc, kind="gen", response=response_of(results)))
-
-
-def process_prob(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
-    """`process_results` of a scored text; NaN with a model that returns no token log-probs."""
-    return prob_scores(PROB_METRICS, doc, results)
 
 
 def _normal_names(sample: Sample) -> list[str]:

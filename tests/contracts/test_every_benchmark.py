@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 from lm_eval.tasks import TaskManager
 
-from mmforget.benchmark import Benchmark, DataSource, catalogue, find
+from mmforget.benchmark import Benchmark, DataSource, catalogue, find, loader
 from mmforget.benchmark.find import task_folders
-from mmforget.benchmark.rows import candidate_roles, candidates, row_features, row_from_doc
+from mmforget.benchmark.rows import candidate_roles, candidates, check_rows, row_features, row_from_doc
+from mmforget.benchmark.task_files import load_module
 from mmforget.cli import validate
 from mmforget.errors import UserError
 from mmforget.metrics.base import METRICS
@@ -51,6 +53,36 @@ def test_each_has_one_data_card_with_every_section(name: str) -> None:
     sections = [line for line in template.splitlines() if line.startswith("## ")]
     assert [line for line in card.splitlines() if line.startswith("## ")] == sections
     assert (TASKS / name / "rows.py").is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_a_package_of_protocols_that_its_task_folder_names(name: str) -> None:
+    """`rows.py` is a few imports; what it offers is the package's."""
+    module = load_module(find(name).loader)
+    assert module.load.__self__.name == name
+    told = [getattr(module, hook, None) for hook in ("notes", "refusals", "describe", "concepts")]
+    assert {hook.__module__ for hook in told if hook} == {f"mmforget.protocols.{name}.loader"}
+    assert len((TASKS / name / "rows.py").read_text().splitlines()) <= 10
+
+
+def test_no_rows_are_made_twice_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By training, by lm_eval's tasks, for a plan or for a record: all main groups in one process."""
+    made: list[str] = []
+
+    def counted(docs: Sequence[Mapping[str, Any]], *, source: str) -> None:
+        made.append(source)
+        check_rows(docs, source=source)
+
+    loader._dataset.cache_clear()
+    monkeypatch.setattr(loader, "check_rows", counted)
+    wanted = set()
+    for bound in [find(name).bind(DATA) for name in NAMES] * 2:
+        wanted |= {f"{bound.benchmark.name} {name} (synthetic)" for name in bound.benchmark.set_names}
+        for name in bound.benchmark.set_names:
+            assert bound.num_rows(name) == len(bound.examples(name))
+        names = [task.name for task in bound.benchmark.tasks]
+        TaskManager(include_path=str(TASKS), include_defaults=False, metadata=bound.data.as_metadata()).load(names)
+    assert sorted(made) == sorted(wanted)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -209,6 +209,7 @@ LOADER = Loader(
     docs=_docs,
     files=("*.json", "*/*.json"),
     hub=read_hub,
+    has_text_twin=True,
     check=_check,
     why_empty=_why_empty,
 )

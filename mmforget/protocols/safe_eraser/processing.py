@@ -1,4 +1,4 @@
-"""Judged metrics inside stock lm_eval: `process_results` hooks for task YAML, with rules as the judge.
+"""SafeEraser inside stock lm_eval: the `process_results` hooks of its task files, with rules as the judge.
 
 Values are of the `clean` profile. Rules know refusals by their wording alone here; with `mmforget` they know the
 benchmark's own as well, and --judge names another judge.
