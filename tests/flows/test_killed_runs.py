@@ -27,11 +27,10 @@ RUN = (
 )  # fmt: skip
 NUM_STOPS, SEED = 5, 2
 SIDE_BY_SIDE = (
-    ("retain model: 5 of 8", signal.SIGKILL),
     ("npo, seed 0: 3 of 6", signal.SIGINT),
     ("fiubench_forget1: measure npo, seed 1: 0 of 1", signal.SIGKILL),
 )
-"""In stage one, in training, in evaluation: each a step of progress that a worker tells of."""
+"""In training and in evaluation: each a step of progress that a worker tells of."""
 
 
 class Attempt(NamedTuple):

@@ -67,8 +67,7 @@ def gen_tasks(*, text: bool) -> list[str]:
     return sorted(file.stem for file in files if file.stem.endswith("_text") == text)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("text", [False, True], ids=["images", "text"])
+@pytest.mark.parametrize("text", [pytest.param(False, marks=pytest.mark.long), True], ids=["images", "text"])
 def test_stock_lm_eval_runs_every_task_that_generates(tmp_path: Path, text: bool) -> None:
     """Two rows of each: the same text and the same scores as from us, where a score of NaN is one not to be had.
 
@@ -93,6 +92,7 @@ def test_stock_lm_eval_runs_every_task_that_generates(tmp_path: Path, text: bool
         assert scores(ours.results["results"][task]) == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.long
 def test_stock_lm_eval_gives_the_trained_target_the_same_answers_and_scores(micro: MicroModels, tmp_path: Path) -> None:
     """The model that `mmforget target` saved, asked by both command lines: it knows the answers to both."""
     stock = run_stock(micro.target, tmp_path / "stock")
