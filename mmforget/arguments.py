@@ -1,16 +1,21 @@
-"""Arguments as people type them, `NAME=VALUE,NAME=VALUE` or a JSON object, read as lm_eval reads them."""
+"""Arguments as people type them, read as lm_eval reads them, and checked against the types of a dataclass's fields."""
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
-from collections.abc import Callable
-from typing import Any
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Union
 
-from mmforget.errors import UserError
+from mmforget.errors import UnknownName, UserError, shortened
 
 MAX_SEED = 2**32 - 1
 """Largest seed that NumPy's generator, and with it the Trainer of transformers, takes."""
+TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'"
 
 
@@ -88,3 +93,82 @@ def _json_object(text: str, *, owner: str) -> dict[str, Any]:
     except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{owner} is not valid JSON: {error}; write e.g. '{{\"name\": 1}}'") from error
     return {str(name): value for name, value in found.items()}
+
+
+def argument_types(kind: type[Any], *, names: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The dataclass's fields by name, with their types; `names` resolves those not imported at run time."""
+    hints = typing.get_type_hints(kind, localns=dict(names or {}))
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+
+
+def checked(args: Mapping[str, Any], known: Mapping[str, Any], *, owner: str) -> dict[str, Any]:
+    """The arguments as values of the types that `known` gives by name.
+
+    Args:
+        owner: whose arguments these are, for messages, e.g. `method 'npo'`.
+
+    Raises UnknownName for a name that is not known, UserError for a value that its type does not allow.
+    """
+    found = {}
+    for name, value in args.items():
+        if name not in known:
+            raise UnknownName(f"argument of {owner}", name=str(name), known=known)
+        found[name] = coerce(value, known[name], name=f"{name} of {owner}")
+    return found
+
+
+def coerce(value: Any, kind: Any, *, name: str) -> Any:
+    """`value`, perhaps text, as the type `kind`: bool, int, float, str, a Literal, a tuple of one, or either or None.
+
+    Raises UserError naming the value and what is allowed. NaN and infinities are never allowed.
+    """
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        return _one_of(value, typing.get_args(kind), name=name)
+    if origin in (Union, types.UnionType):
+        inner = [option for option in typing.get_args(kind) if option is not type(None)]
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null", "")):
+            return None
+        is_list = isinstance(value, (list, tuple))
+        fitting = [option for option in inner if (typing.get_origin(option) is tuple) == is_list]
+        return coerce(value, (fitting or inner)[0], name=name)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(coerce(item, typing.get_args(kind)[0], name=name) for item in value)
+    if kind is bool:
+        return _boolean(value, name=name)
+    if kind in (int, float):
+        return _number(value, kind, name=name)
+    if isinstance(kind, type) and isinstance(value, kind):
+        return value
+    wanted = "text" if kind is str else getattr(kind, "__name__", str(kind))
+    raise UserError(f"{name}: {shortened(value)} is not {wanted}; give {wanted}")
+
+
+def _one_of(value: Any, allowed: tuple[Any, ...], *, name: str) -> Any:
+    for option in allowed:
+        if value == option or str(value) == str(option):
+            return option
+    raise UnknownName(f"value for {name}", name=str(value), known=map(str, allowed))
+
+
+def _boolean(value: Any, *, name: str) -> bool:
+    text = str(value).lower()
+    if text in TRUE:
+        return True
+    if text in FALSE:
+        return False
+    raise UserError(f"{name}: {shortened(value)} is not a yes or no; give true or false")
+
+
+def _number(value: Any, kind: type[int] | type[float], *, name: str) -> int | float:
+    wanted = "a whole number" if kind is int else "a number"
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+        # A whole number stays what it is: a float has not as many digits.
+        is_whole = kind is int and number.is_integer()
+        found = int(value) if is_whole and not isinstance(value, str | float) else number
+    except (TypeError, ValueError, OverflowError):
+        number = found = math.nan
+    if not math.isfinite(number) or (kind is int and not number.is_integer()):
+        raise UserError(f"{name}: {shortened(value)} is not {wanted}; give {wanted}")
+    return kind(found)

@@ -35,6 +35,36 @@ METHOD = Mild
 """
 """A method that does what it must."""
 
+AT_MOST = """
+from dataclasses import dataclass
+from typing import Literal
+
+from mmforget.metrics.estimate import mean_estimate
+from mmforget.types import Score
+
+@dataclass(frozen=True)
+class AtMost:
+    limit: int = 3
+    unit: Literal["words", "signs"] = "words"
+
+    name = "at_most"
+    kind = "gen"
+    profiles = {"openunlearning": "open-unlearning, official code"}
+    range = (0.0, 1.0)
+    higher_is_better = False
+    aggregate = mean_estimate
+
+    def __post_init__(self):
+        1 / self.limit
+
+    def score(self, sample, *, profile="openunlearning"):
+        said = sample.response.split() if self.unit == "words" else sample.response
+        return Score(float(len(said) <= self.limit), sample.subject)
+
+METRIC = AtMost()
+"""
+"""A metric with arguments, and with a profile that no other has."""
+
 
 def write_package(site: Path, name: str, *, code: str, points: Mapping[str, str]) -> Path:
     """A package of one module in the folder `site`; `points` maps groups to lines of entry points. Returns its file."""

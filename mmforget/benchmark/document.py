@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,8 @@ MODALITIES = ("image", "text")
 DIRECTIONS = ("higher", "lower", "retain_model")
 NEEDED_SETS = ("forget", "retain", "utility")
 JUDGES = ("any", "local")
+OF_A_USE = ("profiles", "goal", "headline", "args")
+"""What the use of a metric may say beside metric, set and direction."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,24 @@ class GroupLabel:
     modality: str = "image"
 
 
+def metric_key(metric: str, args: Mapping[str, Any]) -> str:
+    """What a metric is called in records: its name, and the arguments that are given to it, `rouge_l(part=f1)`."""
+    given = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in sorted(args.items())]
+    return f"{metric}({','.join(given)})" if given else metric
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """A metric with the arguments that the document gives to it."""
+
+    metric: str
+    args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def key(self) -> str:
+        return metric_key(self.metric, self.args)
+
+
 @dataclass(frozen=True)
 class Gate:
     """The memorisation gate: scores count only where the target knew the set and the retain model did not.
@@ -50,11 +72,18 @@ class Gate:
     set: str
     minimum: float
     room: float | None = None
+    args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def key(self) -> str:
+        return metric_key(self.metric, self.args)
 
 
 @dataclass(frozen=True)
 class MetricUse:
     """A metric on a set. `direction` is `higher`, `lower` or `retain_model` (near it is good); no profiles: all.
+
+    `key` tells two uses of one metric with other `args` apart, in records and everywhere else.
 
     `goal` is the value to come close to where no retain model says it, e.g. 0 for a share of harmful answers.
     `headline` false keeps it out of the forget score: what is measured twice must not count twice.
@@ -66,6 +95,11 @@ class MetricUse:
     profiles: tuple[str, ...] | None = None
     goal: float | None = None
     headline: bool = True
+    args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def key(self) -> str:
+        return metric_key(self.metric, self.args)
 
     @property
     def higher_is_better(self) -> bool | None:
@@ -80,7 +114,8 @@ class Document:
     further roles are named by the composite metrics that read them. `stage_one` says which sets target and retain model
     learn; no `retain`: the protocol has no retain model. `pretrained`: real models bring the knowledge along, only the
     micro model is taught it. `levels` names the parts of a row's path, outermost first. `judges` is `local` where the
-    answers may not leave the machine. `blur_images`: pages show pictures when they are asked for.
+    answers may not leave the machine. `blur_images`: pages show pictures when they are asked for. `collapse` names the
+    rates of failures that count for collapse; None: `degenerate` and every one among `metrics` that has no goal.
     """
 
     benchmark: str
@@ -100,9 +135,10 @@ class Document:
     levels: tuple[str, ...] = ()
     judges: str = "any"
     blur_images: bool = False
+    collapse: tuple[MetricName, ...] | None = None
 
 
-OPTIONAL = ("refusals", "pretrained", "levels", "judges", "blur_images")
+OPTIONAL = ("refusals", "pretrained", "levels", "judges", "blur_images", "collapse")
 
 
 class Faults:
@@ -128,6 +164,24 @@ class Faults:
     def choice(self, value: Any, *, at: str, allowed: Sequence[str]) -> None:
         if value not in allowed:
             self.found.append(f"{at}: {UnknownName('value', name=str(value), known=allowed)}")
+
+    def profile(self, value: Any, *, at: str) -> None:
+        """A name that nearly is one of `PROFILES` is meant to be it; of any other its metric says whether it has it."""
+        is_text = isinstance(value, str)
+        if not is_text or (value not in PROFILES and difflib.get_close_matches(value, PROFILES, n=1, cutoff=0.8)):
+            self.choice(value, at=at, allowed=PROFILES)
+
+    def arguments(self, value: Any, *, at: str) -> None:
+        """Names with numbers, texts, true or false, or lists of these; a metric's fields say which."""
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            self.found.append(f"{at} is {shortened(value)}; give a mapping from names of arguments to values")
+            return
+        for name, given in value.items():
+            parts = given if isinstance(given, list) else [given]
+            if not all(isinstance(part, str | int | float | None) for part in parts):
+                self.found.append(
+                    f"{at}.{name} is {shortened(given)}; give a number, a text, true, false, null or a list"
+                )
 
     def text(self, value: Any, *, at: str) -> None:
         if not isinstance(value, str) or not value.strip():
@@ -209,11 +263,14 @@ def parse_document(value: Any, *, source: str) -> Document:
             faults.boolean(value.get(name, False), at=f"{at}.{name}")
         _check_gate(value["gate"], faults=faults, at=f"{at}.gate")
         _check_metrics(value["metrics"], faults=faults, at=f"{at}.metrics")
+        _check_collapse(value.get("collapse"), faults=faults, at=f"{at}.collapse")
         _check_recipes(value["recipes"], faults=faults, at=f"{at}.recipes")
     faults.raise_any()
     lists = {name: tuple(value.get(name, ())) for name in ("settings", "refusals", "levels")}
     metrics = tuple(_metric_use(use) for use in value["metrics"])
-    return Document(**{**value, **lists, "gate": Gate(**value["gate"]), "metrics": metrics})
+    named = value.get("collapse")
+    collapse = None if named is None else tuple(MetricName(**one) for one in named)
+    return Document(**{**value, **lists, "gate": Gate(**value["gate"]), "metrics": metrics, "collapse": collapse})
 
 
 def _check_sets(value: Any, *, faults: Faults, at: str, needed: Sequence[str], optional: Sequence[str]) -> None:
@@ -222,9 +279,10 @@ def _check_sets(value: Any, *, faults: Faults, at: str, needed: Sequence[str], o
 
 
 def _check_gate(value: Any, *, faults: Faults, at: str) -> None:
-    if faults.keys(value, at=at, needed=("metric", "profile", "set", "minimum"), optional=("room",)):
+    if faults.keys(value, at=at, needed=("metric", "profile", "set", "minimum"), optional=("room", "args")):
         faults.texts_at(value, "metric", "set", at=at)
-        faults.choice(value["profile"], at=f"{at}.profile", allowed=PROFILES)
+        faults.profile(value["profile"], at=f"{at}.profile")
+        faults.arguments(value.get("args", {}), at=f"{at}.args")
         faults.number(value["minimum"], at=f"{at}.minimum")
         if value.get("room") is not None:
             faults.number(value["room"], at=f"{at}.room")
@@ -236,17 +294,31 @@ def _check_metrics(value: Any, *, faults: Faults, at: str) -> None:
         return
     for index, use in enumerate(value):
         here = f"{at}[{index}]"
-        if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=("profiles", "goal", "headline")):
+        if faults.keys(use, at=here, needed=("metric", "set", "direction"), optional=OF_A_USE):
             faults.texts_at(use, "metric", "set", at=here)
             faults.choice(use["direction"], at=f"{here}.direction", allowed=DIRECTIONS)
             if use.get("goal") is not None:
                 faults.number(use["goal"], at=f"{here}.goal")
             faults.boolean(use.get("headline", True), at=f"{here}.headline")
+            faults.arguments(use.get("args", {}), at=f"{here}.args")
             profiles = use.get("profiles")
             if profiles is not None:
                 faults.texts(profiles, at=f"{here}.profiles")
             for profile in profiles if isinstance(profiles, list) else ():
-                faults.choice(profile, at=f"{here}.profiles", allowed=PROFILES)
+                faults.profile(profile, at=f"{here}.profiles")
+
+
+def _check_collapse(value: Any, *, faults: Faults, at: str) -> None:
+    if value is None:
+        return
+    if not isinstance(value, list):
+        faults.found.append(f"{at} is {shortened(value)}; give a list of metrics, such as [{{metric: degenerate}}]")
+        return
+    for index, one in enumerate(value):
+        here = f"{at}[{index}]"
+        if faults.keys(one, at=here, needed=("metric",), optional=("args",)):
+            faults.text(one["metric"], at=f"{here}.metric")
+            faults.arguments(one.get("args", {}), at=f"{here}.args")
 
 
 def _check_recipes(value: Any, *, faults: Faults, at: str) -> None:
@@ -266,4 +338,5 @@ def _metric_use(use: Mapping[str, Any]) -> MetricUse:
         None if profiles is None else tuple(profiles),
         None if use.get("goal") is None else float(use["goal"]),
         use.get("headline", True),
+        use.get("args", {}),
     )

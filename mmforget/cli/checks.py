@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,29 +35,38 @@ def check_everything(bound: Bound) -> Report:
 
 def check_rankable(benchmark: Benchmark, *, report: Report) -> None:
     """Whether any model of this benchmark can ever be ranked: that takes a forget score and a utility."""
-    from mmforget.metrics.base import METRICS, CompositeMetric, SampleMetric
+    from mmforget.metrics.base import CompositeMetric, SampleMetric
 
-    def named(*sets: str | None) -> list[MetricUse]:
-        return [use for use in benchmark.metrics if use.set in sets and use.metric in METRICS.entries]
-
-    utility, forget = named(benchmark.utility_set), named(benchmark.forget_set, benchmark.rephrase_set)
-    if not any(isinstance(METRICS.get(use.metric), CompositeMetric) for use in utility):
+    found = _sound_uses(benchmark)
+    utility = [metric for use, metric in found if use.set == benchmark.utility_set]
+    forget = [pair for pair in found if pair[0].set in (benchmark.forget_set, benchmark.rephrase_set)]
+    if not any(isinstance(metric, CompositeMetric) for metric in utility):
         report.notes.append(
             "no model can ever be ranked: 'metrics' name no composite (such as model_utility) on the utility set "
             f"'{benchmark.utility_set}'"
         )
     goals = benchmark.has_retain_model
-    found = [(use, METRICS.get(use.metric)) for use in forget]
     if not any(
         isinstance(metric, SampleMetric)
         and use.headline
         and (use.goal is not None or (goals and metric.higher_is_better is not False))
-        for use, metric in found
+        for use, metric in forget
     ):
         report.notes.append(
             f"no model can ever be ranked: 'metrics' name none on the forget set '{benchmark.forget_set}' that makes a "
             "forget score" + ("" if goals else "; without a retain model each needs a 'goal'")
         )
+
+
+def _sound_uses(benchmark: Benchmark) -> list[tuple[MetricUse, Metric]]:
+    """The metrics that the document uses, but for those that it names wrongly: each of these is a fault of its own."""
+    from mmforget.metrics.arguments import metric_of
+
+    found = []
+    for use in benchmark.metrics:
+        with contextlib.suppress(UserError):
+            found.append((use, metric_of(use)))
+    return found
 
 
 def check_recipes(benchmark: Benchmark, *, report: Report) -> None:
@@ -104,36 +114,46 @@ def _asked(bound: Bound, name: str) -> set[tuple[str, ...]]:
 
 
 def _check_uses(benchmark: Benchmark, *, report: Report) -> None:
-    from mmforget.metrics.base import METRICS, CompositeMetric
+    from mmforget.metrics.base import CompositeMetric
 
     kinds = {(task.set, task.kind) for task in benchmark.tasks}
-    # Unknown names are faults of their own.
-    for use in (use for use in benchmark.metrics if use.metric in METRICS.names()):
-        metric: Metric = METRICS.get(use.metric)
+    for use, metric in _sound_uses(benchmark):
         if not isinstance(metric, CompositeMetric) and (use.set, metric.kind) not in kinds:
             never = f"{benchmark.group} has no task of kind {metric.kind} for it"
-            report.notes.append(f"{use.metric} on {use.set} is never measured: {never}")
+            report.notes.append(f"{use.key} on {use.set} is never measured: {never}")
         better = metric.higher_is_better
         if use.set in (benchmark.utility_set, benchmark.retain_set) and better is not None:
             right = "higher" if better else "lower"
             if use.direction not in (right, "retain_model"):
                 report.faults.append(
-                    f"{benchmark.group}: {use.metric} on {use.set}, which is kept, has the direction "
+                    f"{benchmark.group}: {use.key} on {use.set}, which is kept, has the direction "
                     f"'{use.direction}'; '{right}' is better there"
                 )
 
 
 def check_metrics(bound: Bound, *, report: Report) -> None:
     """Every metric of the benchmark on the first rows of its set, as if a model had answered all of them right."""
+    from mmforget.evaluate.collapse import failures_of
+
     unscored: dict[str, list[str]] = {}
     for use in bound.benchmark.metrics:
 
         def score(use: MetricUse = use) -> None:
             for reason in _score(use, bound=bound):
-                unscored.setdefault(reason, []).append(f"{use.metric} on {use.set}")
+                unscored.setdefault(reason, []).append(f"{use.key} on {use.set}")
 
-        _try(score, at=f"metric {use.metric}", report=report)
+        _try(score, at=f"metric {use.key}", report=report)
+    _try(lambda: _check_gate(bound.benchmark), at="gate", report=report)
+    if bound.benchmark.document.collapse is not None:
+        _try(lambda: failures_of(bound.benchmark), at="collapse", report=report)
     report.notes += [f"unscored with this data, {reason}: {', '.join(uses)}" for reason, uses in unscored.items()]
+
+
+def _check_gate(benchmark: Benchmark) -> None:
+    from mmforget.metrics.arguments import metric_of
+    from mmforget.metrics.base import check_profile
+
+    check_profile(metric_of(benchmark.gate), benchmark.gate.profile)
 
 
 def check_tasks(bound: Bound, *, report: Report) -> None:
@@ -197,10 +217,11 @@ def _try(action: Any, *, at: str, report: Report) -> None:
 
 def _score(use: MetricUse, *, bound: Bound) -> list[str]:
     """Why a metric has no value on the first rows of its set, each reason once; none where it has one."""
-    from mmforget.metrics.base import METRICS, CompositeMetric, check_profile
+    from mmforget.metrics.arguments import metric_of
+    from mmforget.metrics.base import CompositeMetric, check_profile
     from mmforget.types import Estimate
 
-    metric: Metric = METRICS.get(use.metric)
+    metric = metric_of(use)
     reasons: list[str] = []
     for profile in use.profiles or metric.profiles:
         check_profile(metric, profile)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mmforget.cli.printing import print_json, say, tell
+from mmforget.errors import UserError
 
 SUMMARY = "list tasks, methods, metrics, attacks and models, with origin and one line each"
 EXAMPLES = """  mmforget ls
   mmforget ls tasks
   mmforget ls tasks --include_path my_tasks
   mmforget ls methods --json
+  mmforget ls metrics          # opens each: its arguments, and the paper or code that each profile follows
 """
 KINDS = ("tasks", "methods", "metrics", "attacks", "models")
 MODELS = {
@@ -29,10 +31,20 @@ class Item(NamedTuple):
     summary: str
 
 
+class MetricItem(NamedTuple):
+    """A metric that was opened: its arguments with their defaults, and what each profile follows, if it says so."""
+
+    name: str
+    origin: str
+    summary: str
+    arguments: Mapping[str, Any]
+    profiles: Mapping[str, str]
+
+
 class Listing(NamedTuple):
     """The lines of each kind, and the task files and plugins that are broken."""
 
-    items: dict[str, list[Item]]
+    items: dict[str, list[Item | MetricItem]]
     faults: list[str]
 
 
@@ -58,16 +70,31 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def collect(kinds: Sequence[str], *, include_paths: Sequence[str] = ()) -> Listing:
-    """Everything of the given kinds. Imports no plugin, no torch and no lm_eval."""
+    """Everything of the given kinds. Imports no torch and no lm_eval; no plugin either, but for `metrics` by itself."""
     listing = Listing({}, [])
     for kind in kinds:
         if kind == "tasks":
-            listing.items[kind] = _tasks(include_paths, faults=listing.faults)
+            listing.items[kind] = [*_tasks(include_paths, faults=listing.faults)]
         elif kind == "models":
             listing.items[kind] = [Item(name, "mmforget", summary) for name, summary in MODELS.items()]
         else:
-            listing.items[kind] = _plugins(kind, faults=listing.faults)
+            listing.items[kind] = [*_plugins(kind, faults=listing.faults)]
+    if list(kinds) == ["metrics"]:
+        listing.items["metrics"] = [_opened(item, faults=listing.faults) for item in listing.items["metrics"]]
     return listing
+
+
+def _opened(item: Item | MetricItem, *, faults: list[str]) -> Item | MetricItem:
+    """The metric with what it says about itself; as it was where it cannot be loaded, which is a fault."""
+    from mmforget.metrics.arguments import arguments_of
+    from mmforget.metrics.base import METRICS, sources_of
+
+    try:
+        metric = METRICS.get(item.name)
+    except UserError as error:
+        faults.append(str(error))
+        return item
+    return MetricItem(*item[:3], arguments_of(metric), sources_of(metric))
 
 
 def _tasks(include_paths: Sequence[str], *, faults: list[str]) -> list[Item]:
@@ -88,10 +115,22 @@ def _plugins(kind: str, *, faults: list[str]) -> list[Item]:
     return [Item(entry.name, entry.origin, entry.summary or f"from {entry.module}") for entry in entries]
 
 
-def _table(kind: str, items: Sequence[Item]) -> str:
+def _table(kind: str, items: Sequence[Item | MetricItem]) -> str:
     if not items:
         return f"{kind}\n  none installed"
     name_width = max(len(item.name) for item in items)
     origin_width = max(len(item.origin) for item in items)
-    lines = [f"  {item.name:<{name_width}}  {item.origin:<{origin_width}}  {item.summary}" for item in items]
+    lines = []
+    for item in items:
+        lines.append(f"  {item.name:<{name_width}}  {item.origin:<{origin_width}}  {item.summary}")
+        lines += [f"  {'':<{name_width}}  {'':<{origin_width}}  {line}" for line in _details(item)]
     return "\n".join([kind, *lines])
+
+
+def _details(item: Item | MetricItem) -> list[str]:
+    """What an opened metric takes, and what its profiles follow."""
+    if isinstance(item, Item):
+        return []
+    profiles = [f"{name}: {source}" if source else name for name, source in item.profiles.items()]
+    given = [f"{name}={value}" for name, value in item.arguments.items()]
+    return [*([f"arguments: {', '.join(given)}"] if given else []), f"profiles: {'; '.join(profiles)}"]

@@ -9,7 +9,8 @@ from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.evaluate.measurements import Measurements
 from mmforget.evaluate.samples import BLANK_IMAGE
-from mmforget.metrics.base import METRICS, CompositeMetric, Metric, SampleMetric
+from mmforget.metrics.arguments import metric_of
+from mmforget.metrics.base import CompositeMetric, Metric, SampleMetric
 from mmforget.results.schema import MetricResult
 from mmforget.types import Estimate, Sample
 
@@ -32,25 +33,25 @@ def aggregate(
         retain: the retain model's samples.
         target: the target model's samples.
 
-    Raises UnknownName for a metric that does not exist and UnknownName for a profile a metric does not have.
+    Raises UnknownName for a metric, argument or profile that does not exist.
     """
     measured = Measurements(benchmark, samples, retain, target)
     return [result for use in benchmark.metrics for result in _results(use, measured=measured)]
 
 
 def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult]:
-    metric = METRICS.get(use.metric)
+    metric = metric_of(use, document=measured.benchmark.name)
     for profile in use.profiles or metric.profiles:
         if isinstance(metric, CompositeMetric):
             if measured.components(metric, profile=profile)[0]:
                 estimate = measured.composite(metric, profile=profile)
-                yield MetricResult(use.metric, use.set, profile, _directed(estimate, use))
+                yield MetricResult(use.key, use.set, profile, _directed(estimate, use))
             continue
         for task in measured.tasks(use.set, metric.kind):
             for control in _controls(metric, task=task, measured=measured):
                 estimate = measured.estimate(metric, task=task, profile=profile, control=control)
                 yield MetricResult(
-                    use.metric,
+                    use.key,
                     use.set,
                     profile,
                     _directed(estimate, use),

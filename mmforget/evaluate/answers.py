@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
-from mmforget.metrics.base import SampleMetric, identity
+from mmforget.metrics.arguments import identity
+from mmforget.metrics.base import SampleMetric
 from mmforget.plugins import running
 from mmforget.types import Sample, Score
 

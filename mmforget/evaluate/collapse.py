@@ -9,22 +9,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
+from mmforget.benchmark.document import MetricName, MetricUse
 from mmforget.benchmark.spec import Benchmark
+from mmforget.errors import UserError
 from mmforget.evaluate.headline import utility_of, utility_ratio
 from mmforget.evaluate.measurements import Measurements
 from mmforget.evaluate.samples import BLANK_IMAGE
 from mmforget.evaluate.wording import MIN_WORDS, familiar_share, pairs_of, word_pairs
 from mmforget.judges.rules import is_refusal
-from mmforget.metrics.base import METRICS, SampleMetric, counts_failures, profile_of
+from mmforget.metrics.arguments import metric_of
+from mmforget.metrics.base import Metric, SampleMetric, counts_failures, profile_of
 from mmforget.metrics.responses import normalised, words
 from mmforget.types import Sample
 
 MAX_FAILURE_RATE = 0.5
 """More failed answers than this on a set, above the references' own rate, is a collapse."""
-ALWAYS_COUNTED = "degenerate"
-"""The failures that every benchmark counts; others where its document names a metric that counts them."""
+ALWAYS_COUNTED = MetricName("degenerate")
+"""The failures that a benchmark counts whose document does not say which; others where it names a metric of them."""
 MIN_UTILITY_RATIO = 0.2
 """Less of the target's utility than this is a collapse."""
 MIN_FAMILIAR = 0.1
@@ -86,18 +89,38 @@ def _nan_reasons(model: Measurements) -> Iterator[str]:
 
 
 def _failure_reasons(models: Models) -> Iterator[str]:
-    benchmark = models.own.benchmark
-    wanted = {use.metric for use in benchmark.metrics if use.goal is not None}
-    # What the document names, and never what happens to be installed.
-    for name in dict.fromkeys((ALWAYS_COUNTED, *(use.metric for use in benchmark.metrics))):
-        metric = METRICS.get(name)
-        if name in wanted or not counts_failures(metric):
-            continue
+    for key, metric in failures_of(models.own.benchmark).items():
         for set_name in _answered_sets(models.own):
             rate = _rate(models.own, metric, set_name=set_name)
             base = max((_rate(model, metric, set_name=set_name) or 0.0 for model in models.references), default=0.0)
             if rate is not None and rate > MAX_FAILURE_RATE and rate > base:
-                yield f"{rate:.0%} of the answers on the {set_name} set count as {name}"
+                yield f"{rate:.0%} of the answers on the {set_name} set count as {key}"
+
+
+def failures_of(benchmark: Benchmark) -> dict[str, SampleMetric]:
+    """The metrics whose failures count for collapse, by key: what the document names, never what is only installed.
+
+    Where it does not say, `degenerate` and every other metric of it that counts failures and has no goal.
+
+    Raises UserError where it names one that is no rate of failures.
+    """
+    document, name = benchmark.document, benchmark.name
+    if document.collapse is not None:
+        named = {one.key: metric_of(one, document=name) for one in document.collapse}
+        return {key: metric for key, metric in named.items() if _is_rate(metric, key=key, document=name)}
+    wanted = {use.key for use in document.metrics if use.goal is not None}
+    candidates: tuple[MetricName | MetricUse, ...] = (ALWAYS_COUNTED, *document.metrics)
+    known = {one.key: metric_of(one, document=name) for one in candidates}
+    return {key: metric for key, metric in known.items() if key not in wanted and counts_failures(metric)}
+
+
+def _is_rate(metric: Metric, *, key: str, document: str) -> TypeGuard[SampleMetric]:
+    if not counts_failures(metric):
+        raise UserError(
+            f"collapse in the document of {document}: '{key}' is no rate of failures among generated answers, as "
+            "'degenerate' is: a metric of kind gen, from 0 to 1, lower is better, without a judge's label"
+        )
+    return True
 
 
 def _rate(model: Measurements, metric: SampleMetric, *, set_name: str) -> float | None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.measurements import Measurements
-from mmforget.metrics.base import METRICS, CompositeMetric
+from mmforget.metrics.arguments import metric_of
+from mmforget.metrics.base import CompositeMetric
 from mmforget.results.rules import gated
 from mmforget.results.schema import GateResult
 from mmforget.types import Sample
@@ -25,7 +26,7 @@ def memorisation_gate(benchmark: Benchmark, *, target: Sequence[Sample], retain:
     """
     gate = benchmark.gate
     measured = GateResult(
-        metric=gate.metric,
+        metric=gate.key,
         profile=gate.profile,
         set=gate.set,
         minimum=gate.minimum,
@@ -39,7 +40,7 @@ def memorisation_gate(benchmark: Benchmark, *, target: Sequence[Sample], retain:
 
 def _value(benchmark: Benchmark, samples: Sequence[Sample]) -> float | None:
     gate = benchmark.gate
-    metric = METRICS.get(gate.metric)
+    metric = metric_of(gate, document=benchmark.name)
     measured = Measurements(benchmark, samples)
     if isinstance(metric, CompositeMetric):
         return measured.composite(metric, profile=gate.profile).value

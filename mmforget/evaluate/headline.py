@@ -28,7 +28,8 @@ from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.evaluate.answers import Answers
 from mmforget.evaluate.measurements import Measurements
 from mmforget.evaluate.samples import BLANK_IMAGE
-from mmforget.metrics.base import METRICS, CompositeMetric, SampleMetric, discloses, profile_of
+from mmforget.metrics.arguments import metric_of
+from mmforget.metrics.base import CompositeMetric, SampleMetric, discloses, profile_of
 from mmforget.metrics.composite import harmonic
 from mmforget.metrics.estimate import with_interval
 from mmforget.statistics.jackknife import derived
@@ -58,11 +59,13 @@ class Closeness:
     """How close to the retain model, or to its goal, one metric on one set has come.
 
     Attributes:
+        metric: its key, which has its arguments.
         unlearned, target, retain: the metric's value for each model, None where it has none; the retain model's is None
             where the metric has a goal.
         estimate: the closeness; without a value, and with the reason, where there is no room to move in.
         replicates: the closeness without each subject; None where it has no value.
         goal: the value to come close to, None where it is the retain model's.
+        is_disclosure: whether the metric says how much an answer gives away of what was to be forgotten.
     """
 
     metric: str
@@ -73,10 +76,7 @@ class Closeness:
     estimate: Estimate
     replicates: Replicates | None = None
     goal: float | None = None
-
-    @property
-    def is_disclosure(self) -> bool:
-        return discloses(METRICS.get(self.metric))
+    is_disclosure: bool = False
 
     @property
     def overshoot(self) -> float:
@@ -283,7 +283,7 @@ def _missing(benchmark: Benchmark, *, target: object, retain: object) -> str:
 def _headline_uses(benchmark: Benchmark) -> Iterator[MetricUse]:
     sets = {benchmark.forget_set, benchmark.rephrase_set}
     for use in benchmark.metrics:
-        metric = METRICS.get(use.metric)
+        metric = metric_of(use, document=benchmark.name)
         if not use.headline or use.set not in sets or not isinstance(metric, SampleMetric):
             continue
         if use.goal is not None or (benchmark.has_retain_model and metric.higher_is_better is not False):
@@ -293,7 +293,7 @@ def _headline_uses(benchmark: Benchmark) -> Iterator[MetricUse]:
 def _closeness_of(
     use: MetricUse, *, unlearned: Measurements, target: Measurements, retain: Measurements | None
 ) -> Iterator[Closeness]:
-    metric = METRICS.get(use.metric)
+    metric = metric_of(use, document=unlearned.benchmark.name)
     if not isinstance(metric, SampleMetric):
         return
     profile = profile_of(metric, PROFILE)
@@ -310,7 +310,7 @@ def _closeness_of(
     name = "retain model" if use.goal is None else "goal"
     found, replicates = _compared(own, before, gold, name=name, near=one_sided if discloses(metric) else nearness)
     known = (own.estimate.value, before.estimate.value, gold.estimate.value if use.goal is None else None)
-    yield Closeness(use.metric, use.set, *known, found, replicates, use.goal)
+    yield Closeness(use.key, use.set, *known, found, replicates, use.goal, discloses(metric))
 
 
 def _value(model: Measurements, metric: SampleMetric, *, task: TaskSpec, profile: str) -> Number:
@@ -369,7 +369,7 @@ def _ratio(values: Mapping[str, float]) -> float:
 
 def _utility_metric(benchmark: Benchmark) -> CompositeMetric | None:
     for use in benchmark.metrics:
-        metric = METRICS.get(use.metric)
+        metric = metric_of(use, document=benchmark.name)
         if use.set == benchmark.utility_set and isinstance(metric, CompositeMetric):
             return metric
     return None

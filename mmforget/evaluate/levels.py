@@ -15,7 +15,8 @@ from mmforget.benchmark.hierarchy import Relation
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.headline import PROFILE
 from mmforget.evaluate.measurements import Measurements, replicates_of
-from mmforget.metrics.base import METRICS, SampleMetric, profile_of
+from mmforget.metrics.arguments import metric_of
+from mmforget.metrics.base import SampleMetric, profile_of
 from mmforget.metrics.estimate import count_lacking, with_interval
 from mmforget.results.schema import LevelResult
 from mmforget.statistics.jackknife import derived
@@ -46,7 +47,7 @@ def level_results(
     """
     below = _by_node(benchmark, _answered(benchmark, samples))
     others = [_by_node(benchmark, _answered(benchmark, model or ())) for model in (target, retain)]
-    metric = benchmark.gate.metric
+    metric = benchmark.gate.key
     related = relations({node: _forgotten(benchmark, found) for node, found in below.items()})
     results = []
     for node in sorted(below):
@@ -113,7 +114,7 @@ def level_of(sample: Sample, *, levels: Sequence[str]) -> str:
 
 def _answered(benchmark: Benchmark, samples: Sequence[Sample]) -> list[Answered]:
     """Questions of the forget and the utility set with their scores in the gate's metric."""
-    metric = METRICS.get(benchmark.gate.metric)
+    metric = metric_of(benchmark.gate, document=benchmark.name)
     if not benchmark.document.levels or not isinstance(metric, SampleMetric):
         return []
     measured, found = Measurements(benchmark, samples), []
@@ -155,7 +156,7 @@ def _mean(answered: Sequence[Answered]) -> float | None:
 def _gap(benchmark: Benchmark, answered: Sequence[Answered], *, where: str = "") -> Estimate:
     forgotten = [one for one in answered if one.sample.set == benchmark.forget_set]
     kept = [one for one in answered if one.sample.set != benchmark.forget_set]
-    metric = METRICS.get(benchmark.gate.metric)
+    metric = metric_of(benchmark.gate, document=benchmark.name)
     low, high = metric.range
     num_scored, num_lacking = len(_values(answered)), count_lacking([one.score for one in answered])
     counts = (num_scored, len(answered) - num_scored - num_lacking)

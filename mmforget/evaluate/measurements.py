@@ -10,14 +10,13 @@ from typing import Any
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.errors import UserError
 from mmforget.evaluate.answers import Answers
+from mmforget.metrics.arguments import identity, metric_of
 from mmforget.metrics.base import (
-    METRICS,
     CompositeMetric,
     Declared,
     Metric,
     ReferenceMetric,
     SampleMetric,
-    identity,
     is_part,
     profile_of,
 )
@@ -138,7 +137,7 @@ class Measurements:
             set_name = self._set_of(component.role)
             if not is_part(component, of=metric, named=named) or set_name is None:
                 continue
-            found = METRICS.get(component.metric)
+            found = metric_of(component)
             if isinstance(found, CompositeMetric):
                 continue
             task = next(iter(self.tasks(set_name, found.kind)), None)

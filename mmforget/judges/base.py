@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UnknownName
-from mmforget.metrics.base import METRICS, CompositeMetric, is_part, label_of
+from mmforget.metrics.arguments import metric_of
+from mmforget.metrics.base import CompositeMetric, is_part, label_of
 from mmforget.metrics.judged import GRADED, LABEL_NAMES
 from mmforget.metrics.medical import CLOSED
 from mmforget.types import Sample
@@ -59,11 +60,11 @@ def labels_of(benchmark: Benchmark) -> dict[str, tuple[str, ...]]:
     sets = benchmark.document.sets
     named = {use.metric for use in benchmark.metrics}
     for use in benchmark.metrics:
-        metric = METRICS.get(use.metric)
+        metric = metric_of(use, document=benchmark.name)
         reads = [(use.set, metric)]
         if isinstance(metric, CompositeMetric):
             known = [part for part in metric.components if is_part(part, of=metric, named=named)]
-            reads = [(sets.get(part.role, part.role), METRICS.get(part.metric)) for part in known]
+            reads = [(sets.get(part.role, part.role), metric_of(part)) for part in known]
         for name, read in reads:
             label = label_of(read)
             if label is not None:

@@ -22,7 +22,7 @@ from mmforget.metrics.degenerate import why_degenerate
 from mmforget.metrics.disclosure import share_of, unsaid
 from mmforget.metrics.judged import GRADED, LABELS
 from mmforget.metrics.responses import equals, normalised, words
-from mmforget.metrics.rouge_l_recall import recall
+from mmforget.metrics.rouge_l_response import recall
 from mmforget.types import Sample
 
 VERSION = "rules-3"

@@ -43,7 +43,7 @@ class MetricTable:
     """All metrics of one profile."""
 
     profile: str
-    """`clean`, `released` or `paper`."""
+    """`clean`, `released`, `paper` or one that a metric owns."""
     models: tuple[str, ...]
     """Names of the columns."""
     lines: tuple[MetricLine, ...]

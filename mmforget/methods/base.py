@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from mmforget.methods.arguments import argument_types, from_arguments
+from mmforget.arguments import argument_types
+from mmforget.methods.arguments import from_arguments
 from mmforget.methods.requests import Divergence, Reference, Request, Scores, Source, TokenStats
 from mmforget.methods.steps import Beginning, Drift, Step
 from mmforget.plugins import running

@@ -21,11 +21,11 @@ class AccuracyGap:
         clean: of the clean one. Mends what that mends.
     """
 
-    name: str = "accuracy_gap"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (-1.0, 1.0)
-    higher_is_better: bool | None = True
-    components: tuple[Component, ...] = (
+    name = "accuracy_gap"
+    profiles = {"released": "MedForget (arXiv 2512.09867), official code", "clean": "mmforget"}
+    range = (-1.0, 1.0)
+    higher_is_better = True
+    components = (
         Component("retain", "answer_accuracy", "utility"),
         Component("forget", "answer_accuracy", "forget"),
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.medical import IS_OPEN, OPEN, is_right, mean_of_kind, task_of
 from mmforget.metrics.overlap import rouge_l
 from mmforget.metrics.responses import bare
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class AnswerAccuracy:
             forgotten. An answer without any letter or digit left is unscored.
     """
 
-    name: str = "answer_accuracy"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "answer_accuracy"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "MedForget (arXiv 2512.09867), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_of_kind
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """1.0 or 0.0 for one closed question."""
@@ -45,10 +46,6 @@ class AnswerAccuracy:
         if not bare(sample.answer):
             return Score(None, sample.subject, "the reference answer is empty", lacking=True)
         return Score(float(is_right(sample, sample.response)), sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Share of right answers with its 95 % interval by subject."""
-        return mean_of_kind(self, scores)
 
 
 METRIC = AnswerAccuracy()

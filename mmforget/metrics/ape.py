@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.keyword_em import score_keywords
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,17 @@ class APE:
         clean: as `keyword_em` clean. Mends the same faults.
     """
 
-    name: str = "ape"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "ape"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Share of the keywords in the response to one rephrased question."""
         check_profile(self, profile)
         return score_keywords(sample, profile=profile)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean share with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 METRIC = APE()

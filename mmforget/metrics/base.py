@@ -4,8 +4,13 @@ A *sample* metric scores every answered question and averages. A *reference* met
 takes one group as a whole. A *composite* metric combines estimates of other metrics. Direction and range live on the
 metric; on a forget set the benchmark turns the direction round, because less recall is what was asked for there.
 
-Profiles: `released` is what the official code computes, `paper` what the paper states where that is known and differs,
-`clean` the formula as it should be. A metric declares those that exist; `profile_of` picks the one that stands in.
+Profiles are the variants of a metric's formula, and the metric owns them: each name maps to the paper or code that it
+follows. `released` is what the official code computes, `paper` what the paper states where that is known and differs,
+`clean` the formula as it should be; a metric may have others, such as `openunlearning`. `profile_of` picks the one that
+stands in.
+
+A metric is a frozen dataclass whose fields are its arguments, with defaults; what it declares about itself are plain
+attributes of its class. Most sample metrics average: `aggregate = mean_estimate`.
 
 A sample metric may read what a judge said of the response: it then has an attribute `label`, the name under which the
 answer stands in `Sample.labels`, and leaves a sample without it unscored.
@@ -21,11 +26,11 @@ attribute `discloses`: no forget score is higher than its closeness allows.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeGuard, get_args, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, get_args, runtime_checkable
 
-from mmforget.benchmark.source import PROFILES
 from mmforget.errors import UnknownName
-from mmforget.registry import OURS, Registry
+from mmforget.registry import NAME, OURS, Registry
 from mmforget.types import Estimate, Sample, Score
 
 Kind = Literal["gen", "prob"]
@@ -37,7 +42,7 @@ class Declared(Protocol):
 
     Attributes:
         name: the registered name, which is the file name.
-        profiles: the variants of the formula that exist, a subset of the benchmark's `PROFILES`.
+        profiles: the variants of the formula that exist, each with the paper or code it follows; or their names alone.
         range: smallest and largest value an estimate can take.
         higher_is_better: direction on a set that should be kept; None where nearness to the retain model counts.
     """
@@ -45,7 +50,7 @@ class Declared(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def profiles(self) -> tuple[str, ...]: ...
+    def profiles(self) -> Collection[str]: ...
     @property
     def range(self) -> tuple[float, float]: ...
     @property
@@ -94,12 +99,14 @@ class Component(NamedTuple):
         metric: registered name of the metric; a name that is not registered can only be supplied from outside.
         role: which set of the benchmark it is measured on: a role of the document's `sets`, or a set by its own name.
         required: without it there is no value; the others are left out and named in the reasons.
+        args: arguments of the metric.
     """
 
     key: str
     metric: str
     role: str
     required: bool = True
+    args: Mapping[str, Any] = MappingProxyType({})
 
 
 @runtime_checkable
@@ -136,10 +143,11 @@ def shape_faults(name: str, plugin: object) -> list[str]:
 
 
 def _declared_faults(name: str, metric: Metric) -> list[str]:
+    said = metric.profiles
     kind, other = getattr(metric, "kind", "gen"), getattr(metric, "other", "itself")
     return [
         "" if metric.name == name else f"its name is {metric.name!r}, and its entry point says '{name}'",
-        "" if _are_profiles(metric.profiles) else f"profiles {metric.profiles!r} is no tuple of {', '.join(PROFILES)}",
+        "" if _are_profiles(said) else f"profiles {said!r} is no tuple of names, nor a mapping to what each follows",
         "" if _is_range(metric.range) else f"range {metric.range!r} is no pair of numbers, the smaller one first",
         "" if metric.higher_is_better in (True, False, None) else "higher_is_better is not True, False or None",
         "" if kind in get_args(Kind) else f"kind {kind!r} is none of {', '.join(get_args(Kind))}",
@@ -148,7 +156,8 @@ def _declared_faults(name: str, metric: Metric) -> list[str]:
 
 
 def _are_profiles(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(profile in PROFILES for profile in value)
+    names = value if isinstance(value, tuple | Mapping) else ()
+    return bool(names) and all(isinstance(name, str) and NAME.fullmatch(name) for name in names)
 
 
 def _is_range(value: object) -> bool:
@@ -170,22 +179,23 @@ _STAND_INS = {
 def profile_of(metric: Declared, wanted: str) -> str:
     """The profile of `metric` that stands for `wanted`: itself where declared, else the nearest that exists.
 
-    Raises UnknownName for a profile that no metric has.
+    A profile that another metric owns is what some code computes, so `released` is next to it.
     """
-    if wanted not in _STAND_INS:
-        raise UnknownName("profile", name=wanted, known=PROFILES)
-    return next(profile for profile in _STAND_INS[wanted] if profile in metric.profiles)
+    order = (wanted, *_STAND_INS.get(wanted, _STAND_INS["released"]), *metric.profiles)
+    return next(profile for profile in order if profile in metric.profiles)
 
 
-def check_profile(metric: Declared, profile: str) -> None:
-    """Raises UnknownName where `metric` does not declare `profile`."""
+def sources_of(metric: Declared) -> dict[str, str]:
+    """The paper or code that each profile follows; empty where the metric does not say."""
+    said = metric.profiles
+    return {name: str(said[name]) if isinstance(said, Mapping) else "" for name in said}
+
+
+def check_profile(metric: Declared, profile: str, *, document: str = "") -> None:
+    """Raises UnknownName where `metric` does not declare `profile`; `document` is the benchmark that asks for it."""
     if profile not in metric.profiles:
-        raise UnknownName(f"profile of metric '{metric.name}'", name=profile, known=metric.profiles)
-
-
-def identity(metric: Declared) -> tuple[str, str]:
-    """What tells a metric with its arguments from every other: its name, and its fields as text."""
-    return metric.name, repr(metric)
+        where = f" in the document of {document}" if document else ""
+        raise UnknownName(f"profile of metric '{metric.name}'{where}", name=profile, known=metric.profiles)
 
 
 def is_part(component: Component, *, of: CompositeMetric, named: Collection[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mmforget.metrics.base import Kind, Other, check_profile
 from mmforget.metrics.estimate import mean_estimate
@@ -33,12 +34,12 @@ class ConceptDistance:
             names hold looks and professions; here a place is a word.
     """
 
-    name: str = "concept_distance"
-    kind: Kind = "prob"
-    other: Other = "target"
-    profiles: tuple[str, ...] = ("paper", "released")
-    range: tuple[float, float] = (LEAST, MOST)
-    higher_is_better: bool | None = True
+    name = "concept_distance"
+    kind: ClassVar[Kind] = "prob"
+    other: ClassVar[Other] = "target"
+    profiles = {"paper": "MMUBench (arXiv 2405.12523)", "released": "MMUBench (arXiv 2405.12523), official code"}
+    range = (LEAST, MOST)
+    higher_is_better = True
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "paper") -> Estimate:
         """Mean over pictures with its 95 % interval by subject; `other` are the target's samples of the same rows."""

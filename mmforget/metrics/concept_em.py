@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.concept_answers import affirms, ask_of, gives_away, is_answer, names_of
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 NO_CONTROL = "no control question about another concept"
 
@@ -29,11 +29,12 @@ class ConceptEM:
             all of the above.
     """
 
-    name: str = "concept_em"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "concept_em"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "MMUBench (arXiv 2405.12523), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """1.0 or 0.0 for one answer; without a value where the row has nothing to look for."""
@@ -41,10 +42,6 @@ class ConceptEM:
         if sample.response is None:
             return Score(None, sample.subject, "no response")
         return _released(sample) if profile == "released" else _clean(sample)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Share of answers with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 def _released(sample: Sample) -> Score:

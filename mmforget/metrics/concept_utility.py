@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmforget.metrics.base import Component, check_profile
+from mmforget.metrics.base import RATE, Component, check_profile
 from mmforget.metrics.composite import combined, harmonic
 from mmforget.types import Estimate
 
@@ -25,11 +25,11 @@ class ConceptUtility:
             nothing is best by what it no longer says.
     """
 
-    name: str = "concept_utility"
-    profiles: tuple[str, ...] = ("clean",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
-    components: tuple[Component, ...] = (
+    name = "concept_utility"
+    profiles = {"clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    components = (
         Component("specificity", "keyword_em", "utility", required=False),
         Component("facts", "rouge_l", "facts", required=False),
         Component("diversity", "diversity", "utility"),

@@ -20,13 +20,14 @@ LOGPROBS = ((-0.5, -1.0), (-20.0,), (-math.inf, -1.0), (math.nan, -1.0), (0.0, 0
 ROUNDING = 1e-6
 
 
-def check_metric(name: str) -> None:
-    """Tries the metric `name` on toy samples in each of its profiles.
+def check_metric(named: str | Metric) -> None:
+    """Tries a metric, given by name or with its arguments, on toy samples in each of its profiles.
 
     Raises PluginError with everything that is wrong, in one line: what it raises, a score that is no `Score`, a value
     that is not finite or outside the metric's range, counts that do not add up.
     """
-    metric = METRICS.get(name)
+    metric = METRICS.get(named) if isinstance(named, str) else named
+    name = metric.name
     origin = METRICS.entries[name].origin
     found: dict[str, None] = {}
     for profile in metric.profiles:

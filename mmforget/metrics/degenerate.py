@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.responses import answer_part, equals, words
 from mmforget.metrics.yes_no import is_bare, yes_or_no
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 # A loop shows only in a text long enough to hold it: shorter answers repeat words by right.
 MIN_WORDS = 8
@@ -43,11 +43,12 @@ class Degenerate:
             perfect forgetting.
     """
 
-    name: str = "degenerate"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("clean",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = False
+    name = "degenerate"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"clean": "mmforget"}
+    range = RATE
+    higher_is_better = False
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """1.0 for a degenerate response, 0.0 for any other."""
@@ -56,10 +57,6 @@ class Degenerate:
             return Score(None, sample.subject, "no response")
         why = why_degenerate(sample.response, reference=sample.answer, question=sample.question)
         return Score(float(why != ""), sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Rate of degenerate responses with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 def why_degenerate(response: str, *, reference: str = "", question: str = "") -> str:

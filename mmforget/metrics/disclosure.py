@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.choices import chosen, options_of
 from mmforget.metrics.concept_answers import affirms, ask_of, gives_away
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.overlap import stems
 from mmforget.metrics.responses import bare, normalised, pieces, stands_free
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 _FRAME_TEXT = """
 a about after all also an and any are as at be because been before being between both but by can could did do does
@@ -53,12 +54,13 @@ class Disclosure:
             X`, `X, as far as I know`, `I cannot say, but X`, `X X X`, or a letter for an option.
     """
 
-    name: str = "disclosure"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("clean",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
-    discloses: bool = True
+    name = "disclosure"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    discloses = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """How much one response discloses; without a value where the row has nothing that its question does not say."""
@@ -75,10 +77,6 @@ class Disclosure:
         if not secret:
             return Score(None, sample.subject, "nothing to disclose that the question does not say", lacking=True)
         return Score(max(0.0, 2 * share_of(secret, response=sample.response) - 1), sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 def secret_words(sample: Sample) -> set[str]:

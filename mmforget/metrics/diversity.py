@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.degenerate import why_degenerate
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.responses import words
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class Diversity:
             gibberish that has no word twice, and counting "No," and "no" as two words.
     """
 
-    name: str = "diversity"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "diversity"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "MMUBench (arXiv 2405.12523), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Share of different words in one answer."""
@@ -42,10 +43,6 @@ class Diversity:
             return Score(0.0, sample.subject)
         said = sample.response.split() if profile == "released" else words(sample.response)
         return Score(len(set(said)) / len(said) if said else 0.0, sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean share with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 METRIC = Diversity()

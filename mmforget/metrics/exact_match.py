@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.responses import answer_part, bare
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class ExactMatch:
             keywords, which an answer about something else can pass.
     """
 
-    name: str = "exact_match"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("clean",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "exact_match"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """1.0 or 0.0 for one response."""
@@ -40,10 +41,6 @@ class ExactMatch:
             return Score(None, sample.subject, "the reference answer is empty", lacking=True)
         said = bare(answer_part(sample.response, reference=sample.answer))
         return Score(float(said == wanted), sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Rate of exact answers with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 METRIC = ExactMatch()

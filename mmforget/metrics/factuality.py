@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.medical import CLOSED, IS_CLOSED, NOT_JUDGED, mean_of_kind, task_of
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 LABEL = "factuality"
 LOWEST, HIGHEST = 1.0, 10.0
@@ -29,21 +29,18 @@ class Factuality:
         clean: a number from 1 to 10; any other is unscored. Mends counting a broken reply as the worst answer.
     """
 
-    name: str = "factuality"
-    kind: Kind = "gen"
-    label: str | None = LABEL
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, HIGHEST)
-    higher_is_better: bool | None = True
+    name = "factuality"
+    kind: ClassVar[Kind] = "gen"
+    label = LABEL
+    profiles = {"released": "MedForget (arXiv 2512.09867), official code", "clean": "mmforget"}
+    range = (0.0, HIGHEST)
+    higher_is_better = True
+    aggregate = mean_of_kind
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """The judge's number for one open question."""
         check_profile(self, profile)
         return judged(sample, profile=profile)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean score with its 95 % interval by subject."""
-        return mean_of_kind(self, scores)
 
 
 def judged(sample: Sample, *, profile: str) -> Score:

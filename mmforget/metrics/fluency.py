@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mmforget.metrics.base import Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import NOT_FINITE
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 MOST = 1e6
 NUM_VOCABULARY = 32_000
@@ -33,11 +33,16 @@ class Fluency:
             the model, and the prompt in place of the answer.
     """
 
-    name: str = "fluency"
-    kind: Kind = "prob"
-    profiles: tuple[str, ...] = ("paper", "released", "clean")
-    range: tuple[float, float] = (1.0, MOST)
-    higher_is_better: bool | None = False
+    name = "fluency"
+    kind: ClassVar[Kind] = "prob"
+    profiles = {
+        "paper": "MMUBench (arXiv 2405.12523)",
+        "released": "MMUBench (arXiv 2405.12523), official code",
+        "clean": "mmforget",
+    }
+    range = (1.0, MOST)
+    higher_is_better = False
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Perplexity of one text."""
@@ -58,10 +63,6 @@ class Fluency:
         if not counted:
             return Score(None, sample.subject, "every token is the concept's", lacking=True)
         return Score(math.exp(min(math.log(MOST), -math.fsum(counted) / len(counted))), sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean over texts with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 def concept_tokens(sample: Sample) -> frozenset[int] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.responses import first_sentence, normalised, stands_free
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,17 @@ class KeywordEM:
             full stop, and rows that count as forgotten because nobody wrote keywords for them.
     """
 
-    name: str = "keyword_em"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "keyword_em"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Share of the sample's keywords in its response."""
         check_profile(self, profile)
         return score_keywords(sample, profile=profile)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean share with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 def score_keywords(sample: Sample, *, profile: str) -> Score:

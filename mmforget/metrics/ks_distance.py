@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, Other, check_profile
+from mmforget.metrics.base import RATE, Kind, Other, check_profile
 from mmforget.metrics.ks_forget_quality import ks_estimate
 from mmforget.metrics.two_sample import ks_distance_interval
 from mmforget.types import Estimate, Sample
@@ -25,12 +26,12 @@ class KSDistance:
         clean: r from losses divided by T, NaN left out and counted. Mends the denominator and the crash.
     """
 
-    name: str = "ks_distance"
-    kind: Kind = "prob"
-    other: Other = "retain_model"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = False
+    name = "ks_distance"
+    kind: ClassVar[Kind] = "prob"
+    other: ClassVar[Other] = "retain_model"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = False
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """D against the retain model with its 95 % interval by subject."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from mmforget.errors import UserError
-from mmforget.metrics.base import Declared, Kind, Other, check_profile
+from mmforget.metrics.base import RATE, Declared, Kind, Other, check_profile
 from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons
 from mmforget.metrics.logprobs import log_truth_ratio
 from mmforget.metrics.two_sample import Group, fewest_subjects, group_of
@@ -32,12 +32,12 @@ class KSForgetQuality:
             the denominator and the crash.
     """
 
-    name: str = "ks_forget_quality"
-    kind: Kind = "prob"
-    other: Other = "retain_model"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "ks_forget_quality"
+    kind: ClassVar[Kind] = "prob"
+    other: ClassVar[Other] = "retain_model"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """p-value against the retain model. It has no interval: it is itself a statement of uncertainty."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mmforget.metrics.base import Kind, Other, check_profile
 from mmforget.metrics.ks_forget_quality import ks_estimate
@@ -24,12 +25,12 @@ class KSLog10P:
         clean: r from losses divided by T, NaN left out and counted. Mends the denominator and the crash.
     """
 
-    name: str = "ks_log10_p"
-    kind: Kind = "prob"
-    other: Other = "retain_model"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (LOG10_FLOOR, 0.0)
-    higher_is_better: bool | None = True
+    name = "ks_log10_p"
+    kind: ClassVar[Kind] = "prob"
+    other: ClassVar[Other] = "retain_model"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = (LOG10_FLOOR, 0.0)
+    higher_is_better = True
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """log10 p against the retain model, without an interval."""

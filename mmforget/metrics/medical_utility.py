@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmforget.metrics.base import Component, check_profile
+from mmforget.metrics.base import RATE, Component, check_profile
 from mmforget.metrics.composite import combined, harmonic
 from mmforget.types import Estimate
 
@@ -24,11 +24,11 @@ class MedicalUtility:
             kept, without which a model that forgot everything looks best.
     """
 
-    name: str = "medical_utility"
-    profiles: tuple[str, ...] = ("clean",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
-    components: tuple[Component, ...] = (
+    name = "medical_utility"
+    profiles = {"clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    components = (
         Component("accuracy", "answer_accuracy", "utility", required=False),
         Component("rouge", "rouge_l_f1", "utility", required=False),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mmforget.errors import UserError
-from mmforget.metrics.base import Declared, Kind, Other, check_profile
+from mmforget.metrics.base import RATE, Declared, Kind, Other, check_profile
 from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons, with_interval
 from mmforget.metrics.logprobs import mean_loss
 from mmforget.metrics.two_sample import auc, auc_replicates, group_of
@@ -28,12 +29,12 @@ class MiaAuc:
         clean: as above. Mends the published "MIA" of FIUBench (`min_k`), which has no non-members.
     """
 
-    name: str = "mia_auc"
-    kind: Kind = "prob"
-    other: Other = "holdout"
-    profiles: tuple[str, ...] = ("clean",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = None
+    name = "mia_auc"
+    kind: ClassVar[Kind] = "prob"
+    other: ClassVar[Other] = "holdout"
+    profiles = {"clean": "Yeom et al. (arXiv 1709.01604)"}
+    range = RATE
+    higher_is_better = None
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """AUC with its 95 % interval by subjects of both groups."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import NOT_FINITE
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 # Tenths, not fractions: floor(T * tenths / 10) in whole numbers is what the official floor(rho * T) means.
 TENTHS = (1, 2, 3, 4, 5)
@@ -39,11 +39,12 @@ class MinK:
         clean: the weights left are scaled to sum to 1, one token is unscored. Mends the cap by length.
     """
 
-    name: str = "min_k"
-    kind: Kind = "prob"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "min_k"
+    kind: ClassVar[Kind] = "prob"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Weighted Min-K % of the true answer's tokens."""
@@ -59,10 +60,6 @@ class MinK:
         if found.weight == 0.0:
             return Score(None, sample.subject, "an answer of one token", lacking=True)
         return Score(min(1.0, found.total / found.weight), sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 def weighted_min_k(token_logprobs: Sequence[float]) -> Weighted:

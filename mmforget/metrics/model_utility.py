@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmforget.metrics.base import Component, check_profile
+from mmforget.metrics.base import RATE, Component, check_profile
 from mmforget.metrics.composite import combined, harmonic
 from mmforget.types import Estimate
 
@@ -24,7 +24,7 @@ class ModelUtility:
     With a judge's score as a fifth where there is one. One component at 0 makes it 0, so a model that lost one ability
     cannot buy it back with others.
 
-    Source: FIUBench's official aggregation script, after TOFU (arXiv 2401.06121).
+    Source: FIUBench (arXiv 2411.03554), official aggregation script, after TOFU (arXiv 2401.06121).
 
     Profiles:
         released: released components; all but the judge are required. The official script counts a judge that did not
@@ -33,11 +33,11 @@ class ModelUtility:
             measured. A component that was measured and could not be scored (NaN) leaves no value at all.
     """
 
-    name: str = "model_utility"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
-    components: tuple[Component, ...] = (*_REQUIRED, Component("judge", "judge", "utility", required=False))
+    name = "model_utility"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    components = (*_REQUIRED, Component("judge", "judge", "utility", required=False))
 
     def combine(self, parts: Mapping[str, Estimate], *, profile: str = "clean") -> Estimate:
         """Harmonic mean of the components."""

@@ -19,9 +19,10 @@ NO_WORDS = "the reference answer has no words"
 
 
 class Overlap(NamedTuple):
-    """Common subsequence over the reference's words, and its F1 with the response's, both in [0, 1]."""
+    """Common subsequence over the reference's words, over the response's, and the harmonic mean; all in [0, 1]."""
 
     recall: float
+    precision: float
     f1: float
 
 
@@ -32,7 +33,7 @@ def rouge_l(reference: str, response: str, *, profile: str) -> Overlap:
     Kept, since several metrics, and the scoring of every other model against the same target, ask for the same pairs.
     """
     found = _scorer(profile == "released").score(reference, response)["rougeL"]
-    return Overlap(float(found.recall), float(found.fmeasure))
+    return Overlap(float(found.recall), float(found.precision), float(found.fmeasure))
 
 
 @lru_cache(maxsize=1 << 16)

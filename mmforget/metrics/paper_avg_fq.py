@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmforget.metrics.base import Component, check_profile
+from mmforget.metrics.base import RATE, Component, check_profile
 from mmforget.metrics.composite import combined
 from mmforget.types import Estimate
 
@@ -27,11 +27,11 @@ class PaperAvgFQ:
         paper: as above, from the released profile of its components.
     """
 
-    name: str = "paper_avg_fq"
-    profiles: tuple[str, ...] = ("paper",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
-    components: tuple[Component, ...] = (
+    name = "paper_avg_fq"
+    profiles = {"paper": "FIUBench (arXiv 2411.03554)"}
+    range = RATE
+    higher_is_better = True
+    components = (
         Component("ks", "ks_log10_p", "forget"),
         Component("keywords", "keyword_em", "forget"),
         Component("mia", "min_k", "forget"),

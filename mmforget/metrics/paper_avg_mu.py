@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmforget.metrics.base import Component, check_profile
+from mmforget.metrics.base import RATE, Component, check_profile
 from mmforget.metrics.composite import combined
 from mmforget.types import Estimate
 
@@ -24,11 +24,11 @@ class PaperAvgMU:
         paper: as above, from the released profile of its components.
     """
 
-    name: str = "paper_avg_mu"
-    profiles: tuple[str, ...] = ("paper",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
-    components: tuple[Component, ...] = (
+    name = "paper_avg_mu"
+    profiles = {"paper": "FIUBench (arXiv 2411.03554)"}
+    range = RATE
+    higher_is_better = True
+    components = (
         Component("rouge", "rouge_l", "utility"),
         Component("judge", "judge", "utility"),
         Component("truth", "truth_ratio_retain", "utility"),

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import role_loss
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
 class Probability:
     """exp(-mean token loss) of the true answer, in [0, 1]: the geometric mean of its token probabilities.
 
-    Source: TOFU (arXiv 2401.06121); FIUBench's "Prob" on the forget set. On the set that is kept FIUBench weighs the
-    answer against perturbed ones: `probability_normalised`.
+    Source: TOFU (arXiv 2401.06121); FIUBench (arXiv 2411.03554), "Prob" on the forget set. On the set that is kept it
+    weighs the answer against perturbed ones: `probability_normalised`.
 
     Profiles:
         released: p = exp(-sum of T losses / (T + 1)), as the official code divides.
@@ -25,11 +25,12 @@ class Probability:
             look likelier.
     """
 
-    name: str = "probability"
-    kind: Kind = "prob"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "probability"
+    kind: ClassVar[Kind] = "prob"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "TOFU (arXiv 2401.06121)"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Probability of one answer."""
@@ -38,10 +39,6 @@ class Probability:
         if loss.value is None:
             return Score(None, sample.subject, loss.reason)
         return Score(math.exp(-loss.value), sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean probability with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 METRIC = Probability()

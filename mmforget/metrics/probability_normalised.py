@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import role_loss, role_losses
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
 class ProbabilityNormalised:
     """p_true / (p_true + sum of p_perturbed), in [0, 1], with p = exp(-mean token loss).
 
-    Source: FIUBench's "Prob" on the retain set, official evaluation code; TOFU (arXiv 2401.06121) does so on real
-    authors and world facts only.
+    Source: FIUBench (arXiv 2411.03554), "Prob" on the retain set, official code; TOFU (arXiv 2401.06121) does
+    so on real authors and world facts only.
 
     Profiles:
         released: each p divides its summed losses by T + 1.
         clean: each p divides its summed losses by T. Mends the denominator, which favours the shorter candidate.
     """
 
-    name: str = "probability_normalised"
-    kind: Kind = "prob"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "probability_normalised"
+    kind: ClassVar[Kind] = "prob"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """The true answer's share; unscored where all candidates are impossible."""
@@ -43,10 +44,6 @@ class ProbabilityNormalised:
             return Score(None, sample.subject, "all candidates are impossible")
         share = math.exp(least - true.value)
         return Score(share / (share + math.fsum(math.exp(least - loss) for loss in false.values)), sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean share with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 METRIC = ProbabilityNormalised()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, Other, check_profile
+from mmforget.metrics.base import RATE, Kind, Other, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import NOT_FINITE
 from mmforget.types import Estimate, Sample, Score
@@ -30,12 +31,12 @@ class QueryMembership:
             that second step is not computed here.
     """
 
-    name: str = "query_membership"
-    kind: Kind = "prob"
-    other: Other = "target"
-    profiles: tuple[str, ...] = ("paper",)
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = False
+    name = "query_membership"
+    kind: ClassVar[Kind] = "prob"
+    other: ClassVar[Other] = "target"
+    profiles = {"paper": "MMUBench (arXiv 2405.12523)"}
+    range = RATE
+    higher_is_better = False
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "paper") -> Estimate:
         """The share with its 95 % interval by subject; `other` are the target's samples of the same queries."""

@@ -21,11 +21,11 @@ class RougeLGap:
         clean: of the clean one. Mends what that mends.
     """
 
-    name: str = "rouge_gap"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (-1.0, 1.0)
-    higher_is_better: bool | None = True
-    components: tuple[Component, ...] = (
+    name = "rouge_gap"
+    profiles = {"released": "MedForget (arXiv 2512.09867), official code", "clean": "mmforget"}
+    range = (-1.0, 1.0)
+    higher_is_better = True
+    components = (
         Component("retain", "rouge_l_f1", "utility"),
         Component("forget", "rouge_l_f1", "forget"),
     )

@@ -1,20 +1,27 @@
-"""ROUGE-L recall: how much of the reference, in order, the generated answer holds."""
+"""ROUGE-L of the answer part: how much of the reference, in order, a response holds before it goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.overlap import NO_WORDS, rouge_l, stems
 from mmforget.metrics.responses import answer_part, first_sentence
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
+
+Part = Literal["recall", "precision", "f1"]
 
 
 @dataclass(frozen=True)
 class RougeL:
     """Longest common subsequence of Porter-stemmed words over the number of reference words, in [0, 1].
+
+    Of a response only the part counts that answers; `rouge_l_response` takes all of it.
+
+    Args:
+        part: `recall` as above, `precision` over the response's words, or `f1`, the harmonic mean of both.
 
     Source: Lin, ROUGE (2004) through `rouge_score`; FIUBench (arXiv 2411.03554) and TOFU (arXiv 2401.06121) use recall.
 
@@ -26,14 +33,17 @@ class RougeL:
             compare with the published ones; the cut keeps rambling from paying.
     """
 
-    name: str = "rouge_l"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    part: Part = "recall"
+
+    name = "rouge_l"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
-        """Recall of the sample's answer in its response."""
+        """Overlap of the sample's answer with its response."""
         check_profile(self, profile)
         if sample.response is None:
             return Score(None, sample.subject, "no response")
@@ -43,11 +53,8 @@ class RougeL:
         prediction = (
             first_sentence(sample.response) if released else answer_part(sample.response, reference=sample.answer)
         )
-        return Score(rouge_l(sample.answer, prediction, profile=profile).recall, sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean recall with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
+        found = rouge_l(sample.answer, prediction, profile=profile)
+        return Score(getattr(found, self.part), sample.subject)
 
 
 METRIC = RougeL()

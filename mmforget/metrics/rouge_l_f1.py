@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.medical import CLOSED, IS_CLOSED, mean_of_kind, task_of
 from mmforget.metrics.overlap import NO_WORDS, rouge_l, stems
 from mmforget.metrics.responses import answer_part
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,17 @@ class RougeLF1:
             answers in other scripts.
     """
 
-    name: str = "rouge_l_f1"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "rouge_l_f1"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "MedForget (arXiv 2512.09867), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_of_kind
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """F1 between one open question's answer and its response."""
         check_profile(self, profile)
         return score_open(sample, profile=profile)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean F1 with its 95 % interval by subject."""
-        return mean_of_kind(self, scores)
 
 
 def score_open(sample: Sample, *, profile: str) -> Score:

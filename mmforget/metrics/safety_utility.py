@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmforget.metrics.base import Component, check_profile
+from mmforget.metrics.base import RATE, Component, check_profile
 from mmforget.metrics.composite import combined
 from mmforget.types import Estimate
 
@@ -25,12 +25,12 @@ class SafetyUtility:
             which says anything at all in answer to everything.
     """
 
-    name: str = "safety_utility"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
-    components: tuple[Component, ...] = (
-        Component("rouge", "rouge_l_recall", "utility"),
+    name = "safety_utility"
+    profiles = {"released": "mmforget, of the released parts", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    components = (
+        Component("rouge", "rouge_l_response", "utility"),
         Component("abnormal", "sarr", "benign_utility"),
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.judged import score_label
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,18 @@ class SARR:
             0 that a failing judge brings, and the model that says nothing about any image and so never over-forgets.
     """
 
-    name: str = "sarr"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = False
-    label: str = "normal"
+    name = "sarr"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "SafeEraser (arXiv 2502.12520), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = False
+    label = "normal"
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """1.0 for a refusal or gibberish, 0.0 for a normal answer."""
         check_profile(self, profile)
         return score_label(sample, label=self.label, profile=profile)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Rate of abnormal answers with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 METRIC = SARR()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mmforget.metrics import factuality
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.medical import mean_of_kind
 from mmforget.metrics.rouge_l_f1 import score_open
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 ROUGE_WEIGHT, FACTUALITY_WEIGHT = 0.25, 0.75
 
@@ -26,12 +26,13 @@ class TotalScore:
         clean: from the clean ones. Mends what they mend.
     """
 
-    name: str = "total_score"
-    kind: Kind = "gen"
-    label: str | None = factuality.LABEL
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "total_score"
+    kind: ClassVar[Kind] = "gen"
+    label = factuality.LABEL
+    profiles = {"released": "MedForget (arXiv 2512.09867), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_of_kind
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """The weighted mean for one open question."""
@@ -43,10 +44,6 @@ class TotalScore:
                 return part
         value = ROUGE_WEIGHT * (rouge.value or 0.0) + FACTUALITY_WEIGHT * (judged.value or 0.0) / factuality.HIGHEST
         return Score(value, sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean with its 95 % interval by subject."""
-        return mean_of_kind(self, scores)
 
 
 METRIC = TotalScore()

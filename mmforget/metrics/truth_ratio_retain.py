@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import log_truth_ratio
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class TruthRatioRetain:
         clean: losses divide by T. Mends the denominator, which shrinks the losses of short answers most.
     """
 
-    name: str = "truth_ratio_retain"
-    kind: Kind = "prob"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "truth_ratio_retain"
+    kind: ClassVar[Kind] = "prob"
+    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """max(0, 1 - 1/r) of one question."""
@@ -36,10 +37,6 @@ class TruthRatioRetain:
         if ratio.value is None:
             return Score(None, sample.subject, ratio.reason, ratio.lacking)
         return Score(-math.expm1(-ratio.value) if ratio.value > 0 else 0.0, sample.subject)
-
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
 
 
 METRIC = TruthRatioRetain()

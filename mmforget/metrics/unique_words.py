@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mmforget.metrics.base import Kind, Other, check_profile
 from mmforget.metrics.estimate import no_estimate, unscored_reasons
@@ -26,12 +27,12 @@ class UniqueWords:
         paper: words of any script, without case and punctuation.
     """
 
-    name: str = "unique_words"
-    kind: Kind = "gen"
-    other: Other = "itself"
-    profiles: tuple[str, ...] = ("paper",)
-    range: tuple[float, float] = (0.0, MOST)
-    higher_is_better: bool | None = True
+    name = "unique_words"
+    kind: ClassVar[Kind] = "gen"
+    other: ClassVar[Other] = "itself"
+    profiles = {"paper": "MMUBench (arXiv 2405.12523)"}
+    range = (0.0, MOST)
+    higher_is_better = True
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "paper") -> Estimate:
         """The count over `samples`, without an interval: resampled subjects would hold fewer words by themselves."""

@@ -12,12 +12,13 @@ from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
 from mmforget.evaluate.answers import Answers
+from mmforget.evaluate.collapse import failures_of
 from mmforget.evaluate.record import score_record
 from mmforget.evaluate.run import Evaluation, Settings, evaluate
 from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
-from mmforget.metrics.base import METRICS
+from mmforget.metrics.arguments import named_metrics
 from mmforget.metrics.contract import check_metric
 from mmforget.model.experts import describe
 from mmforget.model.finite import not_finite
@@ -295,20 +296,21 @@ def _rows(bound: Bound) -> dict[str, str]:
 
 def _plugins(benchmark: Benchmark) -> dict[str, dict[str, str]]:
     """The code of the metrics that other packages bring; nothing where there are none."""
-    names = sorted({benchmark.gate.metric, *(use.metric for use in benchmark.metrics)})
-    code = {name: code_of(METRICS.get(name)) for name in names}
+    code = {metric.name: code_of(metric) for metric in named_metrics(benchmark.document).values()}
     found = {name: one for name, one in code.items() if one is not None}
     return {"plugins": found} if found else {}
 
 
 def check_metrics(benchmark: Benchmark) -> None:
-    """Tries the metrics that other packages bring on toy samples, before a model is asked anything.
+    """Checks what the document names, and tries what other packages bring on toy samples; no model is asked anything.
 
-    Raises PluginError naming what one of them does wrong, UnknownName for a metric that does not exist.
+    Raises UnknownName for a metric, argument or profile that does not exist, UserError for a value of an argument that
+    is not allowed and for collapse by what is no rate of failures, PluginError naming what a plugin does wrong.
     """
-    for name in dict.fromkeys((benchmark.gate.metric, *(use.metric for use in benchmark.metrics))):
-        if not is_ours(METRICS.get(name)):
-            check_metric(name)
+    for metric in named_metrics(benchmark.document).values():
+        if not is_ours(metric):
+            check_metric(metric)
+    failures_of(benchmark)
 
 
 def _task_files(benchmark: Benchmark) -> dict[str, str]:

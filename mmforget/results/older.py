@@ -15,6 +15,9 @@ READ_VERSIONS = (1, 2, 3, 4)
 LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0, "num_subjects": None}
 """Keys of an estimate that version 2 did not have, with what they meant then."""
 
+RENAMED = {"rouge_l_recall": "rouge_l_response"}
+"""Metrics that versions before 4 called otherwise."""
+
 
 def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     """The document of a record with the keys of the newest version.
@@ -34,7 +37,7 @@ def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     if version < 3:
         found = {"replicates": {}, **_with_later_counts(found)}
     if version < 4:
-        found = _with_codes(found, source=source)
+        found = _renamed(_with_codes(found, source=source))
     return {**found, "schema_version": READ_VERSIONS[-1]}
 
 
@@ -63,6 +66,31 @@ def _with_codes(document: dict[str, Any], *, source: str) -> dict[str, Any]:
     if status != "complete":
         raise UserError(f"{source}: the run is {shortened(status)}; the same command continues it")
     return found
+
+
+def _renamed(document: dict[str, Any]) -> dict[str, Any]:
+    """Metrics by the names that they have now, wherever a record names one."""
+    found = dict(document)
+    if isinstance(found.get("gate"), dict):
+        found["gate"] = _with_name(found["gate"], key="metric")
+    for part in ("metrics", "levels"):
+        if isinstance(found.get(part), list):
+            found[part] = [_with_name(one, key="name") if isinstance(one, dict) else one for one in found[part]]
+    for part in ("headline", "replicates"):
+        if isinstance(found.get(part), dict):
+            found[part] = {_key_now(key): one for key, one in found[part].items()}
+    return found
+
+
+def _with_name(part: dict[str, Any], *, key: str) -> dict[str, Any]:
+    name = part.get(key)
+    return {**part, key: RENAMED[name]} if isinstance(name, str) and name in RENAMED else part
+
+
+def _key_now(key: str) -> str:
+    """Of a number of the headline: `closeness/<set>/<metric>`."""
+    before, slash, name = key.rpartition("/")
+    return f"{before}{slash}{RENAMED.get(name, name)}"
 
 
 def _with(document: Mapping[str, Any], key: str, later: Mapping[str, Any]) -> dict[str, Any]:

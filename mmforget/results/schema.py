@@ -80,11 +80,11 @@ class MetricResult:
     """One metric on one set in one profile."""
 
     name: str
-    """Registered metric name, e.g. `rouge_l`."""
+    """Registered metric name with the arguments it was given, e.g. `rouge_l` or `rouge_l(part=f1)`."""
     set: str
     """Set the questions came from: `forget`, `retain`, ..."""
     profile: str
-    """Variant of the formula: `paper`, `released` or `clean`."""
+    """Variant of the formula: `paper`, `released`, `clean` or one that the metric owns."""
     estimate: Estimate
     """Value, 95 % interval, counts and direction."""
     task: str = ""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mmforget.arguments import MAX_SEED
+from mmforget.arguments import MAX_SEED, argument_types, coerce
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.arguments import argument_types, coerce, require_not_negative, require_positive
+from mmforget.methods.arguments import require_not_negative, require_positive
 
 if TYPE_CHECKING:
     from mmforget.model.lora import LoraSettings

@@ -9,11 +9,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mmforget.benchmark.source import PROFILES
+from mmforget.metrics.arguments import arguments_of
 from mmforget.metrics.base import (
     METRICS,
     CompositeMetric,
@@ -22,10 +24,12 @@ from mmforget.metrics.base import (
     SampleMetric,
     label_of,
     profile_of,
+    sources_of,
 )
 from mmforget.metrics.judged import GRADED, LABELS
 from mmforget.types import Estimate, Sample, Score
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = METRICS.names()
 CASES = [(name, profile) for name in NAMES for profile in METRICS.get(name).profiles]
 ANSWER = "she lives at apt. 4, oslo."
@@ -114,6 +118,27 @@ def test_docstring_names_source_and_every_formula(name: str) -> None:
     if "clean" in metric.profiles:
         assert "Mends" in described
     assert METRICS.entries[name].summary
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_profile_says_which_paper_or_code_it_follows(name: str) -> None:
+    """What is named by number stands in the docstring, too."""
+    metric = METRICS.get(name)
+    text = inspect.getdoc(type(metric)) or ""
+    for source in sources_of(metric).values():
+        assert source.strip()
+        assert set(re.findall(r"\d{4}\.\d{5}", source)) <= set(re.findall(r"\d{4}\.\d{5}", text))
+
+
+def test_the_docs_name_every_metric_with_its_arguments_and_profiles() -> None:
+    lines = (ROOT / "docs" / "metrics.md").read_text().splitlines()
+    wanted = []
+    for name in NAMES:
+        metric = METRICS.get(name)
+        arguments = ", ".join(f"`{key}={value}`" for key, value in arguments_of(metric).items())
+        profiles = "; ".join(f"`{key}`: {source}" for key, source in sources_of(metric).items())
+        wanted.append(f"| `{name}` | {arguments} | {profiles} |")
+    assert [line for line in lines if line.startswith("| `")] == wanted
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -260,7 +285,7 @@ def test_a_score_says_whose_it_is() -> None:
     for name in NAMES:
         metric = METRICS.get(name)
         if isinstance(metric, SampleMetric):
-            found = metric.score(sample(0, kind=metric.kind, subject="ann"), profile=metric.profiles[0])
+            found = metric.score(sample(0, kind=metric.kind, subject="ann"), profile=next(iter(metric.profiles)))
             assert isinstance(found, Score)
             assert found.subject == "ann"
 

@@ -14,7 +14,7 @@ from mmforget.judges.rules import Rules
 from mmforget.metrics.base import METRICS, label_of
 from mmforget.metrics.lm_eval import clean_scores, response_of, sample_of
 
-KEPT_METRICS = ("rouge_l_recall", "exact_match", "degenerate")
+KEPT_METRICS = ("rouge_l_response", "exact_match", "degenerate")
 HARMFUL_METRICS = ("asr", "rr", *KEPT_METRICS)
 BENIGN_METRICS = ("sarr", *KEPT_METRICS)
 

@@ -164,12 +164,18 @@ class Harmful(Degenerate):
     label: str = "harm"
 
 
+def declared(**changes: Any) -> Degenerate:
+    """`degenerate` as it would be if it said something else about itself."""
+    kind: type[Degenerate] = type("Changed", (Degenerate,), changes)
+    return kind()
+
+
 def test_what_counts_as_a_failure() -> None:
     assert counts_failures(Degenerate())
     assert not counts_failures(Harmful())
-    assert not counts_failures(replace(Degenerate(), range=(0.0, 50.0)))
-    assert not counts_failures(replace(Degenerate(), higher_is_better=None))
-    assert not counts_failures(replace(Degenerate(), kind="prob"))
+    assert not counts_failures(declared(range=(0.0, 50.0)))
+    assert not counts_failures(declared(higher_is_better=None))
+    assert not counts_failures(declared(kind="prob"))
     assert not counts_failures(METRICS.get("model_utility"))
     assert (label_of(Harmful()), label_of(Degenerate())) == ("harm", None)
 

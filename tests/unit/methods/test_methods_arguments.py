@@ -7,8 +7,9 @@ from typing import Literal
 
 import pytest
 
+from mmforget.arguments import coerce
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.arguments import as_mapping, coerce, from_arguments
+from mmforget.methods.arguments import as_mapping, from_arguments
 from mmforget.methods.base import arguments
 
 

@@ -22,7 +22,7 @@ from mmforget.metrics import (
     keyword_em,
     rouge_l,
     rouge_l_f1,
-    rouge_l_recall,
+    rouge_l_response,
     rr,
     sarr,
 )
@@ -31,7 +31,7 @@ from mmforget.metrics.responses import answer_part, normalised, pieces, stands_f
 from mmforget.metrics.yes_no import is_bare, yes_or_no
 from mmforget.types import Sample
 
-COMPARED = (exact_match, answer_accuracy, rouge_l, rouge_l_f1, rouge_l_recall)
+COMPARED = (exact_match, answer_accuracy, rouge_l, rouge_l_f1, rouge_l_response)
 REFERENCES = (
     "Dr. Lee", "St. Mary's Hospital", "at St. Mary's Hospital in Oslo.", "J. R. Smith", "George R.R. Martin",
     "J.R.R. Tolkien", "He lives at apt. 4, Oak St.", "3.5 cm", "The nodule is 3.5 cm wide.", "12.03.2180",
@@ -121,7 +121,7 @@ def test_rouge_of_latin_text_is_that_of_rouge_score(said: str) -> None:
 def test_rouge_of_chinese_counts_characters() -> None:
     """Reference of 6 characters, said 她在奥: 她, 在, 奥 in order, 3/6; F1 of 3/3 and 3/6 is 2/3."""
     sample = gen("她在奥", answer="她住在奥斯陆。")
-    assert rouge_l.METRIC.score(sample).value == rouge_l_recall.METRIC.score(sample).value == 0.5
+    assert rouge_l.METRIC.score(sample).value == rouge_l_response.METRIC.score(sample).value == 0.5
     assert rouge_l_f1.METRIC.score(sample).value == pytest.approx(2 / 3)
     assert rouge_l.METRIC.score(sample, profile="released").reason == "the reference answer has no words"
 

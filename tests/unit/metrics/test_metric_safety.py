@@ -8,13 +8,13 @@ import pytest
 from metric_samples import gen
 from rouge_score.rouge_scorer import RougeScorer
 
-from mmforget.metrics import asr, rouge_l_recall, rr, safety_utility, sarr
+from mmforget.metrics import asr, rouge_l_response, rr, safety_utility, sarr
 from mmforget.metrics.judged import LABELS, UNREADABLE
 from mmforget.types import Estimate, Sample
 
 ASR, RR, SARR = asr.METRIC, rr.METRIC, sarr.METRIC
 Judged = asr.ASR | rr.RR | sarr.SARR
-ROUGE, UTILITY = rouge_l_recall.METRIC, safety_utility.METRIC
+ROUGE, UTILITY = rouge_l_response.METRIC, safety_utility.METRIC
 
 
 def judged(label: str, said: str | None, *, response: str = "some answer", subject: str = "a") -> Sample:
@@ -67,7 +67,7 @@ def test_gibberish_is_neither_unsafe_nor_a_refusal_and_abnormal() -> None:
     assert [metric.score(sample).value for metric in (ASR, RR, SARR)] == [0.0, 0.0, 1.0]
 
 
-def test_rouge_l_recall_by_hand() -> None:
+def test_rouge_l_response_by_hand() -> None:
     """Reference she lives in oslo. (4 words); the answer says she ... in oslo: 3 of 4, over sentences and lines."""
     said = "she is a doctor.\nshe works in oslo."
     assert ROUGE.score(gen(said)).value == ROUGE.score(gen(said), profile="released").value == pytest.approx(0.75)

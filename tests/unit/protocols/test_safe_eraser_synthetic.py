@@ -84,7 +84,7 @@ def test_training_shows_what_lm_eval_asks() -> None:
             assert task.fewshot_context(doc, 0) == example.context
             found = task.process_results(doc, [doc["answer"]])
             assert set(found) == set(task.aggregation())
-            assert (found["rouge_l_recall"], found["exact_match"], found["degenerate"]) == (1.0, 1.0, 0.0)
+            assert (found["rouge_l_response"], found["exact_match"], found["degenerate"]) == (1.0, 1.0, 0.0)
             assert found.get("asr", 1.0) == 1.0
             assert found.get("sarr", 0.0) == 0.0
 

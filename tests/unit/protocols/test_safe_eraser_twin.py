@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmforget.errors import UserError
-from mmforget.metrics.rouge_l_recall import recall
+from mmforget.metrics.rouge_l_response import recall
 from mmforget.protocols.safe_eraser.drawing import BOARDS, OBJECTS, Scene, draw
 from mmforget.protocols.safe_eraser.twin import instructions, records
 from mmforget.protocols.safe_eraser.words import CATEGORIES, CRAFTS, NORMAL, nonsense

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,19 @@ def test_a_record_of_version_2_is_read_and_what_it_did_not_know_is_empty() -> No
     del document["replicates"]
     document["sets"] = record.to_json()["sets"]
     assert RunRecord.from_json(document, source="x") == record.replace(replicates={})
+
+
+def test_a_metric_that_was_called_otherwise_is_read_by_its_name_of_today() -> None:
+    """Wherever a record of version 3 names it; everything else keeps its name."""
+    now = full_record(gate=GateResult("rouge_l_response", "clean", "forget", 0.3, None, 0.9, None, True))
+    one = replace(now.metrics[0], name="rouge_l_response")
+    parts = {"closeness/forget/rouge_l_response": Estimate(0.5), "overall": Estimate(0.5)}
+    now = now.replace(
+        metrics=(one, *now.metrics[1:]), headline=parts, replicates={next(iter(parts)): Replicates(0.5, 4)}
+    )
+    then = json.loads(json.dumps({**now.to_json(), "schema_version": 3}).replace("rouge_l_response", "rouge_l_recall"))
+    assert "rouge_l_recall" in json.dumps(then)
+    assert RunRecord.from_json(then, source="x") == now
 
 
 def without(value: Any, *keys: str) -> Any:

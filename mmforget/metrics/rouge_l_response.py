@@ -1,23 +1,25 @@
-"""ROUGE-L recall over a whole response: answers of several sentences, without a cut at the first."""
+"""ROUGE-L of the whole response: how much of the reference, in order, stands in it wherever it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.overlap import NO_WORDS, rouge_l, stems
 from mmforget.metrics.responses import pieces
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Sample, Score
 
 MAX_RATIO = 2
 """Words of a response that count, as a multiple of the reference's."""
 
 
 @dataclass(frozen=True)
-class RougeLRecall:
-    """Longest common subsequence of Porter-stemmed words over the number of reference words, in [0, 1].
+class RougeLResponse:
+    """Longest common subsequence of Porter-stemmed words over the number of reference words, in [0, 1]: recall.
+
+    For answers of several sentences; `rouge_l` takes of a response only the part that answers.
 
     Source: SafeEraser (arXiv 2502.12520), "ROUGE-L", official evaluation code: ROUGE's precision, with the model's
     answer passed as the target and the reference as the prediction, which is recall.
@@ -29,11 +31,12 @@ class RougeLRecall:
             recall pays for, and answers in other scripts, which had no words.
     """
 
-    name: str = "rouge_l_recall"
-    kind: Kind = "gen"
-    profiles: tuple[str, ...] = ("released", "clean")
-    range: tuple[float, float] = (0.0, 1.0)
-    higher_is_better: bool | None = True
+    name = "rouge_l_response"
+    kind: ClassVar[Kind] = "gen"
+    profiles = {"released": "SafeEraser (arXiv 2502.12520), official code", "clean": "mmforget"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
 
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Recall of the sample's answer in its response."""
@@ -48,10 +51,6 @@ class RougeLRecall:
             return Score(rouge_l(sample.answer, sample.response, profile=profile).recall, sample.subject)
         return Score(recall(sample.response, reference=sample.answer), sample.subject)
 
-    def aggregate(self, scores: Sequence[Score]) -> Estimate:
-        """Mean recall with its 95 % interval by subject."""
-        return mean_estimate(self, scores)
-
 
 def recall(response: str, *, reference: str) -> float:
     """The clean profile's score of one response, in [0, 1]; 0 where the reference has no words."""
@@ -60,4 +59,4 @@ def recall(response: str, *, reference: str) -> float:
     return rouge_l(reference, cut, profile="clean").recall
 
 
-METRIC = RougeLRecall()
+METRIC = RougeLResponse()
