@@ -307,7 +307,8 @@ def _gate_refusals(record: RunRecord) -> Iterator[Finding]:
         yield finding("no_gate", "no memorisation gate: nobody knows whether the target had anything to forget")
     elif not gate.passed:
         why = gate.reason or "the target model did not know the forget set"
-        yield finding(gate.code if gate.code in CODES else "gate_failed", f"memorisation gate: {why}")
+        code = gate.code if CODES.get(gate.code) == "refusal" else "gate_failed"
+        yield finding(code, f"memorisation gate: {why}")
 
 
 def _no_retain() -> Finding:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mmforget.leaderboard import export, page, words
+from mmforget.leaderboard import export, page, plots, words
 from mmforget.leaderboard.board import Row, boards
 from mmforget.leaderboard.table import render_all
 from mmforget.results import rules
@@ -25,6 +25,7 @@ from mmforget.types import Estimate
 from tests.unit.leaderboard.fake_runs import DATA, GATE, PROVENANCE, rate, record, stored
 
 ROOT = Path(__file__).parents[2]
+NO_PICTURES = plots.Pictures(light=b"", dark=b"")
 SCORES = {name: rate(0.9) for name in rules.HEADLINE}
 
 
@@ -117,7 +118,7 @@ def test_page_table_and_json_show_what_a_rule_says(code: str) -> None:
     Console(file=console, width=200, color_system=None).print(render_all(shown))
     sentence = text[1:]  # it may begin a sentence
     assert sentence in " ".join(console.getvalue().split())
-    assert sentence in html.unescape(" ".join(page.render(shown).split()))
+    assert sentence in html.unescape(" ".join(page.render(shown, pictures=[NO_PICTURES]).split()))
     (row,) = export.document(shown)["rows"]
     assert {"code": code, "text": text, "refuses": CODES[code] == "refusal"} in row["findings"]
 
@@ -159,6 +160,12 @@ def test_a_verdict_that_is_refused_may_not_call_itself_eligible() -> None:
     assert item.verdict is not None
     edited = run(verdict=replace(item.verdict, eligible=True))
     assert row_of(edited).rank is None
+
+
+@pytest.mark.parametrize("code", ["data_note", "beyond_retain", "made_up", ""])
+def test_what_was_refused_stays_so_whatever_code_it_is_given(code: str) -> None:
+    assert row_of(run(gate=replace(GATE, passed=False, reason="no", code=code))).rank is None
+    assert row_of(run(verdict=Verdict("refused", False, False, ("no",), (code,)))).rank is None
 
 
 LOOKS = {"startswith", "endswith", "removeprefix", "removesuffix", "split", "partition", "find", "index", "count"}
