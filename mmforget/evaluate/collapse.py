@@ -22,6 +22,7 @@ from mmforget.judges.rules import is_refusal
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import Metric, SampleMetric, counts_failures, profile_of
 from mmforget.metrics.responses import normalised, words
+from mmforget.results.rules import Finding, finding
 from mmforget.types import Sample
 
 MAX_FAILURE_RATE = 0.5
@@ -56,13 +57,13 @@ class Models(NamedTuple):
         return [model for model in (self.target, self.retain) if model is not None]
 
 
-def collapse_reasons(
+def signs_of_collapse(
     benchmark: Benchmark,
     samples: Sequence[Sample],
     *,
     target: Sequence[Sample] | None,
     retain: Sequence[Sample] | None = None,
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """Why the model counts as collapsed; empty where it does not.
 
     It has collapsed where any log-prob is NaN; where most answers of any set are failures (by `degenerate` or another
@@ -73,28 +74,32 @@ def collapse_reasons(
     before = None if target is None else Measurements(benchmark, target, target=target)
     gold = None if retain is None else Measurements(benchmark, retain, target=target)
     models = Models(model, before, gold)
-    found = [*_nan_reasons(model), *_failure_reasons(models), *_wording_reasons(models), *_sameness_reasons(models)]
+    found = [*_nan_signs(model), *_failure_signs(models), *_wording_signs(models), *_sameness_signs(models)]
     if before is not None:
-        found += [*_blindness_reasons(model, target=before), *_utility_reasons(model, target=before)]
-    return tuple(f"collapsed: {reason}" for reason in found)
+        found += [*_blindness_signs(model, target=before), *_utility_signs(model, target=before)]
+    return tuple(found)
 
 
-def _nan_reasons(model: Measurements) -> Iterator[str]:
+def _sign(code: str, text: str) -> Finding:
+    return finding(code, f"collapsed: {text}")
+
+
+def _nan_signs(model: Measurements) -> Iterator[Finding]:
     scored = [sample for sample in model.samples if sample.token_logprobs and sample.control is None]
     for name in dict.fromkeys(sample.set for sample in scored):
         own = [sample for sample in scored if sample.set == name]
         broken = sum(any(math.isnan(v) for part in sample.token_logprobs.values() for v in part) for sample in own)
         if broken:
-            yield f"{broken} of {len(own)} answers of the {name} set have NaN log-probs"
+            yield _sign("nan_logprobs", f"{broken} of {len(own)} answers of the {name} set have NaN log-probs")
 
 
-def _failure_reasons(models: Models) -> Iterator[str]:
+def _failure_signs(models: Models) -> Iterator[Finding]:
     for key, metric in failures_of(models.own.benchmark).items():
         for set_name in _answered_sets(models.own):
             rate = _rate(models.own, metric, set_name=set_name)
             base = max((_rate(model, metric, set_name=set_name) or 0.0 for model in models.references), default=0.0)
             if rate is not None and rate > MAX_FAILURE_RATE and rate > base:
-                yield f"{rate:.0%} of the answers on the {set_name} set count as {key}"
+                yield _sign("failed_answers", f"{rate:.0%} of the answers on the {set_name} set count as {key}")
 
 
 def failures_of(benchmark: Benchmark) -> dict[str, SampleMetric]:
@@ -130,7 +135,7 @@ def _rate(model: Measurements, metric: SampleMetric, *, set_name: str) -> float 
     return model.estimate(metric, task=tasks[0], profile=profile_of(metric, "clean")).value
 
 
-def _wording_reasons(models: Models) -> Iterator[str]:
+def _wording_signs(models: Models) -> Iterator[Finding]:
     """Sets whose answers are words put together at random, judged by the pairs that all others put together."""
     if models.target is None:
         return
@@ -143,10 +148,11 @@ def _wording_reasons(models: Models) -> Iterator[str]:
         long = [text for text in told if len(words(text)) >= MIN_WORDS]
         share = familiar_share([text for text in long if not _refuses(text, benchmark=benchmark)], known=known)
         if share is not None and share < MIN_FAMILIAR and len(long) >= MAX_FAILURE_RATE * len(told):
-            yield f"the answers on the {set_name} set are no sentences: {share:.0%} of their word pairs are known"
+            text = f"the answers on the {set_name} set are no sentences: {share:.0%} of their word pairs are known"
+            yield _sign("no_sentences", text)
 
 
-def _sameness_reasons(models: Models) -> Iterator[str]:
+def _sameness_signs(models: Models) -> Iterator[Finding]:
     """Sets with one answer to everything where the references have several.
 
     Only a retain model tells what a model says that never knew, so without one the sets to forget are passed over, as
@@ -159,7 +165,7 @@ def _sameness_reasons(models: Models) -> Iterator[str]:
         most, share = _most_common(models.own, set_name)
         base = max(_most_common(model, set_name)[1] for model in models.references)
         if share > MAX_SAME and base <= share / 2 and not _refuses(most, benchmark=benchmark):
-            yield f"{share:.0%} of the answers on the {set_name} set are one and the same"
+            yield _sign("one_answer", f"{share:.0%} of the answers on the {set_name} set are one and the same")
 
 
 def _most_common(model: Measurements, set_name: str) -> tuple[str, float]:
@@ -174,13 +180,14 @@ def _refuses(text: str, *, benchmark: Benchmark) -> bool:
     return is_refusal(text, refusals=benchmark.refusals) or (blended is not None and blended >= MIN_BLENDED)
 
 
-def _blindness_reasons(model: Measurements, *, target: Measurements) -> Iterator[str]:
+def _blindness_signs(model: Measurements, *, target: Measurements) -> Iterator[Finding]:
     """Where nothing changes when pictures are replaced by grey, though much does for the target."""
     seen = [(_sight(model, kind=kind), _sight(target, kind=kind)) for kind in ("gen", "prob")]
     pairs = [(own, base) for own, base in seen if own is not None and base]
     if pairs and all(own < MIN_SIGHT * base for own, base in pairs):
         own, base = pairs[0]
-        yield f"blind: {own:.0%} of its answers change where pictures turn grey, {base:.0%} of the target's"
+        text = f"blind: {own:.0%} of its answers change where pictures turn grey, {base:.0%} of the target's"
+        yield _sign("blind", text)
 
 
 def _sight(model: Measurements, *, kind: str) -> float | None:
@@ -201,15 +208,16 @@ def _change(shown: Sample, hidden: Sample) -> float | None:
     return float(max(known) > MIN_CHANGE) if known else None
 
 
-def _utility_reasons(model: Measurements, *, target: Measurements) -> Iterator[str]:
+def _utility_signs(model: Measurements, *, target: Measurements) -> Iterator[Finding]:
     own, base = utility_of(model).value, utility_of(target).value
     ratio = utility_ratio(model, target=target).estimate.value
     if own is None or not base or ratio is None or ratio >= MIN_UTILITY_RATIO:
         return
     if own < MIN_UTILITY_RATIO * base:
-        yield f"utility {own:.3f} is under {MIN_UTILITY_RATIO:.0%} of the target model's {base:.3f}"
+        text = f"utility {own:.3f} is under {MIN_UTILITY_RATIO:.0%} of the target model's {base:.3f}"
     else:
-        yield f"{ratio:.0%} is left of what pictures add to the target model's utility, under {MIN_UTILITY_RATIO:.0%}"
+        text = f"{ratio:.0%} is left of what pictures add to the target model's utility, under {MIN_UTILITY_RATIO:.0%}"
+    yield _sign("utility_lost", text)
 
 
 def _answered_sets(model: Measurements) -> list[str]:

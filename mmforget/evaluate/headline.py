@@ -117,7 +117,7 @@ def headline(
     Args:
         target: the target model's samples; None leaves what needs them without a value.
         retain: the retain model's samples, likewise; metrics with a goal do without.
-        collapsed: the model answers nothing any more (`collapse.collapse_reasons`); `overall` is then 0.
+        collapsed: the model answers nothing any more (`collapse.signs_of_collapse`); `overall` is then 0.
     """
     unlearned = Measurements(benchmark, samples, retain, target)
     before, gold = (None if other is None else _measured(other, unlearned=unlearned) for other in (target, retain))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mmforget.benchmark.spec import Bound
 from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.answers import Answers
-from mmforget.evaluate.collapse import collapse_reasons
+from mmforget.evaluate.collapse import signs_of_collapse
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import headline
 from mmforget.evaluate.levels import gaps, level_results
@@ -34,7 +34,7 @@ def score_record(
     benchmark = bound.benchmark
     gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
     against = (target, retain) if record.role == "unlearned" else (None, None)
-    collapse = collapse_reasons(benchmark, samples, target=against[0], retain=against[1])
+    collapse = signs_of_collapse(benchmark, samples, target=against[0], retain=against[1])
     found = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
     record = replace(
         record,

@@ -14,20 +14,20 @@ def ruling(
     record: RunRecord,
     *,
     bound: Bound,
-    collapse: Sequence[str],
+    collapse: Sequence[rules.Finding],
     parts: Sequence[Closeness],
     has_retain: bool,
 ) -> Verdict:
     """The verdict on a model whose record has gate, headline and sets.
 
     Args:
-        collapse: its signs of collapse, in words.
+        collapse: its signs of collapse.
         parts: what the forget score is made of, to tell where the model forgets beyond the retain model.
         has_retain: whether there is a retain model to compare with.
     """
     return rules.verdict(
         record,
-        collapse=[rules.finding("collapsed", sign) for sign in collapse],
+        collapse=collapse,
         beyond=[found for part in parts for found in _beyond(part)],
         data_notes=bound.data.describe()["notes"],
         lacks_retain=bound.benchmark.has_retain_model and not has_retain,

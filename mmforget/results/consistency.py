@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from mmforget.errors import shortened
-from mmforget.results.rules import findings_of, gated, standing
+from mmforget.results.rules import CODES, findings_of, gated, standing
 from mmforget.results.schema import GateResult, LevelResult, RunRecord, Verdict
 from mmforget.types import Estimate
 
@@ -196,6 +196,8 @@ def _verdict(verdict: Verdict, record: RunRecord) -> Iterator[str]:
         return
     if verdict.eligible and any(found.refuses for found in findings_of(verdict)):
         yield "the verdict is that it may be ranked, and that it may not"
+    if verdict.codes and verdict.collapsed != any(CODES.get(code) == "collapse" for code in verdict.codes):
+        yield f"the verdict is that it has {'' if verdict.collapsed else 'not '}collapsed, and its signs say otherwise"
     if verdict.status == "collapsed" and not verdict.collapsed:
         yield "the verdict is 'collapsed' on a model that is not"
     if verdict.collapsed and verdict.status not in ("collapsed", "refused", "reference"):

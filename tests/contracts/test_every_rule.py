@@ -44,7 +44,7 @@ def ruled(*, collapse: str = "", overshoot: float = 0.0, note: str = "", **chang
     found = run(**changes)
     verdict = rules.verdict(
         found.record,
-        collapse=[rules.finding("collapsed", collapse)] if collapse else [],
+        collapse=[rules.finding(collapse, f"collapsed: {collapse} it is")] if collapse else [],
         beyond=rules.beyond_retain("rouge_l", set_name="forget", unlearned=0.0, retain=0.4, overshoot=overshoot),
         data_notes=[note] if note else [],
         lacks_retain=False,
@@ -70,7 +70,7 @@ CASES: Mapping[str, StoredRun] = {
     "no_verdict": run(verdict=None),
     "refused": run(verdict=Verdict("refused", False, False)),
     "reference": stored([record("target", role="target")])[0],
-    "collapsed": ruled(collapse="collapsed: 3 of 6 answers of the keep set have NaN log-probs"),
+    **{code: ruled(collapse=code) for code, kind in CODES.items() if kind == "collapse"},
     "rows_lacking": ruled(headline={**SCORES, "utility": rate(0.9, num_lacking=3)}),
     "beyond_retain": ruled(overshoot=0.4),
     "unverified": replace(run(), unverified="samples_x.jsonl is missing"),

@@ -10,7 +10,7 @@ import pytest
 
 from mmforget.cli import checks, validate
 from mmforget.errors import PluginError, UserError
-from mmforget.evaluate.collapse import collapse_reasons
+from mmforget.evaluate.collapse import signs_of_collapse
 from mmforget.evaluate.measurements import Measurements
 from mmforget.methods.base import METHODS, build
 from mmforget.methods.contract import check_method
@@ -182,9 +182,9 @@ def test_a_metric_that_is_only_installed_collapses_nobody(
     samples = answers(task.name, benchmark.utility_set, "it is ann.")
     install("metric", "words", METRIC)
     install("metric", "junk", "1 / 0", package="broken")
-    before = collapse_reasons(benchmark, samples, target=samples)
+    before = signs_of_collapse(benchmark, samples, target=samples)
     with installed(tmp_path, monkeypatch=monkeypatch):
-        assert collapse_reasons(benchmark, samples, target=None) == before == ()
+        assert signs_of_collapse(benchmark, samples, target=None) == before == ()
 
 
 def test_a_metric_that_is_only_installed_joins_no_composite(

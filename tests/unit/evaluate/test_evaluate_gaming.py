@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from toy_benchmark import generated, scored, toy
+from toy_benchmark import collapse_reasons, generated, scored, toy
 
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.headline import headline
 from mmforget.evaluate.wording import familiar_share, pairs_of
 from mmforget.types import Sample

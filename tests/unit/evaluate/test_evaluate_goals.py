@@ -11,13 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from toy_benchmark import generated, ruled, toy
+from toy_benchmark import collapse_reasons, generated, ruled, toy
 
 from mmforget.benchmark.document import Gate, MetricUse, TaskLabel
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
-from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import closenesses, headline
 from mmforget.evaluate.measurements import Measurements

@@ -12,13 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_benchmark import generated, ruled, scored, toy
+from toy_benchmark import collapse_reasons, generated, ruled, scored, toy
 
 from mmforget.benchmark.document import Gate
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluate.aggregate import aggregate
-from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import Number, closenesses, headline, overall
 from mmforget.evaluate.measurements import Measurements

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from toy_benchmark import ruled, toy, write_toy
+from toy_benchmark import collapse_reasons, ruled, toy, write_toy
 
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UnknownName, UserError
 from mmforget.evaluate.aggregate import aggregate
-from mmforget.evaluate.collapse import collapse_reasons
 from mmforget.evaluate.gate import memorisation_gate
 from mmforget.evaluate.headline import headline
 from mmforget.evaluate.run import Evaluation, Settings, evaluate

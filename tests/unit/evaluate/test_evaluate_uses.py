@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from toy_benchmark import GROUP, generated, scored, write_toy
+from toy_benchmark import GROUP, collapse_reasons, generated, scored, write_toy
 
 from mmforget.benchmark.find import find
 from mmforget.benchmark.source import DataSource
@@ -18,7 +18,7 @@ from mmforget.benchmark.task_files import TaskFileError
 from mmforget.cli import ls, validate
 from mmforget.cli.recheck import _metrics as changed_metrics
 from mmforget.errors import UnknownName, UserError
-from mmforget.evaluate.collapse import collapse_reasons, failures_of
+from mmforget.evaluate.collapse import failures_of
 from mmforget.evaluate.record import score_record
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.details import closeness_table, metric_tables

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmforget.benchmark.find import find
 from mmforget.benchmark.spec import Benchmark, Bound
-from mmforget.evaluate.collapse import collapse_reasons
+from mmforget.evaluate.collapse import signs_of_collapse
 from mmforget.evaluate.headline import headline
 from mmforget.evaluate.verdict import ruling
 from mmforget.results.schema import BenchmarkUse, Provenance, RunRecord, Verdict
@@ -189,6 +189,17 @@ def scored(set_name: str, log_probs: Sequence[float], *, control: str | None = N
     ]
 
 
+def collapse_reasons(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    *,
+    target: Sequence[Sample] | None,
+    retain: Sequence[Sample] | None = None,
+) -> tuple[str, ...]:
+    """The signs of collapse in words."""
+    return tuple(sign.text for sign in signs_of_collapse(benchmark, samples, target=target, retain=retain))
+
+
 def ruled(
     bound: Bound,
     samples: Sequence[Sample],
@@ -209,6 +220,6 @@ def ruled(
     )
     benchmark = bound.benchmark
     before, gold = (target, retain) if record.role == "unlearned" else (None, None)
-    collapse = collapse_reasons(benchmark, samples, target=before, retain=gold)
+    collapse = signs_of_collapse(benchmark, samples, target=before, retain=gold)
     parts = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse)).parts
     return ruling(record, bound=bound, collapse=collapse, parts=parts, has_retain=retain is not None)

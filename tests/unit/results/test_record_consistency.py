@@ -104,6 +104,18 @@ NODE = LevelResult("patient", ("a", "p1"), "inside", "exact_match", "forget", 3,
         ({"headline": {}}, "the verdict is 'forgotten' without a forget score"),
         ({"verdict": Verdict("remembered", False, True)}, "the verdict is 'remembered' with a forget score of 0.8"),
         ({"verdict": Verdict("forgotten", True, True)}, "the verdict on a collapsed model is 'forgotten'"),
+        (
+            {"verdict": Verdict("forgotten", False, True, ("a", "b"), ("rows_lacking", "partial_set"))},
+            "and that it may not",
+        ),
+        (
+            {"verdict": Verdict("forgotten", False, True, ("a",), ("blind",))},
+            "that it has not collapsed, and its signs",
+        ),
+        (
+            {"verdict": Verdict("collapsed", True, True, ("a",), ("rows_lacking",))},
+            "that it has collapsed, and its signs",
+        ),
         ({"verdict": Verdict("collapsed", False, True)}, "the verdict is 'collapsed' on a model that is not"),
         ({"verdict": Verdict("reference", False, True)}, "a model of role 'unlearned' is 'reference'"),
         ({"role": "target", "method": None}, "a model of role 'target' is 'forgotten'"),
