@@ -38,6 +38,10 @@ class MissingReference(UserError):
     """A number was asked for that needs a retain model, a target model or reference log-probs that are not there."""
 
 
+class NothingToRun(UserError):
+    """All tasks that were named are left out: nothing can be asked of the rows there are."""
+
+
 class RunFailed(Exception):
     """The run itself failed although the input was right: the command line exits with status 1."""
 

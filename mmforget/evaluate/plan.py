@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
-from mmforget.errors import UserError
+from mmforget.errors import NothingToRun
 from mmforget.evaluate.samples import BLANK_IMAGE
 from mmforget.evaluate.tasks import LeftOut
 
@@ -75,7 +75,7 @@ def plan(
         limit: questions of each task, or their share where below 1.
         blank_control: whether image tasks are asked again with grey images.
 
-    Raises UserError where no task is left, and what loading the rows raises.
+    Raises NothingToRun where no task is left, and what loading the rows raises.
     """
     benchmark = asked.benchmark if isinstance(asked, Bound) else asked
     known = count_rows(asked) if counts is None and isinstance(asked, Bound) else dict(counts or {})
@@ -93,7 +93,7 @@ def plan(
     ]
     if not steps:
         why = "; ".join(f"{o.task}: {o.reason}" for o in left_out)
-        raise UserError(f"{benchmark.group}: no task is left to run; {why}")
+        raise NothingToRun(f"{benchmark.group}: no task is left to run; {why}")
     return Plan(benchmark.group, tuple(steps), left_out)
 
 

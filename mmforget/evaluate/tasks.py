@@ -18,7 +18,7 @@ from mmforget.benchmark.rows import EmptySet
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.benchmark.task_files import TaskFileError
-from mmforget.errors import UnknownName, UserError, one_line
+from mmforget.errors import NothingToRun, UnknownName, UserError, one_line
 
 CHATTER = ("Custom kwargs can be passed", "fewshot_split is None", "are not consistent. Defaulting to None")
 """What lm_eval warns about every task with rows of its own, and every group that holds forgotten and kept rows."""
@@ -57,7 +57,7 @@ def load_tasks(
     lm_eval's own tasks are searched only for a name that no folder of ours has: indexing them takes seconds. A task
     whose set the data cannot fill is left out and named.
 
-    Raises UnknownName, and UserError for task files that are broken and for data that cannot be loaded.
+    Raises UnknownName, NothingToRun, and UserError for task files that are broken and data that cannot be loaded.
     """
     named = divide(names, include_paths=include_paths)
     source = data or DataSource.parse(None)
@@ -76,7 +76,8 @@ def load_tasks(
             tasks.update(loaded["tasks"])
             groups.update(loaded["groups"])
     if not tasks:
-        raise UserError("no task is left to run: " + "; ".join(f"{item.task}: {item.reason}" for item in left_out))
+        why = "; ".join(f"{item.task}: {item.reason}" for item in left_out)
+        raise NothingToRun(f"no task is left to run: {why}")
     return LoadedTasks(tasks, groups, _labels(tasks), tuple(left_out))
 
 
