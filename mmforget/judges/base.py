@@ -16,8 +16,7 @@ from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UnknownName
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import CompositeMetric, is_part, label_of
-from mmforget.metrics.judged import GRADED, LABEL_NAMES
-from mmforget.metrics.medical import CLOSED
+from mmforget.metrics.judged import CLOSED, GRADED, LABEL_NAMES
 from mmforget.types import Sample
 
 BY = "/by"
@@ -103,5 +102,5 @@ def label_samples(
 
 def _can_be_judged(sample: Sample, *, label: str, judge: Judge) -> bool:
     if label in GRADED and sample.extra.get("task") in CLOSED:
-        return False  # right or wrong without a judge
+        return False
     return sample.response is not None and (sample.control is None or judge.is_free)

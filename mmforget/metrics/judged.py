@@ -27,6 +27,9 @@ GRADED: Mapping[str, tuple[int, int]] = {"factuality": (1, 10)}
 
 LABEL_NAMES = (*LABELS, *GRADED)
 
+CLOSED = ("classification", "cloze")
+"""Kinds of questions, by `extra["task"]`, whose answers are right or wrong without a judge: they are not graded."""
+
 UNREADABLE = "unreadable"
 """Stands for a label where the judge was asked and what it said, if anything, is none of the words."""
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from metric_samples import gen
 
-from mmforget.metrics import answer_accuracy
 from mmforget.metrics.choices import chosen, options_of
+from mmforget.protocols.medforget.metrics import answer_accuracy
 
 OPTIONS = {"A": "Pneumonia", "B": "small nodule", "C": "effusion", "D": "B cell lymphoma", "E": "hepatitis B"}
 QUESTION = "Which finding? " + " ".join(f"{letter}) {text}" for letter, text in OPTIONS.items())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from scipy.stats import hmean
 
-from mmforget.metrics import model_utility, paper_avg_fq, paper_avg_mu
+from mmforget.metrics import model_utility
+from mmforget.protocols.fiubench.metrics import paper_avg_fq, paper_avg_mu
 from mmforget.types import Estimate
 
 UTILITY, MU, FQ = model_utility.METRIC, paper_avg_mu.METRIC, paper_avg_fq.METRIC

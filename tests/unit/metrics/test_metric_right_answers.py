@@ -13,22 +13,13 @@ from metric_samples import gen
 from rouge_score.rouge_scorer import RougeScorer
 
 from mmforget.judges.rules import Rules
-from mmforget.metrics import (
-    answer_accuracy,
-    asr,
-    concept_em,
-    degenerate,
-    exact_match,
-    keyword_em,
-    rouge_l,
-    rouge_l_f1,
-    rouge_l_response,
-    rr,
-    sarr,
-)
+from mmforget.metrics import degenerate, exact_match, keyword_em, rouge_l, rouge_l_response
 from mmforget.metrics.concept_answers import affirms
 from mmforget.metrics.responses import answer_part, normalised, pieces, stands_free, words
 from mmforget.metrics.yes_no import is_bare, yes_or_no
+from mmforget.protocols.medforget.metrics import answer_accuracy, rouge_l_f1
+from mmforget.protocols.mmubench.metrics import concept_em
+from mmforget.protocols.safe_eraser.metrics import asr, rr, sarr
 from mmforget.types import Sample
 
 COMPARED = (exact_match, answer_accuracy, rouge_l, rouge_l_f1, rouge_l_response)

@@ -7,8 +7,9 @@ from metric_samples import gen
 from rouge_score.rouge_scorer import RougeScorer
 
 from mmforget.errors import UnknownName
-from mmforget.metrics import ape, degenerate, exact_match, keyword_em, rouge_l
+from mmforget.metrics import degenerate, exact_match, keyword_em, rouge_l
 from mmforget.metrics.responses import answer_part, first_sentence, normalised
+from mmforget.protocols.fiubench.metrics import ape
 from mmforget.types import Score
 
 ROUGE, KEYWORDS, APE = rouge_l.METRIC, keyword_em.METRIC, ape.METRIC

@@ -14,7 +14,7 @@ from mmforget.metrics.estimate import mean_estimate, no_estimate
 from mmforget.metrics.responses import answer_part, bare
 from mmforget.types import Estimate, Sample, Score
 
-OPEN, CLOSED = "generation", ("classification", "cloze")
+OPEN = "generation"
 BLANK = "[blank]"
 IS_OPEN, IS_CLOSED = "an open question", "a closed question"
 NOT_JUDGED = "no judge; choose one with --judge, e.g. hf:MODEL"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mmforget.metrics.base import RATE, Kind, check_profile
-from mmforget.metrics.medical import IS_OPEN, OPEN, is_right, mean_of_kind, task_of
 from mmforget.metrics.overlap import rouge_l
 from mmforget.metrics.responses import bare
+from mmforget.protocols.medforget.kinds import IS_OPEN, OPEN, is_right, mean_of_kind, task_of
 from mmforget.types import Sample, Score
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mmforget.metrics.base import RATE, Kind, check_profile
-from mmforget.metrics.medical import CLOSED, IS_CLOSED, mean_of_kind, task_of
+from mmforget.metrics.judged import CLOSED
 from mmforget.metrics.overlap import NO_WORDS, rouge_l, stems
 from mmforget.metrics.responses import answer_part
+from mmforget.protocols.medforget.kinds import IS_CLOSED, mean_of_kind, task_of
 from mmforget.types import Sample, Score
 
 

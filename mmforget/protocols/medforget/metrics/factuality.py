@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mmforget.metrics.base import Kind, check_profile
-from mmforget.metrics.medical import CLOSED, IS_CLOSED, NOT_JUDGED, mean_of_kind, task_of
+from mmforget.metrics.judged import CLOSED
+from mmforget.protocols.medforget.kinds import IS_CLOSED, NOT_JUDGED, mean_of_kind, task_of
 from mmforget.types import Sample, Score
 
 LABEL = "factuality"

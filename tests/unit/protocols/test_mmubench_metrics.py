@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from mmforget.metrics import (
-    concept_distance,
-    concept_em,
-    concept_utility,
-    diversity,
-    fluency,
-    query_membership,
-    unique_words,
-)
+from mmforget.metrics import diversity, unique_words
+from mmforget.protocols.mmubench.metrics import concept_distance, concept_em, concept_utility, fluency, query_membership
 from mmforget.types import Estimate, Sample
 
 EM, DIVERSITY, UNIQUE = concept_em.METRIC, diversity.METRIC, unique_words.METRIC

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from metric_samples import gen
 from rouge_score.rouge_scorer import RougeScorer
 
-from mmforget.metrics import (
+from mmforget.metrics.choices import options_of
+from mmforget.protocols.medforget.metrics import (
     accuracy_gap,
     answer_accuracy,
     factuality,
@@ -18,8 +18,8 @@ from mmforget.metrics import (
     rouge_l_f1,
     total_score,
 )
-from mmforget.metrics.choices import options_of
 from mmforget.types import Estimate, Sample, Score
+from tests.unit.metrics.metric_samples import gen
 
 ACCURACY, ROUGE, FACTUALITY = answer_accuracy.METRIC, rouge_l_f1.METRIC, factuality.METRIC
 TOTAL, UTILITY = total_score.METRIC, medical_utility.METRIC

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mmforget.metrics import factuality
 from mmforget.metrics.base import RATE, Kind, check_profile
-from mmforget.metrics.medical import mean_of_kind
-from mmforget.metrics.rouge_l_f1 import score_open
+from mmforget.protocols.medforget.kinds import mean_of_kind
+from mmforget.protocols.medforget.metrics import factuality
+from mmforget.protocols.medforget.metrics.rouge_l_f1 import score_open
 from mmforget.types import Sample, Score
 
 ROUGE_WEIGHT, FACTUALITY_WEIGHT = 0.25, 0.75

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from metric_samples import gen
 from rouge_score.rouge_scorer import RougeScorer
 
-from mmforget.metrics import asr, rouge_l_response, rr, safety_utility, sarr
+from mmforget.metrics import rouge_l_response
 from mmforget.metrics.judged import LABELS, UNREADABLE
+from mmforget.protocols.safe_eraser.metrics import asr, rr, safety_utility, sarr
 from mmforget.types import Estimate, Sample
+from tests.unit.metrics.metric_samples import gen
 
 ASR, RR, SARR = asr.METRIC, rr.METRIC, sarr.METRIC
 Judged = asr.ASR | rr.RR | sarr.SARR

@@ -1,0 +1,1 @@
+"""Metrics of FIUBench alone, one file each, registered under their file names as those of `mmforget.metrics` are."""
