@@ -176,6 +176,20 @@ def test_the_readme_tree_names_every_package() -> None:
     assert missing == set()
 
 
+MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml", "lm-eval": "lm_eval", "rouge-score": "rouge_score"}
+"""What a package is imported as, where that is not its own name."""
+
+
+def test_every_required_package_is_used() -> None:
+    """Imported, or looked for where `transformers` imports it on our behalf."""
+    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = [re.split(r"[<>=\[ ]", requirement)[0].lower() for requirement in requirements]
+    texts = [path.read_text() for path in MODULES]
+    used = {name.split(".")[0] for text in texts for name in imports(ast.parse(text))}
+    used |= {name for text in texts for name in re.findall(r'find_spec\("(\w+)"\)', text)}
+    assert {MODULE_OF.get(name, name) for name in names} - used == set()
+
+
 def test_the_constraints_pin_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
