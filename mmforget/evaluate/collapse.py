@@ -80,17 +80,13 @@ def signs_of_collapse(
     return tuple(found)
 
 
-def _sign(code: str, text: str) -> Finding:
-    return finding(code, f"collapsed: {text}")
-
-
 def _nan_signs(model: Measurements) -> Iterator[Finding]:
     scored = [sample for sample in model.samples if sample.token_logprobs and sample.control is None]
     for name in dict.fromkeys(sample.set for sample in scored):
         own = [sample for sample in scored if sample.set == name]
         broken = sum(any(math.isnan(v) for part in sample.token_logprobs.values() for v in part) for sample in own)
         if broken:
-            yield _sign("nan_logprobs", f"{broken} of {len(own)} answers of the {name} set have NaN log-probs")
+            yield finding("nan_logprobs", f"{broken} of {len(own)} answers of the {name} set have NaN log-probs")
 
 
 def _failure_signs(models: Models) -> Iterator[Finding]:
@@ -99,7 +95,7 @@ def _failure_signs(models: Models) -> Iterator[Finding]:
             rate = _rate(models.own, metric, set_name=set_name)
             base = max((_rate(model, metric, set_name=set_name) or 0.0 for model in models.references), default=0.0)
             if rate is not None and rate > MAX_FAILURE_RATE and rate > base:
-                yield _sign("failed_answers", f"{rate:.0%} of the answers on the {set_name} set count as {key}")
+                yield finding("failed_answers", f"{rate:.0%} of the answers on the {set_name} set count as {key}")
 
 
 def failures_of(benchmark: Benchmark) -> dict[str, SampleMetric]:
@@ -149,7 +145,7 @@ def _wording_signs(models: Models) -> Iterator[Finding]:
         share = familiar_share([text for text in long if not _refuses(text, benchmark=benchmark)], known=known)
         if share is not None and share < MIN_FAMILIAR and len(long) >= MAX_FAILURE_RATE * len(told):
             text = f"the answers on the {set_name} set are no sentences: {share:.0%} of their word pairs are known"
-            yield _sign("no_sentences", text)
+            yield finding("no_sentences", text)
 
 
 def _sameness_signs(models: Models) -> Iterator[Finding]:
@@ -165,7 +161,7 @@ def _sameness_signs(models: Models) -> Iterator[Finding]:
         most, share = _most_common(models.own, set_name)
         base = max(_most_common(model, set_name)[1] for model in models.references)
         if share > MAX_SAME and base <= share / 2 and not _refuses(most, benchmark=benchmark):
-            yield _sign("one_answer", f"{share:.0%} of the answers on the {set_name} set are one and the same")
+            yield finding("one_answer", f"{share:.0%} of the answers on the {set_name} set are one and the same")
 
 
 def _most_common(model: Measurements, set_name: str) -> tuple[str, float]:
@@ -187,7 +183,7 @@ def _blindness_signs(model: Measurements, *, target: Measurements) -> Iterator[F
     if pairs and all(own < MIN_SIGHT * base for own, base in pairs):
         own, base = pairs[0]
         text = f"blind: {own:.0%} of its answers change where pictures turn grey, {base:.0%} of the target's"
-        yield _sign("blind", text)
+        yield finding("blind", text)
 
 
 def _sight(model: Measurements, *, kind: str) -> float | None:
@@ -217,7 +213,7 @@ def _utility_signs(model: Measurements, *, target: Measurements) -> Iterator[Fin
         text = f"utility {own:.3f} is under {MIN_UTILITY_RATIO:.0%} of the target model's {base:.3f}"
     else:
         text = f"{ratio:.0%} is left of what pictures add to the target model's utility, under {MIN_UTILITY_RATIO:.0%}"
-    yield _sign("utility_lost", text)
+    yield finding("utility_lost", text)
 
 
 def _answered_sets(model: Measurements) -> list[str]:

@@ -53,6 +53,8 @@ CODES: Mapping[str, Kind] = {
 }
 """Every code. A refusal keeps a row from being ranked, a collapse ranks it last, the others are only told: remarks of
 the model, notes of how it was measured."""
+COLLAPSED = "collapsed: "
+"""What a sign of collapse begins with where it stands among the reasons of a verdict."""
 UNCODED = "uncoded"
 """What an older record says without a code."""
 HEADLINE = ("overall", "forget_score", "utility")
@@ -179,7 +181,7 @@ def verdict(
         _status(record, collapsed=bool(collapse)),
         collapsed=bool(collapse),
         eligible=not refusals,
-        reasons=tuple(one.text for one in found),
+        reasons=tuple(COLLAPSED + one.text if CODES[one.code] == "collapse" else one.text for one in found),
         codes=tuple(one.code for one in found),
     )
 
@@ -230,7 +232,9 @@ def _of_seeds(text: str, seeds: Sequence[int], *, num: int) -> str:
 def findings_of(verdict: Verdict) -> tuple[Finding, ...]:
     """What a verdict says. Of a code that is not known here, and without one, it refuses where the verdict does."""
     return tuple(
-        finding(code, text) if code in CODES else Finding(code, text, refuses=not verdict.eligible)
+        finding(code, text.removeprefix(COLLAPSED) if CODES[code] == "collapse" else text)
+        if code in CODES
+        else Finding(code, text, refuses=not verdict.eligible)
         for code, text in _coded(verdict)
     )
 

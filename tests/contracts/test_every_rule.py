@@ -44,7 +44,7 @@ def ruled(*, collapse: str = "", overshoot: float = 0.0, note: str = "", **chang
     found = run(**changes)
     verdict = rules.verdict(
         found.record,
-        collapse=[rules.finding(collapse, f"collapsed: {collapse} it is")] if collapse else [],
+        collapse=[rules.finding(collapse, f"it is {collapse}")] if collapse else [],
         beyond=rules.beyond_retain("rouge_l", set_name="forget", unlearned=0.0, retain=0.4, overshoot=overshoot),
         data_notes=[note] if note else [],
         lacks_retain=False,

@@ -196,8 +196,10 @@ def collapse_reasons(
     target: Sequence[Sample] | None,
     retain: Sequence[Sample] | None = None,
 ) -> tuple[str, ...]:
-    """The signs of collapse in words."""
-    return tuple(sign.text for sign in signs_of_collapse(benchmark, samples, target=target, retain=retain))
+    """The signs of collapse as a verdict has them."""
+    return tuple(
+        f"collapsed: {sign.text}" for sign in signs_of_collapse(benchmark, samples, target=target, retain=retain)
+    )
 
 
 def ruled(
