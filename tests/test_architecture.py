@@ -47,6 +47,7 @@ NEVER = {
         "methods",
         "training",
         "metrics",
+        "judges",
         "attacks",
         "evaluate",
     },

@@ -161,6 +161,20 @@ def test_a_metric_that_was_called_otherwise_is_read_by_its_name_of_today() -> No
     assert RunRecord.from_json(then, source="x") == now
 
 
+def test_a_record_of_version_3_is_read_and_its_reasons_have_no_codes() -> None:
+    record = full_record()
+    document = {**without(record.to_json(), "code", "codes"), "schema_version": 3, "status": "complete"}
+    assert RunRecord.from_json(document, source="x") == record
+    with pytest.raises(UserError, match="x: the run is 'partial'"):
+        RunRecord.from_json({**document, "status": "partial"}, source="x")
+
+
+def test_every_reason_has_its_code_or_none_has() -> None:
+    told = Verdict("forgotten", False, True, ("close", "far"), ("beyond_retain",))
+    with pytest.raises(UserError, match="verdict has 1 codes of 2 reasons"):
+        round_trip(full_record(verdict=told))
+
+
 def without(value: Any, *keys: str) -> Any:
     """A document with these keys taken out wherever they stand."""
     if isinstance(value, list):
