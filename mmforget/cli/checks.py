@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mmforget.benchmark.validate import Report, faults_of
@@ -223,6 +224,9 @@ def _score(use: MetricUse, *, bound: Bound) -> list[str]:
     from mmforget.types import Estimate
 
     metric = metric_of(use)
+    # What is wrong with other uses is their fault alone.
+    own = replace(bound.benchmark, document=replace(bound.benchmark.document, metrics=(use,)))
+    bound = replace(bound, benchmark=own)
     reasons: list[str] = []
     for profile in use.profiles or metric.profiles:
         check_profile(metric, profile)

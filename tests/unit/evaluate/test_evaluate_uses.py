@@ -126,6 +126,9 @@ def test_what_a_document_gets_wrong_is_one_line_before_any_work(tmp_path: Path, 
         check_metrics(toy)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+    report = validate.check("toy", data=DATA, include_paths=[str(tmp_path)])
+    unknown = said.replace(" in the document of toy", "")
+    assert len([fault for fault in report.faults if unknown in fault]) == 1, "the other metrics are sound"
 
 
 @pytest.mark.parametrize(
