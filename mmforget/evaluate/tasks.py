@@ -16,7 +16,7 @@ from mmforget.benchmark.document import TaskLabel, parse_task_label
 from mmforget.benchmark.find import Index, TaskFile, find_all, read_index, task_file_at, task_folders
 from mmforget.benchmark.rows import EmptySet
 from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark
+from mmforget.benchmark.spec import Bound
 from mmforget.benchmark.task_files import TaskFileError
 from mmforget.errors import NothingToRun, UnknownName, UserError, one_line
 
@@ -66,7 +66,7 @@ def load_tasks(
     left_out: list[LeftOut] = []
     with quiet():
         for benchmark in find_all(named.ours, named.include_paths) if named.ours else []:
-            found = _load_benchmark(benchmark, include_paths=named.include_paths, data=source, left_out=left_out)
+            found = _load_benchmark(benchmark.bind(source), include_paths=named.include_paths, left_out=left_out)
             tasks.update(found)
             # A task named by itself stands for its own benchmark; a group of its name would hide its scores.
             if benchmark.group not in found:
@@ -148,13 +148,11 @@ def _split(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _load_benchmark(
-    benchmark: Benchmark, *, include_paths: Sequence[str | Path], data: DataSource, left_out: list[LeftOut]
-) -> dict[str, Any]:
+def _load_benchmark(bound: Bound, *, include_paths: Sequence[str | Path], left_out: list[LeftOut]) -> dict[str, Any]:
     """The tasks of a benchmark, one by one, so that an empty set costs its own tasks only."""
-    manager = _manager(include_paths, defaults=False, metadata=benchmark.bind(data).data.as_metadata())
+    manager = _manager(include_paths, defaults=False, metadata=bound.data.as_metadata())
     tasks: dict[str, Any] = {}
-    for task in benchmark.tasks:
+    for task in bound.benchmark.tasks:
         try:
             tasks.update(_load(manager, names=[task.name])["tasks"])
         except EmptySet as error:

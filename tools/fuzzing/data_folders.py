@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.errors import printable
-from tests.unit.benchmark import medforget_files, mmubench_files, official_files
+from tests.unit.protocols import medforget_files, mmubench_files, official_files
 from tools.fuzzing.trials import (
     Kind,
     Outcome,
