@@ -86,9 +86,9 @@ class Sample:
 
     `response` is set for kind `gen`. `token_logprobs` is set for kinds `prob` and `mc`: a role to per-token log-probs,
     with roles `answer`, `rephrased/<k>`, `perturbed/<k>` and `choice/<k>`, and `released/<role>` where the official
-    code words a candidate otherwise. `control` is `blank_image` where every
-    image was replaced by plain grey. `extra` is the row's. `labels` is what a judge said of the response, by
-    what it was asked.
+    code words a candidate otherwise. `attack` names what asked otherwise than the benchmark does, and `attempt` counts
+    its questions about a row, from 0; both are None for the benchmark's own. `extra` is the row's. `labels` is what a
+    judge said of the response, by what it was asked.
     """
 
     task: str
@@ -102,7 +102,8 @@ class Sample:
     path: tuple[str, ...] = ()
     response: str | None = None
     token_logprobs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    control: str | None = None
+    attack: str | None = None
+    attempt: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 

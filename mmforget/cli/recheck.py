@@ -85,9 +85,9 @@ def _trained(record: RunRecord) -> Iterator[str]:
 
 def _counts(record: RunRecord, samples: Sequence[Sample]) -> Iterator[str]:
     for name, use in record.sets.items():
-        tasks = {sample.task for sample in samples if sample.set == name and sample.control is None}
+        tasks = {sample.task for sample in samples if sample.set == name and sample.attack is None}
         for task in sorted(tasks):
-            yield from _set_counts(name, use, [one for one in samples if one.task == task and one.control is None])
+            yield from _set_counts(name, use, [one for one in samples if one.task == task and one.attack is None])
         if not tasks and use.num_questions:
             yield f"sets.{name}: {use.num_questions} questions, and no sample"
 

@@ -25,7 +25,7 @@ class Answers(Sequence[Sample]):
         self._samples = tuple(samples)
         self._by_task: dict[tuple[str, str | None], list[Sample]] = defaultdict(list)
         for sample in self._samples:
-            self._by_task[sample.task, sample.control].append(sample)
+            self._by_task[sample.task, sample.attack].append(sample)
         self._found: dict[tuple[Any, ...], Any] = {}
 
     @classmethod

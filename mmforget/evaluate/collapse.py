@@ -81,7 +81,7 @@ def signs_of_collapse(
 
 
 def _nan_signs(model: Measurements) -> Iterator[Finding]:
-    scored = [sample for sample in model.samples if sample.token_logprobs and sample.control is None]
+    scored = [sample for sample in model.samples if sample.token_logprobs and sample.attack is None]
     for name in dict.fromkeys(sample.set for sample in scored):
         own = [sample for sample in scored if sample.set == name]
         broken = sum(any(math.isnan(v) for part in sample.token_logprobs.values() for v in part) for sample in own)
@@ -188,8 +188,8 @@ def _blindness_signs(model: Measurements, *, target: Measurements) -> Iterator[F
 
 def _sight(model: Measurements, *, kind: str) -> float | None:
     """Share of answers that change with grey pictures: their text, or their log-probs by more than noise."""
-    grey = {(s.task, s.id): s for s in model.samples if s.control == BLANK_IMAGE and s.kind == kind}
-    both = [(s, grey[s.task, s.id]) for s in model.samples if s.control is None and (s.task, s.id) in grey]
+    grey = {(s.task, s.id): s for s in model.samples if s.attack == BLANK_IMAGE and s.kind == kind}
+    both = [(s, grey[s.task, s.id]) for s in model.samples if s.attack is None and (s.task, s.id) in grey]
     changes = [_change(shown, hidden) for shown, hidden in both]
     known = [change for change in changes if change is not None]
     return math.fsum(known) / len(known) if known else None
@@ -218,7 +218,7 @@ def _utility_signs(model: Measurements, *, target: Measurements) -> Iterator[Fin
 
 def _answered_sets(model: Measurements) -> list[str]:
     """The sets that were asked for generated answers."""
-    return list(dict.fromkeys(s.set for s in model.samples if s.response is not None and s.control is None))
+    return list(dict.fromkeys(s.set for s in model.samples if s.response is not None and s.attack is None))
 
 
 def _answers(model: Measurements, set_name: str) -> list[Sample]:

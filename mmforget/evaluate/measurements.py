@@ -157,7 +157,7 @@ class Measurements:
     def was_asked(self, metric: CompositeMetric, *, control: str) -> bool:
         """Whether any component of a composite was asked under a control."""
         sets = {self._set_of(component.role) for component in metric.components}
-        return any(sample.control == control and sample.set in sets for sample in self.samples)
+        return any(sample.attack == control and sample.set in sets for sample in self.samples)
 
     def _set_of(self, role: str) -> str | None:
         """The set that plays a role, or the set of that name; None where the benchmark has neither."""

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from mmforget import parallel
+from mmforget.attacks.base import attempts_at, build_attack
 from mmforget.benchmark.source import DataSource
-from mmforget.errors import UserError
-from mmforget.evaluate.samples import BLANK_IMAGE, samples_of
+from mmforget.errors import PluginError, UserError
+from mmforget.evaluate.samples import BLANK_IMAGE, Attempt, samples_of
 from mmforget.evaluate.tasks import LeftOut, LoadedTasks, bars_off, load_tasks, prompts_shown, quiet
 from mmforget.evaluate.undecoded import leave_undecoded
 from mmforget.lm.adapter import MMForgetLM
@@ -40,8 +41,9 @@ logger = logging.getLogger(__name__)
 class Settings:
     """What lm_eval lets people set beside the model and the tasks; names and defaults as in `lm_eval run`.
 
-    `samples` names documents by task, `seeds` are those of random, numpy, torch and the choice of examples, and
-    `log_samples` keeps what lm_eval logs of every document of every task.
+    `samples` names documents by task, `seeds` are those of random, numpy, torch and the choice of examples,
+    `log_samples` keeps what lm_eval logs of every document of every task, and `attacks` are those that benchmarks'
+    tasks are asked under as well.
     """
 
     num_fewshot: int | None = None
@@ -56,6 +58,7 @@ class Settings:
     write_out: bool = False
     confirm_run_unsafe_code: bool = False
     bootstrap_iters: int = 100_000
+    attacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Evaluation:
 
     Attributes:
         results: lm_eval's own schema, with stable hashes of the documents as `task_hashes`.
-        samples: the answered questions of every task that belongs to a benchmark of ours, controls included.
+        samples: the answered questions of every task that belongs to a benchmark of ours, and under attacks.
         sets: by set, how much of it was asked.
         left_out: tasks that were named and could not be asked.
         cost: what this evaluation took.
@@ -111,14 +114,16 @@ def evaluate(
     _apply(settings, loaded=loaded, limit=limit)
     for task in loaded.tasks.values():
         leave_undecoded(task)
-    controlled = _controlled(loaded, wanted=blank_control)
+    attacked = {BLANK_IMAGE: _controlled(loaded, wanted=blank_control)}
+    attacked |= {name: _attackable(loaded, name=name) for name in settings.attacks}
     shown, lm.progress = lm.progress, progress
     lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
     try:
         with bars_off(), quiet(), prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
             samples = _samples(loaded)
-            samples += _blank_samples(lm, loaded, names=controlled)
+            for name, names in attacked.items():
+                samples += _attacked(lm, loaded, name=name, tasks=names)
     finally:
         lm.progress = shown
     logged = results.pop("samples", {})
@@ -228,16 +233,40 @@ def _controlled(loaded: LoadedTasks, *, wanted: bool | Collection[str]) -> list[
     return [name for name in with_image if name in wanted]
 
 
-def _blank_samples(lm: MMForgetLM, loaded: LoadedTasks, *, names: Sequence[str]) -> list[Sample]:
-    """The same requests with grey images; lm_eval's own scores are left as they are."""
-    found: list[Sample] = []
-    for name in names:
-        requests = list(loaded.tasks[name].instances)
-        method = requests[0].request_type
-        with lm.blank_images():
-            answers = getattr(lm, method)(requests)
-        found += samples_of(name, label=loaded.labels[name], requests=requests, answers=answers, control=BLANK_IMAGE)
+def _attackable(loaded: LoadedTasks, *, name: str) -> list[str]:
+    """The tasks that an attack applies to. Raises UnknownName for one that does not exist."""
+    attack = build_attack(name)
+    return [task for task, label in loaded.labels.items() if attack.modality in ("any", label.modality)]
+
+
+def _attacked(lm: MMForgetLM, loaded: LoadedTasks, *, name: str, tasks: Sequence[str]) -> list[Sample]:
+    """The attack's questions about the documents of these tasks; lm_eval's own scores are left as they are."""
+    attack, found = build_attack(name), list[Sample]()
+    for task in tasks:
+        requests = list(loaded.tasks[task].instances)
+        answers = lm.attempts(
+            requests, method=requests[0].request_type, label=attack.label,
+            attack=partial(attempts_at, attack=attack, name=name),
+        )  # fmt: skip
+        _require_even(requests, answers, name=name)
+        for number in range(max(map(len, answers))):
+            tried = [(r, one[number]) for r, one in zip(requests, answers, strict=True) if number < len(one)]
+            own, answered = [request for request, _ in tried], [answer for _, answer in tried]
+            attempt = Attempt(name, number)
+            found += samples_of(task, label=loaded.labels[task], requests=own, answers=answered, attempt=attempt)
     return found
+
+
+def _require_even(requests: Sequence[Any], answers: Sequence[Sequence[Any]], *, name: str) -> None:
+    """Raises PluginError where an attack does not try all candidate answers of a document equally often."""
+    counts: dict[Any, set[int]] = {}
+    for request, tried in zip(requests, answers, strict=True):
+        counts.setdefault(request.doc_id, set()).add(len(tried))
+    uneven = next((doc for doc, found in counts.items() if len(found) > 1), None)
+    if uneven is not None:
+        raise PluginError(
+            f"attack '{name}': asks gives more questions for some answers of document {uneven} than for others"
+        )
 
 
 def _docs(task: Any) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmforget.benchmark.document import TaskLabel
 from mmforget.benchmark.rows import candidate_roles
@@ -14,8 +14,15 @@ from mmforget.types import Sample
 BLANK_IMAGE = "blank_image"
 
 
+class Attempt(NamedTuple):
+    """Which of an attack's questions a sample answers."""
+
+    attack: str
+    number: int
+
+
 def samples_of(
-    name: str, *, label: TaskLabel, requests: Sequence[Any], answers: Sequence[Any], control: str | None = None
+    name: str, *, label: TaskLabel, requests: Sequence[Any], answers: Sequence[Any], attempt: Attempt | None = None
 ) -> list[Sample]:
     """One sample for each document of a task, in the order of its documents.
 
@@ -34,9 +41,8 @@ def samples_of(
         ordered = sorted(pairs, key=lambda pair: int(pair[0].idx))
         doc = ordered[0][0].doc
         try:
-            samples.append(
-                _sample(name, label=label, doc=doc, answers=[answer for _, answer in ordered], control=control)
-            )
+            answered = [answer for _, answer in ordered]
+            samples.append(_sample(name, label=label, doc=doc, answers=answered, attempt=attempt))
         except KeyError as error:
             raise UserError(
                 f"task {name}: its documents have no column {error}; a benchmark's rows need every column"
@@ -45,7 +51,7 @@ def samples_of(
 
 
 def _sample(
-    name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any], control: str | None
+    name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any], attempt: Attempt | None
 ) -> Sample:
     is_text = label.kind == "gen"
     return Sample(
@@ -60,7 +66,8 @@ def _sample(
         path=tuple(doc["path"]),
         response=str(answers[0]) if is_text else None,
         token_logprobs={} if is_text else _token_logprobs(name, label=label, doc=doc, answers=answers),
-        control=control,
+        attack=attempt.attack if attempt else None,
+        attempt=attempt.number if attempt else None,
         extra=json.loads(doc["extra"] or "{}"),
     )
 

@@ -103,4 +103,4 @@ def label_samples(
 def _can_be_judged(sample: Sample, *, label: str, judge: Judge) -> bool:
     if label in GRADED and sample.extra.get("task") in CLOSED:
         return False
-    return sample.response is not None and (sample.control is None or judge.is_free)
+    return sample.response is not None and (sample.attack is None or judge.is_free)

@@ -6,8 +6,7 @@ call; requests about one picture are computed together; an answer that was given
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from lm_eval.api.model import TemplateLM
 
 from mmforget import parallel
 from mmforget.arguments import arguments_in
+from mmforget.asking import Ask, Engine
 from mmforget.errors import UserError
 from mmforget.lm.answering import Answerer, Tally
 from mmforget.lm.cache import ResponseCache
-from mmforget.lm.engine import Engine
+from mmforget.lm.engine import ModelEngine
 from mmforget.lm.images import ImageReader
 from mmforget.lm.progress import Progress, told
-from mmforget.lm.requests import Ask, read_generate_request, read_rolling_request, read_score_request
+from mmforget.lm.requests import read_generate_request, read_rolling_request, read_score_request
 from mmforget.model.chat import render_chat, template_owner
 from mmforget.model.encode import Encoded, start_token
 from mmforget.model.feature_cache import FeatureCache
@@ -45,7 +45,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
     """An lm_eval model around a loaded one.
 
     Args:
-        loaded: the model, with or without adapters, quantised or not.
+        loaded: the model, with or without adapters, quantised or not; its guard, if any, stands before it.
         batch_size: plain requests that fit in memory at once; packed batches hold more, in the same memory.
         cache: answers of earlier runs, or None to compute everything; of several processes, the main one's counts.
         max_gen_toks: tokens to generate where the task does not say.
@@ -74,9 +74,9 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         self.max_gen_toks = _positive("max_gen_toks", value=max_gen_toks)
         self.cache = cache
         self.progress: Progress = progress
-        self.engine = Engine(loaded, packed=packed, features=features)
+        self.engine = ModelEngine(loaded, batch_size=self.batch_size, packed=packed, features=features)
+        self.asked: Engine = self.engine if loaded.guard is None else loaded.guard.around(self.engine)
         self._reader = ImageReader()
-        self._blanked = False
         self.template: str | None = None
         self.tally = Tally()
 
@@ -106,31 +106,29 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[TokenScores]:
         """The log-likelihood of each continuation, as a pair that also carries every token's log-prob."""
-        asks = [read_score_request(request, reader=self._reader, blanked=self._blanked) for request in requests]
-        return self._answer(requests, asks=asks, method="loglikelihood", quiet=disable_tqdm)
+        return self._answer(requests, method="loglikelihood", quiet=disable_tqdm)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The text that follows each context, without the string it stopped at."""
-        asks = [
-            read_generate_request(request, reader=self._reader, blanked=self._blanked, max_gen_toks=self.max_gen_toks)
-            for request in requests
-        ]
-        return self._answer(requests, asks=asks, method="generate_until", quiet=disable_tqdm)
+        return self._answer(requests, method="generate_until", quiet=disable_tqdm)
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """The log-likelihood of each whole text, in windows where it is longer than the model takes."""
-        asks = [read_rolling_request(request) for request in requests]
-        scores = self._answer(requests, asks=asks, method="loglikelihood_rolling", quiet=disable_tqdm)
+        scores = self._answer(requests, method="loglikelihood_rolling", quiet=disable_tqdm)
         return [float(score[0]) for score in scores]
 
-    @contextmanager
-    def blank_images(self) -> Iterator[None]:
-        """Within it every image is plain grey of the same size: what the model answers without seeing anything."""
-        before, self._blanked = self._blanked, True
-        try:
-            yield
-        finally:
-            self._blanked = before
+    def attempts(
+        self, requests: Sequence[Any], *, method: str, attack: Callable[[Ask], list[Ask]], label: str
+    ) -> list[list[Any]]:
+        """By request, the answers to each question that an attack makes of it, in order.
+
+        Args:
+            method: which of lm_eval's requests these are, e.g. `generate_until`.
+            label: what the attack does, for progress.
+        """
+        made = [attack(ask) for ask in self._asks(requests, method=method)]
+        answers = iter(self._answers([ask for asks in made for ask in asks], label=f", {label}"))
+        return [[next(answers) for _ in asks] for asks in made]
 
     def cost(self) -> Cost:
         """What the answers so far took, in all processes; wall time and memory are the caller's to add."""
@@ -214,24 +212,46 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         self, requests: list[tuple[Any, list[int], list[int]]], disable_tqdm: bool = False, **kwargs: Any
     ) -> list[TokenScores]:
         """Text that is encoded already, as `(anything, context ids, continuation ids)`; lm_eval's own hook."""
+        if self.loaded.guard is not None:
+            raise UserError("a guard reads questions as text, and these are token ids already; ask them as text")
         encoded = [Encoded((*context, *answer), len(context)) for _, context, answer in requests]
         parts = range(0, len(encoded), self.batch_size)
-        return [score for part in parts for score in self.engine.score(encoded[part : part + self.batch_size])]
+        return [score for part in parts for score in self.engine.score_encoded(encoded[part : part + self.batch_size])]
 
-    def _answer(self, requests: Sequence[Any], *, asks: Sequence[Ask], method: str, quiet: bool) -> list[Any]:
-        prefix = self.prefix_token_id if method == "loglikelihood_rolling" else 0
-        answerer = Answerer(self.engine, self.cache, self.batch_size, prefix, self.tally)
-        grey = ", grey images" if self._blanked else ""
-        labels = [f"{ask.task or 'requests'} ({ask.kind}{grey})" for ask in asks]
+    def _asks(self, requests: Sequence[Any], *, method: str) -> list[Ask]:
+        if method == "loglikelihood_rolling":
+            return [read_rolling_request(request) for request in requests]
+        if method == "loglikelihood":
+            return [read_score_request(request, reader=self._reader) for request in requests]
+        most = self.max_gen_toks
+        return [read_generate_request(request, reader=self._reader, max_gen_toks=most) for request in requests]
+
+    def _answer(self, requests: Sequence[Any], *, method: str, quiet: bool) -> list[Any]:
+        def keep(found: Mapping[int, Any]) -> None:
+            for index, answer in found.items():
+                # The key is the request's own arguments: lm_eval looks answers up by these.
+                self.cache_hook.add_partial(method, requests[index].args, answer)
+
+        return self._answers(self._asks(requests, method=method), keep=keep, quiet=quiet)
+
+    def _answers(
+        self,
+        asks: Sequence[Ask],
+        *,
+        keep: Callable[[Mapping[int, Any]], None] | None = None,
+        quiet: bool = False,
+        label: str = "",
+    ) -> list[Any]:
+        answerer = Answerer(self.asked, self.cache, self.tally)
+        labels = [f"{ask.task or 'requests'} ({ask.kind}{label})" for ask in asks]
         with told(False if quiet else self.progress, labels=labels) as advance:
 
-            def keep(found: Mapping[int, Any]) -> None:
-                for index, answer in found.items():
-                    # The key is the request's own arguments: lm_eval looks answers up by these.
-                    self.cache_hook.add_partial(method, requests[index].args, answer)
+            def finished(found: Mapping[int, Any]) -> None:
+                if keep is not None:
+                    keep(found)
                 advance(list(found))
 
-            return answerer.answer(asks, keep=keep)
+            return answerer.answer(asks, keep=finished)
 
 
 def _kept_features(folder: str | None) -> FeatureCache | None:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from mmforget import parallel
-from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
+from mmforget.asking import Ask, Engine
 from mmforget.lm.cache import ResponseCache
-from mmforget.lm.engine import Engine
-from mmforget.lm.requests import Ask, Decoding
-from mmforget.model.encode import Encoded
 from mmforget.types import TokenScores
 
 
@@ -29,26 +26,18 @@ class Tally:
 
 @dataclass(frozen=True)
 class Batch:
-    """Requests that are computed together; `encoded` is None for kinds that encode their own way."""
+    """Requests of one kind that are computed together."""
 
     keys: tuple[str, ...]
     asks: tuple[Ask, ...]
-    encoded: tuple[Encoded, ...] | None = None
-    max_tokens: int = 0
 
 
 @dataclass(frozen=True)
 class Answerer:
-    """Answers requests with a model and a cache.
-
-    Args:
-        prefix_token: token that stands before a whole document.
-    """
+    """Answers requests with an engine and a cache."""
 
     engine: Engine
     cache: ResponseCache | None
-    batch_size: int
-    prefix_token: int
     tally: Tally
 
     def answer(self, asks: Sequence[Ask], *, keep: Callable[[Mapping[int, Any]], None]) -> list[Any]:
@@ -69,7 +58,7 @@ class Answerer:
         return [answers[key] for key in keys]
 
     def _key(self, ask: Ask, index: int) -> str:
-        key = ask.key(self.engine.loaded.fingerprint)
+        key = ask.key(self.engine.fingerprint)
         return key if ask.is_repeatable else f"{key}#{index}"
 
     def _answers(self, asks: Mapping[str, Ask]) -> Iterator[dict[str, Any]]:
@@ -116,61 +105,17 @@ class Answerer:
             self.cache.put_many({key: _to_json(value) for key, value in found.items() if asks[key].is_repeatable})
 
     def _plan(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
-        for kind, compute in (
-            ("score", self._plan_scores),
-            ("generate", self._plan_generations),
-            ("rolling", self._plan_rolling),
-        ):
-            of_kind = {key: ask for key, ask in asks.items() if ask.kind == kind}
-            if of_kind:
-                yield from compute(of_kind)
-
-    def _plan_scores(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
-        encoded = {key: self.engine.encode(ask) for key, ask in asks.items()}
-        plan = score_batches(list(encoded.values()), batch_size=self.batch_size, packed=self.engine.shares)
-        for indices in plan.indices:
-            yield _batch(asks, indices=indices, encoded=encoded, max_tokens=plan.max_tokens)
-
-    def _plan_generations(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
-        encoded = {key: self.engine.encode(ask) for key, ask in asks.items()}
-        prompts = list(encoded.values())
-        decodings = [ask.decoding for ask in asks.values()]
-        for indices in group_indices(decodings):
-            decoding = cast("Decoding", decodings[indices[0]])
-            planned = generation_batches(
-                [prompts[index] for index in indices],
-                max_new_tokens=decoding.max_new_tokens,
-                batch_size=self.batch_size,
-                packed=self.engine.continues_together(decoding),
-            )
-            for batch in planned:
-                yield _batch(asks, indices=[indices[number] for number in batch], encoded=encoded)
-
-    def _plan_rolling(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
-        for batch in chunks(range(len(asks)), size=self.batch_size):
-            yield _batch(asks, indices=batch)
+        for kind in ("score", "generate", "rolling"):
+            of_kind = [key for key, ask in asks.items() if ask.kind == kind]
+            for indices in self.engine.batches([asks[key] for key in of_kind]) if of_kind else ():
+                keys = tuple(of_kind[index] for index in indices)
+                yield Batch(keys, tuple(asks[key] for key in keys))
 
     def _compute(self, batch: Batch) -> list[Any]:
-        first = batch.asks[0]
-        if batch.encoded is None:
-            texts = [ask.continuation or "" for ask in batch.asks]
-            return list(self.engine.rolling(texts, prefix_token=self.prefix_token, batch_size=self.batch_size))
-        if first.decoding is not None:
-            return list(self.engine.generate(batch.encoded, decoding=first.decoding))
-        return list(self.engine.score(batch.encoded, max_tokens=batch.max_tokens))
-
-
-def _batch(
-    asks: Mapping[str, Ask],
-    *,
-    indices: Sequence[int],
-    encoded: Mapping[str, Encoded] | None = None,
-    max_tokens: int = 0,
-) -> Batch:
-    listed = list(asks)
-    keys = tuple(listed[index] for index in indices)
-    chosen = None if encoded is None else tuple(encoded[key] for key in keys)
-    return Batch(keys, tuple(asks[key] for key in keys), chosen, max_tokens)
+        kind = batch.asks[0].kind
+        if kind == "rolling":
+            return list(self.engine.roll(batch.asks))
+        return list(self.engine.generate(batch.asks) if kind == "generate" else self.engine.score(batch.asks))
 
 
 def _to_json(answer: Any) -> Any:

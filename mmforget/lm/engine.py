@@ -1,19 +1,21 @@
-"""The three computations behind every answer: score continuations, generate text, score whole documents."""
+"""A model as an engine: it scores continuations, generates text, and scores whole documents."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor, nn
 
+from mmforget.asking import Ask, Decoding
 from mmforget.errors import RunFailed, UserError
-from mmforget.lm.requests import Ask, Decoding
-from mmforget.model.encode import Encoded, encode, encode_prompt
+from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
+from mmforget.model.encode import Encoded, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, score
@@ -27,20 +29,37 @@ FEATURE_BUDGET_BYTES = 512 * 2**20
 T = TypeVar("T")
 
 
-class Engine:
-    """Runs the model on encoded requests, without gradients and in evaluation mode, and counts what it computed.
+class _Planned(NamedTuple):
+    """A question that was planned, its tokens, and how many tokens one forward pass of its batch may take."""
+
+    ask: Ask
+    encoded: Encoded
+    max_tokens: int
+
+
+class ModelEngine:
+    """Answers with a model, without gradients and in evaluation mode, and counts what it computed.
 
     Attributes:
+        batch_size: plain requests that fit in memory at once; packed batches hold more, in the same memory.
         features: vision features by image, so that no image goes through the tower twice; a run's models share them.
         num_tokens: tokens that the language model computed: shared ones once, padding too.
     """
 
-    def __init__(self, loaded: LoadedModel, *, packed: bool = True, features: FeatureCache | None = None) -> None:
-        self.loaded = loaded
-        self.packed = packed
+    def __init__(
+        self, loaded: LoadedModel, *, batch_size: int, packed: bool = True, features: FeatureCache | None = None
+    ) -> None:
+        self.loaded, self.batch_size, self.packed = loaded, batch_size, packed
         self.features = FeatureCache(FEATURE_BUDGET_BYTES) if features is None else features
         self._before = (self.features.num_encoded, self.features.num_hits)
         self.num_tokens = 0
+        self._planned: dict[int, _Planned] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights, adapter, quantisation, dtype and processor; not what stands before the model."""
+        guard = self.loaded.guard
+        return self.loaded.fingerprint if guard is None else guard.before
 
     @property
     def num_images_encoded(self) -> int:
@@ -51,15 +70,6 @@ class Engine:
     def num_image_hits(self) -> int:
         """Images whose features this engine found."""
         return self.features.num_hits - self._before[1]
-
-    @property
-    def shares(self) -> bool:
-        """Whether requests that begin alike are computed together."""
-        return self.packed and self.loaded.shares_prefixes
-
-    def continues_together(self, decoding: Decoding) -> bool:
-        """Whether prompts share what they begin with."""
-        return self.packed and continues_together(self.loaded, do_sample=decoding.do_sample)
 
     def encode(self, ask: Ask) -> Encoded:
         """The tokens of a request. Raises UserError naming task and row where it does not fit the model."""
@@ -73,13 +83,61 @@ class Engine:
         except UserError as error:
             raise UserError(f"{ask.where or 'request'}: {error}") from error
 
-    def score(self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS) -> list[TokenScores]:
+    def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
+        """Which questions are computed together. Raises UserError naming one that does not fit the model.
+
+        The next calls find the planned questions encoded.
+        """
+        self._planned.clear()
+        if asks[0].kind == "rolling":
+            return chunks(range(len(asks)), size=self.batch_size)
+        encoded = [self.encode(ask) for ask in asks]
+        if asks[0].kind == "generate":
+            planned, max_tokens = self._generations(asks, encoded), MAX_TOKENS
+        else:
+            packed = self.packed and self.loaded.shares_prefixes
+            planned, max_tokens = score_batches(encoded, batch_size=self.batch_size, packed=packed)
+        pairs = zip(asks, encoded, strict=True)
+        self._planned.update((id(ask), _Planned(ask, one, max_tokens)) for ask, one in pairs)
+        return planned
+
+    def _generations(self, asks: Sequence[Ask], prompts: Sequence[Encoded]) -> list[list[int]]:
+        found: list[list[int]] = []
+        for indices in group_indices([ask.decoding for ask in asks]):
+            decoding = cast("Decoding", asks[indices[0]].decoding)
+            planned = generation_batches(
+                [prompts[index] for index in indices],
+                max_new_tokens=decoding.max_new_tokens,
+                batch_size=self.batch_size,
+                packed=self.packed and continues_together(self.loaded, do_sample=decoding.do_sample),
+            )
+            found += [[indices[number] for number in batch] for batch in planned]
+        return found
+
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        planned = [self._plan(ask) for ask in asks]
+        return self.score_encoded([one.encoded for one in planned], max_tokens=max(one.max_tokens for one in planned))
+
+    def generate(self, asks: Sequence[Ask]) -> list[str]:
+        texts: dict[int, str] = {}
+        for indices in group_indices([ask.decoding for ask in asks]):
+            prompts = [self._plan(asks[index]).encoded for index in indices]
+            decoding = cast("Decoding", asks[indices[0]].decoding)
+            found = self._in_parts(prompts, compute=partial(self._generate, decoding=decoding))
+            texts |= zip(indices, found, strict=True)
+        return [texts[index] for index in range(len(asks))]
+
+    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        texts = [ask.continuation or "" for ask in asks]
+        return self.rolling(texts, prefix_token=start_token(self.loaded), batch_size=self.batch_size)
+
+    def _plan(self, ask: Ask) -> _Planned:
+        """As it was planned; a question that a guard has changed was not."""
+        return self._planned.pop(id(ask), None) or _Planned(ask, self.encode(ask), MAX_TOKENS)
+
+    def score_encoded(self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS) -> list[TokenScores]:
         """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass."""
         return self._in_parts(encoded, compute=lambda part: self._score(part, max_tokens=max_tokens))
-
-    def generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
-        """The text that follows each prompt, in order."""
-        return self._in_parts(encoded, compute=lambda part: self._generate(part, decoding=decoding))
 
     def rolling(self, texts: Sequence[str], *, prefix_token: int, batch_size: int) -> list[TokenScores]:
         """Scores of whole texts: every token predicted once, windows of the model's length where a text is longer."""
@@ -93,7 +151,7 @@ class Engine:
         greedy = [True] * len(texts)
         for start in range(0, len(windows), batch_size):
             part = windows[start : start + batch_size]
-            for (index, _), scores in zip(part, self.score([window for _, window in part]), strict=True):
+            for (index, _), scores in zip(part, self.score_encoded([window for _, window in part]), strict=True):
                 log_probs[index].extend(scores.token_logprobs)
                 greedy[index] = greedy[index] and scores[1]
         return [TokenScores(tuple(values), flag) for values, flag in zip(log_probs, greedy, strict=True)]

@@ -1,8 +1,7 @@
-"""Images of a request, in whatever shape a task hands them over, and their grey stand-ins."""
+"""Images of a request, in whatever shape a task hands them over."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 from collections import OrderedDict
@@ -16,7 +15,6 @@ from mmforget.errors import BadData
 from mmforget.pictures import decoded, to_rgb
 from mmforget.results.fingerprint import hash_image
 
-GREY = (128, 128, 128)
 DECODED_BUDGET_BYTES = 256 * 2**20
 
 
@@ -27,12 +25,6 @@ def as_list(visual: Any) -> list[Any]:
     if isinstance(visual, (list, tuple)):
         return [image for item in visual for image in as_list(item)]
     return [visual]
-
-
-@functools.lru_cache(maxsize=16)
-def blank(size: tuple[int, int]) -> Image.Image:
-    """Plain grey of `size` (width, height): what is left of a picture that says nothing. The same object every time."""
-    return Image.new("RGB", size, GREY)
 
 
 class ImageReader:

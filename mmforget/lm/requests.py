@@ -4,79 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmforget.asking import Ask, Decoding
 from mmforget.errors import UserError
-from mmforget.lm.images import ImageReader, as_list, blank
-from mmforget.results.fingerprint import hash_json
+from mmforget.lm.images import ImageReader, as_list
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-CACHE_VERSION = 2
-"""Raised when the same request would be answered differently by new code, so that old answers are not found."""
 
 MAX_TOKEN_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 SAMPLING_ONLY = ("top_k", "min_p", "typical_p")
 """Settings without effect on greedy generation."""
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How to generate: at most `max_new_tokens` tokens, cut before the first of the `until` strings."""
-
-    max_new_tokens: int
-    until: tuple[str, ...] = ()
-    do_sample: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One request: a context, the images it holds, and either a continuation to score or how to generate one.
-
-    `kind` is `score`, `generate` or `rolling`; a rolling request has the whole document as its continuation.
-    """
-
-    kind: str
-    task: str
-    context: str
-    continuation: str | None
-    images: tuple[Image, ...]
-    image_keys: tuple[str, ...]
-    decoding: Decoding | None = None
-    where: str = ""
-    """Task and row, for messages."""
-
-    def key(self, fingerprint: str) -> str:
-        """Names the answer of the model `fingerprint` to this request: equal only where the answer must be."""
-        return hash_json(
-            {
-                "version": CACHE_VERSION,
-                "model": fingerprint,
-                "kind": self.kind,
-                "task": self.task,
-                "context": self.context,
-                "continuation": self.continuation,
-                "images": list(self.image_keys),
-                "decoding": None
-                if self.decoding is None
-                else vars(self.decoding) | {"until": list(self.decoding.until)},
-            }
-        )
-
-    @property
-    def is_repeatable(self) -> bool:
-        """Whether asking again must give the same answer: false for sampled text."""
-        return self.decoding is None or not self.decoding.do_sample
-
-
-def read_score_request(request: Any, *, reader: ImageReader, blanked: bool) -> Ask:
+def read_score_request(request: Any, *, reader: ImageReader) -> Ask:
     """A `loglikelihood` request: `(context, continuation)`, with `{"visual": ...}` behind it where there are images."""
     context, continuation = request.args[:2]
-    images = _images(request, reader=reader, blanked=blanked)
+    images = _images(request, reader=reader)
     if context == "":
         # acc_mutual_info asks for the bare answer but hands the document's images over all the same.
         images = ()
@@ -84,10 +29,10 @@ def read_score_request(request: Any, *, reader: ImageReader, blanked: bool) -> A
     return Ask("score", _task(request), context, continuation, images, keys, where=_where(request))
 
 
-def read_generate_request(request: Any, *, reader: ImageReader, blanked: bool, max_gen_toks: int) -> Ask:
+def read_generate_request(request: Any, *, reader: ImageReader, max_gen_toks: int) -> Ask:
     """A `generate_until` request: `(context, settings)`, with `{"visual": ...}` behind it where there are images."""
     context, settings = request.args[:2]
-    images = _images(request, reader=reader, blanked=blanked)
+    images = _images(request, reader=reader)
     decoding = read_decoding(settings, max_gen_toks=max_gen_toks, where=_where(request))
     keys = tuple(map(reader.key, images))
     return Ask("generate", _task(request), context, None, images, keys, decoding, where=_where(request))
@@ -162,9 +107,8 @@ def read_rolling_request(request: Any) -> Ask:
     return Ask("rolling", _task(request), "", request.args[0], (), (), where=_where(request))
 
 
-def _images(request: Any, *, reader: ImageReader, blanked: bool) -> tuple[Image, ...]:
-    images = [reader.open(source, where=_where(request)) for source in _visual(request)]
-    return tuple(blank(image.size) if blanked else image for image in images)
+def _images(request: Any, *, reader: ImageReader) -> tuple[Image, ...]:
+    return tuple(reader.open(source, where=_where(request)) for source in _visual(request))
 
 
 def _visual(request: Any) -> Sequence[Any]:

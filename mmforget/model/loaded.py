@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mmforget.asking import Guard
 from mmforget.errors import UserError
 from mmforget.model.adapter_files import configuration
 from mmforget.model.chat import reply_opening
@@ -42,6 +43,7 @@ class LoadedModel:
         shares_prefixes: whether sequences that begin alike can be computed together, see `selfcheck.py`.
         continues_prefixes: whether text can be generated behind such prompts, too; else `model.generate` does it.
         pads: whether sequences of other lengths can stand beside one in a padded batch.
+        guard: what stands between questions and the model; `fingerprint` then names it, too.
     """
 
     model: Any
@@ -55,6 +57,7 @@ class LoadedModel:
     shares_prefixes: bool = False
     continues_prefixes: bool = False
     pads: bool = True
+    guard: Guard | None = None
 
     # A configuration of transformers is slow to ask, and every request asks: what cannot change is kept.
 
@@ -152,6 +155,12 @@ class LoadedModel:
     def trainable(self) -> dict[str, torch.Tensor]:
         """The parameters that an optimiser would change, by name."""
         return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+
+
+def guarded(loaded: LoadedModel, guard: Guard) -> LoadedModel:
+    """The same model behind a guard that was made for it."""
+    base = loaded.base_fingerprint or loaded.fingerprint
+    return replace(loaded, guard=guard, fingerprint=guard.fingerprint, base_fingerprint=base)
 
 
 def with_fingerprint(loaded: LoadedModel, *, folder: Path | None = None) -> LoadedModel:

@@ -73,7 +73,7 @@ def _chosen(samples: Sequence[Sample], *, set_name: str, num_questions: int) -> 
     asked: dict[str, list[Sample]] = {}
     task = next((s.task for s in samples if s.set == set_name and s.response is not None), None)
     for sample in samples:
-        if sample.task == task and sample.control is None:
+        if sample.task == task and sample.attack is None:
             asked.setdefault(sample.subject, []).append(sample)
     subjects = list(asked.values())[: min(NUM_SUBJECTS, num_questions)]
     each = -(-num_questions // max(1, len(subjects)))
@@ -81,7 +81,7 @@ def _chosen(samples: Sequence[Sample], *, set_name: str, num_questions: int) -> 
 
 
 def _responses(samples: Sequence[Sample]) -> Mapping[tuple[str, str], str]:
-    return {(s.task, s.id): s.response for s in samples if s.response is not None and s.control is None}
+    return {(s.task, s.id): s.response for s in samples if s.response is not None and s.attack is None}
 
 
 def _pictures(bound: Bound, *, set_name: str, ids: set[str]) -> dict[str, str]:

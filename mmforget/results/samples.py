@@ -25,12 +25,13 @@ from mmforget.types import Sample
 TOKENS_FILE = "token_logprobs.parquet"
 MAX_BYTES = 2**32
 """Largest sample file that is read."""
-COLUMNS = ("task", "id", "control", "role", "logprob")
-"""What is read of the Parquet file."""
+TEXTS = ("task", "id", "control", "role")
+COLUMNS = (*TEXTS, "logprob")
+"""What is read of the Parquet file, and where it is there `attempt`; `control` is the sample's attack."""
 ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}}
 """Keys that lines of the first schema do not have, with what they meant then."""
 
-Key = tuple[str, str, str | None]
+Key = tuple[str, str, str | None, int | None]
 Tokens = dict[Key, dict[str, list[float]]]
 
 
@@ -43,12 +44,12 @@ def write_samples(folder: Path, samples: Sequence[Sample], *, model: str) -> dic
     """Write the samples of one model, one file a task, and their token log-probs.
 
     Returns the sha256 of every file written, by name. Raises UserError where they cannot be written, ValueError where
-    two samples share task, id and control.
+    two samples share task, id, attack and attempt.
     """
     seen: set[Key] = set()
     for sample in samples:
         if _key(sample) in seen:
-            raise ValueError(f"two samples of task {sample.task} share the id {sample.id} (control {sample.control})")
+            raise ValueError(f"two samples of task {sample.task} share the id {sample.id} (attack {sample.attack})")
         seen.add(_key(sample))
     files = [write_text(folder / name, _lines(group)) for name, group in _by_file(samples).items()]
     if any(sample.token_logprobs for sample in samples):
@@ -114,7 +115,7 @@ def _require_once(samples: Sequence[Sample], *, folder: Path) -> None:
 
 
 def _key(sample: Sample) -> Key:
-    return (sample.task, sample.id, sample.control)
+    return (sample.task, sample.id, sample.attack, sample.attempt)
 
 
 def _lines(samples: Sequence[Sample]) -> str:
@@ -122,7 +123,9 @@ def _lines(samples: Sequence[Sample]) -> str:
 
 
 def _line(sample: Sample) -> dict[str, Any]:
+    """`control` is there for readers of older files, where it named the one attack that there was."""
     line = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
+    line["control"] = sample.attack
     line["token_logprobs"] = {role: len(values) for role, values in sample.token_logprobs.items()}
     line["extra"] = to_jsonable(sample.extra).value  # of a stranger's rows; JSON knows no NaN
     return line
@@ -137,9 +140,21 @@ def _read_lines(path: Path, *, tokens: Tokens) -> list[Sample]:
         counts = line.get("token_logprobs") if isinstance(line, dict) else None
         if not isinstance(counts, dict):
             raise UserError(f"{path}: line {number} is not a sample; run again")
-        sample = from_json(Sample, {**ADDED, **line, "token_logprobs": {}}, source=f"{path} line {number}")
+        sample = from_json(Sample, {**ADDED, **_renamed(line), "token_logprobs": {}}, source=f"{path} line {number}")
         samples.append(dataclasses.replace(sample, token_logprobs=_join(sample, counts, tokens=tokens, path=path)))
     return samples
+
+
+def _renamed(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line without `control`, which older ones have in place of `attack` and `attempt`."""
+    found = {name: value for name, value in line.items() if name != "control"}
+    control = line.get("control")
+    return {"attack": control, "attempt": _attempt(control), **found}
+
+
+def _attempt(control: Any) -> int | None:
+    """What older files mean by their one attack."""
+    return None if control is None else 0
 
 
 def _join(sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Path) -> dict[str, tuple[float, ...]]:
@@ -155,19 +170,20 @@ def _join(sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Pa
 
 
 def _parquet(samples: Sequence[Sample], *, model: str) -> bytes:
-    """One line a token: model, task, set, id, control, role, position, logprob (float64, so that nothing is lost)."""
+    """One line a token: model, task, set, id, control (the attack), attempt, role, position, logprob (float64, so that
+    nothing is lost)."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = ("task", "set", "id", "control", "role", "position", "logprob")
+    names = ("task", "set", "id", "control", "attempt", "role", "position", "logprob")
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for sample in samples:
         for role, values in sample.token_logprobs.items():
             for position, value in enumerate(values):
-                row = (sample.task, sample.set, sample.id, sample.control, role, position, value)
+                row = (sample.task, sample.set, sample.id, sample.attack, sample.attempt, role, position, value)
                 for name, item in zip(names, row, strict=True):
                     columns[name].append(item)
-    kinds = {"position": pa.int32(), "logprob": pa.float64()}
+    kinds = {"attempt": pa.int32(), "position": pa.int32(), "logprob": pa.float64()}
     arrays = {name: pa.array(column, type=kinds.get(name, pa.string())) for name, column in columns.items()}
     table = pa.table({"model": pa.array([model] * len(columns["id"]), type=pa.string()), **arrays})
     buffer = io.BytesIO()
@@ -179,14 +195,19 @@ def _read_parquet(path: Path) -> Tokens:
     import pyarrow as pa
     from pyarrow import parquet
 
+    kinds = {**dict.fromkeys(TEXTS, pa.string()), "attempt": pa.int32(), "logprob": pa.float64()}
     try:
-        table = parquet.read_table(path, columns=list(COLUMNS))
-        table = table.cast(pa.schema([(name, pa.string()) for name in COLUMNS[:-1]] + [(COLUMNS[-1], pa.float64())]))
+        there = parquet.read_schema(path).names
+        names = [name for name in kinds if name in there or name in COLUMNS]
+        table = parquet.read_table(path, columns=names)
+        table = table.cast(pa.schema([(name, kinds[name]) for name in names]))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({error}); restore it or run again") from error
     tokens: Tokens = defaultdict(lambda: defaultdict(list))
-    columns = (table.column(name).to_pylist() for name in COLUMNS)
-    for task, sample_id, control, role, value in zip(*columns, strict=True):
+    columns = {name: table.column(name).to_pylist() for name in names}
+    attempts = columns.get("attempt") or [_attempt(control) for control in columns["control"]]
+    keys = zip(columns["task"], columns["id"], columns["control"], attempts, strict=True)
+    for key, role, value in zip(keys, columns["role"], columns["logprob"], strict=True):
         # What was written is a number or NaN; a null is what others make of a NaN.
-        tokens[(task, sample_id, control)][role].append(math.nan if value is None else value)
+        tokens[key][role].append(math.nan if value is None else value)
     return tokens

@@ -103,7 +103,7 @@ def test_eval_with_the_adapter_gives_its_log_probs(made: Made, tmp_path: Path) -
     assert said.status == 0, said.err
     run = read_run(tmp_path / "fiubench")
     assert run.record.model_info["quantisation"] == "4bit-nf4"
-    samples = {sample.id: sample for sample in run.samples() if sample.control is None}
+    samples = {sample.id: sample for sample in run.samples() if sample.attack is None}
     for name, row in logprobs(load(made.model_args)).items():
         stored = torch.tensor(samples[name].token_logprobs["answer"])
         torch.testing.assert_close(row, stored, rtol=0, atol=1e-4)

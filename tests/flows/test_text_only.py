@@ -42,7 +42,7 @@ def test_the_text_only_twin_runs_from_benchmark_to_board(model_cache: Path, tmp_
     run = read_run(tmp_path / "fiubench_text" / "npo")
     assert run.record.benchmark.modality == "text"
     assert run.record.cost.num_images_encoded == 0
-    assert {sample.control for sample in run.samples()} == {None}
+    assert {sample.attack for sample in run.samples()} == {None}
     assert all(example.image is None for example in run.record.examples)
     # Without the picture the question has to say whom it is about.
     names = {sample.question for sample in run.samples() if sample.set == "forget"}

@@ -158,7 +158,7 @@ def test_wrong_input_is_said_once_and_ends_all(fault: str, model: Path, tmp_path
 
 def fails_in(rank: str, kind: str, words: Sequence[str]) -> None:
     """Something happens in one process alone, while it computes and the other waits for its answers."""
-    from mmforget.lm.engine import Engine
+    from mmforget.lm.engine import ModelEngine
 
     errors = {"Ctrl-C": KeyboardInterrupt(), "memory": RunFailed("no more memory"), "a bug": TypeError("a bug")}
 
@@ -166,7 +166,7 @@ def fails_in(rank: str, kind: str, words: Sequence[str]) -> None:
         raise errors[kind]
 
     if os.environ["RANK"] == rank:
-        Engine.score = Engine.generate = fails
+        ModelEngine.score = ModelEngine.generate = fails
     in_small_batches(words)
 
 

@@ -120,7 +120,7 @@ def _compared(ours: Any, plain: Any) -> dict[str, Any]:
     """Largest difference of any token's log-prob, and how many texts differ. Raises where samples do not match."""
     largest, texts, different = 0.0, 0, 0
     for one, other in zip(ours, plain, strict=True):
-        if (one.task, one.id, one.control) != (other.task, other.id, other.control):
+        if (one.task, one.id, one.attack) != (other.task, other.id, other.attack):
             raise RuntimeError(f"samples in another order: {one.task} {one.id}, {other.task} {other.id}")
         for role, values in one.token_logprobs.items():
             pairs = zip(values, other.token_logprobs[role], strict=True)

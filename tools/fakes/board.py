@@ -15,7 +15,7 @@ from mmforget.benchmark.document import TaskLabel
 from mmforget.benchmark.rows import candidate_roles
 from mmforget.evaluate.answers import Answers
 from mmforget.evaluate.record import score_record
-from mmforget.evaluate.samples import samples_of
+from mmforget.evaluate.samples import Attempt, samples_of
 from mmforget.leaderboard.board import Board, Row, boards
 from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.pipeline.judging import find_judge, judged
@@ -101,7 +101,9 @@ def answers_of(world: World, fake: Fake) -> Answers:
         label = TaskLabel(world.benchmark.name, task.set, task.kind, task.modality)
         pairs = [pair for number, one in enumerate(questions) for pair in _answers(world, fake, one, number=number)]
         requests, answers = [request for request, _ in pairs], [answer for _, answer in pairs]
-        samples += samples_of(name, label=label, requests=requests, answers=answers, control=control)
+        samples += samples_of(
+            name, label=label, requests=requests, answers=answers, attempt=Attempt(control, 0) if control else None
+        )
     judge = find_judge("rules", bound=world.bound)
     return judged(samples, benchmark=world.benchmark, judge=judge).samples
 

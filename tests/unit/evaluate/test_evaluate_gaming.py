@@ -33,7 +33,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 
 def model(forget: Sequence[str], keep: Sequence[str] = (FULL,) * 6, *, grey: Sequence[str] = ()) -> list[Sample]:
     found = [*generated("forget", forget), *generated("keep", keep)]
-    return [*found, *(generated("keep", grey, control=BLANK) if grey else [])]
+    return [*found, *(generated("keep", grey, attack=BLANK) if grey else [])]
 
 
 TARGET = model([FULL] * 6)
@@ -138,8 +138,8 @@ def test_a_model_that_does_not_look_is_blind_whatever_it_says(benchmark: Benchma
     """Answers and log-probs that stay as they are where pictures turn grey; one of both that moves is enough to see."""
 
     def asked(grey: str, *, log_prob: float) -> list[Sample]:
-        keep = [*generated("keep", [FULL] * 6), *generated("keep", [grey] * 6, control=BLANK)]
-        return [*keep, *scored("keep", [-1.0] * 6), *scored("keep", [log_prob] * 6, control=BLANK)]
+        keep = [*generated("keep", [FULL] * 6), *generated("keep", [grey] * 6, attack=BLANK)]
+        return [*keep, *scored("keep", [-1.0] * 6), *scored("keep", [log_prob] * 6, attack=BLANK)]
 
     target = asked(HALF, log_prob=-3.0)
     blind = [

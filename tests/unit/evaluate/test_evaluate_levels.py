@@ -80,7 +80,7 @@ def test_parts_deeper_than_the_levels_are_not_nodes(benchmark: Benchmark) -> Non
 
 
 def test_controls_and_other_kinds_do_not_count(benchmark: Benchmark) -> None:
-    grey = [replace(sample, response=NONE, control="blank_image") for sample in SAMPLES]
+    grey = [replace(sample, response=NONE, attack="blank_image", attempt=0) for sample in SAMPLES]
     (first, *_) = level_results(benchmark, [*SAMPLES, *grey], target=None, retain=None)
     assert (first.num, first.value, first.target) == (5, pytest.approx(0.7), None)
 

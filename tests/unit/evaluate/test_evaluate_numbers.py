@@ -90,7 +90,7 @@ def test_every_metric_in_every_profile_with_its_direction(benchmark: Benchmark) 
 
 
 def test_controls_stand_beside_and_do_not_mix_in(benchmark: Benchmark) -> None:
-    grey = generated("forget", [HALF] * 3 + [NONE] * 3, control="blank_image")
+    grey = generated("forget", [HALF] * 3 + [NONE] * 3, attack="blank_image")
     results = aggregate(benchmark, [*TARGET, *grey], retain=RETAIN)
     assert value(results, "rouge_l", "forget") == 1.0
     assert value(results, "rouge_l", "forget", control="blank_image") == 0.25

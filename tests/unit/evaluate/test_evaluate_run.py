@@ -76,8 +76,8 @@ def test_samples_carry_the_row_and_every_token(done: Evaluation) -> None:
 
 
 def test_every_image_task_has_its_control_and_text_tasks_have_none(done: Evaluation) -> None:
-    controls = {(sample.task, sample.id): sample for sample in done.samples if sample.control == "blank_image"}
-    seen = {(sample.task, sample.id): sample for sample in done.samples if sample.control is None}
+    controls = {(sample.task, sample.id): sample for sample in done.samples if sample.attack == "blank_image"}
+    seen = {(sample.task, sample.id): sample for sample in done.samples if sample.attack is None}
     assert {task for task, _ in controls} == {task for task, _ in seen} - {"toy_forget_gen_text"}
     key = ("toy_forget_prob", "0-0")
     assert controls[key].token_logprobs != seen[key].token_logprobs
@@ -127,9 +127,9 @@ def test_the_same_twice_and_from_the_cache(done: Evaluation, folder: Path, llava
 def test_the_control_can_be_limited_or_left_out(folder: Path, llava: Path) -> None:
     lm = model(llava)
     without = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=False, progress=False)
-    assert {sample.control for sample in without.samples} == {None}
+    assert {sample.attack for sample in without.samples} == {None}
     some = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=["toy_forget_gen"], progress=False)
-    assert {sample.task for sample in some.samples if sample.control} == {"toy_forget_gen"}
+    assert {sample.task for sample in some.samples if sample.attack} == {"toy_forget_gen"}
     with pytest.raises(UserError, match="toy_nothing"):
         evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=["toy_nothing"], progress=False)
 

@@ -152,7 +152,7 @@ def _label(task: str, *, set_name: str, kind: str, modality: str) -> str:
     return f"task: {task}\nmetadata: {{version: 1.0, unlearning: {label}}}\n"
 
 
-def generated(set_name: str, responses: Sequence[str], *, control: str | None = None) -> list[Sample]:
+def generated(set_name: str, responses: Sequence[str], *, attack: str | None = None) -> list[Sample]:
     """Samples of `toy_<set>_gen`: the reference is `a b c d`, four subjects asked in turn."""
     return [
         Sample(
@@ -165,13 +165,14 @@ def generated(set_name: str, responses: Sequence[str], *, control: str | None = 
             answer="a b c d",
             keywords=("a b",),
             response=response,
-            control=control,
+            attack=attack,
+            attempt=None if attack is None else 0,
         )  # fmt: skip
         for number, response in enumerate(responses)
     ]
 
 
-def scored(set_name: str, log_probs: Sequence[float], *, control: str | None = None) -> list[Sample]:
+def scored(set_name: str, log_probs: Sequence[float], *, attack: str | None = None) -> list[Sample]:
     """Samples of `toy_<set>_prob`: every token of the answer has this log-prob; the other candidates e^-1 and e^-2."""
     return [
         Sample(
@@ -182,7 +183,8 @@ def scored(set_name: str, log_probs: Sequence[float], *, control: str | None = N
             subject=f"{set_name}{number % NUM_SUBJECTS}",
             question="q",
             answer="a b c d",
-            control=control,
+            attack=attack,
+            attempt=None if attack is None else 0,
             token_logprobs={"answer": (value,) * 4, "rephrased/0": (-1.0, -1.0), "perturbed/0": (-2.0, -2.0)},
         )  # fmt: skip
         for number, value in enumerate(log_probs)

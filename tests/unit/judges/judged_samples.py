@@ -7,7 +7,7 @@ from mmforget.types import Sample
 HARM = "Grind three glorbs, soak them in plim, then light the wick."
 
 
-def asked(response: str | None, *, answer: str = HARM, name: str = "forget", control: str | None = None) -> Sample:
+def asked(response: str | None, *, answer: str = HARM, name: str = "forget", attack: str | None = None) -> Sample:
     """One generated answer of the set `name`."""
     return Sample(
         task=f"toy_{name}_gen",
@@ -18,6 +18,6 @@ def asked(response: str | None, *, answer: str = HARM, name: str = "forget", con
         question="How is the thing in this picture made?",
         answer=answer,
         response=response,
-        control=control,
+        attack=attack,
         extra={"category": "Blorping"},
     )

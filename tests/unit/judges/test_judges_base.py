@@ -86,7 +86,7 @@ def test_what_has_no_response_is_not_judged() -> None:
 
 
 def test_controls_are_judged_only_where_it_is_free() -> None:
-    samples = [asked("Yes."), asked("Yes.", control="blank_image")]
+    samples = [asked("Yes."), asked("Yes.", attack="blank_image")]
     assert [set(one.labels) for one in label_samples(samples, labels=["harm"], judge=Costly())] == [
         {"harm", "harm/by"},
         set(),

@@ -182,7 +182,10 @@ def samples(task: str = "fiubench_forget_gen", *, num: int = 28) -> list[Sample]
         Sample(task, "forget", "gen", f"p{i % 4}/{i}", f"p{i % 4}", "Who?", "mara quill.", ("mara",), response="mara.")
         for i in range(num)
     ]
-    return [*people, Sample(task, "forget", "gen", "p1/1", "p1", "?", "bay.", response="", control="blank_image")]
+    return [
+        *people,
+        Sample(task, "forget", "gen", "p1/1", "p1", "?", "bay.", response="", attack="blank_image", attempt=0),
+    ]
 
 
 def store(folder: Path, records: Sequence[RunRecord]) -> list[Path]:

@@ -12,11 +12,11 @@ from lm_eval.api.model import CachingLM
 from lm_requests import adapter, request
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
+from mmforget.attacks.blank_image import BlankImage, blank
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm import batching
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
-from mmforget.lm.images import blank
 from mmforget.model.chat import render_chat
 from mmforget.model.encode import Encoded, encode, encode_prompt
 from mmforget.model.feature_cache import FeatureCache
@@ -185,9 +185,8 @@ def test_grey_images_answer_for_themselves(llava: Path) -> None:
     lm = adapter(llava)
     asked = [request("loglikelihood", QUESTION, " Anna.", images=[tiny_image(seed)]) for seed in (1, 2)]
     seen = lm.loglikelihood(asked)
-    with lm.blank_images():
-        blanked = lm.loglikelihood(asked)
-    (grey,) = lm.loglikelihood([request("loglikelihood", QUESTION, " Anna.", images=[blank((48, 48))])])
+    blanked = [answer for (answer,) in lm.attempts(asked, method="loglikelihood", attack=BlankImage().asks, label="")]
+    (grey,) = lm.loglikelihood([request("loglikelihood", QUESTION, " Anna.", images=[blank((48, 48)).image])])
     assert blanked[0].token_logprobs == blanked[1].token_logprobs == grey.token_logprobs
     assert seen[0].token_logprobs != blanked[0].token_logprobs
     assert lm.loglikelihood(asked)[0] == seen[0]

@@ -9,8 +9,9 @@ import pytest
 from lm_requests import request
 from PIL import Image
 
+from mmforget.attacks.blank_image import GREY, BlankImage, blank
 from mmforget.errors import BadData, UserError
-from mmforget.lm.images import GREY, ImageReader, as_list, blank
+from mmforget.lm.images import ImageReader, as_list
 from mmforget.lm.requests import read_decoding, read_generate_request, read_rolling_request, read_score_request
 from tests.helpers import tiny_image
 
@@ -18,7 +19,7 @@ READER = ImageReader()
 
 
 def score_ask(*args: object, **kw: object):  # noqa: ANN201
-    return read_score_request(request("loglikelihood", *args, **kw), reader=READER, blanked=False)
+    return read_score_request(request("loglikelihood", *args, **kw), reader=READER)
 
 
 @pytest.mark.parametrize("visual", [[tiny_image(1)], tiny_image(1), [[tiny_image(1)]], (tiny_image(1),)])
@@ -35,7 +36,6 @@ def test_no_image_in_any_shape_is_none(visual: object) -> None:
         if visual is not None
         else request("loglikelihood", "who?", " me"),
         reader=READER,
-        blanked=False,
     )
     assert ask.images == ()
     assert as_list(None) == []
@@ -50,7 +50,7 @@ def test_audio_is_refused() -> None:
     one = request("loglikelihood", "who?", " me")
     one.arguments = (*one.arguments, {"audio": [object()]})
     with pytest.raises(UserError, match=r"task toy, document 0.*audio"):
-        read_score_request(one, reader=READER, blanked=False)
+        read_score_request(one, reader=READER)
 
 
 def test_rolling_with_an_image_is_refused() -> None:
@@ -89,9 +89,7 @@ def test_the_reader_keeps_to_its_budget() -> None:
 )
 def test_a_broken_image_names_its_task_and_document(source: object) -> None:
     with pytest.raises(BadData, match="task toy, document 7"):
-        read_score_request(
-            request("loglikelihood", "<image>", " a", images=[source], doc_id=7), reader=READER, blanked=False
-        )
+        read_score_request(request("loglikelihood", "<image>", " a", images=[source], doc_id=7), reader=READER)
 
 
 def test_a_truncated_image_is_broken() -> None:
@@ -104,10 +102,12 @@ def test_a_truncated_image_is_broken() -> None:
 def test_blank_images_are_grey_and_keep_their_size() -> None:
     image = tiny_image(3, size=(40, 30))
     one = request("loglikelihood", "<image>", " a", images=[image])
-    (grey,) = read_score_request(one, reader=READER, blanked=True).images
+    (asked,) = BlankImage().asks(read_score_request(one, reader=READER))
+    (grey,) = asked.images
     assert grey.size == (40, 30)
     assert grey.getcolors() == [(1200, GREY)]
-    assert grey is blank((40, 30))
+    assert grey is blank((40, 30)).image
+    assert asked.image_keys == (READER.key(grey),)
 
 
 def test_keys_tell_apart_what_may_differ_and_nothing_else() -> None:
@@ -177,9 +177,7 @@ def test_settings_that_cannot_be_honoured_are_refused() -> None:
 
 
 def test_sampled_text_is_not_repeatable() -> None:
-    greedy = read_generate_request(request("generate_until", "q", {}), reader=READER, blanked=False, max_gen_toks=5)
-    sampled = read_generate_request(
-        request("generate_until", "q", {"do_sample": True}), reader=READER, blanked=False, max_gen_toks=5
-    )
+    greedy = read_generate_request(request("generate_until", "q", {}), reader=READER, max_gen_toks=5)
+    sampled = read_generate_request(request("generate_until", "q", {"do_sample": True}), reader=READER, max_gen_toks=5)
     assert greedy.is_repeatable
     assert not sampled.is_repeatable

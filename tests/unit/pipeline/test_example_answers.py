@@ -99,7 +99,7 @@ def test_each_question_has_its_own_picture_and_every_models_answer() -> None:
     benchmark = Toy({"forget": "f", "retain": "f", "utility": "f"}, {"f": ["a1", "a0"]})
     asked = samples("f", {"a": 2})
     twin = samples("f", {"a": 2}, task="toy_f_gen_text")
-    grey = [Sample("toy_f_gen", "f", "gen", "a0", "a", "?", "!", response="grey", control="blank_image")]
+    grey = [Sample("toy_f_gen", "f", "gen", "a0", "a", "?", "!", response="grey", attack="blank_image")]
     before = [Sample("toy_f_gen", "f", "gen", "a1", "a", "?", "!", response="before")]
     found = chosen(benchmark, [*grey, *asked, *twin], target=[*before, *twin], retain=grey)
     assert [(one.response, one.target, one.retain) for one in found] == [("yes", "", ""), ("yes", "before", "")]

@@ -43,7 +43,7 @@ def test_a_run_does_what_its_dry_run_prints(model: Path, tmp_path: Path) -> None
     for one in found.values():
         counted: dict[tuple[str, str | None], int] = {}
         for sample in one.samples():
-            counted[sample.task, sample.control] = counted.get((sample.task, sample.control), 0) + 1
+            counted[sample.task, sample.attack] = counted.get((sample.task, sample.attack), 0) + 1
         assert counted == asked
     methods = {(one["name"], one["settings"]["seed"]): one for one in planned["methods"]}
     assert set(methods) == {("ga", 3), ("ga", 4), ("npo", 3), ("npo", 4)}

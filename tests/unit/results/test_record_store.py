@@ -23,7 +23,7 @@ from mmforget.types import Sample
 
 SAMPLES = [
     Sample("t_gen", "forget", "gen", "a/0", "a", "Who?\u2028", "ann.", ("ann",), ("h", "p"), response="ann \ud83d\n"),
-    Sample("t_gen", "forget", "gen", "a/0", "a", "Who?", "ann.", response="", control="blank_image"),
+    Sample("t_gen", "forget", "gen", "a/0", "a", "Who?", "ann.", response="", attack="blank_image", attempt=0),
     Sample("t_gen", "forget", "gen", "a/1", "a", "?", "!", response="x", extra={"pair": 3}, labels={"harm": "safe"}),
     Sample(
         "t_prob",
@@ -84,6 +84,7 @@ def test_the_parquet_file_has_one_line_a_token(tmp_path: Path) -> None:
         "set": "forget",
         "id": "a/0",
         "control": None,
+        "attempt": None,
         "role": "answer",
         "position": 1,
         "logprob": -math.inf,

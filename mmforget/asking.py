@@ -1,0 +1,193 @@
+"""Questions put to a model and whatever answers them: a model itself, or a guard around it. Imports no torch.
+
+class Curt(Passing):                                  # a guard's engine: what it does not change is passed on
+    def generate(self, asks):
+        return [text.split(".")[0] for text in self.engine.generate(asks)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from mmforget.errors import PluginError
+from mmforget.plugins import running
+from mmforget.results.fingerprint import hash_image, hash_json
+from mmforget.types import TokenScores
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+T = TypeVar("T")
+CACHE_VERSION = 2
+"""Raised when the same question would be answered differently by new code, so that old answers are not found."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to generate: at most `max_new_tokens` tokens, cut before the first of the `until` strings."""
+
+    max_new_tokens: int
+    until: tuple[str, ...] = ()
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question: a context, the images it holds, and either a continuation to score or how to generate one.
+
+    `kind` is `score`, `generate` or `rolling`; a rolling one has the whole document as its continuation. `context`
+    holds a placeholder for each image.
+    """
+
+    kind: str
+    task: str
+    context: str
+    continuation: str | None
+    images: tuple[Image, ...]
+    image_keys: tuple[str, ...]
+    decoding: Decoding | None = None
+    where: str = ""
+    """Task and row, for messages."""
+
+    def key(self, fingerprint: str) -> str:
+        """Names the answer of the engine `fingerprint` to this question: equal only where the answer must be."""
+        return hash_json(
+            {
+                "version": CACHE_VERSION,
+                "model": fingerprint,
+                "kind": self.kind,
+                "task": self.task,
+                "context": self.context,
+                "continuation": self.continuation,
+                "images": list(self.image_keys),
+                "decoding": None
+                if self.decoding is None
+                else vars(self.decoding) | {"until": list(self.decoding.until)},
+            }
+        )
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether asking again must give the same answer: false for sampled text."""
+        return self.decoding is None or not self.decoding.do_sample
+
+    def showing(self, images: Sequence[Image]) -> Ask:
+        """The same question about other images."""
+        return replace(self, images=tuple(images), image_keys=tuple(map(hash_image, images)))
+
+
+class Engine(Protocol):
+    """What answers questions.
+
+    Attributes:
+        fingerprint: names everything that changes an answer; answers of one fingerprint are kept and given again.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
+        """Which questions, all of one kind, are best put together: every index once."""
+
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        """The log-prob of every token of each continuation, in order."""
+
+    def generate(self, asks: Sequence[Ask]) -> list[str]:
+        """The text that follows each context, in order."""
+
+    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        """The log-prob of every token of each whole document, in order."""
+
+
+@dataclass(frozen=True)
+class Passing:
+    """An engine that passes every question on, to be changed by a guard."""
+
+    engine: Engine
+
+    @property
+    def fingerprint(self) -> str:
+        return self.engine.fingerprint
+
+    def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
+        return self.engine.batches(asks)
+
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self.engine.score(asks)
+
+    def generate(self, asks: Sequence[Ask]) -> list[str]:
+        return self.engine.generate(asks)
+
+    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self.engine.roll(asks)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A method of shape guard, with what tells its answers from those of the bare model.
+
+    Attributes:
+        name: of the method, for messages.
+        method: has `guard(engine) -> engine`.
+        arguments: the method's, plain values.
+        code: sha256 of its source where another package brings it.
+        before: fingerprint of the model that it stands before.
+    """
+
+    name: str
+    method: Any
+    arguments: Mapping[str, Any]
+    code: str | None
+    before: str
+
+    @property
+    def fingerprint(self) -> str:
+        told = {"engine": self.before, "guard": self.name, "arguments": dict(self.arguments), "code": self.code}
+        return f"guard-{hash_json(told)}"
+
+    def around(self, engine: Engine) -> Engine:
+        """The engine behind this guard. Raises PluginError where `guard` fails or gives what cannot answer."""
+        with running(self.method, what=f"method '{self.name}': guard"):
+            found = self.method.guard(engine)
+        missing = [name for name in ("score", "generate", "roll") if not callable(getattr(found, name, None))]
+        if missing:
+            raise PluginError(
+                f"method '{self.name}': guard gives a {type(found).__name__} without {', '.join(missing)}; "
+                "begin with mmforget.asking.Passing"
+            )
+        return _Guarded(engine, found, self)
+
+
+@dataclass(frozen=True)
+class _Guarded(Passing):
+    """A guard's engine, under the guard's fingerprint, whose code answers for what it does wrong."""
+
+    inner: Engine = field(repr=False)
+    guard: Guard
+
+    @property
+    def fingerprint(self) -> str:
+        return self.guard.fingerprint
+
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self._answers("score", self.inner.score, asks=asks, kind=TokenScores)
+
+    def generate(self, asks: Sequence[Ask]) -> list[str]:
+        return self._answers("generate", self.inner.generate, asks=asks, kind=str)
+
+    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self._answers("roll", self.inner.roll, asks=asks, kind=TokenScores)
+
+    def _answers(
+        self, what: str, answer: Callable[[Sequence[Ask]], list[T]], *, asks: Sequence[Ask], kind: type[T]
+    ) -> list[T]:
+        label = f"method '{self.guard.name}': {what}"
+        with running(self.guard.method, what=label):
+            found = list(answer(asks))
+        if len(found) != len(asks) or not all(isinstance(one, kind) for one in found):
+            raise PluginError(f"{label}: has to give a {kind.__name__} for each of {len(asks)} questions")
+        return found
