@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mmforget.arguments import argument_types
 from mmforget.methods.arguments import from_arguments
-from mmforget.methods.requests import Divergence, Reference, Request, Scores, Source, TokenStats
+from mmforget.methods.requests import Divergence, Hidden, Reference, Request, Scores, Source, TokenStats
 from mmforget.methods.steps import Beginning, Drift, Step
 from mmforget.plugins import running
 from mmforget.registry import Registry
@@ -24,6 +24,7 @@ __all__ = [
     "Beginning",
     "Divergence",
     "Drift",
+    "Hidden",
     "Method",
     "Reference",
     "Request",

@@ -10,12 +10,22 @@ import torch
 from torch import Tensor
 
 from mmforget.errors import PluginError
-from mmforget.methods.requests import REQUESTS, Divergence, Reference, Request, Scores, asked_sources, sources_of
+from mmforget.methods.requests import (
+    REQUESTS,
+    Divergence,
+    Hidden,
+    Reference,
+    Request,
+    Scores,
+    asked_sources,
+    sources_of,
+)
 from mmforget.methods.steps import Beginning, Drift, Step
 from mmforget.plugins import is_ours, running
 from mmforget.types import Scored
 
 NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
+HIDDEN_SIZE, NUM_LAYERS = 8, 2
 MASK = torch.tensor([[True] * 4, [True, True, True, False], [True, True, False, False]])
 
 
@@ -68,7 +78,9 @@ def check_method(method: Any, *, name: str) -> None:
         names = ", ".join(kind.__name__ for kind in REQUESTS)
         raise PluginError(f"method '{name}': requests has to be a tuple of {names}, and is {requests!r}")
     leaves = {source: _logits(seed) for seed, source in enumerate(sorted(asked_sources(method)))}
-    state = state_of(method, Beginning(num_updates=10, seed=0, hidden_size=8, num_layers=2), name=name)
+    state = state_of(
+        method, Beginning(num_updates=10, seed=0, hidden_size=HIDDEN_SIZE, num_layers=NUM_LAYERS), name=name
+    )
     loss = loss_of(method, toy_step(requests, logits=leaves, state=state), name=name)
     with running(method, what=f"method '{name}': backward"):
         loss.total.backward()  # type: ignore[no-untyped-call]
@@ -95,6 +107,8 @@ def _answer(request: Request, logits: Tensor) -> Any:
         return Scored(_logprobs(logits), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool))
     if isinstance(request, Reference):
         return _logprobs(logits).detach() - 0.3
+    if isinstance(request, Hidden):
+        return _states(request, logits)
     if isinstance(request, Divergence):
         return Drift(_divergence(logits), MASK, VOCABULARY)
     # Whatever is wanted of a distribution, it is a number a token that moves with the logits.
@@ -121,6 +135,13 @@ def _logits(seed: int) -> Tensor:
 def _logprobs(logits: Tensor) -> Tensor:
     """Log-probs of the first word of the vocabulary, 0 where padded."""
     return torch.where(MASK, logits.log_softmax(-1)[..., 0], torch.zeros(()))
+
+
+def _states(request: Hidden, logits: Tensor) -> Tensor:
+    """Hidden states [L, 3, 4, H] that move with the logits, another multiple of them in each layer."""
+    wide = torch.cat([logits, logits], -1)[..., :HIDDEN_SIZE] * MASK[..., None]
+    found = torch.stack([wide * (1 + layer % NUM_LAYERS) for layer in request.layers])
+    return found.detach() - 0.3 if request.before else found
 
 
 def _divergence(logits: Tensor) -> Tensor:

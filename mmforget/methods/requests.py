@@ -1,6 +1,6 @@
 """What a method's loss may ask for, as values, and where the rows come from that it is asked about. Imports no torch.
 
-Shapes: B answers, T tokens that are looked at (padded on the right), V vocabulary.
+Shapes: B answers, T tokens that are looked at (padded on the right), V vocabulary, L layers, H hidden size.
 """
 
 from __future__ import annotations
@@ -58,8 +58,23 @@ class TokenStats:
     positions: Positions = "answer"
 
 
-Request = Scores | Reference | Divergence | TokenStats
-REQUESTS = (Scores, Reference, Divergence, TokenStats)
+@dataclass(frozen=True)
+class Hidden:
+    """Hidden states at the positions that predict a source's tokens: float32 [L, B, T, H], 0 where padded.
+
+    Attributes:
+        layers: numbers of decoder layers, 0 the first and -1 the last: what each puts out, before any final norm.
+        before: those of the model before training, constant; else differentiable.
+    """
+
+    source: str
+    layers: tuple[int, ...]
+    before: bool = False
+    positions: Positions = "answer"
+
+
+Request = Scores | Reference | Divergence | TokenStats | Hidden
+REQUESTS = (Scores, Reference, Divergence, TokenStats, Hidden)
 
 FORGET, RETAIN, ALTERNATE, BENIGN = "forget", "retain", "alternate", "benign"
 SUPPLIED = (FORGET, RETAIN, ALTERNATE, BENIGN)
@@ -110,4 +125,9 @@ def asked_sources(method: Any) -> set[str]:
 
 def compares_with_before(requests: Sequence[Request]) -> bool:
     """Whether the model before training is looked at in every step, which takes adapters that can be switched off."""
-    return any(isinstance(request, Divergence) or request == Reference(ALTERNATE) for request in requests)
+    return any(
+        isinstance(request, Divergence)
+        or request == Reference(ALTERNATE)
+        or (isinstance(request, Hidden) and request.before)
+        for request in requests
+    )

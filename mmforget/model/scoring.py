@@ -4,7 +4,8 @@
 
 Values equal a plain Hugging Face forward pass with log-softmax within 1e-5 in float32, whatever shares a row or batch.
 Logits exist only at the positions that predict an answer token, and only a part of them at a time.
-Shapes: B sequences, T tokens of the longest answer, S scored tokens, U places that predict one, H hidden size.
+Shapes: B sequences, T tokens of the longest answer, S scored tokens, U places that predict one, H hidden size, K
+layers.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmforget.errors import UserError
+from mmforget.model.activations import decoder_layers, reading
 from mmforget.model.attention import tree_rows
 from mmforget.model.families import Tokens
 from mmforget.model.head import AnswerScores, Before, Reference, Statistic, answer_scores
@@ -58,11 +61,13 @@ class Wanted(NamedTuple):
             both are apart. No gradient flows there.
         vocabulary: bool [V], the tokens that this is summed over, without renormalising; None: all.
         statistics: see `head.Statistic`.
+        layers: numbers of decoder layers whose hidden states are wanted where a token is predicted.
     """
 
     reference: Reference | None = None
     vocabulary: Tensor | None = None
     statistics: Sequence[Statistic] = ()
+    layers: Sequence[int] = ()
 
 
 class Looked(NamedTuple):
@@ -71,7 +76,7 @@ class Looked(NamedTuple):
     Attributes:
         scored: as `score` gives them.
         values: float32 [B, T, ...] each, 0 where padded: KL(reference || model) in nats where there is a reference,
-            then each statistic.
+            then each statistic, then hidden states [B, T, K, H] where layers are named.
     """
 
     scored: Scored
@@ -122,8 +127,22 @@ def _layout_scores(
     if wanted.reference is not None and before is not None:
         with wanted.reference(), torch.no_grad():
             old = Before(_predictors(loaded, layout, images=before), wanted.reference, wanted.vocabulary)
-    new = _predictors(loaded, layout, images=images)
-    return answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics)
+    layers = decoder_layers(loaded.core) if wanted.layers else []
+    with reading({str(number): layers[number] for number in wanted.layers}) as read:
+        new = _predictors(loaded, layout, images=images)
+    found = answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics)
+    if not wanted.layers:
+        return found
+    states = torch.stack([_at_predictors(read[str(number)], layout) for number in wanted.layers], dim=1)
+    scored_by = torch.from_numpy(layout.scored_by).to(states.device)
+    return found._replace(values=(*found.values, states.index_select(0, scored_by).float()))
+
+
+def _at_predictors(calls: Sequence[Tensor], layout: Layout) -> Tensor:
+    """Of what a layer put out [R, L, H], in one call or in one for each row: the places of predictors, [U, H]."""
+    width = layout.ids.shape[-1]
+    rows = torch.cat([functional.pad(call, (0, 0, 0, width - call.shape[1])) for call in calls])
+    return rows.flatten(0, 1).index_select(0, torch.from_numpy(layout.predictor).to(rows.device))
 
 
 def _extent(encoded: Sequence[Encoded], *, positions: Positions) -> tuple[list[int], int]:

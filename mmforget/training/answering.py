@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mmforget.methods.requests import (
     ALTERNATE,
     Divergence,
+    Hidden,
     Positions,
     Reference,
     Request,
@@ -44,11 +45,17 @@ class _Place(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """What one pass through the model is about."""
+    """What one pass is about: through the model as it is, or as it was before training."""
 
     places: tuple[_Place, ...]
     kinds: tuple[str | Statistic, ...] = ()
     has_drift: bool = False
+    hidden: tuple[Hidden, ...] = ()
+    is_before: bool = False
+
+    @property
+    def layers(self) -> list[int]:
+        return sorted({layer for request in self.hidden for layer in request.layers})
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,10 @@ class Answering:
             reference=self.before if one.has_drift else None,
             vocabulary=None if written is None else written.vocabulary,
             statistics=[statistic(kind) for kind in one.kinds],
+            layers=one.layers,
         )
-        looked = self.look([row for group in groups.values() for row in group], wanted=wanted, positions=positions)
+        with self.before() if one.is_before else nullcontext():
+            looked = self.look([row for group in groups.values() for row in group], wanted=wanted, positions=positions)
         found: dict[Request, Any] = {}
         start = 0
         for place, group in groups.items():
@@ -100,13 +109,19 @@ class Answering:
     def _named(self, looked: Looked, *, place: _Place, one: _Pass, batch: Batch) -> dict[Request, Any]:
         """What was seen at one place, by the requests that it answers."""
         rows, scored, values = self.rows[place.source], looked.scored, list(looked.values)
-        found: dict[Request, Any] = {Scores(*place): scored}
+        found: dict[Request, Any] = {} if one.is_before else {Scores(*place): scored}
+        hidden = [request for request in one.hidden if _place(request) == place]
+        if one.layers:
+            states = values.pop()
+            found |= {request: _states(states, request.layers, of=one.layers) for request in hidden}
         if one.has_drift:
             token_kl = values.pop(0)
             drift = Drift(token_kl, scored.mask, self.num_vocabulary)
             if rows.written is not None:
                 drift = rows.written.drift(token_kl, scored.mask, rows=rows.places(batch))
-                found[Scores(*place)] = rows.written.answers(scored, rows=rows.places(batch))
+                answers = rows.written.answers(scored, rows=rows.places(batch))
+                found[Scores(*place)] = answers
+                found |= {request: found[request] * answers.mask[..., None] for request in hidden}
             found[Divergence(*place)] = drift
         for kind, value in zip(one.kinds, values, strict=True):
             found[TokenStats(place.source, kind, place.positions)] = value
@@ -126,11 +141,15 @@ class Answering:
 
 
 def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
-    """One for all answers of which no more than scores and statistics are wanted, one for each other place."""
+    """One for all answers of which no more than scores, statistics and hidden states are wanted, one for each other
+    place; and for hidden states before training passes of their own."""
     places: dict[_Place, list[Request]] = {}
+    before: dict[_Place, list[Hidden]] = {}
     for request in requests:
-        if not isinstance(request, Reference):
-            places.setdefault(_Place(request.source, request.positions), []).append(request)
+        if isinstance(request, Hidden) and request.before:
+            before.setdefault(_place(request), []).append(request)
+        elif not isinstance(request, Reference):
+            places.setdefault(_place(request), []).append(request)
     apart = {
         place: asked
         for place, asked in places.items()
@@ -138,9 +157,26 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
     }
     together = [place for place in places if place not in apart]
     if together:
-        yield _Pass(tuple(together), _kinds([one for place in together for one in places[place]]))
+        every = [one for place in together for one in places[place]]
+        yield _Pass(tuple(together), _kinds(every), hidden=_hidden(every))
     for place, asked in apart.items():
-        yield _Pass((place,), _kinds(asked), has_drift=any(isinstance(one, Divergence) for one in asked))
+        has_drift = any(isinstance(one, Divergence) for one in asked)
+        yield _Pass((place,), _kinds(asked), has_drift, _hidden(asked))
+    for place, wanted in before.items():
+        yield _Pass((place,), hidden=tuple(wanted), is_before=True)
+
+
+def _place(request: Scores | Divergence | TokenStats | Hidden) -> _Place:
+    return _Place(request.source, request.positions)
+
+
+def _hidden(requests: Sequence[Request]) -> tuple[Hidden, ...]:
+    return tuple(one for one in requests if isinstance(one, Hidden))
+
+
+def _states(states: Tensor, layers: Sequence[int], *, of: Sequence[int]) -> Tensor:
+    """Hidden states [L, B, T, H] of some layers, from those [B, T, K, H] of the layers `of`."""
+    return states[:, :, [of.index(layer) for layer in layers]].permute(2, 0, 1, 3)
 
 
 def _kinds(requests: Sequence[Request]) -> tuple[str | Statistic, ...]:

@@ -16,7 +16,8 @@ from mmforget.errors import UserError
 from mmforget.methods.base import Beginning, Method, Reference, Request, Scores, Step
 from mmforget.methods.contract import loss_of, state_of
 from mmforget.methods.losses import token_mean_nll
-from mmforget.methods.requests import ALTERNATE, FORGET, RETAIN, Positions, compares_with_before
+from mmforget.methods.requests import ALTERNATE, FORGET, RETAIN, Hidden, Positions, compares_with_before
+from mmforget.model.activations import decoder_layers
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, Looked, Wanted, look
@@ -155,6 +156,7 @@ class Unlearn:
     def prepare(self, *, batch_size: int) -> None:
         """Computes what has to be known before the first update. Raises UserError where there is no reference."""
         requests = self.method.requests
+        self._check_layers(requests)
         looks_back = compares_with_before(requests)
         if looks_back and not self.has_adapters:
             raise UserError(
@@ -169,6 +171,14 @@ class Unlearn:
                     encoded = self.rows[source].encoded
                     self.references[source] = reference_logprobs(self.score, encoded, batch_size=batch_size)
         self.state.update(state_of(self.method, self._beginning()))
+
+    def _check_layers(self, requests: Sequence[Request]) -> None:
+        """Raises UserError where the model has no layer that the method asks about."""
+        wanted = {layer for one in requests if isinstance(one, Hidden) for layer in one.layers}
+        num_layers = len(decoder_layers(self.score.loaded.core)) if wanted else 0
+        wrong = sorted(layer for layer in wanted if not -num_layers <= layer < num_layers)
+        if wrong:
+            raise UserError(f"layer {wrong[0]} is asked about, and the model has {num_layers}: 0 to {num_layers - 1}")
 
     def loss(self, batch: Batch, *, update: int = 0) -> Losses:
         found = self._answering(self.method.requests, batch=batch)

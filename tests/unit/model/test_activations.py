@@ -20,7 +20,8 @@ from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, attach, set_trainable
 from mmforget.model.packing import packed_rows, padded_batches, plain_rows, sequence_places
-from mmforget.model.scoring import MAX_TOKENS, score
+from mmforget.model.scoring import MAX_TOKENS, Positions, Wanted, look, score
+from mmforget.model.token_stats import statistic
 from tests.helpers import tiny_llama, tiny_llava
 from tests.tiny_models import tiny_gemma3, tiny_idefics3, tiny_llava_next, tiny_qwen_vl, tiny_text
 
@@ -96,6 +97,29 @@ def test_what_is_read_are_plain_hidden_states(folder: Path, packed: bool) -> Non
         states = plain_states(loaded, question)
         torch.testing.assert_close(output, states[1][0], atol=TOLERANCE, rtol=TOLERANCE)
         torch.testing.assert_close(read, states[-2][0], atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("positions", ["answer", "all"])
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+@torch.no_grad()
+def test_hidden_states_come_with_the_scores_where_tokens_are_predicted(
+    folder: Path, packed: bool, positions: Positions
+) -> None:
+    """Of the first layer, by its number from either end; beside a statistic, in the order of the questions."""
+    loaded = load_model(ModelSpec(str(folder), device="cpu"))
+    questions = asked(loaded)
+    encoded = encode_all(loaded, questions)
+    first = -len(decoder_layers(loaded.core))
+    wanted = Wanted(statistics=[statistic("entropy")], layers=(0, first))
+    scored, (entropy, states) = look(loaded, encoded, wanted=wanted, positions=positions, packed=packed)
+    assert states.shape == (*scored.mask.shape, 2, loaded.core.config.get_text_config().hidden_size)
+    assert entropy.shape == scored.mask.shape
+    assert torch.equal(states[:, :, 0], states[:, :, 1])
+    assert not states[~scored.mask].any()
+    for one, question, found in zip(encoded, questions, states, strict=True):
+        begin = one.num_context if positions == "answer" else 1
+        plain = plain_states(loaded, question)[1][0, begin - 1 : -1]
+        torch.testing.assert_close(found[: len(plain), 0], plain, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def plain_steered(loaded: LoadedModel, question: Question, *, layer: nn.Module, by: Tensor) -> Tensor:
