@@ -63,6 +63,47 @@ class Scored(NamedTuple):
     is_greedy: Tensor
 
 
+class Matrix(NamedTuple):
+    """A linear layer: weight [outputs, inputs] and bias [outputs], or None where it has none."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Sums(NamedTuple):
+    """Rows of a matrix's outputs, added up, on the CPU.
+
+    Attributes:
+        total: float64 [D], sum of the rows.
+        absolute: float64 [D], sum of their absolute values.
+        num_rows: how many.
+    """
+
+    total: Tensor
+    absolute: Tensor
+    num_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling:
+    """How the positions of a question become rows.
+
+    Attributes:
+        alpha: weight of the mean over image positions in a question's one row, the others' is 1 - alpha; None: the mean
+            over all positions. So it is, too, for a question without an image.
+        padding: what pads a batch of `batch_size` on the right counts as text, and of several images the first alone
+            as image. A question's row then depends on the others in its batch.
+        each_token: every image token is a row of a projector's outputs; else a question has one, the mean over each of
+            its images, averaged.
+        batch_size: questions a forward pass, in order. Without `padding` no number depends on it.
+    """
+
+    alpha: float | None
+    padding: bool = False
+    each_token: bool = False
+    batch_size: int = 4
+
+
 class TokenScores(tuple[float, bool]):
     """A log-likelihood result as lm_eval expects it, `(sum of log-probs, is_greedy)`, that also carries every token's.
 

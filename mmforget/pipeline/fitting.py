@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from mmforget.benchmark.rows import candidates, undecoded
 from mmforget.benchmark.spec import Bound
+from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.prompts import render
-from mmforget.training.data import encode_all
 from mmforget.types import Example
 
 

@@ -14,13 +14,14 @@ from mmforget import parallel
 from mmforget.errors import RunFailed
 from mmforget.methods.base import hyper_parameters
 from mmforget.methods.edits import EditMethod, EditReport
+from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel, save_model
+from mmforget.model.site import ModelSite
 from mmforget.plugins import code_of, running
 from mmforget.results.files import write_json
 from mmforget.results.fingerprint import hash_json
 from mmforget.training import report
-from mmforget.training.data import data_hash, encode_all
-from mmforget.training.edit_site import ModelSite
+from mmforget.training.data import data_hash
 from mmforget.training.report import TrainReport
 from mmforget.types import Example
 

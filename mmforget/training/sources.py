@@ -10,12 +10,13 @@ from mmforget.errors import BadData, PluginError, UserError
 from mmforget.methods.material import Material
 from mmforget.methods.requests import ALTERNATE, BENIGN, FORGET, RETAIN, SUPPLIED, Source, asked_sources, sources_of
 from mmforget.model.encode import Encoded
+from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
 from mmforget.plugins import running
 from mmforget.results.fingerprint import hash_json
 from mmforget.training import draws
 from mmforget.training.batches import Batch, Drawn, Fixed, Partners, Retained
-from mmforget.training.data import Refusals, data_hash, encode_all
+from mmforget.training.data import Refusals, data_hash
 from mmforget.training.written import Written, written_rows
 from mmforget.types import Example
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from mmforget import parallel
 from mmforget.errors import UserError
+from mmforget.model.examples import encode_all
 from mmforget.model.load import save_merged
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batches
-from mmforget.training.data import data_hash, encode_all
+from mmforget.training.data import data_hash
 from mmforget.training.objective import Memorise
 from mmforget.training.report import TrainReport
 from mmforget.training.session import train_in

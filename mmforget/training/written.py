@@ -13,8 +13,8 @@ from mmforget.methods.material import Material
 from mmforget.methods.requests import Positions, Source
 from mmforget.methods.steps import Drift
 from mmforget.model.encode import Encoded, encode
+from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
-from mmforget.training.data import encode_all
 from mmforget.types import Example, Scored
 
 

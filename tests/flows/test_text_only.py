@@ -93,11 +93,11 @@ def test_in_a_chat_template_training_sees_the_text_that_is_asked(
 ) -> None:
     """Token by token: what the method trained on, end of text aside, are the very requests of the evaluation."""
     from mmforget.lm import engine
-    from mmforget.training import unlearn
+    from mmforget.training import sources
 
     trained: dict[str, list[Encoded]] = {}
     asked: list[Encoded] = []
-    encode_all, encode = unlearn.encode_all, engine.encode
+    encode_all, encode = sources.encode_all, engine.encode
 
     def training(*args: Any, source: str, **kwargs: Any) -> list[Encoded]:
         trained[source] = encode_all(*args, source=source, **kwargs)
@@ -107,7 +107,7 @@ def test_in_a_chat_template_training_sees_the_text_that_is_asked(
         asked.append(encode(*args, **kwargs))
         return asked[-1]
 
-    monkeypatch.setattr(unlearn, "encode_all", training)
+    monkeypatch.setattr(sources, "encode_all", training)
     monkeypatch.setattr(engine, "encode", asking)
     said = command(
         "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "npo", *FEW, "--apply_chat_template",

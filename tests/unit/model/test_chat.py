@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mmforget.errors import UserError
 from mmforget.model.chat import render_chat
 from mmforget.model.encode import encode, encode_prompt
+from mmforget.model.examples import encode_all
 from mmforget.model.generation import generate
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
-from mmforget.training.data import encode_all
 from mmforget.types import Example
 from tests.helpers import tiny_llama
 

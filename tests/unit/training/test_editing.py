@@ -19,7 +19,7 @@ from mmforget.methods.edits import Pooling, Sums
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, attach
-from mmforget.training.edit_site import ModelSite
+from mmforget.model.site import ModelSite
 from mmforget.training.editing import DETAILS, edit_in
 from mmforget.training.report import TrainReport
 from mmforget.types import Example

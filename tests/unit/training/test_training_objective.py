@@ -12,9 +12,9 @@ from mmforget.errors import UserError
 from mmforget.methods.base import build
 from mmforget.methods.material import Material
 from mmforget.model.encode import Encoded
+from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
 from mmforget.training.batches import Batch
-from mmforget.training.data import encode_all
 from mmforget.training.objective import Memorise, Scoring, Unlearn
 from mmforget.training.sources import make_sources
 from mmforget.types import Example

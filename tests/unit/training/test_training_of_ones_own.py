@@ -18,12 +18,12 @@ from mmforget.methods.base import Beginning, Reference, Request, Scores, Source,
 from mmforget.methods.composite import Composite
 from mmforget.methods.losses import token_mean, token_mean_nll
 from mmforget.methods.material import Material
+from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings
 from mmforget.model.scoring import Wanted, look
 from mmforget.model.token_stats import KINDS
 from mmforget.training.batches import Batch
-from mmforget.training.data import encode_all
 from mmforget.training.log import read_log
 from mmforget.training.objective import Scoring, Unlearn
 from mmforget.training.settings import TrainSettings

@@ -5,9 +5,8 @@ Shapes: n questions of a batch, P places (tokens of all rows, one behind the oth
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from mmforget.errors import UserError
-from mmforget.methods.edits import Matrix, Pooling, Sums
+from mmforget.model.activations import decoder_layers, replaced, watching
 from mmforget.model.encode import Encoded
+from mmforget.model.examples import encode_all
 from mmforget.model.experts import find_experts
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.packing import Layout, Row, batches, lay_out, packed_rows, plain_rows, sequence_places
 from mmforget.model.scoring import batch_tokens
 from mmforget.model.vision import FeatureCache, image_features
-from mmforget.training.data import encode_all
-from mmforget.types import Example
+from mmforget.types import Example, Matrix, Pooling, Sums
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 MAX_TOKENS = 4096
 """Distinct tokens of a forward pass: the outputs of one matrix for all of them are in memory at a time."""
 FEATURE_BUDGET_BYTES = 2**30
-FEED_FORWARD = re.compile(r"(?:.*\.)?layers\.(\d+)\.mlp\.[^.]+")
-
-Take = Callable[[str, Tensor], None]
 
 
 class Places(NamedTuple):
@@ -49,7 +45,7 @@ class ModelSite:
     Attributes:
         layers: by decoder layer; empty where the model's feed-forward blocks have other names.
         projector: the linear layers of the projector in order, where there is one.
-        replaced: names of the matrices that were replaced, and what they were.
+        replaced: names of the matrices that were replaced.
 
     Raises UserError for a model whose weights are quantised or routed experts, or that carries an adapter.
     """
@@ -61,7 +57,8 @@ class ModelSite:
         self.layers = _layers(loaded)
         self.projector = _projector(loaded)
         self.family = loaded.family.NAME
-        self.replaced: dict[str, Matrix] = {}
+        self.replaced: set[str] = set()
+        self._before = ExitStack()
         self._features = FeatureCache(FEATURE_BUDGET_BYTES)
 
     def matrix(self, name: str) -> Matrix:
@@ -69,21 +66,12 @@ class ModelSite:
         return Matrix(module.weight.detach(), None if module.bias is None else module.bias.detach())
 
     def replace(self, name: str, matrix: Matrix) -> None:
-        if name not in self.replaced:
-            weight, bias = self.matrix(name)
-            self.replaced[name] = Matrix(weight.cpu().clone(), None if bias is None else bias.cpu().clone())
-        self._write(name, matrix)
+        self._before.enter_context(replaced(self._modules[name], weight=matrix.weight, bias=matrix.bias))
+        self.replaced.add(name)
 
     def restore(self) -> None:
         """Puts everything back that was replaced, bit by bit."""
-        for name, matrix in self.replaced.items():
-            self._write(name, matrix)
-
-    def _write(self, name: str, matrix: Matrix) -> None:
-        with torch.no_grad():
-            for old, new in zip(self.matrix(name), matrix, strict=True):
-                if old is not None and new is not None:
-                    old.copy_(new)
+        self._before.close()
 
     @torch.no_grad()
     def sums(self, examples: Sequence[Example], *, names: Sequence[str], pooling: Pooling) -> dict[str, Sums]:
@@ -139,7 +127,7 @@ class ModelSite:
                 # As in a model's own forward, where padding counts on; with three axes it is at 0.
                 counted = torch.arange(tokens.ids.shape[1], device=tokens.ids.device).expand_as(tokens.ids)
                 tokens = tokens._replace(positions=counted)
-        with self._watched([name for name in names if name not in self.projector], take=take):
+        with watching(self._named([name for name in names if name not in self.projector]), take=take):
             self.loaded.family.hidden(self.loaded.core, tokens)
 
     def _project(
@@ -151,25 +139,14 @@ class ModelSite:
         for key, image in images.items():
             last: dict[str, Tensor] = {}
             # Qwen's tower runs the projector, too, in another order of patches; what it gives last is what counts.
-            with self._watched(names, take=last.__setitem__):
+            with watching(self._named(names), take=last.__setitem__):
                 features |= image_features(self.loaded, {key: image}, cache=self._features)
             for name, output in last.items():
                 outputs.setdefault(name, {})[key] = output.flatten(0, -2).float()
         return features, outputs
 
-    @contextmanager
-    def _watched(self, names: Sequence[str], *, take: Take) -> Iterator[None]:
-        """Inside, `take` is handed each named matrix's output whenever the model computes it."""
-
-        def hook(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-            return lambda _module, _inputs, output: take(name, output)
-
-        handles = [self._modules[name].register_forward_hook(hook(name)) for name in names]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def _named(self, names: Sequence[str]) -> dict[str, nn.Module]:
+        return {name: self._modules[name] for name in names}
 
 
 def _check(loaded: LoadedModel) -> None:
@@ -194,14 +171,11 @@ def _check(loaded: LoadedModel) -> None:
 
 
 def _layers(loaded: LoadedModel) -> tuple[tuple[str, ...], ...]:
-    """Names of the linear layers in each decoder layer's feed-forward block, of the language model alone."""
-    language = {id(module) for part in loaded.family.language_parts(loaded.core) for module in part.modules()}
-    found: dict[int, list[str]] = {}
-    for name, module in loaded.core.named_modules():
-        match = FEED_FORWARD.fullmatch(name)
-        if match is not None and isinstance(module, nn.Linear) and id(module) in language:
-            found.setdefault(int(match[1]), []).append(name)
-    return tuple(tuple(found[number]) for number in sorted(found))
+    """Names of the linear layers in each decoder layer's feed-forward block, where that is called `mlp`."""
+    names = {id(module): name for name, module in loaded.core.named_modules()}
+    blocks = [getattr(layer, "mlp", nn.Identity()) for layer in decoder_layers(loaded.core)]
+    found = [tuple(names[id(one)] for one in block.children() if isinstance(one, nn.Linear)) for block in blocks]
+    return tuple(layer for layer in found if layer)
 
 
 def _projector(loaded: LoadedModel) -> tuple[str, ...]:

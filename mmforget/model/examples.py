@@ -1,0 +1,58 @@
+"""Examples made ready for a model, all of them before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmforget.errors import BadData, UserError
+from mmforget.model.encode import Encoded, encode
+from mmforget.model.loaded import LoadedModel
+from mmforget.results.fingerprint import hash_image
+from mmforget.types import Example
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def encode_all(loaded: LoadedModel, examples: Sequence[Example], *, append_eos: bool, source: str) -> list[Encoded]:
+    """Encodes every example. Raises BadData naming each row that cannot be encoded, before anything is computed.
+
+    Args:
+        source: what the rows are, for messages, e.g. `rows to forget`.
+    """
+    if not examples:
+        raise UserError(f"{source}: there are none; check the set, the setting and --limit")
+    encoded, faults = list[Encoded](), list[str]()
+    keys = _ImageKeys()
+    for example in examples:
+        try:
+            encoded.append(
+                encode(
+                    loaded,
+                    example.context,
+                    example.answer,
+                    example.images,
+                    image_keys=keys.of(example.images),
+                    append_eos=append_eos,
+                )
+            )
+        except UserError as error:
+            faults.append(f"row '{example.id}': {error}")
+    if faults:
+        raise BadData(source, faults=faults)
+    return encoded
+
+
+class _ImageKeys:
+    """Pixel hashes, once an image object: questions about one subject usually hold the very same one."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Image, str]] = {}
+
+    def of(self, images: Sequence[Image]) -> list[str]:
+        return [self._known.setdefault(id(image), (image, self._hash(image)))[1] for image in images]
+
+    def _hash(self, image: Image) -> str:
+        known = self._known.get(id(image))
+        return known[1] if known else hash_image(image)
