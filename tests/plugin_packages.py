@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmforget import plugins
+from mmforget.attacks.base import ATTACKS
 from mmforget.methods.base import METHODS
 from mmforget.metrics.base import METRICS
 
@@ -66,6 +67,50 @@ METRIC = AtMost()
 """A metric with arguments, and with a profile that no other has."""
 
 
+GUARD = """
+from dataclasses import dataclass
+from mmforget.asking import Passing
+from mmforget.types import TokenScores
+
+@dataclass(frozen=True)
+class Hushing(Passing):
+    word: str
+
+    def generate(self, asks):
+        return [self.word for _ in asks]
+
+    def score(self, asks):
+        return [TokenScores(tuple(2 * x for x in one.token_logprobs), one[1]) for one in self.engine.score(asks)]
+
+@dataclass(frozen=True)
+class Hushed:
+    word: str = "nothing"
+
+    def guard(self, engine):
+        return Hushing(engine, self.word)
+
+METHOD = Hushed
+"""
+"""A guard that answers every question by one word, and makes every answer less likely."""
+ATTACK = """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+@dataclass(frozen=True)
+class Twice:
+    polite: str = "please: "
+    access: ClassVar = "black_box"
+    modality: ClassVar = "any"
+    label: ClassVar = "asked twice"
+
+    def asks(self, ask):
+        return [replace(ask, context=begin + ask.context) for begin in (self.polite, "say it. ")]
+
+ATTACK = Twice
+"""
+"""An attack with two attempts."""
+
+
 def write_package(site: Path, name: str, *, code: str, points: Mapping[str, str]) -> Path:
     """A package of one module in the folder `site`; `points` maps groups to lines of entry points. Returns its file."""
     info = site / f"{name}-1.0.dist-info"
@@ -84,14 +129,16 @@ def installed(site: Path, *, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(site))
         _forget_registered()
-        yield
-    _forget_registered()
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(site)):
-            del sys.modules[name]
+        try:
+            yield
+        finally:
+            _forget_registered()
+            for name in set(sys.modules) - before:
+                if str(getattr(sys.modules[name], "__file__", "")).startswith(str(site)):
+                    del sys.modules[name]
 
 
 def _forget_registered() -> None:
     plugins._source_hash.cache_clear()
-    for registry in (METHODS, METRICS):
+    for registry in (METHODS, METRICS, ATTACKS):
         vars(registry).pop("_found", None)

@@ -187,7 +187,7 @@ def check_plugin(name: str) -> Report | None:
             continue
         report = Report(f"{kind} {name}", faults=[clash] if clash else [])
         if not clash:
-            tried = {"method": _try_method, "metric": _try_metric}.get(kind, registry.get)
+            tried = {"method": _try_method, "metric": _try_metric, "attack": _try_attack}[kind]
             _try(lambda tried=tried: tried(name), at=f"{kind} '{name}'", report=report)
         return report
     return None
@@ -204,6 +204,12 @@ def _try_metric(name: str) -> None:
     from mmforget.metrics.contract import check_metric
 
     check_metric(name)
+
+
+def _try_attack(name: str) -> None:
+    from mmforget.attacks.contract import check_attack
+
+    check_attack(name)
 
 
 def _try(action: Any, *, at: str, report: Report) -> None:

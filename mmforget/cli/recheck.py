@@ -73,13 +73,13 @@ def differences(record: RunRecord, again: RunRecord) -> list[str]:
 
 
 def _trained(record: RunRecord) -> Iterator[str]:
-    """That nothing was trained, of a method that trains: what edits weights is ranked with one record."""
+    """That nothing was trained, of a method that trains: one that does not is ranked with one record."""
     from mmforget.methods.base import JOINER, METHODS
 
     if record.method is None or record.training.get("num_planned") != 0:
         return
     with contextlib.suppress(UserError):  # of a plugin that is not installed
-        if not all(hasattr(METHODS.get(name), "edit") for name in record.method.name.split(JOINER)):
+        if any(hasattr(METHODS.get(name), "loss") for name in record.method.name.split(JOINER)):
             yield f"{record.method.name} trains, and the record says that no update was planned"
 
 

@@ -263,7 +263,7 @@ def _described(spec: ModelSpec) -> str:
     given = {
         field.name: getattr(spec, field.name) for field in fields(spec) if getattr(spec, field.name) != field.default
     }
-    given |= {name: model_name(given[name]) for name in ("pretrained", "peft") if name in given}
+    given |= {name: model_name(given[name]) for name in ("pretrained", "peft", "guard") if name in given}
     return ",".join(f"{name}={value}" for name, value in given.items())
 
 

@@ -19,11 +19,14 @@ from mmforget.registry import Registry
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mmforget.asking import Engine
+
 __all__ = [
     "METHODS",
     "Beginning",
     "Divergence",
     "Drift",
+    "Guarding",
     "Hidden",
     "Method",
     "Reference",
@@ -71,6 +74,14 @@ class Wrapper(Protocol):
         """
 
 
+@runtime_checkable
+class Guarding(Protocol):
+    """A method that trains nothing and stands between questions and a model: it has `guard` in place of a loss."""
+
+    def guard(self, engine: Engine) -> Engine:
+        """What answers in the engine's place; see `mmforget.asking`, where `Passing` is what to begin with."""
+
+
 def shape_faults(name: str, plugin: object) -> list[str]:
     """What keeps an object from being a method, in words."""
     if not isinstance(plugin, type):
@@ -78,7 +89,7 @@ def shape_faults(name: str, plugin: object) -> list[str]:
         return [f"METHOD is an object of {kind}; it has to be the class itself: METHOD = {kind}"]
     if not is_dataclass(plugin):
         return [f"METHOD ({plugin.__name__}) is no dataclass; its fields are the method's arguments"]
-    if hasattr(plugin, "gradients"):
+    if hasattr(plugin, "gradients") or hasattr(plugin, "guard"):
         return []
     wanted = ("edit", "check") if hasattr(plugin, "edit") else ("loss", "requests")
     missing = [key for key in wanted if not hasattr(plugin, key)]
@@ -94,7 +105,7 @@ def build(name: str, args: str | Mapping[str, Any] = "") -> Any:
     """The method `name`, or several joined as `ga+pd`, with hyper-parameters as `"beta=0.1"` or as a mapping.
 
     An argument of joined methods goes to all that have it; `pd.weight=0.3` means one of them. What comes back has a
-    `loss` (`Method`) or an `edit` (see `methods.edits`).
+    `loss` (`Method`), an `edit` (see `methods.edits`) or a `guard` (`Guarding`).
 
     Raises UnknownName for a method or an argument that does not exist, UserError for a value of the wrong type or
     outside its range, and for methods that cannot be joined.

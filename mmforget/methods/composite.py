@@ -107,6 +107,8 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
     for one, part in parts.items():
         if hasattr(part, "edit"):
             raise UserError(f"method '{name}': '{one}' edits weights and trains nothing, so nothing can be added to it")
+        if hasattr(part, "guard"):
+            raise UserError(f"method '{name}': '{one}' is a guard and trains nothing, so nothing can be added to it")
         if any(source.draw == "epoch" for source in sources_of(part).values()):
             raise UserError(f"method '{name}': '{one}' writes its own rows, so nothing can be added to it")
     if not any(hasattr(part, "loss") for part in parts.values()):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from mmforget.asking import Ask, Decoding, Guard
 from mmforget.errors import PluginError
 from mmforget.methods.requests import (
     REQUESTS,
@@ -22,7 +23,7 @@ from mmforget.methods.requests import (
 )
 from mmforget.methods.steps import Beginning, Drift, Step
 from mmforget.plugins import is_ours, running
-from mmforget.types import Scored
+from mmforget.types import Scored, TokenScores
 
 NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
 HIDDEN_SIZE, NUM_LAYERS = 8, 2
@@ -67,8 +68,11 @@ def state_of(method: Any, beginning: Beginning, *, name: str = "") -> dict[str, 
 def check_method(method: Any, *, name: str) -> None:
     """Tries a method of another package on a toy step with just what it asks for, once with gradients.
 
-    Raises PluginError with what is wrong. A method that edits weights, or that only wraps others, has no loss to try.
+    Raises PluginError with what is wrong. A guard is asked a toy question of each kind. A method that edits weights, or
+    that only wraps others, has no loss to try.
     """
+    if hasattr(method, "guard") and not is_ours(method):
+        _try_guard(method, name=name)
     if is_ours(method) or not hasattr(method, "loss"):
         return
     with running(method, what=f"method '{name}': requests"):
@@ -88,6 +92,32 @@ def check_method(method: Any, *, name: str) -> None:
     total = loss.total.item()
     if not math.isfinite(total) or not all(bool(grad.isfinite().all()) for grad in reached):
         raise PluginError(f"method '{name}': loss: {total:g} on toy answers, or its gradient, is not finite")
+
+
+def _try_guard(method: Any, *, name: str) -> None:
+    guard = Guard(name, method, {}, None, before="toy")
+    engine = guard.around(_ToyEngine())
+    engine.score([Ask("score", "toy", "Who?", " Ann.", (), ())])
+    engine.generate([Ask("generate", "toy", "Who?", None, (), (), Decoding(4))])
+    engine.roll([Ask("rolling", "toy", "", "Ann.", (), ())])
+
+
+class _ToyEngine:
+    """Says `Ann.` to everything, and holds every token for likely."""
+
+    fingerprint = "toy"
+
+    def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
+        return [list(range(len(asks)))]
+
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return [TokenScores((-0.1, -0.2), True) for _ in asks]
+
+    def generate(self, asks: Sequence[Ask]) -> list[str]:
+        return ["Ann." for _ in asks]
+
+    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self.score(asks)
 
 
 def toy_step(

@@ -18,11 +18,12 @@ class Artifact:
     """A result on disk.
 
     Attributes:
-        kind: `adapter`, to be put on the model that it was made on, or `weights`, a whole model.
+        kind: `adapter`, to be put on the model that it was made on, `weights`, a whole model, or `guard`, to be put
+            before any.
         path: its folder.
     """
 
-    kind: Literal["adapter", "weights"]
+    kind: Literal["adapter", "weights", "guard"]
     path: Path
 
     def on(self, base: ModelSpec) -> ModelSpec:
@@ -31,6 +32,8 @@ class Artifact:
         One spec names one adapter: a base with one merged into it is saved whole beside the artifact. Raises UserError
         where it cannot be written.
         """
+        if self.kind == "guard":
+            return replace(base, guard=str(self.path))
         if self.kind == "weights":
             return replace(base, pretrained=str(self.path), revision=None, peft=None, merge_peft=False)
         if base.merge_peft:

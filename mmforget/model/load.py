@@ -62,6 +62,8 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     `trust_remote_code=True`. A model whose weights are no numbers is named. Raises UserError for whatever the user can
     have got wrong.
     """
+    if spec.guard is not None:
+        raise UserError(f"guard={spec.guard}: guards are put before models by eval; load this one without, or use that")
     loaded = _whole_model(spec)
     broken = not_finite(loaded.model)
     if broken:

@@ -37,6 +37,7 @@ class ModelSpec:
         dtype: `auto` (as stored), float32, bfloat16 or float16.
         device: where to put it, e.g. `cpu` or `cuda:0`; None takes a GPU where there is one.
         device_map: instead of `device`, how accelerate spreads the layers, e.g. `auto`.
+        guard: folder of a guard to put before it.
     """
 
     pretrained: str
@@ -52,11 +53,12 @@ class ModelSpec:
     device: str | None = None
     trust_remote_code: bool = False
     merge_peft: bool = False
+    guard: str | None = None
 
     def __post_init__(self) -> None:
         if not self.pretrained:
             raise UserError("no model named; give --model_args pretrained=FOLDER_OR_HUB_ID")
-        for name in ("pretrained", "peft"):
+        for name in ("pretrained", "peft", "guard"):
             object.__setattr__(self, name, _expanded(getattr(self, name)))
         _known("dtype", self.dtype, known=("auto", *DTYPES))
         _known("bnb_4bit_quant_type", self.bnb_4bit_quant_type, known=("nf4", "fp4"))

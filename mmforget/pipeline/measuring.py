@@ -245,7 +245,7 @@ MAX_NOT_FINITE = 10
 
 def model_info(loaded: LoadedModel) -> dict[str, Any]:
     """What identifies the model in its record."""
-    experts = describe(loaded.core)
+    experts, guard = describe(loaded.core), loaded.guard
     return {
         "pretrained": model_name(loaded.spec.pretrained),
         "fingerprint": loaded.fingerprint,
@@ -255,6 +255,7 @@ def model_info(loaded: LoadedModel) -> dict[str, Any]:
         "num_parameters": loaded.core.num_parameters(),
         "not_finite": not_finite(loaded.model)[:MAX_NOT_FINITE],
         **({} if experts is None else {"experts": experts}),
+        **({} if guard is None else {"guard": {"method": guard.name, "arguments": dict(guard.arguments)}}),
     }
 
 

@@ -13,6 +13,7 @@ from mmforget.model.load import load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import detach, load_adapter
 from mmforget.model.spec import ModelSpec
+from mmforget.training.guarding import put_up
 
 
 class Models:
@@ -26,7 +27,12 @@ class Models:
         self._held: LoadedModel | None = None
 
     def get(self, spec: ModelSpec) -> LoadedModel:
-        """The model of `spec`, frozen; what `load_model` gives. The one that was held before is of no use any more."""
+        """The model of `spec`, frozen, behind its guard if it names one; else what `load_model` gives.
+
+        The one that was held before is of no use any more.
+        """
+        if spec.guard is not None:
+            return put_up(self.get(replace(spec, guard=None)), Path(spec.guard))
         if self._held is not None and self._held.spec == spec:
             return self._held
         base = replace(spec, peft=None) if spec.has_unmerged_adapter else spec

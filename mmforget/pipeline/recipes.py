@@ -27,9 +27,9 @@ class MethodPlan:
     """Whether `--seeds` asks for this seed: its folder and its label then say which it is."""
 
     @property
-    def is_edit(self) -> bool:
-        """Whether weights are edited in closed form, in which nothing is random."""
-        return hasattr(self.method, "edit")
+    def is_trained(self) -> bool:
+        """Whether anything is trained; where weights are edited in closed form, and in a guard, nothing is random."""
+        return hasattr(self.method, "loss")
 
     @property
     def label(self) -> str:
@@ -48,11 +48,11 @@ class MethodPlan:
 
 
 def method_plans(config: RunConfig, *, benchmark: Benchmark) -> list[MethodPlan]:
-    """The plans of all methods with each of `--seeds`; a method that edits weights has one, whatever the seeds."""
+    """The plans of all methods with each of `--seeds`; a method that trains nothing has one, whatever the seeds."""
     plans = []
     for name in config.methods:
         first = method_plan(name, config=config, benchmark=benchmark)
-        seeds = () if first.is_edit else config.seeds
+        seeds = config.seeds if first.is_trained else ()
         plans += [replace(first, settings=replace(first.settings, seed=n), is_one_of_several=True) for n in seeds]
         plans += [] if seeds else [first]
     return plans

@@ -89,6 +89,8 @@ def _check_rows(plan: MethodPlan, *, bound: Bound) -> None:
         forget, retain = (_paths(name, bound=bound) for name in (benchmark.forget_set, benchmark.retain_set))
         method.check(forget=forget, retain=retain, level=bound.level)
         return
+    if hasattr(method, "guard"):
+        return
     require_loss(method, name=plan.name)
     given = {RETAIN: True, BENIGN: benchmark.benign_set is not None, ALTERNATE: bool(bound.refusals)}
     require_sources(method, name=plan.name, given=given)
@@ -103,7 +105,7 @@ def _paths(name: str, *, bound: Bound) -> list[tuple[str, ...]]:
 def _material(bound: Bound, *, method: Any) -> Material:
     """What the benchmark has for the method, but for the rows to keep."""
     benchmark = bound.benchmark
-    benign = benchmark.benign_set if not hasattr(method, "edit") and BENIGN in asked_sources(method) else None
+    benign = benchmark.benign_set if hasattr(method, "loss") and BENIGN in asked_sources(method) else None
     return Material(
         forget=_examples(benchmark.forget_set, bound=bound),
         benign=bound.examples(benign) if benign else [],

@@ -25,7 +25,7 @@ class TrainReport:
 
     Attributes:
         label: what was trained, e.g. `target model` or the method's name.
-        output: folder with the result: `adapter` (LoRA) or `model` (Hugging Face layout).
+        output: folder with the result: `adapter` (LoRA), `model` (Hugging Face layout) or `guard`.
         num_steps: weight updates done.
         num_planned: weight updates planned; more than `num_steps` where training stopped early.
         wall_s: seconds spent in updates, over all sessions of a run that was killed and resumed.
@@ -57,12 +57,14 @@ class TrainReport:
 
     @property
     def adapter(self) -> Path | None:
-        """The adapter's folder, None where the whole model was trained."""
+        """The adapter's folder, None where there is none."""
         return self.output if self.output.name == "adapter" else None
 
     @property
     def artifact(self) -> Artifact:
         """What was made."""
+        if self.output.name == "guard":
+            return Artifact("guard", self.output)
         return Artifact("weights" if self.adapter is None else "adapter", self.output)
 
     def as_dict(self) -> dict[str, Any]:

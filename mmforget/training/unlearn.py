@@ -14,6 +14,7 @@ from mmforget.model.vision import FeatureCache
 from mmforget.plugins import code_of
 from mmforget.training.batches import Batches
 from mmforget.training.editing import edit_in
+from mmforget.training.guarding import guard_in
 from mmforget.training.hf_arguments import num_updates
 from mmforget.training.objective import Objective, Scoring, Unlearn
 from mmforget.training.report import TrainReport
@@ -34,7 +35,7 @@ def unlearn(
     progress: Progress | None = None,
     features: FeatureCache | None = None,
 ) -> TrainReport:
-    """Makes `loaded` forget with `method`, trained or edited; the result lies under `report.output`.
+    """Makes `loaded` forget with `method`, trained, edited or guarded; the result lies under `report.output`.
 
     Args:
         material: the rows to forget, and what else the method may draw on.
@@ -48,12 +49,18 @@ def unlearn(
     folder holds another training; BadData for rows that cannot be encoded.
     """
     name = label or type(method).__module__.rpartition(".")[2]
+    if loaded.guard is not None:
+        raise UserError(
+            f"a guard ({loaded.guard.name}) stands before the model; unlearn the model itself, without guard="
+        )
     if hasattr(method, "edit"):
         return edit_in(
             folder, loaded=loaded, method=method, forget=material.as_asked(material.forget),
             retain=material.as_asked(material.retain), level=material.level, label=name,
             append_eos=settings.append_eos,
         )  # fmt: skip
+    if hasattr(method, "guard"):
+        return guard_in(folder, loaded=loaded, method=method, label=name)
     require_loss(method, name=name)
     sources = make_sources(loaded, material, method=method, name=name, append_eos=settings.append_eos)
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)

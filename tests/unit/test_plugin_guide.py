@@ -15,7 +15,9 @@ GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "plugins.md").read_text(
 FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", GUIDE, flags=re.S))
 
 
-@pytest.mark.parametrize(("kind", "name"), [("method", "gentle"), ("metric", "short")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("method", "gentle"), ("method", "hushed"), ("metric", "short"), ("attack", "twice")]
+)
 def test_the_plugin_of_the_guide_is_sound(
     kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mmforget.attacks.base import build_attack
+from mmforget.attacks.contract import check_attack
 from mmforget.cli import checks, validate
-from mmforget.errors import PluginError, UserError
+from mmforget.errors import PluginError, UnknownName, UserError
 from mmforget.evaluate.collapse import signs_of_collapse
 from mmforget.evaluate.measurements import Measurements
 from mmforget.methods.base import METHODS, build
@@ -18,7 +20,7 @@ from mmforget.metrics.base import METRICS
 from mmforget.metrics.contract import check_metric
 from mmforget.plugins import code_of
 from mmforget.types import Sample
-from tests.plugin_packages import MILD, installed, write_package
+from tests.plugin_packages import ATTACK, GUARD, MILD, installed, write_package
 
 METRIC = """
 from dataclasses import dataclass
@@ -139,6 +141,68 @@ def test_a_method_that_breaks_the_contract_is_named_with_the_place(
     install("method", "mild", MILD.replace(*change))
     said = refusal(tmp_path, monkeypatch, lambda: check_method(build("mild"), name="mild"))
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("return Hushing(engine, self.word)", "return engine.nothing"), "guard (theirs.py:21): AttributeError"),
+        (("return Hushing(engine, self.word)", "return 3"), "guard gives a int without score, generate, roll"),
+        (("[self.word for _ in asks]", "[]"), "generate: has to give a str for each of 1 questions"),
+        (("TokenScores(tuple(2 * x for x in one.token_logprobs), one[1])", "1.0"), "score: has to give a TokenScores"),
+    ],
+)
+def test_a_guard_that_breaks_the_contract_is_named(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], words: str
+) -> None:
+    assert change[0] in GUARD
+    install("method", "hushed", GUARD.replace(*change))
+    said = refusal(tmp_path, monkeypatch, lambda: check_method(build("hushed"), name="hushed"))
+    assert said.startswith("method 'hushed': ")
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("ATTACK = Twice", "ATTACK = Twice()"), "ATTACK is no dataclass; it has to be the class itself"),
+        (("def asks(", "def ask("), "ATTACK (Twice) lacks asks"),
+        (('access: ClassVar = "black_box"', 'access: ClassVar = "weights"'), "access 'weights' is none of black_box"),
+        (("ask.context)", "ask.text)"), "asks (theirs.py:13): AttributeError"),
+        (("[replace(ask, context=begin + ask.context)", "[begin"), "asks has to give questions (Ask) of the kind"),
+        (
+            ("self.polite,", "str(__import__('time').time_ns()),"),
+            "asks gives other attempts when it is called again",
+        ),
+    ],
+)
+def test_an_attack_that_breaks_the_contract_is_named(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], words: str
+) -> None:
+    assert change[0] in ATTACK
+    install("attack", "twice", ATTACK.replace(*change))
+    said = refusal(tmp_path, monkeypatch, lambda: check_attack("twice"))
+    assert said.startswith("attack 'twice'")
+    assert words in said
+    with installed(tmp_path, monkeypatch=monkeypatch):
+        report = checks.check_plugin("twice")
+    assert report is not None
+    assert [words in fault for fault in report.faults] == [True]
+
+
+def test_guards_and_attacks_that_are_sound(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("method", "hushed", GUARD)
+    install("attack", "twice", ATTACK, package="others")
+    with installed(tmp_path, monkeypatch=monkeypatch):
+        for name in ("hushed", "twice", "blank_image"):
+            report = checks.check_plugin(name)
+            assert report is not None
+            assert report.faults == []
+        with pytest.raises(UserError, match="'hushed' is a guard and trains nothing"):
+            build("ga+hushed")
+        assert build_attack("twice", "polite=do").polite == "do"  # type: ignore[attr-defined]
+        with pytest.raises(UnknownName, match="argument"):
+            build_attack("twice", "rude=do")
 
 
 def test_one_broken_and_one_colliding_plugin_leave_the_others(

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from toy_benchmark import collapse_reasons, ruled, toy, write_toy
 
 from mmforget.benchmark.source import DataSource
+from mmforget.cli import ls
 from mmforget.errors import UnknownName, UserError
 from mmforget.evaluate.aggregate import aggregate
 from mmforget.evaluate.gate import memorisation_gate
@@ -23,7 +25,9 @@ from mmforget.evaluate.run import Evaluation, Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import ModelSpec, load_model
+from mmforget.results.samples import read_samples, write_samples
 from tests.helpers import tiny_llama, tiny_llava
+from tests.plugin_packages import ATTACK, installed, write_package
 from tests.processes import alone
 
 DATA = DataSource("synthetic")
@@ -122,6 +126,33 @@ def test_the_same_twice_and_from_the_cache(done: Evaluation, folder: Path, llava
     assert runs[0].results["results"] == runs[1].results["results"]
     assert runs[1].cost.num_tokens == 0
     assert runs[0].samples == [sample for sample in done.samples if sample.task != "toy_forget_gen_text"]
+
+
+def test_an_attack_of_another_package_is_asked_and_stored(
+    folder: Path, llava: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two attempts at every question, on every task, answered as the model answers such a question."""
+    write_package(tmp_path, "theirs", code=ATTACK, points={"mmforget.attacks": "twice = theirs"})
+    tasks = ["toy_forget_gen", "toy_forget_prob", "toy_forget_gen_text"]
+    lm, settings = model(llava), Settings(attacks=("twice",))
+    with installed(tmp_path, monkeypatch=monkeypatch):
+        assert any(
+            item.name == "twice" and item.origin == "theirs" for item in ls.collect(["attacks"]).items["attacks"]
+        )
+        done = evaluate(
+            lm, tasks, include_paths=[folder], data=DATA, blank_control=False, settings=settings, progress=False
+        )
+    counts = Counter((sample.task, sample.attack, sample.attempt) for sample in done.samples)
+    assert counts == {(task, *tried): 6 for task in tasks for tried in ((None, None), ("twice", 0), ("twice", 1))}
+    by_attempt = {
+        sample.attempt: sample for sample in done.samples if (sample.task, sample.id) == ("toy_forget_prob", "0-0")
+    }
+    assert len({sample.token_logprobs["answer"] for sample in by_attempt.values()}) == 3
+    assert {tuple(sample.token_logprobs) for sample in by_attempt.values()} == {
+        ("answer", "rephrased/0", "perturbed/0", "perturbed/1")
+    }
+    written = write_samples(tmp_path, done.samples, model="m")
+    assert sorted(map(repr, read_samples(tmp_path, files=written))) == sorted(map(repr, done.samples))
 
 
 def test_the_control_can_be_limited_or_left_out(folder: Path, llava: Path) -> None:

@@ -91,6 +91,37 @@ def test_the_parquet_file_has_one_line_a_token(tmp_path: Path) -> None:
     }
 
 
+def test_several_attempts_at_a_row_are_kept_apart(tmp_path: Path) -> None:
+    row = Sample("t_prob", "forget", "prob", "a/0", "a", "Who?", "ann.", attack="twice")
+    tried = [replace(row, attempt=n, token_logprobs={"answer": (-1.0 - n,)}) for n in range(3)]
+    written = write_samples(tmp_path, tried, model="m")
+    assert read_samples(tmp_path, files=written) == tried
+    with pytest.raises(ValueError, match=r"share the id a/0 \(attack twice\)"):
+        write_samples(tmp_path, [tried[1], tried[1]], model="m")
+
+
+def test_files_from_before_there_were_attacks_are_read(tmp_path: Path) -> None:
+    """They have `control` in place of `attack` and `attempt`, and so do readers of new files who know no better."""
+    from pyarrow import parquet
+
+    samples = [
+        Sample("t_prob", "forget", "prob", "a/0", "a", "Who?", "ann.", token_logprobs={"answer": (-1.0, -2.0)}),
+        Sample(
+            "t_prob", "forget", "prob", "a/0", "a", "Who?", "ann.", token_logprobs={"answer": (-3.0,)},
+            attack="blank_image", attempt=0,
+        ),
+    ]  # fmt: skip
+    write_samples(tmp_path, samples, model="m")
+    path = tmp_path / "samples_t_prob.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["control"] for line in lines] == [None, "blank_image"]
+    old = [{key: value for key, value in line.items() if key not in ("attack", "attempt")} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in old))
+    tokens = tmp_path / TOKENS_FILE
+    parquet.write_table(parquet.read_table(tokens).drop_columns(["attempt"]), tokens)
+    assert read_samples(tmp_path, files={one.name: hash_file(one) for one in (path, tokens)}) == samples
+
+
 def test_two_samples_with_one_id_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="share the id a/0"):
         write_samples(tmp_path, [SAMPLES[0], SAMPLES[0]], model="m")

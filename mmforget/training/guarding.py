@@ -1,0 +1,85 @@
+"""Guards: what is left of one is a small file with its name and arguments, and whoever has it can put it up again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmforget import parallel
+from mmforget.asking import Guard
+from mmforget.errors import UserError
+from mmforget.methods.base import METHODS, build, hyper_parameters
+from mmforget.model.loaded import LoadedModel, guarded
+from mmforget.plugins import code_of
+from mmforget.results.codec import to_jsonable
+from mmforget.results.files import prepare_folder, read_json, write_json
+from mmforget.training import report
+from mmforget.training.report import TrainReport
+
+FILE = "guard.json"
+
+
+def guard_in(folder: Path, *, loaded: LoadedModel, method: Any, label: str) -> TrainReport:
+    """Writes a guard down in `folder/guard`; nothing is trained.
+
+    Raises UserError where the folder holds another result, or the method is not registered, so that nobody could put it
+    up again.
+    """
+    about = _about(method, name=_registered_name(method))
+    plan = {**about, "model": loaded.fingerprint}
+    done = parallel.on_main(lambda: report.finished(folder, plan=plan))
+    if done is not None:
+        return done
+    memory = max(parallel.gather(report.peak_memory(loaded.device)))
+    made = TrainReport(
+        label=label,
+        output=folder / "guard",
+        num_steps=0,
+        num_planned=0,
+        wall_s=0.0,
+        peak_memory_bytes=memory.num_bytes,
+        peak_memory_kind=memory.kind,
+        num_trainable=0,
+        num_parameters=int(loaded.core.num_parameters()),
+        final_parts={},
+        num_processes=parallel.world_size(),
+    )
+
+    def write() -> TrainReport:
+        report.begin(folder, plan=plan)
+        prepare_folder(made.output)
+        write_json(made.output / FILE, about)
+        return report.finish(folder, made)
+
+    return parallel.on_main(write)
+
+
+def put_up(loaded: LoadedModel, folder: Path) -> LoadedModel:
+    """The model behind the guard that lies in `folder`.
+
+    Raises UserError where there is none, or its package is not installed or has other code than when it was made.
+    """
+    about = read_json(folder / FILE) if (folder / FILE).is_file() else None
+    if not isinstance(about, dict) or not {"method", "arguments", "code"} <= about.keys():
+        raise UserError(f"{folder} holds no guard ({FILE}); give the folder `guard` that unlearn or run has made")
+    method = build(about["method"], about["arguments"])
+    if not hasattr(method, "guard") or _about(method, name=about["method"]) != about:
+        raise UserError(f"{folder}: the method '{about['method']}' is not the one that this guard was made with")
+    guard = Guard(about["method"], method, about["arguments"], about["code"], before=loaded.fingerprint)
+    return guarded(replace(loaded, spec=replace(loaded.spec, guard=str(folder))), guard)
+
+
+def _registered_name(method: Any) -> str:
+    kind = type(method)
+    for entry in METHODS.entries.values():
+        if entry.module == kind.__module__ and METHODS.get(entry.name) is kind:
+            return entry.name
+    raise UserError(f"the guard {kind.__name__} is no registered method; give it an entry point (mmforget.methods)")
+
+
+def _about(method: Any, *, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = to_jsonable(
+        {"method": name, "arguments": hyper_parameters(method), "code": code_of(method)}
+    ).value
+    return found
