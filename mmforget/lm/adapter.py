@@ -254,10 +254,6 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             return answerer.answer(asks, keep=finished)
 
 
-def _kept_features(folder: str | None) -> FeatureCache | None:
-    return FeatureCache(folder=Path(folder).expanduser()) if folder else None
-
-
 def _described(spec: ModelSpec) -> str:
     """The model arguments that are not at their default, as one would type them; local folders by name alone."""
     given = {

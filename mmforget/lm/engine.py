@@ -89,6 +89,8 @@ class ModelEngine:
         The next calls find the planned questions encoded.
         """
         self._planned.clear()
+        if not asks:
+            return []
         if asks[0].kind == "rolling":
             return chunks(range(len(asks)), size=self.batch_size)
         encoded = [self.encode(ask) for ask in asks]
@@ -116,6 +118,8 @@ class ModelEngine:
 
     def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
         planned = [self._plan(ask) for ask in asks]
+        if not planned:
+            return []
         return self.score_encoded([one.encoded for one in planned], max_tokens=max(one.max_tokens for one in planned))
 
     def generate(self, asks: Sequence[Ask]) -> list[str]:

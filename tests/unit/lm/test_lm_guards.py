@@ -117,6 +117,35 @@ def test_a_fingerprint_names_model_guard_arguments_and_code(loaded: LoadedModel)
 
 
 @dataclass(frozen=True)
+class Picky(Passing):
+    """Asks the model about Anna alone."""
+
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        passed = {id(ask): ask for ask in asks if "Anna" in str(ask.continuation)}
+        found = dict(zip(passed, self.engine.score(list(passed.values())), strict=True))
+        return [found.get(id(ask), TokenScores((-9.0,), False)) for ask in asks]
+
+
+@dataclass(frozen=True)
+class Picks:
+    def guard(self, engine: Engine) -> Engine:
+        return Picky(engine)
+
+
+def test_a_guard_may_answer_some_or_all_questions_itself(loaded: LoadedModel) -> None:
+    lm = adapter(behind(loaded, Picks()))
+    found, bare = lm.loglikelihood(asked()), adapter(loaded).loglikelihood(asked())
+    assert [one.token_logprobs for one in found[1::2]] == [(-9.0,)] * 2
+    for one, other in zip(found[::2], bare[::2], strict=True):
+        assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-5)
+    others = [one for one in asked() if "Anna" not in one.args[1]]
+    computed = lm.engine.num_tokens
+    assert [one.token_logprobs for one in lm.loglikelihood(others)] == [(-9.0,)] * 2
+    assert lm.engine.num_tokens == computed
+    assert adapter(behind(loaded, Picks())).engine.batches([]) == []
+
+
+@dataclass(frozen=True)
 class Gives:
     """Gives what it is told to, in place of an engine or of answers."""
 
