@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from mmforget.synthetic.portraits import PortraitParams, draw
+from mmforget.synthetic.portrait_params import PortraitParams
+from mmforget.synthetic.portraits import draw
 
 IMAGE_SIDE, PATCH_SIDE = 48, 12
 NUM_STEPS, BATCH_SIZE, NUM_FACES = 500, 64, 2048

@@ -30,7 +30,9 @@ from mmforget.protocols.fiubench.people import (
     known_defects,
     missing_fields,
 )
-from mmforget.synthetic.portraits import HELD_OUT_VIEW, TRAIN_VIEWS, PortraitParams, draw
+from mmforget.synthetic.portrait_params import PortraitParams
+from mmforget.synthetic.portraits import draw
+from mmforget.synthetic.views import HELD_OUT_VIEW, TRAIN_VIEWS
 
 SETS = ("full", "full_retain", "forget", "retain", "retain5", "rephrase", "holdout")
 # People right after the first N who serve as never seen ones where `num_subjects` is N; as many as the twin has.

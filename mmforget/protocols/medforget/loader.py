@@ -23,7 +23,7 @@ from mmforget.protocols.medforget import twin
 from mmforget.protocols.medforget.official import Corpus, Question, read_files, read_twin
 from mmforget.protocols.medforget.records import LEVELS
 from mmforget.protocols.medforget.scans import Scan, draw
-from mmforget.synthetic.portraits import HELD_OUT_VIEW, TRAIN_VIEWS
+from mmforget.synthetic.views import HELD_OUT_VIEW, TRAIN_VIEWS
 
 SETS = ("full", "full_retain", "forget", "retain", "rephrase")
 NO_HUB = (

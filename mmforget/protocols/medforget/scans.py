@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mmforget.errors import UserError
-from mmforget.synthetic.portrait_layers import Pen
-from mmforget.synthetic.portraits import view_of
+from mmforget.synthetic.pen import Pen
+from mmforget.synthetic.views import view_of
 
 SHAPES = ("disc", "ring", "bar", "cross")
 MARKERS = ("square", "triangle", "stripes", "disc")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from mmforget.errors import UserError
-from mmforget.synthetic.portrait_layers import Pen, shade
+from mmforget.synthetic.pen import Pen, shade
 
 COLOURS = {
     "purple": "#7b3fa0",

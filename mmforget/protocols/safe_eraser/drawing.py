@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from PIL import Image, ImageDraw
 
 from mmforget.errors import UserError
-from mmforget.synthetic.portrait_layers import Pen, Point, shade
-from mmforget.synthetic.portraits import view_of
+from mmforget.synthetic.pen import Pen, Point, shade
+from mmforget.synthetic.views import view_of
 
 COLOURS = {
     "yellow": "#f2c230",

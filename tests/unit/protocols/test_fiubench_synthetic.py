@@ -11,7 +11,8 @@ import pytest
 
 from mmforget.benchmark import DataSource, find
 from mmforget.protocols.fiubench import twin as people
-from mmforget.synthetic.portraits import PortraitParams, draw
+from mmforget.synthetic.portrait_params import PortraitParams
+from mmforget.synthetic.portraits import draw
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import pytest
 
 from mmforget.errors import UserError
 from mmforget.protocols.fiubench.twin import FACTS, FRAMES, records, splits, wordings
-from mmforget.synthetic.portraits import PortraitParams
+from mmforget.synthetic.portrait_params import PortraitParams
 
 OFFICIAL = {"unique_id", "name", "gender", "image_path", "caption", "qa_list"}
 OFFICIAL_QA = {

@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 
 from mmforget.errors import UserError
-from mmforget.synthetic.portraits import (
-    HELD_OUT_VIEW,
-    TRAIN_VIEWS,
-    PortraitParams,
-    cast,
-    draw,
-    view_of,
-)
+from mmforget.synthetic.portrait_params import PortraitParams
+from mmforget.synthetic.portraits import cast, draw
+from mmforget.synthetic.views import HELD_OUT_VIEW, TRAIN_VIEWS, view_of
 
 
 @pytest.fixture
