@@ -52,6 +52,15 @@ def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
     return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
+def folders_of(data: str) -> list[Path]:
+    """Where official files may lie: in the folder that is named, or holds the file named, or in `dataset/` or `data/`
+    below it, as in a clone of the authors' repository.
+    """
+    path = Path(data)
+    folder = path.parent if path.is_file() else path
+    return [folder, folder / "dataset", folder / "data"]
+
+
 def find_image(reference: str, *, folders: Sequence[Path]) -> Path:
     """Where an image that official files refer to lies, or where it was expected (a path that does not exist).
 

@@ -6,6 +6,7 @@ Every way in shows a model the same pixels: turned as the file's EXIF says, as R
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -32,6 +33,12 @@ def from_picture(image: Image) -> ImageValue:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return {"path": None, "bytes": buffer.getvalue()}
+
+
+@lru_cache(maxsize=16384)
+def drawn(draw: Callable[..., Image], *what: Hashable, **how: Hashable) -> ImageValue:
+    """What `draw(*what, **how)` paints, made once a process: rows of one picture share one object."""
+    return from_picture(draw(*what, **how))
 
 
 def open_image(value: ImageValue) -> Image:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mmforget.benchmark import images
@@ -182,23 +181,17 @@ class Writer(NamedTuple):
         return extra
 
     def _image(self, person: Person, *, view: int) -> images.ImageValue:
-        if self.is_synthetic:
-            return _drawn(person.id, view, tuple((person.portrait or {}).items()))
-        if self.request.portraits:
-            return _drawn(person.id, view, ())
+        if self.is_synthetic or self.request.portraits:
+            # A stand-in depends on nothing but the identity.
+            known = person.portrait if self.is_synthetic else None
+            params = PortraitParams.from_dict(known) if known else PortraitParams.sample(random.Random(person.id))
+            return images.drawn(draw, params, view=view)
         if person.image is None or not self.corpus.facts["has_images"]:
             raise UserError(
                 f"{self.request.data} holds no images, and image tasks were asked for; use group fiubench_text, or "
                 '--metadata \'{"portraits": "procedural"}\' for drawn stand-ins (recorded as such)'
             )
         return images.from_file(find_image(person.image, folders=self.corpus.folders))
-
-
-@lru_cache(maxsize=4096)
-def _drawn(identity: str, view: int, portrait: tuple[tuple[str, Any], ...]) -> images.ImageValue:
-    """A portrait from its parameters, or a stand-in that depends on nothing but the identity."""
-    params = PortraitParams.from_dict(dict(portrait)) if portrait else PortraitParams.sample(random.Random(identity))
-    return images.from_picture(draw(params, view=view))
 
 
 LOADER = Loader(

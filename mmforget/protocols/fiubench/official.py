@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmforget.benchmark.files import find_image, first_file, read_id_lists, read_records, read_refusals
+from mmforget.benchmark.files import find_image, first_file, folders_of, read_id_lists, read_records, read_refusals
 from mmforget.benchmark.hub import fetch, unpack
 from mmforget.benchmark.loader import Origin
 from mmforget.errors import BadData, UserError
@@ -42,10 +42,8 @@ def read_hub(origin: Origin) -> Corpus:
 
 
 def read_files(origin: Origin) -> Corpus:
-    """The files in a folder or in `dataset/` or `data/` below it, any one of which may be named."""
-    path = Path(origin.data)
-    folder = path.parent if path.is_file() else path
-    return _read([folder, folder / "dataset", folder / "data"])
+    """The files at a path or in a clone of the repository there."""
+    return _read(folders_of(origin.data))
 
 
 def read_twin(seed: int) -> Corpus:

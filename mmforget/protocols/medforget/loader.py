@@ -2,17 +2,15 @@
 
     load(unlearning={"set": "forget", "setting": "patient"}, data="synthetic")["test"]
 
-A row's `path` ends at the
-level its question is about: a patient's name stands at (institution, patient), and forgetting one of the studies leaves
-it. `--metadata '{"forget_path": "inst_03/pat_0012"}'` (or --forget_path) forgets a subtree of the training rows in
-place of the files' own split.
+A row's `path` ends at the level its question is about: a patient's name stands at (institution, patient), and
+forgetting one of the studies leaves it. `--metadata '{"forget_path": "inst_03/pat_0012"}'` (or --forget_path) forgets
+a subtree of the training rows in place of the files' own split.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from mmforget.benchmark import images
@@ -22,7 +20,7 @@ from mmforget.errors import UserError
 from mmforget.protocols.medforget import twin
 from mmforget.protocols.medforget.official import Corpus, Question, read_files, read_twin
 from mmforget.protocols.medforget.records import LEVELS
-from mmforget.protocols.medforget.scans import Scan, draw
+from mmforget.protocols.medforget.scans import draw
 from mmforget.synthetic.views import HELD_OUT_VIEW, TRAIN_VIEWS
 
 SETS = ("full", "full_retain", "forget", "retain", "rephrase")
@@ -88,17 +86,12 @@ def _doc(question: Question) -> dict[str, Any]:
     return {
         "id": said.id,
         "subject": "/".join(said.path),
-        "images": [said.image if question.scan is None else _drawn(question.scan, view)],
+        "images": [said.image if question.scan is None else images.drawn(draw, question.scan, view=view)],
         "question": said.question,
         "answer": said.answer,
         "path": said.path,
         "extra": extra,
     }
-
-
-@lru_cache(maxsize=4096)
-def _drawn(scan: Scan, view: int) -> images.ImageValue:
-    return images.from_picture(draw(scan, view=view))
 
 
 def _why_empty(request: Request) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -265,12 +264,7 @@ def _marks(text: str, *, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _image(picture: Picture) -> images.ImageValue:
-    return images.from_file(picture.path) if picture.path else _drawn(picture.look, picture.view)
-
-
-@lru_cache(maxsize=4096)
-def _drawn(look: Any, view: int) -> images.ImageValue:
-    return images.from_picture(draw(look, view=view))
+    return images.from_file(picture.path) if picture.path else images.drawn(draw, picture.look, view=picture.view)
 
 
 def _slug(name: str) -> str:

@@ -2,24 +2,22 @@
 
     load(unlearning={"set": "forget"}, data="synthetic")["test"]
 
-Records have no ids, so rows
-are named by their position in the file, as the official code pairs them. A record gives four rows to forget (harmful
-question, harmful image), four to keep (harmless questions, the same image) and four benign ones (the harmful questions
-again, a harmless image).
+Records have no ids, so rows are named by their position in the file, as the official code pairs them. A record gives
+four rows to forget (harmful question, harmful image), four to keep (harmless questions, the same image) and four benign
+ones (the harmful questions again, a harmless image).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmforget.benchmark import images
 from mmforget.benchmark.hierarchy import divide
 from mmforget.benchmark.loader import Loader, Request
-from mmforget.protocols.safe_eraser.drawing import Scene, draw
+from mmforget.protocols.safe_eraser.drawing import draw
 from mmforget.protocols.safe_eraser.official import SPLITS, Corpus, Question, Record, read_files, read_twin
 
 PARTS: Mapping[str, tuple[str, str]] = {
@@ -92,13 +90,8 @@ def _doc(record: Record, part: str, question: Question, *, text: str, suffix: st
 def _image(record: Record, part: str, corpus: Corpus) -> images.ImageValue:
     place = "benign" if part == "benign" else "sign"
     if place in record.drawn:
-        return _drawn(record.drawn[place])
+        return images.drawn(draw, record.drawn[place])
     return images.from_file(_place(record.benign_image if part == "benign" else record.image, folders=corpus.folders))
-
-
-@lru_cache(maxsize=4096)
-def _drawn(scene: Scene) -> images.ImageValue:
-    return images.from_picture(draw(scene))
 
 
 def _place(reference: str, *, folders: Sequence[Path]) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from mmforget.benchmark.files import first_file, read_records, read_refusals
+from mmforget.benchmark.files import first_file, folders_of, read_records, read_refusals
 from mmforget.benchmark.loader import Origin
 from mmforget.errors import BadData, UserError
 from mmforget.pictures import single
@@ -73,10 +73,9 @@ def read_twin(seed: int) -> Corpus:
 
 
 def read_files(origin: Origin) -> Corpus:
-    """The files in a folder or in `dataset/` or `data/` below it, any one of which may be named."""
-    path = Path(origin.data)
-    folder = path.parent if path.is_file() else path
-    folders = [folder, folder / "dataset", folder / "data"]
+    """The files at a path or in a clone of the repository there."""
+    folders = folders_of(origin.data)
+    folder = folders[0]
     files = {split: first_file(folders, (f"all_{split}.json",)) for split in SPLITS}
     if not all(files.values()):
         raise UserError(

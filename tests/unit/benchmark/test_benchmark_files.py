@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from mmforget.benchmark import DataSource, find
-from mmforget.benchmark.files import find_image, read_id_lists, read_records, read_refusals
+from mmforget.benchmark.files import find_image, folders_of, read_id_lists, read_records, read_refusals
 from mmforget.benchmark.hub import fetch, unpack
 from mmforget.errors import BadData, UserError
 from tests.unit.protocols.official_files import identity, write_official
@@ -87,6 +87,12 @@ def test_an_image_lies_where_it_should_or_anywhere_below(tmp_path: Path) -> None
     assert find_image("c.jpg", folders=folders) == tmp_path / "one" / "c.jpg"
     (tmp_path / "private.jpg").write_bytes(b"p")
     assert find_image("../private.jpg", folders=folders) == tmp_path / "one" / "private.jpg", "nothing outside"
+
+
+def test_files_may_lie_in_a_clone_and_one_of_them_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "full.json").write_text("[]")
+    places = [tmp_path, tmp_path / "dataset", tmp_path / "data"]
+    assert folders_of(str(tmp_path)) == folders_of(str(tmp_path / "full.json")) == places
 
 
 def test_id_lists_and_refusals(tmp_path: Path) -> None:

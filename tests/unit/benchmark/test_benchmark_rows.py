@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmforget.benchmark.images import from_file, from_picture, image_fault
+from mmforget.benchmark.images import drawn, from_file, from_picture, image_fault, open_image
 from mmforget.benchmark.rows import (
     AS_RELEASED,
     COLUMNS,
@@ -146,3 +146,17 @@ def test_what_is_wrong_with_an_image(tmp_path: Path) -> None:
     assert image_fault(from_file(path)) == f"image {path} does not exist"
     assert image_fault({"path": None, "bytes": b"text"}) == "embedded image is not an image"
     assert image_fault(from_picture(PICTURE)) is None
+
+
+def test_a_drawing_is_made_once_for_its_parameters() -> None:
+    made: list[tuple[str, int]] = []
+
+    def draw(colour: str, *, side: int) -> Image.Image:
+        made.append((colour, side))
+        return Image.new("RGB", (side, side), colour)
+
+    first, again, other = drawn(draw, "red", side=2), drawn(draw, "red", side=2), drawn(draw, "red", side=3)
+    assert first is again
+    assert made == [("red", 2), ("red", 3)]
+    assert open_image(other).size == (3, 3)
+    assert open_image(first).getpixel((1, 1)) == (255, 0, 0)
