@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mmforget.benchmark.find import find as load_benchmark
     from mmforget.benchmark.source import DataSource
     from mmforget.evaluate.run import evaluate
-    from mmforget.methods.base import build as build_method
+    from mmforget.methods.build import build as build_method
     from mmforget.methods.material import Material
     from mmforget.model.encode import encode
     from mmforget.model.load import load_model
@@ -43,7 +43,7 @@ _HOMES = {
     "Material": "methods.material:Material",
     "ModelSpec": "model.spec:ModelSpec",
     "TrainSettings": "training.settings:TrainSettings",
-    "build_method": "methods.base:build",
+    "build_method": "methods.build:build",
     "encode": "model.encode:encode",
     "evaluate": "evaluate.run:evaluate",
     "load_benchmark": "benchmark.find:find",

@@ -72,7 +72,7 @@ def _sound_uses(benchmark: Benchmark) -> list[tuple[MetricUse, Metric]]:
 
 def check_recipes(benchmark: Benchmark, *, report: Report) -> None:
     """Every recipe must be one that training understands, for each method it names."""
-    from mmforget.methods.base import arguments, build
+    from mmforget.methods.build import arguments, build
     from mmforget.training.settings import settings_from
 
     for name, recipe in benchmark.recipes.items():
@@ -194,7 +194,7 @@ def check_plugin(name: str) -> Report | None:
 
 
 def _try_method(name: str) -> None:
-    from mmforget.methods.base import build
+    from mmforget.methods.build import build
     from mmforget.methods.contract import check_method
 
     check_method(build(name, {}), name=name)

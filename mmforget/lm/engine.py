@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmforget.asking import Ask, Decoding
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
+from mmforget.model.choosing import Sampling
 from mmforget.model.encode import Encoded, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
 from mmforget.model.loaded import LoadedModel
@@ -175,9 +176,7 @@ class ModelEngine:
                 encoded,
                 max_new_tokens=decoding.max_new_tokens,
                 until=decoding.until,
-                do_sample=decoding.do_sample,
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
+                sampling=Sampling(decoding.temperature, decoding.top_p) if decoding.do_sample else None,
                 features=self.features,
                 packed=self.packed,
             )

@@ -1,19 +1,16 @@
-"""What a method is, and how a name and its arguments become one. Imports no torch.
+"""What a method is; `methods.build` makes one of a name and arguments. Imports no torch.
 
 Requests, `Source` and `Step` are offered here, too, so that a method has one place to import from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from mmforget.arguments import argument_types
-from mmforget.methods.arguments import from_arguments
 from mmforget.methods.requests import Divergence, Hidden, Reference, Request, Scores, Source, TokenStats
 from mmforget.methods.steps import Beginning, Drift, Step
-from mmforget.plugins import running
 from mmforget.registry import Registry
 
 if TYPE_CHECKING:
@@ -36,8 +33,6 @@ __all__ = [
     "Step",
     "TokenStats",
     "Wrapper",
-    "arguments",
-    "build",
     "hyper_parameters",
 ]
 
@@ -99,40 +94,6 @@ def shape_faults(name: str, plugin: object) -> list[str]:
 METHODS: Registry[type[Any]] = Registry(
     "method", package="mmforget.methods", attribute="METHOD", faults_of=shape_faults
 )
-
-
-def build(name: str, args: str | Mapping[str, Any] = "") -> Any:
-    """The method `name`, or several joined as `ga+pd`, with hyper-parameters as `"beta=0.1"` or as a mapping.
-
-    An argument of joined methods goes to all that have it; `pd.weight=0.3` means one of them. What comes back has a
-    `loss` (`Method`), an `edit` (see `methods.edits`) or a `guard` (`Guarding`).
-
-    Raises UnknownName for a method or an argument that does not exist, UserError for a value of the wrong type or
-    outside its range, and for methods that cannot be joined.
-    """
-    if JOINER in name:
-        from mmforget.methods.composite import join
-
-        return join(name, args)
-    kind = METHODS.get(name)
-    with running(kind, what=f"method '{name}'"):
-        return from_arguments(kind, args, owner=f"method '{name}'")
-
-
-def arguments(name: str) -> tuple[str, ...]:
-    """Names of the arguments that the method `name` takes. Raises UnknownName for a method that does not exist."""
-    if JOINER not in name:
-        kind = METHODS.get(name)
-        with running(kind, what=f"method '{name}'"):
-            return tuple(argument_types(kind))
-    return joined_arguments(name.split(JOINER))
-
-
-def joined_arguments(names: Sequence[str]) -> tuple[str, ...]:
-    """The arguments of several methods, each by itself and with its method's name before it."""
-    own = {name: argument_types(METHODS.get(name)) for name in names}
-    plain = {argument for known in own.values() for argument in known}
-    return (*sorted(plain), *(f"{name}.{argument}" for name, known in own.items() for argument in known))
 
 
 def hyper_parameters(method: Any) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mmforget.arguments import argument_types
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import as_mapping, from_arguments
-from mmforget.methods.base import JOINER, METHODS, Method, Step, Wrapper, hyper_parameters, joined_arguments
+from mmforget.methods.base import JOINER, METHODS, Method, Step, Wrapper, hyper_parameters
 from mmforget.methods.requests import Request, Source, sources_of
 from mmforget.methods.steps import Beginning
 
@@ -88,6 +89,13 @@ def join(name: str, args: str | Mapping[str, Any] = "") -> Composite:
         parts.append(part.beside(others) if hasattr(part, "beside") else part)
     _check(name, dict(zip(names, parts, strict=True)))
     return Composite(names, tuple(parts))
+
+
+def joined_arguments(names: Sequence[str]) -> tuple[str, ...]:
+    """The arguments of several methods, each by itself and with its method's name before it."""
+    own = {name: argument_types(METHODS.get(name)) for name in names}
+    plain = {argument for known in own.values() for argument in known}
+    return (*sorted(plain), *(f"{name}.{argument}" for name, known in own.items() for argument in known))
 
 
 def _divided(args: Mapping[str, Any], *, names: tuple[str, ...], owner: str) -> dict[str, dict[str, Any]]:

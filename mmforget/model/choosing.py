@@ -70,8 +70,8 @@ NEUTRAL: dict[str, float] = {
 class Sampling(NamedTuple):
     """How tokens are drawn: temperature above 0, and the share of the probability that they come from, in (0, 1]."""
 
-    temperature: float
-    top_p: float
+    temperature: float = 1.0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)

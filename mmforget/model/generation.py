@@ -40,9 +40,7 @@ def generate(
     *,
     max_new_tokens: int,
     until: Sequence[str] = (),
-    do_sample: bool = False,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    sampling: Sampling | None = None,
     features: FeatureCache | None = None,
     packed: bool = True,
 ) -> list[str]:
@@ -52,6 +50,7 @@ def generate(
     and ends at the tokenizer's end token, too. Sampling draws from torch's global generator.
 
     Args:
+        sampling: how tokens are drawn; None is greedy.
         packed: False leaves it to `model.generate`, where prompts share nothing. So does a checkpoint whose settings
             ask for what only that can do; this is said once.
 
@@ -60,14 +59,14 @@ def generate(
     """
     if not prompts:
         return []
-    _check_sampling(temperature, top_p=top_p)
+    if sampling is not None:
+        _check_sampling(sampling)
     check_room(loaded, prompts, max_new_tokens=max_new_tokens)
-    sampling = Sampling(temperature, top_p) if do_sample else None
     stops = StopStrings(loaded.tokenizer, tuple(stop for stop in until if stop))
     images = {key: image for prompt in prompts for key, image in zip(prompt.image_keys, prompt.images, strict=True)}
     with torch.no_grad():
         found = image_features(loaded, images, cache=features)
-        if packed and continues_together(loaded, do_sample=do_sample):
+        if packed and continues_together(loaded, do_sample=sampling is not None):
             ends = end_tokens(loaded.core.generation_config, tokenizer=loaded.tokenizer)
             choice = choice_for(loaded.core.generation_config, sampling, ends=ends)
             new = _continue(loaded, prompts, images=found, choice=choice, stops=stops, max_new_tokens=max_new_tokens)
@@ -77,11 +76,11 @@ def generate(
     return [stops.cut(text, lead=prompt.lead) for text, prompt in zip(texts, prompts, strict=True)]
 
 
-def _check_sampling(temperature: float, *, top_p: float) -> None:
-    if not temperature > 0:
-        raise UserError(f"temperature={temperature} must be above 0; for greedy text leave do_sample out")
-    if not 0 < top_p <= 1:
-        raise UserError(f"top_p={top_p} must be in (0, 1]")
+def _check_sampling(sampling: Sampling) -> None:
+    if not sampling.temperature > 0:
+        raise UserError(f"temperature={sampling.temperature} must be above 0; for greedy text leave do_sample out")
+    if not 0 < sampling.top_p <= 1:
+        raise UserError(f"top_p={sampling.top_p} must be in (0, 1]")
 
 
 def check_room(loaded: LoadedModel, prompts: Sequence[Encoded], *, max_new_tokens: int) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UnknownName
-from mmforget.methods.base import arguments, build, hyper_parameters
+from mmforget.methods.base import hyper_parameters
+from mmforget.methods.build import arguments, build
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.stage_one import recipe_of
 from mmforget.results.store import safe_name, seed_folder

@@ -9,7 +9,8 @@ from typing import Any
 from mmforget import parallel
 from mmforget.asking import Guard
 from mmforget.errors import UserError
-from mmforget.methods.base import METHODS, build, hyper_parameters
+from mmforget.methods.base import METHODS, hyper_parameters
+from mmforget.methods.build import build
 from mmforget.model.loaded import LoadedModel, guarded
 from mmforget.plugins import code_of
 from mmforget.results.codec import to_jsonable

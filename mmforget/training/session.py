@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmforget import parallel
 from mmforget.errors import RunFailed
@@ -27,24 +27,33 @@ UNIMPORTANT = frozenset({"save_steps", "report_to"})
 MakeObjective = Callable[[LoadedModel, Scoring], Objective]
 
 
+class Training(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        label: for progress and the report.
+        plan: what tells this training from another; model and settings are added.
+        objective: makes the objective from the model with its trainable parameters in place.
+        batches: the rows of each micro-batch.
+    """
+
+    label: str
+    plan: Mapping[str, Any]
+    objective: MakeObjective
+    batches: Batches
+
+
 def train_in(
     folder: Path,
+    training: Training,
     *,
     loaded: LoadedModel,
-    plan: Mapping[str, Any],
-    objective: MakeObjective,
-    batches: Batches,
     settings: TrainSettings,
-    label: str,
     progress: Progress | None = None,
     features: FeatureCache | None = None,
 ) -> TrainReport:
-    """Trains in `folder`, or continues, or returns the report of what is done there already.
-
-    Args:
-        plan: what tells this training from another; model and settings are added.
-        objective: makes the objective from the model with its trainable parameters in place.
-    """
+    """Trains in `folder`, or continues, or returns the report of what is done there already."""
+    label, plan, objective, batches = training
     deciding = {name: value for name, value in settings.as_dict().items() if name not in UNIMPORTANT}
     whole_plan = {**plan, "model": loaded.fingerprint, "settings": deciding}
     done = parallel.on_main(lambda: _begun(folder, plan=whole_plan))

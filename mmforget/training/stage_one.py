@@ -16,7 +16,7 @@ from mmforget.training.batches import Batches
 from mmforget.training.data import data_hash
 from mmforget.training.objective import Memorise
 from mmforget.training.report import TrainReport
-from mmforget.training.session import train_in
+from mmforget.training.session import Training, train_in
 from mmforget.training.settings import TrainSettings
 from mmforget.training.trainer import Progress
 from mmforget.types import Example
@@ -54,17 +54,9 @@ def finetune(
         )
     encoded = encode_all(loaded, examples, append_eos=settings.append_eos, source=f"rows of {label}")
     batches = Batches([example.subject for example in examples], settings=settings)
-    report = train_in(
-        folder,
-        loaded=loaded,
-        plan={"label": label, "data": data_hash(encoded)},
-        objective=lambda prepared, scoring: Memorise(scoring, encoded),
-        batches=batches,
-        settings=settings,
-        label=label,
-        progress=progress,
-        features=features,
-    )
+    plan = {"label": label, "data": data_hash(encoded)}
+    training = Training(label, plan, lambda prepared, scoring: Memorise(scoring, encoded), batches)
+    report = train_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features)
     if report.adapter is None:
         return report
     merged = replace(loaded.spec, peft=str(report.adapter), merge_peft=True)

@@ -18,7 +18,7 @@ from mmforget.training.guarding import guard_in
 from mmforget.training.hf_arguments import num_updates
 from mmforget.training.objective import Objective, Scoring, Unlearn
 from mmforget.training.report import TrainReport
-from mmforget.training.session import train_in
+from mmforget.training.session import Training, train_in
 from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import Sources, make_sources
 from mmforget.training.trainer import Progress
@@ -39,7 +39,7 @@ def unlearn(
 
     Args:
         material: the rows to forget, and what else the method may draw on.
-        method: what `methods.base.build` gives.
+        method: what `methods.build.build` gives.
 
     With LoRA, the adapters are taken off again afterwards, so `loaded` is as it was and serves the next method.
     Without, its weights are changed in place and saved whole. The same call on the same folder continues a killed
@@ -65,10 +65,8 @@ def unlearn(
     sources = make_sources(loaded, material, method=method, name=name, append_eos=settings.append_eos)
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)
     made = partial(_objective, method=method, sources=sources, settings=settings, num_batches=len(batches))
-    return train_in(
-        folder, loaded=loaded, plan=_plan(method, name=name, sources=sources), objective=made, batches=batches,
-        settings=settings, label=name, progress=progress, features=features,
-    )  # fmt: skip
+    training = Training(name, _plan(method, name=name, sources=sources), made, batches)
+    return train_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features)
 
 
 def require_loss(method: Any, *, name: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 from mmforget.cli.flags import MODELS, comma_list, key_values, parse_metadata
 from mmforget.cli.main import VERBS, build_parser
 from mmforget.methods.arguments import as_mapping
-from mmforget.methods.base import METHODS, arguments
+from mmforget.methods.base import METHODS
+from mmforget.methods.build import arguments
 from mmforget.model.spec import ModelSpec
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from mmforget.errors import PluginError, UnknownName
-from mmforget.methods.base import METHODS, Divergence, Drift, Method, Reference, Request, Scores, Step, build
+from mmforget.methods.base import METHODS, Divergence, Drift, Method, Reference, Request, Scores, Step
+from mmforget.methods.build import build
 from mmforget.methods.requests import REQUESTS, SUPPLIED, asked_sources, sources_of
 from mmforget.types import Scored
 from tests.toy_steps import loss

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.methods.material import Material
 from mmforget.model.encode import encode
 from mmforget.model.load import load_model

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.model.encode import Encoded, encode, encode_prompt
 from mmforget.model.generation import generate
 from mmforget.model.load import load_model

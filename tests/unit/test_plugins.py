@@ -14,7 +14,8 @@ from mmforget.cli import checks, validate
 from mmforget.errors import PluginError, UnknownName, UserError
 from mmforget.evaluate.collapse import signs_of_collapse
 from mmforget.evaluate.measurements import Measurements
-from mmforget.methods.base import METHODS, build
+from mmforget.methods.base import METHODS
+from mmforget.methods.build import build
 from mmforget.methods.contract import check_method
 from mmforget.metrics.base import METRICS
 from mmforget.metrics.contract import check_metric

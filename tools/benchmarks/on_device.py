@@ -13,7 +13,8 @@ from benchmarks.generation import NEW_TOKENS
 from benchmarks.measuring import Watch, alternate, memory, ratios, reset_peak, say
 from benchmarks.training import forgetful
 from benchmarks.world import Shape, encode_answers, encode_prompts, make_questions
-from mmforget.methods.base import Divergence, build
+from mmforget.methods.base import Divergence
+from mmforget.methods.build import build
 from mmforget.model.encode import Encoded
 from mmforget.model.generation import generate
 from mmforget.model.loaded import LoadedModel

@@ -26,7 +26,7 @@ from benchmarks.measuring import (
 )
 from benchmarks.official import BATCH_SIZE, BETA, Official
 from benchmarks.world import Question, Shape, encode_answers, make_questions
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, attach

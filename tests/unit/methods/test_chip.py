@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.methods.chip import Chip
 from mmforget.methods.edits import Matrix, Pooling, Sums
 from mmforget.types import Example

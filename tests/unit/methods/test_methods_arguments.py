@@ -10,7 +10,7 @@ import pytest
 from mmforget.arguments import coerce
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import as_mapping, from_arguments
-from mmforget.methods.base import arguments
+from mmforget.methods.build import arguments
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.base import Divergence, Scores, arguments, build, hyper_parameters
+from mmforget.methods.base import Divergence, Scores, hyper_parameters
+from mmforget.methods.build import arguments, build
 from mmforget.types import Scored
 from tests.toy_steps import loss, step
 

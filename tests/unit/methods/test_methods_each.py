@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.base import Divergence, Scores, build
+from mmforget.methods.base import Divergence, Scores
+from mmforget.methods.build import build
 from tests.toy_steps import loss, scored, step
 
 FORGET = scored([-1.0, -2.0], [-3.0])

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.base import Scores, build, hyper_parameters
+from mmforget.methods.base import Scores, hyper_parameters
+from mmforget.methods.build import build
 from mmforget.methods.pd import PromptDecoupling
 from mmforget.methods.requests import sources_of
 from tests.toy_steps import loss, scored, step

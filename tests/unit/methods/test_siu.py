@@ -13,7 +13,8 @@ from PIL import Image
 
 from mmforget.errors import BadData, UserError
 from mmforget.methods import siu_data
-from mmforget.methods.base import Divergence, Drift, Scores, Step, build
+from mmforget.methods.base import Divergence, Drift, Scores, Step
+from mmforget.methods.build import build
 from mmforget.methods.material import Concept, Material
 from mmforget.types import Example
 from tests.toy_steps import loss, scored, step

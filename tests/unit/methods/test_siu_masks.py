@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmforget.methods.base import Divergence, Scores, Step, build
+from mmforget.methods.base import Divergence, Scores, Step
+from mmforget.methods.build import build
 from mmforget.methods.losses import token_mean, token_mean_nll
 from mmforget.methods.material import Concept, Material
 from mmforget.model.encode import Encoded

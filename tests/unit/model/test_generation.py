@@ -15,6 +15,7 @@ from transformers import GemmaConfig, GPT2Config, GPTNeoXConfig, OPTConfig, PhiC
 
 from mmforget.errors import UserError
 from mmforget.model import generation
+from mmforget.model.choosing import Sampling
 from mmforget.model.encode import Encoded, encode_prompt
 from mmforget.model.generation import generate
 from mmforget.model.load import ModelSpec, load_model
@@ -256,21 +257,21 @@ def test_sampling_follows_torch_seed_and_temperature(llava: LoadedModel, packed:
     texts = []
     for _ in range(2):
         torch.manual_seed(0)
-        texts.append(generate(llava, asked, max_new_tokens=8, do_sample=True, temperature=2.0, packed=packed))
+        texts.append(generate(llava, asked, max_new_tokens=8, sampling=Sampling(2.0), packed=packed))
     assert texts[0] == texts[1]
     assert texts[0] != generate(llava, asked, max_new_tokens=8)
     torch.manual_seed(0)
-    cold = generate(llava, asked, max_new_tokens=8, do_sample=True, temperature=1e-4, packed=packed)
+    cold = generate(llava, asked, max_new_tokens=8, sampling=Sampling(1e-4), packed=packed)
     assert cold == generate(llava, asked, max_new_tokens=8)
     torch.manual_seed(0)
-    narrow = generate(llava, asked, max_new_tokens=8, do_sample=True, temperature=2.0, top_p=1e-6, packed=packed)
+    narrow = generate(llava, asked, max_new_tokens=8, sampling=Sampling(2.0, 1e-6), packed=packed)
     assert narrow == cold
 
 
 def test_equal_prompts_are_sampled_each_for_itself(llava: LoadedModel) -> None:
     torch.manual_seed(0)
     asked = [encode_prompt(llava, "<image>\nwho?", [tiny_image(1)])] * 6
-    assert len(set(generate(llava, asked, max_new_tokens=8, do_sample=True, temperature=3.0))) > 3
+    assert len(set(generate(llava, asked, max_new_tokens=8, sampling=Sampling(3.0)))) > 3
 
 
 def test_one_new_token(llava: LoadedModel) -> None:
@@ -287,8 +288,8 @@ def test_no_prompts(llava: LoadedModel) -> None:
     [
         ({"max_new_tokens": 0}, "max_new_tokens=0"),
         ({"max_new_tokens": 500}, "exceed the 512 tokens"),
-        ({"max_new_tokens": 5, "do_sample": True, "temperature": 0.0}, "temperature=0.0 must be above 0"),
-        ({"max_new_tokens": 5, "do_sample": True, "top_p": 0.0}, "top_p"),
+        ({"max_new_tokens": 5, "sampling": Sampling(temperature=0.0)}, "temperature=0.0 must be above 0"),
+        ({"max_new_tokens": 5, "sampling": Sampling(top_p=0.0)}, "top_p"),
     ],
 )
 def test_wrong_settings(llava: LoadedModel, settings: dict[str, Any], message: str) -> None:

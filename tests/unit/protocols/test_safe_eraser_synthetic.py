@@ -12,7 +12,7 @@ from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.find import task_folders
 from mmforget.judges.base import labels_of
 from mmforget.judges.rules import is_refusal
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.training.settings import settings_from
 
 DATA = DataSource("synthetic")

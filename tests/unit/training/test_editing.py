@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mmforget.errors import BadData, UserError
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.methods.edits import Pooling, Sums
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mmforget.errors import UserError
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.methods.material import Material
 from mmforget.model.load import load_model
 from mmforget.model.loaded import LoadedModel

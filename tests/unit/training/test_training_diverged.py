@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmforget.methods.base import Method, Request, Scores, Step, build
+from mmforget.methods.base import Method, Request, Scores, Step
+from mmforget.methods.build import build
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.model.loaded import LoadedModel

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.methods.material import Material
 from mmforget.model.encode import Encoded
 from mmforget.model.examples import encode_all

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mmforget.errors import PluginError, UserError
-from mmforget.methods.base import Beginning, Reference, Request, Scores, Source, Step, TokenStats, build
+from mmforget.methods.base import Beginning, Reference, Request, Scores, Source, Step, TokenStats
+from mmforget.methods.build import build
 from mmforget.methods.composite import Composite
 from mmforget.methods.losses import token_mean, token_mean_nll
 from mmforget.methods.material import Material

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmforget.errors import UserError
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.methods.material import Material
 from mmforget.model.encode import encode
 from mmforget.model.load import ModelSpec, load_model

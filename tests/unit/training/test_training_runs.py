@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations import integration_utils
 
 from mmforget.errors import UserError
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.methods.material import Material
 from mmforget.model.encode import encode
 from mmforget.model.load import ModelSpec, load_model

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmforget import parallel
-from mmforget.methods.base import build
+from mmforget.methods.build import build
 from mmforget.methods.material import Material
 from mmforget.model.encode import Encoded
 from mmforget.model.load import ModelSpec, load_model
