@@ -139,6 +139,14 @@ def _at_run_time(tree: ast.Module) -> ast.Module:
     return found
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nobody_names_a_protocol_but_itself(path: Path) -> None:
+    """Loaders are found through task folders, metrics and prompts through the registry."""
+    own = ".".join(path.relative_to(ROOT).with_suffix("").parts[:3])
+    named = {name for name in imports(ast.parse(path.read_text())) if name.startswith("mmforget.protocols")}
+    assert {name for name in named if not name.startswith(f"{own}.")} == set()
+
+
 def _top_level_imports(tree: ast.Module) -> list[str]:
     nodes = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     return imports(ast.Module(body=list(nodes), type_ignores=[]))
