@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mmforget.benchmark.find import find as load_benchmark
     from mmforget.benchmark.source import DataSource
-    from mmforget.evaluate.run import evaluate
+    from mmforget.evaluation.run import evaluate
     from mmforget.methods.build import build as build_method
     from mmforget.methods.material import Material
     from mmforget.model.encode import encode
@@ -45,7 +45,7 @@ _HOMES = {
     "TrainSettings": "training.settings:TrainSettings",
     "build_method": "methods.build:build",
     "encode": "model.encode:encode",
-    "evaluate": "evaluate.run:evaluate",
+    "evaluate": "evaluation.run:evaluate",
     "load_benchmark": "benchmark.find:find",
     "load_model": "model.load:load_model",
     "score": "model.scoring:score",

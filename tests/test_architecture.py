@@ -28,7 +28,7 @@ LAYERS = (
     ("judges",),
     ("protocols",),
     ("attacks",),
-    ("evaluate",),
+    ("evaluation",),
     ("leaderboard",),
     ("pipeline",),
     ("cli",),
@@ -50,7 +50,7 @@ NEVER = {
         "metrics",
         "judges",
         "attacks",
-        "evaluate",
+        "evaluation",
     },
 }
 NO_TORCH = (
@@ -228,3 +228,11 @@ def test_all_that_is_printed_goes_through_one_file(path: Path) -> None:
     called = [(node.func, node.lineno) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     printed = [line for function, line in called if isinstance(function, ast.Name) and function.id == "print"]
     assert printed == [] or path.name == "printing.py"
+
+
+def test_no_package_is_called_like_a_public_function() -> None:
+    """Python would put the package in the place of the function as soon as something inside it is imported."""
+    import mmforget
+
+    inside = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert inside & set(mmforget.__all__) == set()

@@ -134,7 +134,7 @@ def _check_uses(benchmark: Benchmark, *, report: Report) -> None:
 
 def check_metrics(bound: Bound, *, report: Report) -> None:
     """Every metric of the benchmark on the first rows of its set, as if a model had answered all of them right."""
-    from mmforget.evaluate.collapse import failures_of
+    from mmforget.evaluation.collapse import failures_of
 
     unscored: dict[str, list[str]] = {}
     for use in bound.benchmark.metrics:
@@ -159,7 +159,7 @@ def _check_gate(benchmark: Benchmark) -> None:
 
 def check_tasks(bound: Bound, *, report: Report) -> None:
     """Every task through lm_eval: loaded, one document rendered, its right answer put through `process_results`."""
-    from mmforget.evaluate.tasks import load_tasks
+    from mmforget.evaluation.tasks import load_tasks
 
     for spec in bound.benchmark.tasks:
         try:

@@ -121,7 +121,7 @@ def _written(run: StoredRun, record: RunRecord, *, samples: Sequence[Sample] | N
 
 def _answered(run: StoredRun, *, judge: str | None, include_paths: Sequence[str]) -> Judged:
     """The stored samples, labelled anew where a judge is named."""
-    from mmforget.evaluate.answers import Answers
+    from mmforget.evaluation.answers import Answers
     from mmforget.pipeline.judging import Judged, find_judge, judged
 
     if judge is None:
@@ -147,7 +147,7 @@ def _scored(
     references: dict[str, Sequence[Sample] | None],
     include_paths: Sequence[str],
 ) -> RunRecord:
-    from mmforget.evaluate.record import score_record
+    from mmforget.evaluation.record import score_record
     from mmforget.results.provenance import begin, collect
 
     begun = begin()

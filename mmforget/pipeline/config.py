@@ -13,7 +13,7 @@ from mmforget.model.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Asking:
-    """How `mmforget eval` asks where that is not as runs do, by lm_eval's names; see `evaluate.run.Settings`."""
+    """How `mmforget eval` asks where that is not as runs do, by lm_eval's names; see `evaluation.run.Settings`."""
 
     system_instruction: str | None = None
     fewshot_as_multiturn: bool | None = None

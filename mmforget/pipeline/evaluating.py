@@ -13,10 +13,10 @@ from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
-from mmforget.evaluate.logged import logged_lines
-from mmforget.evaluate.plan import Plan, plan
-from mmforget.evaluate.run import evaluate
-from mmforget.evaluate.tasks import Named, divide, other_names
+from mmforget.evaluation.logged import logged_lines
+from mmforget.evaluation.plan import Plan, plan
+from mmforget.evaluation.run import evaluate
+from mmforget.evaluation.tasks import Named, divide, other_names
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import check_place

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmforget.benchmark.spec import Benchmark, Bound
-from mmforget.evaluate.answers import Answers
+from mmforget.evaluation.answers import Answers
 from mmforget.judges.base import Judge, label_samples, labels_of
 from mmforget.judges.naming import judge_from
 from mmforget.types import Sample

@@ -11,10 +11,10 @@ from mmforget import __version__, parallel
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
-from mmforget.evaluate.answers import Answers
-from mmforget.evaluate.collapse import failures_of
-from mmforget.evaluate.record import score_record
-from mmforget.evaluate.run import Evaluation, Settings, evaluate
+from mmforget.evaluation.answers import Answers
+from mmforget.evaluation.collapse import failures_of
+from mmforget.evaluation.record import score_record
+from mmforget.evaluation.run import Evaluation, Settings, evaluate
 from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache

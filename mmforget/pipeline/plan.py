@@ -14,8 +14,8 @@ from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
-from mmforget.evaluate.plan import Plan as Evaluations
-from mmforget.evaluate.plan import plan as evaluations
+from mmforget.evaluation.plan import Plan as Evaluations
+from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.measuring import check_metrics, judge_of

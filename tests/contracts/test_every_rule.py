@@ -171,7 +171,7 @@ def test_what_was_refused_stays_so_whatever_code_it_is_given(code: str) -> None:
 LOOKS = {"startswith", "endswith", "removeprefix", "removesuffix", "split", "partition", "find", "index", "count"}
 
 
-@pytest.mark.parametrize("package", ["results", "evaluate", "leaderboard", "pipeline"])
+@pytest.mark.parametrize("package", ["results", "evaluation", "leaderboard", "pipeline"])
 def test_no_code_looks_into_a_reason(package: str) -> None:
     found = []
     for path in sorted((ROOT / "mmforget" / package).rglob("*.py")):

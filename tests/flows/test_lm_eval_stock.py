@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mmforget.benchmark.source import DataSource
-from mmforget.evaluate.run import Settings, evaluate
+from mmforget.evaluation.run import Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.results.store import read_run

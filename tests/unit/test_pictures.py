@@ -14,7 +14,7 @@ from mmforget.benchmark.files import find_image
 from mmforget.benchmark.images import ImageValue, from_file, image_fault, open_image
 from mmforget.benchmark.rows import check_rows, make_dataset
 from mmforget.errors import BadData, UserError
-from mmforget.evaluate.undecoded import undecoded
+from mmforget.evaluation.undecoded import undecoded
 from mmforget.lm.images import ImageReader
 from mmforget.pictures import ending_alike, to_rgb
 

@@ -12,8 +12,8 @@ from mmforget.attacks.base import build_attack
 from mmforget.attacks.contract import check_attack
 from mmforget.cli import checks, validate
 from mmforget.errors import PluginError, UnknownName, UserError
-from mmforget.evaluate.collapse import signs_of_collapse
-from mmforget.evaluate.measurements import Measurements
+from mmforget.evaluation.collapse import signs_of_collapse
+from mmforget.evaluation.measurements import Measurements
 from mmforget.methods.base import METHODS
 from mmforget.methods.build import build
 from mmforget.methods.contract import check_method

@@ -16,7 +16,7 @@ from benchmarks.context import Context
 from benchmarks.measuring import Seconds, say
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
-from mmforget.evaluate.run import evaluate
+from mmforget.evaluation.run import evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.load import load_model
 from mmforget.model.spec import ModelSpec

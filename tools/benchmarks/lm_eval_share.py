@@ -11,7 +11,7 @@ from benchmarks.context import Context
 from benchmarks.generation import NEW_TOKENS
 from benchmarks.measuring import Watch, clock, say
 from benchmarks.world import Question, Shape, make_questions
-from mmforget.evaluate.run import evaluate
+from mmforget.evaluation.run import evaluate
 from mmforget.lm.adapter import MMForgetLM
 
 SHAPE = Shape(5, 20, 6)

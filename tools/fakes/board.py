@@ -13,9 +13,9 @@ from fakes.models import CHEATS, HONEST, Fake
 from fakes.world import Question, World
 from mmforget.benchmark.document import TaskLabel
 from mmforget.benchmark.rows import candidate_roles
-from mmforget.evaluate.answers import Answers
-from mmforget.evaluate.record import score_record
-from mmforget.evaluate.samples import Attempt, samples_of
+from mmforget.evaluation.answers import Answers
+from mmforget.evaluation.record import score_record
+from mmforget.evaluation.samples import Attempt, samples_of
 from mmforget.leaderboard.board import Board, Row, boards
 from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.pipeline.judging import find_judge, judged

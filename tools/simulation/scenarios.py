@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from mmforget.evaluate.headline import ENDLESS
+from mmforget.evaluation.headline import ENDLESS
 from mmforget.metrics.composite import harmonic
 from mmforget.metrics.two_sample import Group, auc_replicates, ks_distance_interval
 from mmforget.statistics.jackknife import Interval, derived, interval

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from mmforget.benchmark.hierarchy import Relation
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.headline import PROFILE
-from mmforget.evaluate.measurements import Measurements, replicates_of
+from mmforget.evaluation.headline import PROFILE
+from mmforget.evaluation.measurements import Measurements, replicates_of
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import SampleMetric, profile_of
 from mmforget.metrics.estimate import count_lacking, with_interval

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mmforget.benchmark.spec import Bound
-from mmforget.evaluate.aggregate import aggregate
-from mmforget.evaluate.answers import Answers
-from mmforget.evaluate.collapse import signs_of_collapse
-from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import headline
-from mmforget.evaluate.levels import gaps, level_results
-from mmforget.evaluate.verdict import ruling
+from mmforget.evaluation.aggregate import aggregate
+from mmforget.evaluation.answers import Answers
+from mmforget.evaluation.collapse import signs_of_collapse
+from mmforget.evaluation.gate import memorisation_gate
+from mmforget.evaluation.headline import headline
+from mmforget.evaluation.levels import gaps, level_results
+from mmforget.evaluation.verdict import ruling
 from mmforget.results.schema import RunRecord
 from mmforget.types import Sample
 

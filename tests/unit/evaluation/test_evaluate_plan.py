@@ -11,7 +11,7 @@ from toy_benchmark import toy
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
-from mmforget.evaluate.plan import plan
+from mmforget.evaluation.plan import plan
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from typing import Any
 
 from mmforget.benchmark.find import find
 from mmforget.benchmark.spec import Benchmark, Bound
-from mmforget.evaluate.collapse import signs_of_collapse
-from mmforget.evaluate.headline import headline
-from mmforget.evaluate.verdict import ruling
+from mmforget.evaluation.collapse import signs_of_collapse
+from mmforget.evaluation.headline import headline
+from mmforget.evaluation.verdict import ruling
 from mmforget.results.schema import BenchmarkUse, Provenance, RunRecord, Verdict
 from mmforget.types import Sample
 

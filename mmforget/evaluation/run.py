@@ -23,9 +23,9 @@ from mmforget import parallel
 from mmforget.attacks.base import attempts_at, build_attack
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import PluginError, UserError
-from mmforget.evaluate.samples import BLANK_IMAGE, Attempt, samples_of
-from mmforget.evaluate.tasks import LeftOut, LoadedTasks, bars_off, load_tasks, prompts_shown, quiet
-from mmforget.evaluate.undecoded import leave_undecoded
+from mmforget.evaluation.samples import BLANK_IMAGE, Attempt, samples_of
+from mmforget.evaluation.tasks import LeftOut, LoadedTasks, bars_off, load_tasks, prompts_shown, quiet
+from mmforget.evaluation.undecoded import leave_undecoded
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.progress import Progress
 from mmforget.results.fingerprint import hash_docs

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.measurements import Measurements
+from mmforget.evaluation.measurements import Measurements
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import CompositeMetric
 from mmforget.results.rules import gated

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.errors import UserError
-from mmforget.evaluate.answers import Answers
+from mmforget.evaluation.answers import Answers
 from mmforget.metrics.arguments import identity, metric_of
 from mmforget.metrics.base import (
     CompositeMetric,

@@ -15,8 +15,8 @@ from toy_benchmark import generated, toy
 from mmforget.benchmark.document import Gate
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.levels import gaps, level_of, level_results, relations
-from mmforget.evaluate.record import score_record
+from mmforget.evaluation.levels import gaps, level_of, level_results, relations
+from mmforget.evaluation.record import score_record
 from mmforget.results.schema import BenchmarkUse, LevelResult, Provenance, RunRecord
 from mmforget.types import Sample
 

@@ -13,8 +13,8 @@ from toy_benchmark import collapse_reasons, generated, scored, toy
 
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.headline import headline
-from mmforget.evaluate.wording import familiar_share, pairs_of
+from mmforget.evaluation.headline import headline
+from mmforget.evaluation.wording import familiar_share, pairs_of
 from mmforget.types import Sample
 
 FULL, HALF, UNKNOWN, BLANK = "a b c d", "a b x y", "I do not know.", "blank_image"

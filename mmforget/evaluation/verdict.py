@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmforget.benchmark.spec import Bound
-from mmforget.evaluate.headline import Closeness
+from mmforget.evaluation.headline import Closeness
 from mmforget.results import rules
 from mmforget.results.schema import RunRecord, Verdict
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
-from mmforget.evaluate.measurements import Measurements
-from mmforget.evaluate.samples import BLANK_IMAGE
+from mmforget.evaluation.measurements import Measurements
+from mmforget.evaluation.samples import BLANK_IMAGE
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import CompositeMetric, Metric, SampleMetric
 from mmforget.results.schema import MetricResult

@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeGuard
 from mmforget.benchmark.document import MetricName, MetricUse
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
-from mmforget.evaluate.headline import utility_of, utility_ratio
-from mmforget.evaluate.measurements import Measurements
-from mmforget.evaluate.samples import BLANK_IMAGE
-from mmforget.evaluate.wording import MIN_WORDS, familiar_share, pairs_of, word_pairs
+from mmforget.evaluation.headline import utility_of, utility_ratio
+from mmforget.evaluation.measurements import Measurements
+from mmforget.evaluation.samples import BLANK_IMAGE
+from mmforget.evaluation.wording import MIN_WORDS, familiar_share, pairs_of, word_pairs
 from mmforget.judges.rules import is_refusal
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import Metric, SampleMetric, counts_failures, profile_of

@@ -9,8 +9,8 @@ from typing import Any
 
 from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
 from mmforget.errors import NothingToRun
-from mmforget.evaluate.samples import BLANK_IMAGE
-from mmforget.evaluate.tasks import LeftOut
+from mmforget.evaluation.samples import BLANK_IMAGE
+from mmforget.evaluation.tasks import LeftOut
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from toy_benchmark import collapse_reasons, ruled, toy, write_toy
 from mmforget.benchmark.source import DataSource
 from mmforget.cli import ls
 from mmforget.errors import UnknownName, UserError
-from mmforget.evaluate.aggregate import aggregate
-from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import headline
-from mmforget.evaluate.run import Evaluation, Settings, evaluate
+from mmforget.evaluation.aggregate import aggregate
+from mmforget.evaluation.gate import memorisation_gate
+from mmforget.evaluation.headline import headline
+from mmforget.evaluation.run import Evaluation, Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import ModelSpec, load_model

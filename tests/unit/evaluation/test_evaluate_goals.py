@@ -16,11 +16,11 @@ from toy_benchmark import collapse_reasons, generated, ruled, toy
 from mmforget.benchmark.document import Gate, MetricUse, TaskLabel
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.aggregate import aggregate
-from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import closenesses, headline
-from mmforget.evaluate.measurements import Measurements
-from mmforget.evaluate.samples import samples_of
+from mmforget.evaluation.aggregate import aggregate
+from mmforget.evaluation.gate import memorisation_gate
+from mmforget.evaluation.headline import closenesses, headline
+from mmforget.evaluation.measurements import Measurements
+from mmforget.evaluation.samples import samples_of
 from mmforget.metrics.base import METRICS, Component, counts_failures, label_of
 from mmforget.metrics.degenerate import Degenerate
 from mmforget.results.schema import GateResult, SetUse, Verdict

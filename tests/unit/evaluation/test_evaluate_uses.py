@@ -18,8 +18,8 @@ from mmforget.benchmark.task_files import TaskFileError
 from mmforget.cli import ls, validate
 from mmforget.cli.recheck import _metrics as changed_metrics
 from mmforget.errors import UnknownName, UserError
-from mmforget.evaluate.collapse import failures_of
-from mmforget.evaluate.record import score_record
+from mmforget.evaluation.collapse import failures_of
+from mmforget.evaluation.record import score_record
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.details import closeness_table, metric_tables
 from mmforget.pipeline.measuring import check_metrics

@@ -14,9 +14,9 @@ from toy_benchmark import generated, ruled, scored, toy
 
 from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.aggregate import aggregate
-from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import headline
+from mmforget.evaluation.aggregate import aggregate
+from mmforget.evaluation.gate import memorisation_gate
+from mmforget.evaluation.headline import headline
 from mmforget.metrics import keyword_em, ks_distance, mia_auc, model_utility
 from mmforget.metrics.lm_eval import sample_of
 from mmforget.results.schema import SetUse, Verdict

@@ -13,7 +13,7 @@ from fakes import board as fakes_board
 from fakes.board import board_of
 from fakes.world import world_of
 from mmforget.benchmark.source import DataSource
-from mmforget.evaluate.answers import Answers
+from mmforget.evaluation.answers import Answers
 from mmforget.metrics.base import METRICS, ReferenceMetric, SampleMetric
 from mmforget.types import Sample
 

@@ -17,10 +17,10 @@ from toy_benchmark import collapse_reasons, generated, ruled, scored, toy
 from mmforget.benchmark.document import Gate
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
-from mmforget.evaluate.aggregate import aggregate
-from mmforget.evaluate.gate import memorisation_gate
-from mmforget.evaluate.headline import Number, closenesses, headline, overall
-from mmforget.evaluate.measurements import Measurements
+from mmforget.evaluation.aggregate import aggregate
+from mmforget.evaluation.gate import memorisation_gate
+from mmforget.evaluation.headline import Number, closenesses, headline, overall
+from mmforget.evaluation.measurements import Measurements
 from mmforget.metrics.base import METRICS, CompositeMetric
 from mmforget.results.schema import GateResult, SetUse, Verdict
 from mmforget.statistics.nearness import nearness

@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
-from mmforget.evaluate.answers import Answers
-from mmforget.evaluate.measurements import Measurements
-from mmforget.evaluate.samples import BLANK_IMAGE
+from mmforget.evaluation.answers import Answers
+from mmforget.evaluation.measurements import Measurements
+from mmforget.evaluation.samples import BLANK_IMAGE
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import CompositeMetric, SampleMetric, discloses, profile_of
 from mmforget.metrics.composite import harmonic
