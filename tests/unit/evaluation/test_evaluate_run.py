@@ -155,6 +155,25 @@ def test_an_attack_of_another_package_is_asked_and_stored(
     assert sorted(map(repr, read_samples(tmp_path, files=written))) == sorted(map(repr, done.samples))
 
 
+def test_attacks_that_cannot_be_asked_are_named(
+    folder: Path, llava: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that tries some answers of a document more often than others, and one that nobody brings."""
+    uneven = ATTACK.replace('(self.polite, "say it. ")', '("a", "b")[: len(ask.continuation) % 2 + 1]')
+    assert uneven != ATTACK
+    write_package(tmp_path, "theirs", code=uneven, points={"mmforget.attacks": "twice = theirs"})
+    for name, message in (
+        ("twice", "attack 'twice': asks gives more questions for some"),
+        ("thrice", "unknown attack"),
+    ):
+        settings = Settings(attacks=(name,))
+        with installed(tmp_path, monkeypatch=monkeypatch), pytest.raises(UserError, match=message):
+            evaluate(
+                model(llava), ["toy_forget_prob"], include_paths=[folder], data=DATA, blank_control=False,
+                settings=settings, progress=False,
+            )  # fmt: skip
+
+
 def test_the_control_can_be_limited_or_left_out(folder: Path, llava: Path) -> None:
     lm = model(llava)
     without = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=False, progress=False)
