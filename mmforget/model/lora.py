@@ -138,6 +138,7 @@ def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
 
     Raises UserError where that would be something else: no adapter, or one that the base came with unmerged.
     """
+    _require_base(loaded)
     if loaded.spec.has_unmerged_adapter:
         raise UserError(
             f"the model came with the adapter {loaded.spec.peft} unmerged, so switching adapters off would not give "
@@ -147,7 +148,6 @@ def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
         raise UserError(
             "the model carries no adapter, so there is no reference model to switch back to; train with LoRA"
         )
-    _require_base(loaded)
     # PEFT makes every adapter weight trainable when it switches adapters on again.
     trainable = {weight: weight.requires_grad for weight in loaded.model.parameters()}
     try:

@@ -154,9 +154,9 @@ def test_what_is_steered_gives_the_scores_of_a_steered_plain_forward(folder: Pat
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
-def test_gradients_are_those_of_a_plain_forward(llava: LoadedModel, packed: bool) -> None:
+def test_gradients_are_those_of_a_plain_forward(fresh_llava: LoadedModel, packed: bool) -> None:
     """By hidden state, summed over all that a shared token stands for; None for what comes behind the head."""
-    loaded = set_trainable(llava)
+    loaded = set_trainable(fresh_llava)
     questions = asked(loaded)
     encoded = encode_all(loaded, questions)
     layers = decoder_layers(loaded.core)
