@@ -67,7 +67,8 @@ def gen_tasks(*, text: bool) -> list[str]:
     return sorted(file.stem for file in files if file.stem.endswith("_text") == text)
 
 
-@pytest.mark.parametrize("text", [pytest.param(False, marks=pytest.mark.long), True], ids=["images", "text"])
+@pytest.mark.long
+@pytest.mark.parametrize("text", [False, True], ids=["images", "text"])
 def test_stock_lm_eval_runs_every_task_that_generates(tmp_path: Path, text: bool) -> None:
     """Two rows of each: the same text and the same scores as from us, where a score of NaN is one not to be had.
 

@@ -92,6 +92,7 @@ def test_eval_gives_the_same_bits_in_one_voice(model: Path, tmp_path: Path) -> N
     assert new.record.provenance.device == "cpu, 2 processes"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small_batches")
 def test_answers_of_one_process_serve_two(model: Path, tmp_path: Path) -> None:
     """Half of the cache is taken away, and only the main process sees what is left of it."""
