@@ -120,6 +120,14 @@ class Benchmark:
         """The document's own refusals; those of a `Bound` may come with the data."""
         return self.document.refusals
 
+    def rows(self, set_name: str, *, data: DataSource) -> datasets.Dataset:
+        """The rows of a set, for a single look: whoever looks twice binds the data once."""
+        return self.bind(data).rows(set_name)
+
+    def examples(self, set_name: str, *, data: DataSource) -> list[Example]:
+        """The rows of a set as contexts and answers, for a single look."""
+        return self.bind(data).examples(set_name)
+
     def bind(self, data: DataSource) -> Bound:
         """The benchmark with its data, whose metadata get this setting, so that lm_eval's task loaders see it too.
 

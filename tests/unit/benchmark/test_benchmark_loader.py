@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from mmforget.benchmark.files import read_records
+from mmforget.benchmark.find import find
 from mmforget.benchmark.loader import Loader, Origin, Request
 from mmforget.benchmark.rows import EmptySet
-from mmforget.benchmark.source import Asked, LoadOptions
+from mmforget.benchmark.source import Asked, DataSource, LoadOptions
 from mmforget.errors import BadData, UnknownName, UserError
 
 Corpus = list[dict[str, str]]
@@ -145,3 +146,10 @@ def test_what_is_told_is_told_of_the_same_data() -> None:
     assert counts == {"twin": 1, "forget": 1}
     with pytest.raises(UnknownName, match="unknown towns set"):
         notes(unlearning={"set": "no"}, data="synthetic")
+
+
+def test_a_set_may_be_looked_at_without_binding_first() -> None:
+    benchmark, data = find("fiubench_forget1"), DataSource("synthetic", metadata={"num_subjects": 12})
+    bound = benchmark.bind(data)
+    assert benchmark.rows("forget", data=data).to_dict() == bound.rows("forget").to_dict()
+    assert [one.id for one in benchmark.examples("forget", data=data)] == [one.id for one in bound.examples("forget")]
