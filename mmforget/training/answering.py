@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -67,6 +68,7 @@ class Answering:
         rows: by source.
         before: a context in which the model is the one that training started from.
         num_vocabulary: tokens that a distribution is over.
+        device: where the method computes.
         references: by source, log-probs before training of all its rows.
     """
 
@@ -74,6 +76,7 @@ class Answering:
     rows: Mapping[str, Rows]
     before: Callable[[], AbstractContextManager[object]]
     num_vocabulary: int
+    device: torch.device
     references: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
 
     def __call__(self, requests: Sequence[Request], *, batch: Batch) -> dict[Request, Any]:
@@ -136,7 +139,7 @@ class Answering:
         kept = [self.references[source][place] for place in rows.places(batch)]
         scored: Scored | None = found.get(Scores(source))
         if scored is None:
-            return pad_sequence(list(kept), batch_first=True)
+            return pad_sequence(list(kept), batch_first=True).to(self.device)
         return padded(kept, like=scored.token_logprobs)
 
 

@@ -211,7 +211,8 @@ class Unlearn:
     @property
     def _answering(self) -> Answering:
         vocabulary = int(self.score.loaded.core.config.get_text_config().vocab_size)
-        return Answering(self.score.look, self.rows, self._before, vocabulary, self.references)
+        loaded = self.score.loaded
+        return Answering(self.score.look, self.rows, self._before, vocabulary, loaded.device, self.references)
 
     def _before(self) -> AbstractContextManager[object]:
         """Inside, the model is the one that training started from."""

@@ -242,3 +242,27 @@ def test_the_plan_of_a_training_names_its_rows(llava: LoadedModel, examples: lis
             llava, replace(material(examples), forget=material(examples).forget[1:]), method=Towns(),
             settings=SETTINGS, folder=tmp_path, label="towns",
         )  # fmt: skip
+
+
+def test_log_probs_before_training_may_be_asked_for_alone(adapted: LoadedModel, examples: list[Example]) -> None:
+    """Of answers of different length, padded with 0, on the model's device; those of the model with adapters off."""
+    before = Reference("forget")
+
+    @dataclass(frozen=True)
+    class Anchor:
+        requests: tuple[Request, ...] = (before,)
+
+        def loss(self, step: Step) -> dict[str, Tensor]:
+            return {"none": step[before].sum() * 0}
+
+    rows = make_sources(adapted, material(examples), method=Anchor(), name="anchor", append_eos=False).rows
+    made = Unlearn(Scoring(adapted), Anchor(), rows, has_adapters=True)
+    made.prepare(batch_size=4)
+    found = made.step(Batch((0, 5)))[before]
+    assert found.device == adapted.device
+    with torch.no_grad(), adapted.model.disable_adapter():
+        for row, item in zip(found, rows["forget"].of(Batch((0, 5))), strict=True):
+            target = torch.tensor(item.ids[item.num_context :])
+            wanted = plain_distributions(adapted, item).gather(-1, target[:, None])[:, 0]
+            torch.testing.assert_close(row[: len(wanted)], wanted, atol=1e-5, rtol=0)
+            assert not row[len(wanted) :].any()
