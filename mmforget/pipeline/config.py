@@ -59,10 +59,10 @@ class RunConfig:
         """The model that `--model_args` names; None for `micro`, and where they name none."""
         return self.with_pretrained(None) if "pretrained" in self.model_args else None
 
-    def with_pretrained(self, name: str | None, **changes: Any) -> ModelSpec:
+    def with_pretrained(self, name: str | None) -> ModelSpec:
         """The model `name`, else the one that is named, loaded as `--model_args` and `--device` say."""
         named = {} if name is None else {"pretrained": name}
-        return ModelSpec.from_mapping({**self.model_args, **named, **changes}, device=self.device)
+        return ModelSpec.from_mapping({**self.model_args, **named}, device=self.device)
 
     @property
     def output(self) -> Path:

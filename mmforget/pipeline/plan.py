@@ -59,12 +59,6 @@ class BenchmarkPlan:
     methods: tuple[MethodPlan, ...]
     evaluations: Evaluations | None
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks that are asked: those whose sets have rows."""
-        steps = self.evaluations.steps if self.evaluations is not None else ()
-        return tuple(dict.fromkeys(step.task for step in steps))
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -72,12 +66,10 @@ class Plan:
 
     Attributes:
         config: what was asked for.
-        num_workers: processes that train at once.
     """
 
     config: RunConfig
     benchmarks: tuple[BenchmarkPlan, ...]
-    num_workers: int
 
     def as_dict(self) -> list[dict[str, Any]]:
         """Plain JSON values, one entry a benchmark."""
@@ -104,7 +96,9 @@ def make_plan(config: RunConfig, *, evaluates: bool = True) -> Plan:
     found = resolve(config)
     if not evaluates and len(found) != 1:
         raise UserError(f"{', '.join(config.tasks)} means {len(found)} benchmarks or settings; name one of them")
-    return Plan(config, tuple(_plan(config, bound=one, evaluates=evaluates) for one in found), num_workers(config))
+    check_models(config)
+    num_workers(config)
+    return Plan(config, tuple(_plan(config, bound=one, evaluates=evaluates) for one in found))
 
 
 def resolve(config: RunConfig) -> list[Bound]:
@@ -133,8 +127,6 @@ def _references(config: RunConfig, *, bound: Bound) -> list[Reference]:
 def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
     """All methods with all seeds: names, arguments and what they ask about are looked at."""
     check_metrics(bound.benchmark)
-    check_models(config)
-    num_workers(config)
     stage_one_settings(config, benchmark=bound.benchmark)
     judge_of(config, bound=bound)
     shared_arguments(config)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -58,8 +59,8 @@ class Objective(Protocol):
     def retain_nll(self, batch: Batch) -> float | None:
         """NLL of the batch's retain partners, without gradients; None where there are none."""
 
-    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
-        """Leaves a micro-batch's gradients in `weights`, and returns its loss; see `methods.base.Wrapper`."""
+    def gradients(self, compute: Callable[[], Tensor]) -> Tensor:
+        """Leaves a micro-batch's gradients in what trains, and returns its loss; see `methods.base.Wrapper`."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Memorise:
     def retain_nll(self, batch: Batch) -> float | None:
         return None
 
-    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
+    def gradients(self, compute: Callable[[], Tensor]) -> Tensor:
         return compute()
 
 
@@ -189,12 +190,12 @@ class Unlearn:
         """What the method is told of a micro-batch."""
         return self._step(self._answering(self.method.requests, batch=batch), update=update)
 
-    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
+    def gradients(self, compute: Callable[[], Tensor]) -> Tensor:
         wraps = getattr(self.method, "gradients", None)
         if wraps is None:
             return compute()
         with running(self.method, what=f"method '{type(self.method).__name__}': gradients"):
-            found: Tensor = wraps(compute, weights=weights)
+            found: Tensor = wraps(compute, weights=self.score.loaded.trainable())
         return found
 
     def _step(self, found: Mapping[Request, Any], *, update: int) -> Step:
@@ -208,7 +209,7 @@ class Unlearn:
         with torch.no_grad():
             return token_mean_nll(self.score(self.rows[RETAIN].of(batch))).item()
 
-    @property
+    @cached_property
     def _answering(self) -> Answering:
         vocabulary = int(self.score.loaded.core.config.get_text_config().vocab_size)
         loaded = self.score.loaded

@@ -204,7 +204,7 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             self.update.losses[start:] = first or self.update.losses[start:]
             return loss
 
-        loss: Tensor = self.module.objective.gradients(again, weights=self.loaded.trainable())
+        loss: Tensor = self.module.objective.gradients(again)
         return loss
 
     def end_update(self) -> str:
