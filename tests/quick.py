@@ -26,6 +26,7 @@ SLOW = frozenset(
         "mmforget.pipeline.run",
         "mmforget.training.editing",
         "mmforget.training.stage_one",
+        "mmforget.training.hf_trainer",
         "mmforget.training.trainer",
         "mmforget.training.unlearn",
     }

@@ -236,3 +236,55 @@ def test_no_package_is_called_like_a_public_function() -> None:
 
     inside = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert inside & set(mmforget.__all__) == set()
+
+
+LM_EVAL_INSIDE = ("lm/inside.py",)
+"""All that imports lm_eval; the base class's hook for encoded text is overridden where the adapter is."""
+TASK_NAMES = frozenset({
+    "get_config", "set_config", "set_fewshot_seed", "eval_docs", "instances", "resps", "cache_hook", "add_partial",
+    "OUTPUT_TYPE", "UNSAFE_CODE", "fewshot_context", "construct_requests", "doc_to_target", "aggregation",
+})  # fmt: skip
+TRAINER_INSIDE = ("training/hf_arguments.py", "training/hf_trainer.py")
+TRAINER_CLASSES = frozenset({"Trainer", "TrainingArguments", "TrainerCallback", "TrainerControl", "TrainerState"})
+
+
+def attributes(tree: ast.AST) -> set[str]:
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_what_lm_eval_may_move_is_known_to_one_file(path: Path) -> None:
+    if str(path.relative_to(PACKAGE)) in LM_EVAL_INSIDE:
+        return
+    tree = ast.parse(path.read_text())
+    assert [name for name in imports(tree) if name.split(".")[0] == "lm_eval"] == []
+    assert attributes(tree) & TASK_NAMES == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_trainer_is_overridden_in_one_place(path: Path) -> None:
+    if str(path.relative_to(PACKAGE)) in TRAINER_INSIDE:
+        return
+    tree = ast.parse(path.read_text())
+    named = {name.rpartition(".")[2] for name in imports(tree) if name.startswith("transformers.")}
+    assert named & TRAINER_CLASSES == set()
+    if part_of(path) == "training":
+        assert attributes(tree) & trainer_names() == set()
+
+
+def trainer_names() -> set[str]:
+    """Names that the Trainer and its arguments keep to themselves, as the installed release has them."""
+    from transformers import Trainer, TrainingArguments
+
+    return {name for name in (*dir(Trainer), "_n_gpu", *dir(TrainingArguments)) if re.match("_[a-z]", name)}
+
+
+def test_the_docstring_of_each_inside_names_what_is_overridden() -> None:
+    from transformers import Trainer
+
+    tree = ast.parse((PACKAGE / "training/hf_trainer.py").read_text())
+    (trainer,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "UnlearningTrainer")
+    overridden = {node.name for node in trainer.body if isinstance(node, ast.FunctionDef)} & set(dir(Trainer))
+    said = ast.get_docstring(tree) or ""
+    assert {name for name in overridden - {"__init__"} if f"`{name}`" not in said} == set()
+    assert len(overridden) > 10

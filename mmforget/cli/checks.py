@@ -160,6 +160,7 @@ def _check_gate(benchmark: Benchmark) -> None:
 def check_tasks(bound: Bound, *, report: Report) -> None:
     """Every task through lm_eval: loaded, one document rendered, its right answer put through `process_results`."""
     from mmforget.evaluation.tasks import load_tasks
+    from mmforget.lm.inside import ids_of
 
     for spec in bound.benchmark.tasks:
         try:
@@ -171,9 +172,9 @@ def check_tasks(bound: Bound, *, report: Report) -> None:
             continue
         ids = bound.rows(spec.set)["id"]
         for name, task in loaded.tasks.items():
-            if [doc["id"] for doc in task.eval_docs.select_columns("id")] != list(ids):
+            if ids_of(task) != list(ids):
                 report.faults.append(f"task {name}: its rows have other ids than the set '{spec.set}' has in training")
-            _try(lambda task=task, kind=spec.kind: _process(task, kind=kind), at=f"task {name}", report=report)
+            _try(lambda task=task: _process(task), at=f"task {name}", report=report)
 
 
 def check_plugin(name: str) -> Report | None:
@@ -297,18 +298,10 @@ def _logprobs(text: str) -> tuple[float, ...]:
     return (LOGPROB_OF_A_WORD,) * len(text.split())
 
 
-def _process(task: Any, *, kind: str) -> None:
+def _process(task: Any) -> None:
+    from mmforget.lm.inside import unlisted_metrics
     from mmforget.types import TokenScores
 
-    doc = task.eval_docs[0]
-    context = task.fewshot_context(doc, 0)
-    requests = task.construct_requests(doc, context, metadata=(task.task_name, 0, 1))
-    if kind == "gen":
-        results: list[Any] = [task.doc_to_target(doc)]
-    else:
-        results = [TokenScores(_logprobs(request.arguments[1]), is_greedy=True) for request in requests]
-    known = set(task.aggregation())
-    found = task.process_results(doc, results)
-    missing = sorted(set(found) - known)
+    missing = unlisted_metrics(task, score=lambda text: TokenScores(_logprobs(text), is_greedy=True))
     if missing:
         raise UserError(f"process_results returns {', '.join(missing)}, which metric_list does not list")

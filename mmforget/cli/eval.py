@@ -50,9 +50,9 @@ def execute(args: argparse.Namespace) -> int:
         print_json(document)
     if args.json or args.dry_run:
         return 0
-    from lm_eval.utils import make_table
+    from mmforget.lm.inside import table
 
-    say(make_table(document))
+    say(table(document))
     if "groups" in document:
-        say(make_table(document, "groups"))
+        say(table(document, part="groups"))
     return 0

@@ -10,7 +10,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from mmforget.attacks.base import attempts_at, build_attack
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import PluginError, UserError
 from mmforget.evaluation.samples import BLANK_IMAGE, Attempt, samples_of
-from mmforget.evaluation.tasks import LeftOut, LoadedTasks, bars_off, load_tasks, prompts_shown, quiet
+from mmforget.evaluation.tasks import LeftOut, LoadedTasks, load_tasks
 from mmforget.evaluation.undecoded import leave_undecoded
+from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.progress import Progress
 from mmforget.results.fingerprint import hash_docs
@@ -119,7 +120,7 @@ def evaluate(
     shown, lm.progress = lm.progress, progress
     lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
     try:
-        with bars_off(), quiet(), prompts_shown(settings.write_out):
+        with inside.bars_off(), inside.quiet(), inside.prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
             samples = _samples(loaded)
             for name, names in attacked.items():
@@ -135,9 +136,8 @@ def evaluate(
 
 def _seed(settings: Settings) -> None:
     """lm_eval's seeds, set before tasks are loaded: some draw their rows."""
-    from lm_eval.utils import set_torch_seed
-
-    for set_seed, seed in zip((random.seed, np.random.seed, set_torch_seed), settings.seeds, strict=False):
+    setters: tuple[Callable[[int], object], ...] = (random.seed, np.random.seed, inside.set_torch_seed)
+    for set_seed, seed in zip(setters, settings.seeds, strict=False):
         if seed is not None:
             set_seed(seed)
 
@@ -153,7 +153,7 @@ def _chosen(
     for name, numbers in samples.items():
         if name not in loaded.tasks:
             raise UserError(f"samples name '{name}', which is not among the tasks that run: {', '.join(loaded.tasks)}")
-        count = len(loaded.tasks[name].eval_docs)
+        count = inside.num_docs(loaded.tasks[name])
         wrong = [n for n in numbers if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n < count]
         if wrong or not numbers:
             raise UserError(f"samples of {name}: {wrong or 'none'}; give numbers of documents from 0 to {count - 1}")
@@ -164,37 +164,24 @@ def _apply(settings: Settings, *, loaded: LoadedTasks, limit: float | None) -> N
     """The settings in the places where lm_eval's own command line puts them."""
     if limit is not None and limit <= 0:
         raise UserError(f"limit is {limit}; give a number of documents, or a share of them below 1")
-    for task in loaded.tasks.values():
-        if getattr(task, "UNSAFE_CODE", False) and not settings.confirm_run_unsafe_code:
-            raise UserError(
-                f"task {task.task_name} runs code that the model writes; allow it with --confirm_run_unsafe_code"
-            )
+    for name, task in loaded.tasks.items():
+        if inside.runs_unsafe_code(task) and not settings.confirm_run_unsafe_code:
+            raise UserError(f"task {name} runs code that the model writes; allow it with --confirm_run_unsafe_code")
         if settings.predict_only:
-            task.set_config(key="process_results", value=_no_metrics)
-        if settings.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
-            task.set_config(key="generation_kwargs", value=dict(settings.gen_kwargs), update=True)
-        own = task.get_config("num_fewshot")
-        if settings.num_fewshot and own == 0:
-            logger.warning("task %s is always asked without examples; num_fewshot is ignored", task.task_name)
-        elif settings.num_fewshot is not None and own != 0:
-            task.set_config(key="num_fewshot", value=settings.num_fewshot)
-        elif own is None:
-            task.set_config(key="num_fewshot", value=0)
-        task.set_fewshot_seed(seed=settings.seeds[3])
-
-
-def _no_metrics(doc: Any, results: Any) -> dict[str, float]:
-    """The metrics of a document whose answer is only kept."""
-    return {}
+            inside.set_no_metrics(task)
+        if settings.gen_kwargs and inside.generates(task):
+            inside.set_gen_kwargs(task, settings.gen_kwargs)
+        is_heard = inside.set_num_fewshot(task, settings.num_fewshot, seed=settings.seeds[3])
+        if settings.num_fewshot and not is_heard:
+            logger.warning("task %s is always asked without examples; num_fewshot is ignored", name)
 
 
 def _run(lm: MMForgetLM, loaded: LoadedTasks, *, limit: float | None, settings: Settings) -> dict[str, Any]:
-    from lm_eval.evaluator import evaluate as run_lm_eval
-
     _seed(settings)
-    results: dict[str, Any] | None = run_lm_eval(
-        lm=lm,
-        task_dict={"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
+    results: dict[str, Any] | None = inside.run_tasks(
+        lm,
+        tasks=loaded.tasks,
+        groups=loaded.groups,
         limit=limit,
         bootstrap_iters=settings.bootstrap_iters,
         samples=settings.samples,
@@ -217,8 +204,8 @@ def _run(lm: MMForgetLM, loaded: LoadedTasks, *, limit: float | None, settings: 
 def _samples(loaded: LoadedTasks) -> list[Sample]:
     found: list[Sample] = []
     for name, label in loaded.labels.items():
-        requests = loaded.tasks[name].instances
-        found += samples_of(name, label=label, requests=requests, answers=[request.resps[0] for request in requests])
+        requests = inside.requests_of(loaded.tasks[name])
+        found += samples_of(name, label=label, requests=requests, answers=inside.answers_of(requests))
     return found
 
 
@@ -243,7 +230,7 @@ def _attacked(lm: MMForgetLM, loaded: LoadedTasks, *, name: str, tasks: Sequence
     """The attack's questions about the documents of these tasks; lm_eval's own scores are left as they are."""
     attack, found = build_attack(name), list[Sample]()
     for task in tasks:
-        requests = list(loaded.tasks[task].instances)
+        requests = inside.requests_of(loaded.tasks[task])
         answers = lm.attempts(
             requests, method=requests[0].request_type, label=attack.label,
             attack=partial(attempts_at, attack=attack, name=name),
@@ -269,17 +256,12 @@ def _require_even(requests: Sequence[Any], answers: Sequence[Sequence[Any]], *, 
         )
 
 
-def _docs(task: Any) -> list[Mapping[str, Any]]:
-    """The documents that were asked, each once, in order."""
-    return list({request.doc_id: request.doc for request in task.instances}.values())
-
-
 def _hashes(loaded: LoadedTasks) -> dict[str, str]:
     """A stable hash of the documents of each task; none for a foreign task whose documents hold what has none."""
     found: dict[str, str] = {}
     for name, task in loaded.tasks.items():
         try:
-            found[name] = hash_docs(_docs(task))
+            found[name] = hash_docs(inside.docs_asked(task))
         except TypeError as error:
             if name in loaded.labels:
                 raise UserError(f"task {name}: {error}; rows hold texts, numbers and images only") from error
@@ -291,10 +273,10 @@ def _sets(loaded: LoadedTasks, *, hashes: Mapping[str, str]) -> dict[str, SetUse
     """How much of every set was asked; where several tasks ask one set, the one that asked least of it."""
     found: dict[str, SetUse] = {}
     for name, label in loaded.labels.items():
-        docs = _docs(loaded.tasks[name])
+        docs = inside.docs_asked(loaded.tasks[name])
         use = SetUse(
             num_questions=len(docs),
-            num_expected=len(loaded.tasks[name].eval_docs),
+            num_expected=inside.num_docs(loaded.tasks[name]),
             num_subjects=len({doc["subject"] for doc in docs}),
             rows_hash=hashes[name],
         )
@@ -306,8 +288,6 @@ def _sets(loaded: LoadedTasks, *, hashes: Mapping[str, str]) -> dict[str, SetUse
 
 def _about(lm: MMForgetLM, *, limit: float | None, settings: Settings, wall_s: float) -> dict[str, Any]:
     """The keys that `lm_eval run` adds to the results, with the same names."""
-    from lm_eval.loggers.utils import add_tokenizer_info
-
     names = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
     seeds = dict(zip(names, settings.seeds, strict=True))
     config = {
@@ -330,20 +310,15 @@ def _about(lm: MMForgetLM, *, limit: float | None, settings: Settings, wall_s: f
         "total_evaluation_time_seconds": str(wall_s),
         **json.loads(_environment()),
     }
-    add_tokenizer_info(about, lm)
+    inside.add_tokenizer_info(about, lm)
     return about
 
 
 @cache
 def _environment() -> str:
     """What lm_eval says about the machine, as JSON: the same for the whole process, and slow to find out."""
-    from lm_eval.loggers.utils import add_env_info, get_git_commit_hash
-
-    # Outside of a repository git would complain on stderr.
     is_repository = any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
-    found: dict[str, Any] = {"git_hash": get_git_commit_hash() if is_repository else None}
-    add_env_info(found)
-    return json.dumps(found)
+    return json.dumps(inside.environment(in_repository=is_repository))
 
 
 def _spent(before: Cost, after: Cost, *, wall_s: float, device: torch.device) -> Cost:

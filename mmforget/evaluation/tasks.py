@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +16,7 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Bound
 from mmforget.benchmark.task_files import TaskFileError
 from mmforget.errors import NothingToRun, UnknownName, UserError, one_line
-
-CHATTER = ("Custom kwargs can be passed", "fewshot_split is None", "are not consistent. Defaulting to None")
-"""What lm_eval warns about every task with rows of its own, and every group that holds forgotten and kept rows."""
+from mmforget.lm.inside import group_of, metadata_of, quiet, task_file, task_manager
 
 
 class LeftOut(NamedTuple):
@@ -70,7 +65,7 @@ def load_tasks(
             tasks.update(found)
             # A task named by itself stands for its own benchmark; a group of its name would hide its scores.
             if benchmark.group not in found:
-                groups[benchmark.group] = _group(benchmark.group, tasks=found, version=benchmark.version)
+                groups[benchmark.group] = group_of(benchmark.group, tasks=found, version=benchmark.version)
         if named.others:
             loaded = _load_others(named, data=source)
             tasks.update(loaded["tasks"])
@@ -150,7 +145,7 @@ def _split(names: Sequence[str]) -> list[str]:
 
 def _load_benchmark(bound: Bound, *, include_paths: Sequence[str | Path], left_out: list[LeftOut]) -> dict[str, Any]:
     """The tasks of a benchmark, one by one, so that an empty set costs its own tasks only."""
-    manager = _manager(include_paths, defaults=False, metadata=bound.data.as_metadata())
+    manager = task_manager(task_folders(include_paths), defaults=False, metadata=bound.data.as_metadata())
     tasks: dict[str, Any] = {}
     for task in bound.benchmark.tasks:
         try:
@@ -161,19 +156,16 @@ def _load_benchmark(bound: Bound, *, include_paths: Sequence[str | Path], left_o
 
 
 def _load_others(named: Named, *, data: DataSource) -> Mapping[str, Any]:
-    from lm_eval.tasks._yaml_loader import load_yaml
-
     manager = _manager_of(named, data=data)
     names = _matched(named, manager=manager)
-    # A file is loaded as lm_eval's command line loads it, with its functions.
-    return _load(manager, names=[load_yaml(Path(name)) if _is_file(name) else name for name in names])
+    return _load(manager, names=[task_file(Path(name)) if _is_file(name) else name for name in names])
 
 
 def _manager_of(named: Named, *, data: DataSource) -> Any:
     index = _sound_index(named.include_paths)
     known = {*index.tasks, *index.groups}
     foreign = any(not fnmatch.filter(known, name) and not _is_file(name) for name in named.others)
-    return _manager(named.include_paths, defaults=foreign, metadata=data.as_metadata())
+    return task_manager(task_folders(named.include_paths), defaults=foreign, metadata=data.as_metadata())
 
 
 def _matched(named: Named, *, manager: Any) -> list[str]:
@@ -196,19 +188,6 @@ def _is_file(name: str) -> bool:
     return name.endswith(".yaml") and Path(name).is_file()
 
 
-def _manager(include_paths: Sequence[str | Path], *, defaults: bool, metadata: dict[str, Any]) -> Any:
-    from lm_eval.tasks import TaskManager
-
-    class Manager(TaskManager):  # type: ignore[misc]
-        """lm_eval's task manager, for which a task that two groups share is no error."""
-
-        @staticmethod
-        def _check_duplicates(built: list[Any]) -> None:
-            """Both groups hold the same task, which runs once."""
-
-    return Manager(include_path=list(task_folders(include_paths)), include_defaults=defaults, metadata=metadata)
-
-
 def _load(manager: Any, *, names: list[Any]) -> Mapping[str, Any]:
     try:
         loaded: Mapping[str, Any] = manager.load(names)
@@ -223,66 +202,10 @@ def _load(manager: Any, *, names: list[Any]) -> Mapping[str, Any]:
     return loaded
 
 
-def _group(name: str, *, tasks: Mapping[str, Any], version: str) -> Any:
-    from lm_eval.api.group import Group
-
-    group = Group(name, alias=name, metadata={"version": version})
-    for task in tasks.values():
-        group.add(task)
-    return group
-
-
 def _labels(tasks: Mapping[str, Any]) -> dict[str, TaskLabel]:
     labels = {}
     for name, task in tasks.items():
-        metadata = task.get_config("metadata")
-        label = metadata.get("unlearning") if isinstance(metadata, Mapping) else None
+        label = metadata_of(task).get("unlearning")
         if label is not None:
             labels[name] = parse_task_label(label, source=f"task {name}")
     return labels
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without lm_eval's remarks on tasks that are as they should be; every other warning passes."""
-
-    def passes(record: logging.LogRecord) -> bool:
-        return not any(text in record.getMessage() for text in CHATTER)
-
-    loggers = [logging.getLogger(name) for name in ("lm_eval.api.task", "lm_eval.evaluator_utils")]
-    for each in loggers:
-        each.addFilter(passes)
-    try:
-        yield
-    finally:
-        for each in loggers:
-            each.removeFilter(passes)
-
-
-@contextmanager
-def prompts_shown(wanted: bool) -> Iterator[None]:
-    """With what lm_eval says of the first document of each task for --write_out, on stderr."""
-    told = logging.getLogger("lm_eval.evaluator_utils")
-    handler, level = logging.StreamHandler(), told.level
-    if wanted:
-        handler.addFilter(lambda record: record.levelno == logging.INFO)
-        told.addHandler(handler)
-        told.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        told.removeHandler(handler)
-        told.setLevel(level)
-
-
-@contextmanager
-def bars_off() -> Iterator[None]:
-    """Without the bar that lm_eval shows for building every task's prompts, which takes no time worth showing."""
-    from lm_eval.api import task as task_module
-
-    original = task_module.tqdm
-    task_module.tqdm = partial(original, disable=True)
-    try:
-        yield
-    finally:
-        task_module.tqdm = original

@@ -6,9 +6,11 @@ a gigabyte when decoded, and a few dozen megabytes as the files they came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from mmforget.lm import inside
 
 
 def leave_undecoded(task: Any) -> None:
@@ -17,18 +19,8 @@ def leave_undecoded(task: Any) -> None:
     Only where the images go from columns to the model untouched: a task that works on pictures by a function of its
     own keeps them decoded.
     """
-    given = task.get_config("doc_to_image")
-    columns = [given] if isinstance(given, str) else given
-    if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
-        return
-    if task.get_config("process_docs") is not None or not isinstance(task.dataset, MutableMapping):
-        return
     with _no_bars():
-        for name, rows in task.dataset.items():
-            for column in columns:
-                if column in getattr(rows, "features", {}):
-                    rows = rows.cast_column(column, undecoded(rows.features[column]))
-            task.dataset[name] = rows
+        inside.change_image_columns(task, undecoded)
 
 
 @contextmanager

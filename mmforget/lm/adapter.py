@@ -11,8 +11,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lm_eval.api.model import TemplateLM
-
 from mmforget import parallel
 from mmforget.arguments import arguments_in
 from mmforget.asking import Ask, Engine
@@ -21,6 +19,7 @@ from mmforget.lm.answering import Answerer, Tally
 from mmforget.lm.cache import ResponseCache
 from mmforget.lm.engine import ModelEngine
 from mmforget.lm.images import ImageReader
+from mmforget.lm.inside import TemplateLM, keep_answer
 from mmforget.lm.progress import Progress, told
 from mmforget.lm.requests import read_generate_request, read_rolling_request, read_score_request
 from mmforget.model.chat import render_chat, template_owner
@@ -229,8 +228,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
     def _answer(self, requests: Sequence[Any], *, method: str, quiet: bool) -> list[Any]:
         def keep(found: Mapping[int, Any]) -> None:
             for index, answer in found.items():
-                # The key is the request's own arguments: lm_eval looks answers up by these.
-                self.cache_hook.add_partial(method, requests[index].args, answer)
+                keep_answer(self, requests[index], method=method, answer=answer)
 
         return self._answers(self._asks(requests, method=method), keep=keep, quiet=quiet)
 

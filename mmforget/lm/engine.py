@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor, nn
 
 from mmforget.asking import Ask, Decoding
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
+from mmforget.lm.inside import rolling_windows
 from mmforget.model.choosing import Sampling
 from mmforget.model.encode import Encoded, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
@@ -217,6 +217,5 @@ class ModelEngine:
 
 
 def _windows(ids: list[int], *, prefix_token: int, length: int) -> Iterator[Encoded]:
-    pairs = get_rolling_token_windows(token_list=ids, prefix_token=prefix_token, max_seq_len=length - 1, context_len=1)
-    for context, continuation in map(make_disjoint_window, pairs):
+    for context, continuation in rolling_windows(ids, prefix_token=prefix_token, length=length):
         yield Encoded((*context, *continuation), len(context))

@@ -26,6 +26,7 @@ import torch
 from mmforget import parallel
 from mmforget.errors import RunFailed, UserError
 from mmforget.libraries import leave_libraries_to_stay, prepare_libraries
+from mmforget.lm.inside import MODULES as LM_EVAL_MODULES
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.models import Models
@@ -40,7 +41,7 @@ It and its result are pickled, so it is a `partial` of a module's function.
 
 MAX_WORKERS = 8
 """Unless told otherwise: each holds a few hundred megabytes, mostly libraries."""
-PRELOADED = ["mmforget.pipeline.run", "lm_eval.evaluator", "lm_eval.tasks", "peft", "rouge_score.rouge_scorer"]
+PRELOADED = ["mmforget.pipeline.run", *LM_EVAL_MODULES, "peft", "rouge_score.rouge_scorer"]
 """Imported once, in the process that workers are forked from."""
 
 

@@ -21,10 +21,10 @@ from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings
 from mmforget.training import checkpoints
+from mmforget.training.hf_trainer import UnlearningTrainer
 from mmforget.training.log import read_log
 from mmforget.training.settings import TrainSettings
 from mmforget.training.stage_one import finetune
-from mmforget.training.trainer import UnlearningTrainer
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
 from tests.killing import PRELOADED

@@ -168,7 +168,7 @@ def test_a_launch_file_for_deepspeed_trains_as_one_process_does(stage: str, trai
 
 def train_until(update: int | None, folder: Path, model: Path, settings: TrainSettings) -> None:
     """The last process is killed when it has made that update and is about to log it."""
-    from mmforget.training.trainer import UnlearningTrainer
+    from mmforget.training.hf_trainer import UnlearningTrainer
 
     end_update = UnlearningTrainer.end_update
 

@@ -1,0 +1,282 @@
+"""All of lm_eval that is no promise of its own: its task objects, task manager, evaluator, loggers and windows.
+
+Nothing else in mmforget imports lm_eval, so a release that moves something is mended here. What is relied on:
+
+- `api.model.TemplateLM`: the base class of the adapter, with `_loglikelihood_tokens` to override and `cache_hook`;
+- `api.task.Task`: `get_config`, `set_config`, `set_fewshot_seed`, `dataset` (split to rows, read when asked for),
+  `eval_docs`, `fewshot_context`, `construct_requests`, `doc_to_target`, `process_results`, `aggregation`, `instances`
+  with `doc`, `doc_id`, `idx`, `task_name`, `request_type`, `args` and `resps`, and the module's own `tqdm`;
+- `api.group.Group` and `tasks.TaskManager`: `load`, `match_tasks`, `all_tasks`, and its `_check_duplicates`;
+- `tasks._yaml_loader.load_yaml`: a task file with its functions;
+- `evaluator.evaluate`: loaded tasks and groups in, results out; what it logs, under `evaluator_utils` and `api.task`;
+- `loggers.utils`, `utils.make_table`, `utils.set_torch_seed`: what `lm_eval run` adds to results, prints and seeds;
+- `utils.get_rolling_token_windows`, `utils.make_disjoint_window`: how a document is cut that is longer than a model.
+
+`benchmark/task_files.py` shares Python files beside tasks with lm_eval under the names that `load_yaml` gives them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.model import TemplateLM as TemplateLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+MODULES = ("lm_eval.evaluator", "lm_eval.tasks")
+"""What takes seconds to import, for processes that are to begin with it."""
+TASK_LOG, EVALUATOR_LOG = "lm_eval.api.task", "lm_eval.evaluator_utils"
+CHATTER = ("Custom kwargs can be passed", "fewshot_split is None", "are not consistent. Defaulting to None")
+"""What lm_eval warns about every task with rows of its own, and every group that holds forgotten and kept rows."""
+
+# -- finding and loading tasks -----------------------------------------------------------------------------------------
+
+
+def task_manager(folders: Iterable[str | Path], *, defaults: bool, metadata: Mapping[str, Any]) -> Any:
+    """lm_eval's task manager over folders of task files; with its own tasks, whose index takes seconds, as well.
+
+    Args:
+        metadata: what loaders of rows get.
+    """
+    from lm_eval.tasks import TaskManager
+
+    class Manager(TaskManager):  # type: ignore[misc]
+        """A task that two groups share is no error."""
+
+        @staticmethod
+        def _check_duplicates(built: list[Any]) -> None:
+            """Both groups hold the same task, which runs once."""
+
+    return Manager(include_path=list(folders), include_defaults=defaults, metadata=dict(metadata))
+
+
+def task_file(path: Path) -> Any:
+    """A task file as lm_eval's command line loads it, with its functions: another form of a name for `load`."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    return load_yaml(path)
+
+
+def group_of(name: str, *, tasks: Mapping[str, Any], version: str) -> Any:
+    """Loaded tasks as a group of lm_eval's."""
+    from lm_eval.api.group import Group
+
+    group = Group(name, alias=name, metadata={"version": version})
+    for task in tasks.values():
+        group.add(task)
+    return group
+
+
+# -- a loaded task -----------------------------------------------------------------------------------------------------
+
+
+def metadata_of(task: Any) -> Mapping[str, Any]:
+    """What its file says under `metadata`; empty where that is no mapping."""
+    found = task.get_config("metadata")
+    return found if isinstance(found, Mapping) else {}
+
+
+def num_docs(task: Any) -> int:
+    """Documents that it would be asked about, whatever the limit."""
+    return len(task.eval_docs)
+
+
+def ids_of(task: Any) -> list[Any]:
+    """The `id` of every such document; no picture is read."""
+    return [doc["id"] for doc in task.eval_docs.select_columns("id")]
+
+
+def unlisted_metrics(task: Any, *, score: Callable[[str], Any]) -> list[str]:
+    """What `process_results` returns and `metric_list` does not list, for the first document with its right answer.
+
+    Args:
+        score: a candidate answer's log-likelihood, as a model would return it.
+    """
+    doc = task.eval_docs[0]
+    requests = task.construct_requests(doc, task.fewshot_context(doc, 0), metadata=(task.task_name, 0, 1))
+    if generates(task):
+        results = [task.doc_to_target(doc)]
+    else:
+        results = [score(request.arguments[1]) for request in requests]
+    return sorted(set(task.process_results(doc, results)) - set(task.aggregation()))
+
+
+def requests_of(task: Any) -> list[Any]:
+    """The requests that were made of its documents."""
+    return list(task.instances)
+
+
+def docs_asked(task: Any) -> list[Mapping[str, Any]]:
+    """The documents that were asked, each once, in order."""
+    return list({request.doc_id: request.doc for request in task.instances}.values())
+
+
+def answers_of(requests: Iterable[Any]) -> list[Any]:
+    """The first answer to each request."""
+    return [request.resps[0] for request in requests]
+
+
+def runs_unsafe_code(task: Any) -> bool:
+    """Whether it runs code that the model writes."""
+    return bool(getattr(task, "UNSAFE_CODE", False))
+
+
+def generates(task: Any) -> bool:
+    """Whether the model writes its answers."""
+    return bool(task.OUTPUT_TYPE == "generate_until")
+
+
+def set_gen_kwargs(task: Any, values: Mapping[str, Any]) -> None:
+    """Generation settings over the task's own."""
+    task.set_config(key="generation_kwargs", value=dict(values), update=True)
+
+
+def set_no_metrics(task: Any) -> None:
+    """Answers are kept, and no metric of them computed."""
+    task.set_config(key="process_results", value=_no_metrics)
+
+
+def _no_metrics(doc: Any, results: Any) -> dict[str, float]:
+    return {}
+
+
+def set_num_fewshot(task: Any, wanted: int | None, *, seed: int | None) -> bool:
+    """Sets how many examples stand before a question, and the seed of their choice; None leaves the task's number.
+
+    Returns whether the wish was heard: a task that is asked without examples always is.
+    """
+    own = task.get_config("num_fewshot")
+    if wanted is not None and own != 0:
+        task.set_config(key="num_fewshot", value=wanted)
+    elif own is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=seed)
+    return wanted is None or own != 0
+
+
+def change_image_columns(task: Any, change: Callable[[Any], Any]) -> None:
+    """Gives the image columns of its rows another `datasets` feature, where images go to the model as they are.
+
+    A task that works on documents or pictures by a function of its own keeps its rows.
+    """
+    given = task.get_config("doc_to_image")
+    columns = [given] if isinstance(given, str) else given
+    if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
+        return
+    if task.get_config("process_docs") is not None or not isinstance(task.dataset, MutableMapping):
+        return
+    for name, rows in task.dataset.items():
+        for column in columns:
+            if column in getattr(rows, "features", {}):
+                rows = rows.cast_column(column, change(rows.features[column]))
+        task.dataset[name] = rows
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+def set_torch_seed(seed: int) -> None:
+    """Seeds torch as lm_eval does."""
+    from lm_eval import utils
+
+    utils.set_torch_seed(seed)
+
+
+def run_tasks(lm: Any, *, tasks: Mapping[str, Any], groups: Mapping[str, Any], **settings: Any) -> Any:
+    """lm_eval's results of a model on loaded tasks; None in a process that is not the first of several.
+
+    Args:
+        settings: those of `lm_eval.evaluator.evaluate`.
+    """
+    from lm_eval.evaluator import evaluate
+
+    return evaluate(lm=lm, task_dict={"tasks": dict(tasks), "groups": dict(groups)}, **settings)
+
+
+def keep_answer(lm: TemplateLM, request: Any, *, method: str, answer: Any) -> None:
+    """Hands one answer to lm_eval's own cache, which looks it up by the request's arguments."""
+    lm.cache_hook.add_partial(method, request.args, answer)
+
+
+def rolling_windows(ids: Sequence[int], *, prefix_token: int, length: int) -> Iterator[tuple[list[int], list[int]]]:
+    """A document as (context, continuation) pairs that fit a model of this length and predict every token once."""
+    pairs = get_rolling_token_windows(
+        token_list=list(ids), prefix_token=prefix_token, max_seq_len=length - 1, context_len=1
+    )
+    yield from map(make_disjoint_window, pairs)
+
+
+# -- what it says ------------------------------------------------------------------------------------------------------
+
+
+def environment(*, in_repository: bool) -> dict[str, Any]:
+    """What lm_eval says about the machine; slow to find out. Outside of a repository git would complain on stderr."""
+    from lm_eval.loggers.utils import add_env_info, get_git_commit_hash
+
+    found: dict[str, Any] = {"git_hash": get_git_commit_hash() if in_repository else None}
+    add_env_info(found)
+    return found
+
+
+def add_tokenizer_info(results: dict[str, Any], lm: TemplateLM) -> None:
+    """Adds what lm_eval says about a model's tokenizer."""
+    from lm_eval.loggers import utils
+
+    utils.add_tokenizer_info(results, lm)
+
+
+def table(results: Mapping[str, Any], *, part: str = "results") -> str:
+    """The results, or the `groups` among them, as the table that lm_eval prints."""
+    from lm_eval.utils import make_table
+
+    return str(make_table(results, part))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without lm_eval's remarks on tasks that are as they should be; every other warning passes."""
+
+    def passes(record: logging.LogRecord) -> bool:
+        return not any(text in record.getMessage() for text in CHATTER)
+
+    loggers = [logging.getLogger(name) for name in (TASK_LOG, EVALUATOR_LOG)]
+    for each in loggers:
+        each.addFilter(passes)
+    try:
+        yield
+    finally:
+        for each in loggers:
+            each.removeFilter(passes)
+
+
+@contextmanager
+def prompts_shown(wanted: bool) -> Iterator[None]:
+    """With what lm_eval says of the first document of each task for --write_out, on stderr."""
+    told = logging.getLogger(EVALUATOR_LOG)
+    handler, level = logging.StreamHandler(), told.level
+    if wanted:
+        handler.addFilter(lambda record: record.levelno == logging.INFO)
+        told.addHandler(handler)
+        told.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        told.removeHandler(handler)
+        told.setLevel(level)
+
+
+@contextmanager
+def bars_off() -> Iterator[None]:
+    """Without the bar that lm_eval shows for building every task's prompts, which takes no time worth showing."""
+    from lm_eval.api import task as task_module
+
+    original = task_module.tqdm
+    task_module.tqdm = partial(original, disable=True)
+    try:
+        yield
+    finally:
+        task_module.tqdm = original

@@ -1,0 +1,286 @@
+"""The Hugging Face Trainer with our loss, data order, log and checkpoints; nothing else in mmforget overrides it.
+
+Its loop, optimiser, clipping and accumulation are used as they are. What is relied on:
+
+- `get_train_dataloader`, `create_optimizer`, `create_scheduler`, `compute_loss`, `training_step`, `save_model`,
+  `floating_point_ops`: public, overridden with their signatures; `_created_lr_scheduler` says that a schedule is there;
+- `_prepare_inputs` is all that touches a batch before `compute_loss`; ours are on the device already;
+- `_wrap_model` gives the module that `compute_loss` gets, and `_move_model_to_device` is all that moves the model;
+- `_clip_grad_norm` is called once an update, before the optimiser, and returns the norm of the gradients;
+- `_save_checkpoint` writes a whole `checkpoint-N` under `output_dir` by `save_model`, `_save_optimizer_and_scheduler`
+  and `_save_rng_state`; `_load_from_checkpoint` is what loads the weights of one, before optimiser and schedule;
+- the callbacks: `on_pre_optimizer_step` with `optimizer`, `on_epoch_begin` with `train_dataloader`, and that
+  `control.should_training_stop` ends the loop after an update; `PrinterCallback` prints.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from mmforget import parallel
+from mmforget.errors import UserError
+from mmforget.model.loaded import LoadedModel
+from mmforget.results.files import writing
+from mmforget.training import draws
+from mmforget.training.batches import Batch, Batches
+from mmforget.training.checkpoints import mark_complete, step_of
+from mmforget.training.log import TrainLog
+from mmforget.training.objective import Losses, ObjectiveModule
+from mmforget.training.schedule import make_scheduler
+from mmforget.training.settings import TrainSettings
+from mmforget.training.sharding import divided_like, save_whole_states, whole
+
+WEIGHTS, STATE = "trainable.safetensors", "method_state.safetensors"
+# A method that never scores retain answers still has their NLL logged, at a tenth of the price.
+RETAIN_PROBE_STEPS = 10
+
+
+class Diverged(Exception):
+    """A loss or a gradient is not finite; raised before the update, so that the weights stay as they are."""
+
+
+@dataclass
+class _Update:
+    """What the micro-batches of one update gave, until it is logged."""
+
+    losses: list[Losses] = field(default_factory=list)
+    last_batch: Batch | None = None
+    grad_norm: float | None = None
+    lr: float | None = None
+
+
+class UnlearningTrainer(Trainer):  # type: ignore[misc]
+    """Hugging Face's loop with our loss, data order, log and checkpoints of the trained parameters only."""
+
+    lr_scheduler: Any
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        arguments: Any,
+        module: ObjectiveModule,
+        batches: Batches,
+        settings: TrainSettings,
+        log: TrainLog,
+        notify: Callable[[int], None],
+    ) -> None:
+        self.loaded, self.module = loaded, module
+        self.batches, self.settings = batches, settings
+        self.train_log, self.notify = log, notify
+        self.update, self.stopped = _Update(), ""
+        super().__init__(
+            model=loaded.model, args=arguments, train_dataset=batches, data_collator=_only, callbacks=[_Hooks(self)]
+        )
+        self.remove_callback(PrinterCallback)
+
+    def run(self, checkpoint: Path | None) -> str:
+        """Trains to the end or to the reason that it returns; see TrainReport.stopped."""
+        if checkpoint is not None and step_of(checkpoint) >= self.args.max_steps:
+            # The Trainer would do one update more before it looks at the step count.
+            self._load_from_checkpoint(str(checkpoint))
+            return ""
+        try:
+            self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except Diverged:
+            return "diverged"
+        return self.stopped
+
+    def get_train_dataloader(self) -> Any:
+        """All micro-batches, in every process: what is divided are the rows of each."""
+        return DataLoader(self.batches, batch_size=1, shuffle=False, collate_fn=_only)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = make_scheduler(
+                optimizer or self.optimizer,
+                schedule=self.settings.schedule,
+                num_steps=num_training_steps,
+                warmup_ratio=self.settings.warmup_ratio,
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(
+        self, model: Any, inputs: Mapping[str, Batch], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """The objective's loss of one micro-batch. Raises Diverged where it is not finite."""
+        batch = inputs["batch"]
+        draws.seed_update(
+            self.settings.seed,
+            update=self.state.global_step,
+            micro_batch=len(self.update.losses),
+            process=self.args.process_index,
+        )
+        losses: Losses = model(batch, update=self.state.global_step)
+        if not math.isfinite(losses.total.item()):
+            raise Diverged
+        self.update.losses.append(losses._replace(total=losses.total.detach()))
+        self.update.last_batch = batch
+        return losses.total
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Gradients of one micro-batch, as the method's wrappers want them; the losses that count are the first."""
+        compute, start = partial(super().training_step, model, inputs, num_items_in_batch), len(self.update.losses)
+
+        def again() -> Tensor:
+            first = self.update.losses[start : start + 1]
+            del self.update.losses[start:]
+            loss: Tensor = compute()
+            self.update.losses[start:] = first or self.update.losses[start:]
+            return loss
+
+        loss: Tensor = self.module.objective.gradients(again)
+        return loss
+
+    def end_update(self) -> str:
+        """Logs one update; returns why training should stop after it, or ""."""
+        update, self.update = self.update, _Update()
+        losses, step = update.losses, self.state.global_step
+        loss = _mean([item.total.item() for item in losses])
+        retain_nll = self._retain_nll(update, step=step)
+        line = {
+            "step": step,
+            "loss": loss,
+            "parts": {name: _mean([item.parts[name] for item in losses]) for name in losses[0].parts},
+            "forget_nll": _mean([item.nll["forget"] for item in losses if "forget" in item.nll]),
+            "retain_nll": retain_nll,
+            "lr": update.lr,
+            "grad_norm": update.grad_norm,
+        }
+        self.train_log.write(line)
+        if self.args.report_to:
+            flat = {**line, **{f"parts/{name}": value for name, value in line["parts"].items()}}
+            self.log({name: value for name, value in flat.items() if isinstance(value, float)})
+        self.notify(step)
+        self.stopped = parallel.broadcast(self._reason_to_stop(loss, retain_nll=retain_nll))
+        return self.stopped
+
+    def _reason_to_stop(self, loss: float | None, *, retain_nll: float | None) -> str:
+        floor, ceiling = self.settings.stop_loss, self.settings.stop_retain_nll
+        if floor is not None and loss is not None and loss < floor:
+            return "stop_loss"
+        if ceiling is not None and retain_nll is not None and retain_nll > ceiling:
+            return "stop_retain_nll"
+        return ""
+
+    def _retain_nll(self, update: _Update, *, step: int) -> float | None:
+        seen = [item.nll["retain"] for item in update.losses if "retain" in item.nll]
+        if seen or update.last_batch is None:
+            return _mean(seen)
+        if self.settings.stop_retain_nll is None and step % RETAIN_PROBE_STEPS != 1:
+            return None
+        probed: float | None = self.module(update.last_batch, probe=True)
+        return probed
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0
+
+    def _prepare_inputs(self, inputs: Any) -> Any:
+        return inputs
+
+    def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
+        """The loss is computed, and gradients are summed, by ourselves; no wrapper of accelerate's averages them."""
+        return self.module
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if parallel.is_sharded():
+            save_whole_states(optimizer)
+        return optimizer
+
+    def _move_model_to_device(self, model: Any, device: Any) -> None:
+        """It is where `load_model` has put it."""
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        if not parallel.is_sharded():
+            parallel.sum_gradients(self.loaded.trainable().values())
+        norm = whole(super()._clip_grad_norm(model))
+        self.update.grad_norm = float(norm)
+        if not math.isfinite(self.update.grad_norm):
+            raise Diverged
+        return norm
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Where it cannot be written, the checkpoint before it stays, to go on from."""
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            with writing(folder):
+                super()._save_checkpoint(model, trial)
+                if self.args.should_save:
+                    mark_complete(folder)
+        except UserError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The trained weights alone."""
+        weights = {name: whole(weight.detach()).cpu().contiguous() for name, weight in self.loaded.trainable().items()}
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(weights, folder / WEIGHTS)
+            if self.module.objective.state:
+                state = {name: one.detach().cpu().contiguous() for name, one in self.module.objective.state.items()}
+                save_file(state, folder / STATE)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if parallel.is_sharded() and not self.args.should_save:
+            # The state is put together from all processes, of which one saves it.
+            self.optimizer.state_dict()
+        super()._save_optimizer_and_scheduler(output_dir)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """There is none to save, see `draws.py`."""
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        state, kept = self.module.objective.state, Path(resume_from_checkpoint) / STATE
+        if kept.is_file():
+            state.update({name: one.to(state[name].device) for name, one in load_file(kept).items() if name in state})
+        saved, own = load_file(Path(resume_from_checkpoint) / WEIGHTS), self.loaded.trainable()
+        if set(saved) != set(own):
+            raise UserError(
+                f"{resume_from_checkpoint} holds other parameters than are trained now; delete it to start again"
+            )
+        with torch.no_grad():
+            for name, weight in own.items():
+                weight.copy_(divided_like(saved[name], like=weight))
+
+
+class _Hooks(TrainerCallback):  # type: ignore[misc]
+    """Tells our trainer where the loop is."""
+
+    def __init__(self, trainer: UnlearningTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        steps = math.ceil(len(kwargs["train_dataloader"]) / args.gradient_accumulation_steps)
+        self.trainer.batches.epoch = state.global_step // steps
+
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.trainer.update.lr = float(kwargs["optimizer"].param_groups[0]["lr"])
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.trainer.end_update():
+            control.should_training_stop = True
+
+
+def _only(items: list[Batch]) -> dict[str, Batch]:
+    return {"batch": items[0]}
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
