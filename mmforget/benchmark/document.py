@@ -13,7 +13,7 @@ from mmforget.benchmark.task_files import TaskFileError
 from mmforget.errors import UnknownName, shortened
 
 KINDS = ("gen", "mc", "prob")
-MODALITIES = ("image", "text")
+MODALITIES = ("image", "text", "both")
 DIRECTIONS = ("higher", "lower", "retain_model")
 NEEDED_SETS = ("forget", "retain", "utility")
 JUDGES = ("any", "local")
@@ -34,11 +34,11 @@ class TaskLabel:
 
 @dataclass(frozen=True)
 class GroupLabel:
-    """`metadata.unlearning` of a further group: the same benchmark in another setting or modality."""
+    """`metadata.unlearning` of a further group: the same benchmark in another setting or modality (None: the same)."""
 
     benchmark: str
     setting: str
-    modality: str = "image"
+    modality: str | None = None
 
 
 def metric_key(metric: str, args: Mapping[str, Any]) -> str:
@@ -232,7 +232,8 @@ def parse_group_label(value: Any, *, source: str) -> GroupLabel:
     at = "metadata.unlearning"
     if faults.keys(value, at=at, needed=("benchmark", "setting"), optional=("modality",)):
         faults.texts_at(value, "benchmark", "setting", at=at)
-        faults.choice(value.get("modality", "image"), at=f"{at}.modality", allowed=MODALITIES)
+        if value.get("modality") is not None:
+            faults.choice(value["modality"], at=f"{at}.modality", allowed=MODALITIES)
     faults.raise_any()
     return GroupLabel(**value)
 

@@ -255,7 +255,7 @@ def _matches(name: str, *, index: Index) -> list[TaskFile]:
 
 def _document_file(benchmark: str, *, index: Index) -> TaskFile:
     for file in index.groups.values():
-        if is_document(file.label) and file.label.get("benchmark") == benchmark:
+        if is_document(file.label) and _benchmark_of(file) == benchmark:
             return file
     raise UserError(f"benchmark '{benchmark}' has no group whose metadata.unlearning holds its document")
 
@@ -268,10 +268,30 @@ def _document(benchmark: str, *, index: Index) -> Document:
 def _key_of(file: TaskFile, *, index: Index, chosen: Iterable[Key] = ()) -> Key:
     """The benchmark, setting and modality a file belongs to; a task of any setting joins one already chosen."""
     label = _label(file)
+    modality = _modality_of(file, index=index)
     setting = label.setting or next(
-        (key.setting for key in chosen if (key.benchmark, key.modality) == (label.benchmark, label.modality)), None
+        (key.setting for key in chosen if (key.benchmark, key.modality) == (label.benchmark, modality)), None
     )
-    return Key(label.benchmark, setting or _document(label.benchmark, index=index).setting, label.modality)
+    return Key(label.benchmark, setting or _document(label.benchmark, index=index).setting, modality)
+
+
+def _modality_of(file: TaskFile, *, index: Index) -> str:
+    """The modality of the benchmark that a file belongs to: its group's, else the document's.
+
+    A task belongs to the groups that list it; one that none lists, to those of its own modality where there are any.
+    """
+    label = _label(file)
+    own = _document(label.benchmark, index=index).modality
+    if file.kind == "group":
+        return label.modality or own
+    groups = {name: group for name, group in index.groups.items() if _benchmark_of(group) == label.benchmark}
+    found = {name: _modality_of(group, index=index) for name, group in groups.items()}
+    listed = [found[name] for name, group in groups.items() if file.name in _names(group)]
+    return next(iter(listed), str(label.modality) if label.modality in found.values() else own)
+
+
+def _benchmark_of(file: TaskFile) -> str | None:
+    return file.label.get("benchmark") if isinstance(file.label, Mapping) else None
 
 
 def _label(file: TaskFile) -> TaskLabel | GroupLabel | Document:
@@ -283,17 +303,21 @@ def _label(file: TaskFile) -> TaskLabel | GroupLabel | Document:
 
 
 def _members(group: TaskFile, *, index: Index) -> list[TaskFile]:
-    named = group.config.get("task")
-    names = [named] if isinstance(named, str) else named
-    if not isinstance(names, list) or not names:
+    names = _names(group)
+    if not names:
+        named = group.config.get("task")
         raise TaskFileError(f"{group.path}: 'task' is {shortened(named)}; a group lists the names of its tasks")
-    members = []
-    for item in names:
-        name = item.get("task") if isinstance(item, Mapping) else item
-        if str(name) not in index.tasks:
-            raise TaskFileError(f"{group.path}: {UnknownName('task', name=str(name), known=index.tasks)}")
-        members.append(index.tasks[str(name)])
-    return members
+    for name in names:
+        if name not in index.tasks:
+            raise TaskFileError(f"{group.path}: {UnknownName('task', name=name, known=index.tasks)}")
+    return [index.tasks[name] for name in names]
+
+
+def _names(group: TaskFile) -> list[str]:
+    """What a group lists; nothing where that is no list."""
+    named = group.config.get("task")
+    items = [named] if isinstance(named, str) else named if isinstance(named, list) else []
+    return [str(item.get("task") if isinstance(item, Mapping) else item) for item in items]
 
 
 def _benchmark(key: Key, *, tasks: Sequence[TaskFile], group: TaskFile | None, index: Index) -> Benchmark:
@@ -321,8 +345,7 @@ def _benchmark(key: Key, *, tasks: Sequence[TaskFile], group: TaskFile | None, i
 
 
 def _group_of(key: Key, *, index: Index) -> str | None:
-    groups = (file for file in index.groups.values() if isinstance(file.label, Mapping))
-    siblings = (file for file in groups if file.label.get("benchmark") == key[0])
+    siblings = (file for file in index.groups.values() if _benchmark_of(file) == key[0])
     return next((file.name for file in siblings if _key_of(file, index=index) == key), None)
 
 
@@ -342,7 +365,8 @@ _KINDS = {"gen": "generate the answer", "mc": "choose an answer", "prob": "log-l
 def _summary(file: TaskFile) -> str:
     label = file.label if isinstance(file.label, Mapping) else {}
     if file.kind == "group":
-        setting = f" ({label['setting']}, {label.get('modality', 'image')})" if "setting" in label else ""
+        told = [str(label[name]) for name in ("setting", "modality") if label.get(name)]
+        setting = f" ({', '.join(told)})" if "setting" in label else ""
         return str(label.get("title") or file.config.get("group_alias") or "a group of tasks") + setting
     if not label:
         return "a plain lm_eval task"

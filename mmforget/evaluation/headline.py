@@ -230,7 +230,7 @@ def utility_ratio(model: Measurements, *, target: Measurements | None) -> Number
 def _with_grey_pictures(model: Measurements, *, target: Measurements, utility: float) -> tuple[dict[str, Number], str]:
     """What both models have with grey pictures, as `own_grey` and `base_grey`; none and why where it does not count."""
     metric = _utility_metric(model.benchmark)
-    if metric is None or model.benchmark.modality != "image":
+    if metric is None or model.benchmark.modality == "text":
         return {}, ""
     if not all(one.was_asked(metric, control=BLANK_IMAGE) for one in (model, target)):
         return {}, NO_CONTROL

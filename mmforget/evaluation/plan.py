@@ -103,7 +103,7 @@ def count_rows(bound: Bound) -> dict[str, int]:
 
 
 def _steps(task: TaskSpec, *, model: str, num_rows: int | None, control: bool) -> Iterator[Step]:
-    for kind in (None, BLANK_IMAGE) if control and task.modality == "image" else (None,):
+    for kind in (None, BLANK_IMAGE) if control and task.modality != "text" else (None,):
         yield Step(model, task.name, task.set, task.kind, task.modality, kind, num_rows)
 
 

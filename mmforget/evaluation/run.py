@@ -211,7 +211,7 @@ def _samples(loaded: LoadedTasks) -> list[Sample]:
 
 def _controlled(loaded: LoadedTasks, *, wanted: bool | Collection[str]) -> list[str]:
     """The tasks to ask again without their images. Raises UserError for a name that is not among those that run."""
-    with_image = [name for name, label in loaded.labels.items() if label.modality == "image"]
+    with_image = [name for name, label in loaded.labels.items() if label.modality != "text"]
     if isinstance(wanted, bool):
         return with_image if wanted else []
     unknown = [name for name in wanted if name not in loaded.labels]
@@ -223,7 +223,7 @@ def _controlled(loaded: LoadedTasks, *, wanted: bool | Collection[str]) -> list[
 def _attackable(loaded: LoadedTasks, *, name: str) -> list[str]:
     """The tasks that an attack applies to. Raises UnknownName for one that does not exist."""
     attack = build_attack(name)
-    return [task for task, label in loaded.labels.items() if attack.modality in ("any", label.modality)]
+    return [task for task, label in loaded.labels.items() if attack.modality == "any" or label.modality != "text"]
 
 
 def _attacked(lm: MMForgetLM, loaded: LoadedTasks, *, name: str, tasks: Sequence[str]) -> list[Sample]:

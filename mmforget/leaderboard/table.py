@@ -54,7 +54,7 @@ def render_all(boards: Sequence[Board]) -> RenderableType:
 
 def title(board: Board) -> str:
     use = board.benchmark
-    modality = "" if use.modality == "image" else f" · {use.modality} only"
+    modality = {"text": " · text only", "both": " · images and text"}.get(use.modality, "")
     asked = f" · asked with {use.asked}" if use.asked else ""
     number = f" · board {board.number} of this name" if board.number > 1 else ""
     return f"{use.title or use.name} · {use.setting}{modality} · profile {use.profile}{asked}{number}"

@@ -86,7 +86,7 @@ def _responses(samples: Sequence[Sample]) -> Mapping[tuple[str, str], str]:
 
 def _pictures(bound: Bound, *, set_name: str, ids: set[str]) -> dict[str, str]:
     """The first picture of each of these rows; none for a row of text alone."""
-    if bound.benchmark.modality != "image":
+    if bound.benchmark.modality == "text":
         return {}
     rows = bound.rows(set_name)
     places = [place for place, name in enumerate(rows["id"]) if name in ids]

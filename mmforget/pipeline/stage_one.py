@@ -114,7 +114,7 @@ def base_model(config: RunConfig, *, bound: Bound, progress: Progress) -> ModelS
     if config.model != "micro":
         return config.with_pretrained(None)
     texts = benchmark_texts(bound)
-    home, modality = cache_folder() / "micro", bound.benchmark.modality
+    home, modality = cache_folder() / "micro", "text" if bound.benchmark.modality == "text" else "image"
     folder = parallel.on_main(lambda: build_base(texts, modality=modality, folder=home, seed=0, progress=progress))
     return config.with_pretrained(str(folder))
 

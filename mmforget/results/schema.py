@@ -40,7 +40,7 @@ class BenchmarkUse:
     title: str = ""
     """Full name for people, e.g. of the paper."""
     modality: str = "image"
-    """`image` or `text`."""
+    """`image`, `text` or `both`."""
     asked: str = ""
     """What was changed in how questions are asked, e.g. `chat template; max_gen_toks=10`; empty: as the tasks say."""
     blur_images: bool = False

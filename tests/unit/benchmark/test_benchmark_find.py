@@ -19,6 +19,8 @@ from mmforget.benchmark.task_files import FunctionRef, TaskFileError, load_funct
 from mmforget.errors import PluginError, UnknownName, UserError
 from tests.toy_tasks import write_toy, write_yaml
 
+LARGE = {"version": 1, "unlearning": {"benchmark": "toy", "setting": "large"}}
+
 
 def names(text: str | list[str], folder: Path) -> list[tuple[str, str, list[str]]]:
     found = find_all(text, [folder])
@@ -36,6 +38,18 @@ def test_a_group_a_task_a_glob_a_list(tmp_path: Path) -> None:
     assert names(["toy", "fiubench_forget1"], folder)[1][:2] == ("fiubench_forget1", "forget1")
     assert names("toy_*_large_*,toy_keep_gen", folder) == [("toy_large", "large", large)]
     assert names("toy,toy_forget_gen", folder) == [("toy", "small", small)]
+
+
+def test_the_modality_is_that_of_the_benchmark_whichever_task_is_named(tmp_path: Path) -> None:
+    """A task of text alone in a group with images; one that no group lists; a group that says its own."""
+    assert find("mmubench_facts_gen_text").modality == find("mmubench").modality == "image"
+    assert find("fiubench_forget_gen_text").modality == find("fiubench_text").modality == "text"
+    folder = write_toy(tmp_path, modality="both")
+    write_yaml(folder / "toy_large.yaml", {"group": "toy_large", "task": ["toy_forget_large_gen"], "metadata": LARGE})
+    assert [find(name, [folder]).modality for name in ("toy", "toy_large", "toy_keep_gen")] == ["both"] * 3
+    alone = {"benchmark": "toy", "set": "keep", "kind": "gen", "modality": "text"}
+    write_yaml(folder / "alone.yaml", {"include": "_gen", "task": "alone", "metadata": {"unlearning": alone}})
+    assert (find("alone", [folder]).modality, find("alone", [folder]).tasks[0].modality) == ("both", "text")
 
 
 def test_one_benchmark_is_wanted(tmp_path: Path) -> None:
