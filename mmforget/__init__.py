@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mmforget.model.load import load_model
     from mmforget.model.scoring import score
     from mmforget.model.spec import ModelSpec
+    from mmforget.training.edited import edited
     from mmforget.training.settings import TrainSettings
     from mmforget.training.unlearn import unlearn
 
@@ -30,6 +31,7 @@ __all__ = [
     "ModelSpec",
     "TrainSettings",
     "build_method",
+    "edited",
     "encode",
     "evaluate",
     "load_benchmark",
@@ -44,6 +46,7 @@ _HOMES = {
     "ModelSpec": "model.spec:ModelSpec",
     "TrainSettings": "training.settings:TrainSettings",
     "build_method": "methods.build:build",
+    "edited": "training.edited:edited",
     "encode": "model.encode:encode",
     "evaluate": "evaluation.run:evaluate",
     "load_benchmark": "benchmark.find:find",

@@ -136,6 +136,7 @@ class Guard:
         arguments: the method's, plain values.
         code: sha256 of its source where another package brings it.
         before: fingerprint of the model that it stands before.
+        state: what the method keeps of the rows, plain values; `guard` is given it where the method has `start`.
     """
 
     name: str
@@ -143,16 +144,19 @@ class Guard:
     arguments: Mapping[str, Any]
     code: str | None
     before: str
+    state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         told = {"engine": self.before, "guard": self.name, "arguments": dict(self.arguments), "code": self.code}
+        told |= {"state": dict(self.state)} if self.state else {}
         return f"guard-{hash_json(told)}"
 
     def around(self, engine: Engine) -> Engine:
         """The engine behind this guard. Raises PluginError where `guard` fails or gives what cannot answer."""
         with running(self.method, what=f"method '{self.name}': guard"):
-            found = self.method.guard(engine)
+            given = (self.state,) if hasattr(self.method, "start") else ()
+            found = self.method.guard(engine, *given)
         missing = [name for name in ("score", "generate", "roll") if not callable(getattr(found, name, None))]
         if missing:
             raise PluginError(

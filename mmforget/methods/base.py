@@ -71,7 +71,12 @@ class Wrapper(Protocol):
 
 @runtime_checkable
 class Guarding(Protocol):
-    """A method that trains nothing and stands between questions and a model: it has `guard` in place of a loss."""
+    """A method that trains nothing and stands between questions and a model: it has `guard` in place of a loss.
+
+    It may have `start(material) -> dict[str, Any]`: what it keeps of the rows to forget and to retain, the refusals and
+    concepts, as plain JSON values. They lie in the guard's file, count in its fingerprint, and are what `guard` is then
+    given beside the engine: `guard(engine, state)`.
+    """
 
     def guard(self, engine: Engine) -> Engine:
         """What answers in the engine's place; see `mmforget.asking`, where `Passing` is what to begin with."""

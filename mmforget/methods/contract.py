@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmforget.asking import Ask, Decoding, Guard
 from mmforget.errors import PluginError
+from mmforget.methods.material import Material
 from mmforget.methods.requests import (
     REQUESTS,
     Divergence,
@@ -23,7 +24,8 @@ from mmforget.methods.requests import (
 )
 from mmforget.methods.steps import Beginning, Drift, Step
 from mmforget.plugins import is_ours, running
-from mmforget.types import Scored, TokenScores
+from mmforget.results.codec import to_jsonable
+from mmforget.types import Example, Scored, TokenScores
 
 NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
 HIDDEN_SIZE, NUM_LAYERS = 8, 2
@@ -65,6 +67,22 @@ def state_of(method: Any, beginning: Beginning, *, name: str = "") -> dict[str, 
     return found
 
 
+def guard_state(method: Any, material: Material, *, name: str) -> dict[str, Any]:
+    """What a guard keeps of the rows, plain JSON values; nothing for most.
+
+    Raises PluginError for what is no mapping of names to plain values.
+    """
+    if not hasattr(method, "start"):
+        return {}
+    what = f"method '{name}': start"
+    with running(method, what=what):
+        found = method.start(material)
+        state = to_jsonable(found).value
+    if not isinstance(state, dict):
+        raise PluginError(f"{what}: gives a {type(found).__name__}, not a mapping of names to plain values")
+    return state
+
+
 def check_method(method: Any, *, name: str) -> None:
     """Tries a method of another package on a toy step with just what it asks for, once with gradients.
 
@@ -95,7 +113,9 @@ def check_method(method: Any, *, name: str) -> None:
 
 
 def _try_guard(method: Any, *, name: str) -> None:
-    guard = Guard(name, method, {}, None, before="toy")
+    rows = [Example("toy", "Ann", "Who?", " Ann.")]
+    state = guard_state(method, Material(forget=rows, retain=rows, refusals=["I do not know."]), name=name)
+    guard = Guard(name, method, {}, None, before="toy", state=state)
     engine = guard.around(_ToyEngine())
     engine.score([Ask("score", "toy", "Who?", " Ann.", (), ())])
     engine.generate([Ask("generate", "toy", "Who?", None, (), (), Decoding(4))])

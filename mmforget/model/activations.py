@@ -98,21 +98,28 @@ def replaced(module: nn.Module, **weights: Tensor | None) -> Iterator[None]:
 
     Raises UserError for weights that are quantised, ValueError for another shape.
     """
-    before: dict[str, Tensor] = {}
+    new = {name: value for name, value in weights.items() if value is not None}
+    before = _kept(module, new)
+    try:
+        _write(module, new)
+        # Inside, only what was before is kept, not what stands in the module now.
+        del weights, new
+        yield
+    finally:
+        _write(module, before)
+
+
+def _kept(module: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU of what will be replaced."""
+    before = {}
     for name, value in weights.items():
-        if value is None:
-            continue
         parameter = module.get_parameter(name)
         if not parameter.is_floating_point():
             raise UserError("weights are replaced in full precision, and these are quantised; load the model without")
         if parameter.shape != value.shape:
             raise ValueError(f"{name} is {list(parameter.shape)}, and what should replace it {list(value.shape)}")
         before[name] = parameter.detach().cpu().clone()
-    try:
-        _write(module, {name: value for name, value in weights.items() if value is not None})
-        yield
-    finally:
-        _write(module, before)
+    return before
 
 
 @torch.no_grad()

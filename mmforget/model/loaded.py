@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -179,6 +179,12 @@ def with_fingerprint(loaded: LoadedModel, *, folder: Path | None = None) -> Load
     else:
         whole = join("tensors", loaded.fingerprint, tensors_fingerprint(dict(loaded.model.named_parameters())))
     return replace(loaded, fingerprint=whole, base_fingerprint=whole)
+
+
+def with_changed(loaded: LoadedModel, weights: Mapping[str, torch.Tensor]) -> LoadedModel:
+    """The same model under a fingerprint that names what its weights are in memory and not in its files."""
+    changed = join("changed", loaded.fingerprint, tensors_fingerprint(weights))
+    return replace(loaded, fingerprint=changed, base_fingerprint=changed)
 
 
 def in_training(loaded: LoadedModel, *, model: Any) -> LoadedModel:

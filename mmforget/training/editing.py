@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmforget import parallel
@@ -71,15 +72,33 @@ def edit_in(
     parallel.on_main(lambda: report.begin(folder, plan=plan))
     report.reset_peak_memory(loaded.device)
     start_s = time.perf_counter()
+    with editing(site, method=method, forget=forget, retain=retain, level=level, label=label) as found:
+        output = parallel.on_main(lambda: _save(loaded, found, folder=folder))
+    made = _report(loaded, found, label=label, output=output, wall_s=time.perf_counter() - start_s)
+    return parallel.on_main(lambda: report.finish(folder, made))
+
+
+@contextmanager
+def editing(
+    site: ModelSite,
+    *,
+    method: EditMethod,
+    forget: Sequence[Example],
+    retain: Sequence[Example],
+    level: int | None,
+    label: str,
+) -> Iterator[EditReport]:
+    """Inside, the site's model is edited; afterwards its weights are as they were, bit by bit.
+
+    Raises UserError where the method edits nothing, RunFailed for weights that are not finite.
+    """
     try:
         with running(method, what=f"method '{label}': edit"):
             found = method.edit(site, forget=forget, retain=retain, level=level)
         _require_finite(site, label=label)
-        output = parallel.on_main(lambda: _save(loaded, found, folder=folder))
+        yield found
     finally:
         site.restore()
-    made = _report(loaded, found, label=label, output=output, wall_s=time.perf_counter() - start_s)
-    return parallel.on_main(lambda: report.finish(folder, made))
 
 
 def _hash(loaded: LoadedModel, examples: Sequence[Example], *, append_eos: bool, source: str) -> str:

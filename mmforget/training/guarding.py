@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from mmforget.asking import Guard
 from mmforget.errors import UserError
 from mmforget.methods.base import METHODS, hyper_parameters
 from mmforget.methods.build import build
+from mmforget.methods.contract import guard_state
+from mmforget.methods.material import Material
 from mmforget.model.loaded import LoadedModel, guarded
 from mmforget.plugins import code_of
 from mmforget.results.codec import to_jsonable
@@ -21,13 +24,15 @@ from mmforget.training.report import TrainReport
 FILE = "guard.json"
 
 
-def guard_in(folder: Path, *, loaded: LoadedModel, method: Any, label: str) -> TrainReport:
-    """Writes a guard down in `folder/guard`; nothing is trained.
+def guard_in(folder: Path, *, loaded: LoadedModel, material: Material, method: Any, label: str) -> TrainReport:
+    """Writes a guard down in `folder/guard`, with what it keeps of the rows; nothing is trained.
 
     Raises UserError where the folder holds another result, or the method is not registered, so that nobody could put it
     up again.
     """
     about = _about(method, name=_registered_name(method))
+    if hasattr(method, "start"):
+        about["state"] = guard_state(method, material, name=label)
     plan = {**about, "model": loaded.fingerprint}
     done = parallel.on_main(lambda: report.finished(folder, plan=plan))
     if done is not None:
@@ -56,6 +61,12 @@ def guard_in(folder: Path, *, loaded: LoadedModel, method: Any, label: str) -> T
     return parallel.on_main(write)
 
 
+def guard_of(loaded: LoadedModel, material: Material, *, method: Any, name: str) -> Guard:
+    """The guard itself, of which nothing is written down."""
+    about = _about(method, name=name)
+    return _guard(loaded, about | {"state": guard_state(method, material, name=name)}, method=method)
+
+
 def put_up(loaded: LoadedModel, folder: Path) -> LoadedModel:
     """The model behind the guard that lies in `folder`.
 
@@ -65,10 +76,18 @@ def put_up(loaded: LoadedModel, folder: Path) -> LoadedModel:
     if not isinstance(about, dict) or not {"method", "arguments", "code"} <= about.keys():
         raise UserError(f"{folder} holds no guard ({FILE}); give the folder `guard` that unlearn or run has made")
     method = build(about["method"], about["arguments"])
-    if not hasattr(method, "guard") or _about(method, name=about["method"]) != about:
+    wanted = {name: value for name, value in about.items() if name != "state"}
+    if not hasattr(method, "guard") or _about(method, name=about["method"]) != wanted:
         raise UserError(f"{folder}: the method '{about['method']}' is not the one that this guard was made with")
-    guard = Guard(about["method"], method, about["arguments"], about["code"], before=loaded.fingerprint)
-    return guarded(replace(loaded, spec=replace(loaded.spec, guard=str(folder))), guard)
+    spec = replace(loaded.spec, guard=str(folder))
+    return guarded(replace(loaded, spec=spec), _guard(loaded, about, method=method))
+
+
+def _guard(loaded: LoadedModel, about: Mapping[str, Any], *, method: Any) -> Guard:
+    return Guard(
+        about["method"], method, about["arguments"], about["code"], before=loaded.fingerprint,
+        state=about.get("state") or {},
+    )  # fmt: skip
 
 
 def _registered_name(method: Any) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,13 @@ class Training(NamedTuple):
     batches: Batches
 
 
+class Trained(NamedTuple):
+    """A model that has been trained and still has its trainable parameters in place, and how that ended."""
+
+    prepared: LoadedModel
+    outcome: Outcome
+
+
 def train_in(
     folder: Path,
     training: Training,
@@ -53,13 +61,38 @@ def train_in(
     features: FeatureCache | None = None,
 ) -> TrainReport:
     """Trains in `folder`, or continues, or returns the report of what is done there already."""
-    label, plan, objective, batches = training
     deciding = {name: value for name, value in settings.as_dict().items() if name not in UNIMPORTANT}
-    whole_plan = {**plan, "model": loaded.fingerprint, "settings": deciding}
+    whole_plan = {**training.plan, "model": loaded.fingerprint, "settings": deciding}
     done = parallel.on_main(lambda: _begun(folder, plan=whole_plan))
     if done is not None:
         return done
-    with trainable(loaded, settings=settings) as prepared:
+    with trained_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features) as (
+        prepared,
+        outcome,
+    ):
+        output = parallel.on_main(lambda: _save(prepared, folder=folder, is_adapter=settings.lora is not None))
+        made = _report(prepared, outcome=outcome, label=training.label, output=output)
+    return parallel.on_main(lambda: _finished(folder, made))
+
+
+@contextmanager
+def trained_in(
+    folder: Path,
+    training: Training,
+    *,
+    loaded: LoadedModel,
+    settings: TrainSettings,
+    progress: Progress | None = None,
+    features: FeatureCache | None = None,
+    keep: Path | None = None,
+) -> Iterator[Trained]:
+    """Inside, the model is trained; `folder` has its log and checkpoints, and it continues from the newest of these.
+
+    Afterwards adapters are off again; without, the model keeps its trained weights unless `keep` names a folder for
+    those before. Raises RunFailed for weights that
+    are not finite.
+    """
+    with trainable(loaded, settings=settings, keep=keep) as prepared:
         report.reset_peak_memory(prepared.device)
         scoring = Scoring(
             prepared,
@@ -69,17 +102,15 @@ def train_in(
         )
         outcome = train(
             prepared,
-            objective=objective(prepared, scoring),
-            batches=batches,
+            objective=training.objective(prepared, scoring),
+            batches=training.batches,
             settings=settings,
             folder=folder,
-            label=label,
+            label=training.label,
             progress=progress,
         )
         _require_finite(prepared, folder=folder)
-        output = parallel.on_main(lambda: _save(prepared, folder=folder, is_adapter=settings.lora is not None))
-        made = _report(prepared, outcome=outcome, label=label, output=output)
-    return parallel.on_main(lambda: _finished(folder, made))
+        yield Trained(prepared, outcome)
 
 
 def _begun(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:

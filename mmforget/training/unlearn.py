@@ -48,11 +48,8 @@ def unlearn(
     Raises UserError where the method needs retain rows, benign rows, refusals or a reference that are not there or the
     folder holds another training; BadData for rows that cannot be encoded.
     """
-    name = label or type(method).__module__.rpartition(".")[2]
-    if loaded.guard is not None:
-        raise UserError(
-            f"a guard ({loaded.guard.name}) stands before the model; unlearn the model itself, without guard="
-        )
+    name = label or name_of(method)
+    require_bare(loaded)
     if hasattr(method, "edit"):
         return edit_in(
             folder, loaded=loaded, method=method, forget=material.as_asked(material.forget),
@@ -60,13 +57,33 @@ def unlearn(
             append_eos=settings.append_eos,
         )  # fmt: skip
     if hasattr(method, "guard"):
-        return guard_in(folder, loaded=loaded, method=method, label=name)
+        return guard_in(folder, loaded=loaded, material=material, method=method, label=name)
+    training = training_of(loaded, material, method=method, settings=settings, name=name)
+    return train_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features)
+
+
+def name_of(method: Any) -> str:
+    """What a method is called that nobody names: as its file."""
+    return type(method).__module__.rpartition(".")[2]
+
+
+def require_bare(loaded: LoadedModel) -> None:
+    """Raises UserError for a model behind a guard."""
+    if loaded.guard is not None:
+        raise UserError(
+            f"a guard ({loaded.guard.name}) stands before the model; unlearn the model itself, without guard="
+        )
+
+
+def training_of(
+    loaded: LoadedModel, material: Material, *, method: Any, settings: TrainSettings, name: str
+) -> Training:
+    """What a method with a loss trains. Raises UserError where something that it asks about is not there."""
     require_loss(method, name=name)
     sources = make_sources(loaded, material, method=method, name=name, append_eos=settings.append_eos)
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)
     made = partial(_objective, method=method, sources=sources, settings=settings, num_batches=len(batches))
-    training = Training(name, _plan(method, name=name, sources=sources), made, batches)
-    return train_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features)
+    return Training(name, _plan(method, name=name, sources=sources), made, batches)
 
 
 def require_loss(method: Any, *, name: str) -> None:
