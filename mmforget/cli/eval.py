@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_judge_flags(parser)
     flags.add_output_flags(parser, trains=False)
     lm_eval_flags.add_arguments(parser)
-    parser.add_argument("--no_blank_control", action="store_true", help="skip asking image tasks with grey images")
+    parser.add_argument("--no_blank_image", action="store_true", help="skip asking image tasks with grey images")
+    parser.add_argument("--no_blank_control", dest="no_blank_image", action="store_true", help=argparse.SUPPRESS)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
     from mmforget.pipeline.evaluating import Wanted, evaluate_only
 
     wanted = Wanted(
-        blank_control=not args.no_blank_control,
+        blank_image=not args.no_blank_image,
         dry_run=args.dry_run,
         bars=not args.quiet,
         log_samples=args.log_samples,

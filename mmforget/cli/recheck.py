@@ -209,4 +209,4 @@ def _shown(value: float | None) -> str:
 
 
 def _key(result: MetricResult) -> tuple[str, str, str, str, str | None]:
-    return (result.name, result.set, result.profile, result.task, result.control)
+    return (result.name, result.set, result.profile, result.task, result.attack)

@@ -211,4 +211,4 @@ def _beside(run: StoredRun) -> list[StoredRun]:
 
 
 def _key(result: MetricResult) -> tuple[str, str, str, str, str | None]:
-    return (result.name, result.set, result.profile, result.task, result.control)
+    return (result.name, result.set, result.profile, result.task, result.attack)

@@ -25,7 +25,7 @@ def aggregate(
     """All numbers of one model, in the order of the benchmark's document; needs no model.
 
     A metric on a set gives one result for each task and profile, the benchmark's own modality first, and one more for
-    the blank-image control where that was asked. A set that was not asked gives none. What needs another model and has
+    the blank-image attack where that was asked. A set that was not asked gives none. What needs another model and has
     none, or could not be scored, is there without a value and with the reason.
 
     Args:
@@ -48,8 +48,8 @@ def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult
                 yield MetricResult(use.key, use.set, profile, _directed(estimate, use))
             continue
         for task in measured.tasks(use.set, metric.kind):
-            for control in _controls(metric, task=task, measured=measured):
-                estimate = measured.estimate(metric, task=task, profile=profile, control=control)
+            for attack in _attacks(metric, task=task, measured=measured):
+                estimate = measured.estimate(metric, task=task, profile=profile, attack=attack)
                 yield MetricResult(
                     use.key,
                     use.set,
@@ -57,12 +57,12 @@ def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult
                     _directed(estimate, use),
                     task=task.name,
                     kind=task.kind,
-                    control=control,
+                    attack=attack,
                 )
 
 
-def _controls(metric: Metric, *, task: TaskSpec, measured: Measurements) -> tuple[str | None, ...]:
-    if isinstance(metric, SampleMetric) and measured.of_task(task.name, control=BLANK_IMAGE):
+def _attacks(metric: Metric, *, task: TaskSpec, measured: Measurements) -> tuple[str | None, ...]:
+    if isinstance(metric, SampleMetric) and measured.of_task(task.name, attack=BLANK_IMAGE):
         return (None, BLANK_IMAGE)
     return (None,)
 

@@ -52,21 +52,21 @@ class Answers(Sequence[Sample]):
         return (Answers, (self._samples,))
 
     def was_asked(self, task: str) -> bool:
-        """Whether there is any answer to a task, as it is or under a control."""
+        """Whether there is any answer to a task, as it is or under an attack."""
         return any(name == task for name, _ in self._by_task)
 
-    def of_task(self, task: str, *, control: str | None = None) -> list[Sample]:
-        return list(self._by_task.get((task, control), ()))
+    def of_task(self, task: str, *, attack: str | None = None) -> list[Sample]:
+        return list(self._by_task.get((task, attack), ()))
 
-    def scores(self, metric: SampleMetric, *, task: str, profile: str, control: str | None = None) -> list[Score]:
+    def scores(self, metric: SampleMetric, *, task: str, profile: str, attack: str | None = None) -> list[Score]:
         """One score for each sample of a task, in order."""
 
         def score() -> list[Score]:
-            samples = self.of_task(task, control=control)
+            samples = self.of_task(task, attack=attack)
             with running(metric, what=f"metric '{metric.name}': score on {task}"):
                 return [metric.score(sample, profile=profile) for sample in samples]
 
-        return self.once(score, "scores", *identity(metric), task, profile, control)
+        return self.once(score, "scores", *identity(metric), task, profile, attack)
 
     def once(self, compute: Callable[[], T], *key: object) -> T:
         """What `compute` gives, computed for the first who asks under this key."""

@@ -232,10 +232,10 @@ def _with_grey_pictures(model: Measurements, *, target: Measurements, utility: f
     metric = _utility_metric(model.benchmark)
     if metric is None or model.benchmark.modality == "text":
         return {}, ""
-    if not all(one.was_asked(metric, control=BLANK_IMAGE) for one in (model, target)):
+    if not all(one.was_asked(metric, attack=BLANK_IMAGE) for one in (model, target)):
         return {}, NO_CONTROL
     profile = profile_of(metric, PROFILE)
-    own, base = (Number(*one.composed(metric, profile=profile, control=BLANK_IMAGE)) for one in (model, target))
+    own, base = (Number(*one.composed(metric, profile=profile, attack=BLANK_IMAGE)) for one in (model, target))
     if own.estimate.value is None or base.estimate.value is None:
         return {}, NO_CONTROL
     if utility - base.estimate.value < MIN_ROOM:

@@ -53,58 +53,58 @@ class Measurements:
         found = [task for task in named if self.answers.was_asked(task.name)]
         return sorted(found, key=lambda task: task.modality != self.benchmark.modality)
 
-    def of_task(self, task: str, *, control: str | None = None) -> list[Sample]:
-        return self.answers.of_task(task, control=control)
+    def of_task(self, task: str, *, attack: str | None = None) -> list[Sample]:
+        return self.answers.of_task(task, attack=attack)
 
-    def scores(self, metric: SampleMetric, *, task: str, profile: str, control: str | None = None) -> list[Score]:
+    def scores(self, metric: SampleMetric, *, task: str, profile: str, attack: str | None = None) -> list[Score]:
         """One score for each sample of a task."""
-        return self.answers.scores(metric, task=task, profile=profile, control=control)
+        return self.answers.scores(metric, task=task, profile=profile, attack=attack)
 
     def replicates(
-        self, metric: SampleMetric, *, task: str, profile: str, control: str | None = None
+        self, metric: SampleMetric, *, task: str, profile: str, attack: str | None = None
     ) -> Replicates | None:
         """What the metric's mean is without each subject; None where nothing could be scored."""
         return self.answers.once(
-            lambda: replicates_of(metric, self.scores(metric, task=task, profile=profile, control=control)),
-            *("replicates", *identity(metric), task, profile, control),
+            lambda: replicates_of(metric, self.scores(metric, task=task, profile=profile, attack=attack)),
+            *("replicates", *identity(metric), task, profile, attack),
         )
 
-    def estimate(self, metric: Metric, *, task: TaskSpec, profile: str, control: str | None = None) -> Estimate:
+    def estimate(self, metric: Metric, *, task: TaskSpec, profile: str, attack: str | None = None) -> Estimate:
         """A sample or reference metric on a task."""
         if isinstance(metric, SampleMetric):
-            return self._mean(metric, task=task.name, profile=profile, control=control)
+            return self._mean(metric, task=task.name, profile=profile, attack=attack)
         if isinstance(metric, ReferenceMetric):
             with running(metric, what=f"metric '{metric.name}': compare on {task.name}"):
                 return self._compared(metric, task=task, profile=profile)
         raise TypeError(f"{metric.name} is a composite: it is measured on a benchmark, not on a task")
 
-    def _mean(self, metric: SampleMetric, *, task: str, profile: str, control: str | None) -> Estimate:
+    def _mean(self, metric: SampleMetric, *, task: str, profile: str, attack: str | None) -> Estimate:
         def mean() -> Estimate:
-            scores = self.scores(metric, task=task, profile=profile, control=control)
+            scores = self.scores(metric, task=task, profile=profile, attack=attack)
             with running(metric, what=f"metric '{metric.name}': aggregate on {task}"):
                 return metric.aggregate(scores)
 
-        return self.answers.once(mean, "estimate", *identity(metric), task, profile, control)
+        return self.answers.once(mean, "estimate", *identity(metric), task, profile, attack)
 
     def composite(self, metric: CompositeMetric, *, profile: str) -> Estimate:
         """A composite from its components, each on the set of its role, with an interval where they have one."""
         return self.composed(metric, profile=profile)[0]
 
     def composed(
-        self, metric: CompositeMetric, *, profile: str, control: str | None = None
+        self, metric: CompositeMetric, *, profile: str, attack: str | None = None
     ) -> tuple[Estimate, Replicates | None]:
         """The composite and its replicates; None where it has no value, or a component no replicates."""
-        key = (*identity(metric), profile, control)
+        key = (*identity(metric), profile, attack)
         if key not in self._found:
             with running(metric, what=f"metric '{metric.name}': combine"):
-                self._found[key] = self._composed(metric, profile=profile, control=control)
+                self._found[key] = self._composed(metric, profile=profile, attack=attack)
         found: tuple[Estimate, Replicates | None] = self._found[key]
         return found
 
     def _composed(
-        self, metric: CompositeMetric, *, profile: str, control: str | None
+        self, metric: CompositeMetric, *, profile: str, attack: str | None
     ) -> tuple[Estimate, Replicates | None]:
-        parts, replicates = self.components(metric, profile=profile, control=control)
+        parts, replicates = self.components(metric, profile=profile, attack=attack)
         estimate = metric.combine(parts, profile=profile)
         used = {key: part for key, part in parts.items() if part.value is not None}
         missing = [key for key in used if key not in replicates]
@@ -123,11 +123,11 @@ class Measurements:
         return with_interval(estimate, found), found
 
     def components(
-        self, metric: CompositeMetric, *, profile: str, control: str | None = None
+        self, metric: CompositeMetric, *, profile: str, attack: str | None = None
     ) -> tuple[dict[str, Estimate], dict[str, Replicates]]:
         """Estimates of what a composite is made of, and the replicates of those that are means of scores.
 
-        What was not measured is left out, and what no row has a reference for. Under a control, what was not asked
+        What was not measured is left out, and what no row has a reference for. Under an attack, what was not asked
         under it, as questions in text alone are not, counts as it was asked.
         """
         parts: dict[str, Estimate] = {}
@@ -143,21 +143,21 @@ class Measurements:
             task = next(iter(self.tasks(set_name, found.kind)), None)
             if task is None:
                 continue
-            own, asked = profile_of(found, profile), control if self.of_task(task.name, control=control) else None
+            own, asked = profile_of(found, profile), attack if self.of_task(task.name, attack=attack) else None
             if isinstance(found, SampleMetric) and all(
-                s.lacking for s in self.scores(found, task=task.name, profile=own, control=asked)
+                s.lacking for s in self.scores(found, task=task.name, profile=own, attack=asked)
             ):
                 continue
-            parts[component.key] = self.estimate(found, task=task, profile=own, control=asked)
+            parts[component.key] = self.estimate(found, task=task, profile=own, attack=asked)
             if isinstance(found, SampleMetric):
-                without = self.replicates(found, task=task.name, profile=own, control=asked)
+                without = self.replicates(found, task=task.name, profile=own, attack=asked)
                 replicates.update({} if without is None else {component.key: without})
         return parts, replicates
 
-    def was_asked(self, metric: CompositeMetric, *, control: str) -> bool:
-        """Whether any component of a composite was asked under a control."""
+    def was_asked(self, metric: CompositeMetric, *, attack: str) -> bool:
+        """Whether any component of a composite was asked under an attack."""
         sets = {self._set_of(component.role) for component in metric.components}
-        return any(sample.attack == control and sample.set in sets for sample in self.samples)
+        return any(sample.attack == attack and sample.set in sets for sample in self.samples)
 
     def _set_of(self, role: str) -> str | None:
         """The set that plays a role, or the set of that name; None where the benchmark has neither."""

@@ -14,8 +14,8 @@ from mmforget.evaluation.tasks import LeftOut
 
 
 @dataclass(frozen=True)
-class Step:
-    """One task asked of one model, once as it is or once as a control.
+class PlannedTask:
+    """One task asked of one model, as it is or under an attack.
 
     Attributes:
         num_rows: questions that will be asked; None where that is only known with the data at hand.
@@ -26,16 +26,16 @@ class Step:
     set: str
     kind: str
     modality: str
-    control: str | None
+    attack: str | None
     num_rows: int | None
 
 
 @dataclass(frozen=True)
-class Plan:
+class Evaluations:
     """Every step in order, and the tasks that are left out with the reason."""
 
     benchmark: str
-    steps: tuple[Step, ...]
+    steps: tuple[PlannedTask, ...]
     left_out: tuple[LeftOut, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -48,9 +48,9 @@ class Plan:
 
     def text(self) -> str:
         """The same as lines for people: each task once, with the models it is asked of."""
-        asked: dict[tuple[str, str | None], list[Step]] = {}
+        asked: dict[tuple[str, str | None], list[PlannedTask]] = {}
         for step in self.steps:
-            asked.setdefault((step.task, step.control), []).append(step)
+            asked.setdefault((step.task, step.attack), []).append(step)
         models = list(dict.fromkeys(step.model for step in self.steps))
         lines = [f"{self.benchmark}: {len(asked)} evaluations of {len(models)} models ({', '.join(models)})"]
         lines += [f"  {_line(steps[0])}" for steps in asked.values()]
@@ -64,8 +64,8 @@ def plan(
     models: Sequence[str],
     counts: Mapping[str, int] | None = None,
     limit: float | None = None,
-    blank_control: bool = True,
-) -> Plan:
+    blank_image: bool = True,
+) -> Evaluations:
     """The steps of evaluating models on a benchmark. Asks no model anything.
 
     Args:
@@ -73,7 +73,7 @@ def plan(
         models: names, in the order in which they will be asked.
         counts: rows of each set by name, where known already. Sets without a count have unknown numbers.
         limit: questions of each task, or their share where below 1.
-        blank_control: whether image tasks are asked again with grey images.
+        blank_image: whether image tasks are asked again with grey images.
 
     Raises NothingToRun where no task is left, and what loading the rows raises.
     """
@@ -89,12 +89,12 @@ def plan(
         step
         for model in models
         for task in present
-        for step in _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), control=blank_control)
+        for step in _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), blank_image=blank_image)
     ]
     if not steps:
         why = "; ".join(f"{o.task}: {o.reason}" for o in left_out)
         raise NothingToRun(f"{benchmark.group}: no task is left to run; {why}")
-    return Plan(benchmark.group, tuple(steps), left_out)
+    return Evaluations(benchmark.group, tuple(steps), left_out)
 
 
 def count_rows(bound: Bound) -> dict[str, int]:
@@ -102,9 +102,9 @@ def count_rows(bound: Bound) -> dict[str, int]:
     return {name: bound.num_rows(name) for name in dict.fromkeys(task.set for task in bound.benchmark.tasks)}
 
 
-def _steps(task: TaskSpec, *, model: str, num_rows: int | None, control: bool) -> Iterator[Step]:
-    for kind in (None, BLANK_IMAGE) if control and task.modality != "text" else (None,):
-        yield Step(model, task.name, task.set, task.kind, task.modality, kind, num_rows)
+def _steps(task: TaskSpec, *, model: str, num_rows: int | None, blank_image: bool) -> Iterator[PlannedTask]:
+    for attack in (None, BLANK_IMAGE) if blank_image and task.modality != "text" else (None,):
+        yield PlannedTask(model, task.name, task.set, task.kind, task.modality, attack, num_rows)
 
 
 def _limited(num_rows: int | None, limit: float | None) -> int | None:
@@ -113,7 +113,7 @@ def _limited(num_rows: int | None, limit: float | None) -> int | None:
     return min(num_rows, ceil(num_rows * limit) if limit < 1 else int(limit))
 
 
-def _line(step: Step) -> str:
+def _line(step: PlannedTask) -> str:
     questions = "unknown number of" if step.num_rows is None else str(step.num_rows)
-    control = ", images replaced by grey" if step.control == BLANK_IMAGE else ""
-    return f"{step.task}: {questions} questions of the {step.set} set, {step.kind}{control}"
+    images = ", images replaced by grey" if step.attack == BLANK_IMAGE else ""
+    return f"{step.task}: {questions} questions of the {step.set} set, {step.kind}{images}"

@@ -90,7 +90,7 @@ def evaluate(
     include_paths: Sequence[str | Path] = (),
     data: DataSource | None = None,
     limit: float | None = None,
-    blank_control: bool | Collection[str] = True,
+    blank_image: bool | Collection[str] = True,
     progress: Progress = True,
     settings: Settings | None = None,
 ) -> Evaluation:
@@ -101,7 +101,7 @@ def evaluate(
         include_paths: further folders with task files.
         data: where the rows of benchmarks come from.
         limit: documents of each task, or their share where below 1; for a quick look, the record says so.
-        blank_control: ask every image task again with grey images, none of them (False), or only the tasks named.
+        blank_image: ask every image task again with grey images, none of them (False), or only the tasks named.
         progress: True shows bars on stderr, False nothing, a function is called with done, total and a label.
 
     Raises UnknownName and UserError for what the user can have got wrong.
@@ -115,7 +115,7 @@ def evaluate(
     _apply(settings, loaded=loaded, limit=limit)
     for task in loaded.tasks.values():
         leave_undecoded(task)
-    attacked = {BLANK_IMAGE: _controlled(loaded, wanted=blank_control)}
+    attacked = {BLANK_IMAGE: _blanked(loaded, wanted=blank_image)}
     attacked |= {name: _attackable(loaded, name=name) for name in settings.attacks}
     shown, lm.progress = lm.progress, progress
     lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
@@ -209,14 +209,14 @@ def _samples(loaded: LoadedTasks) -> list[Sample]:
     return found
 
 
-def _controlled(loaded: LoadedTasks, *, wanted: bool | Collection[str]) -> list[str]:
+def _blanked(loaded: LoadedTasks, *, wanted: bool | Collection[str]) -> list[str]:
     """The tasks to ask again without their images. Raises UserError for a name that is not among those that run."""
     with_image = [name for name, label in loaded.labels.items() if label.modality != "text"]
     if isinstance(wanted, bool):
         return with_image if wanted else []
     unknown = [name for name in wanted if name not in loaded.labels]
     if unknown:
-        raise UserError(f"blank-image control of {', '.join(unknown)}, which is not among the tasks that run")
+        raise UserError(f"blank images for {', '.join(unknown)}, which is not among the tasks that run")
     return [name for name in with_image if name in wanted]
 
 

@@ -26,7 +26,7 @@ class MetricLine:
     """Metric."""
     set: str
     """Set."""
-    control: str | None
+    attack: str | None
     """`blank_image`, or None."""
     higher_is_better: bool | None
     """Direction; None where nearness to the retain model counts."""
@@ -159,7 +159,7 @@ def seconds_text(seconds: Any) -> str:
 
 
 def _key(result: MetricResult) -> Key:
-    return (result.name, result.set, result.control, result.task)
+    return (result.name, result.set, result.attack, result.task)
 
 
 def _line(key: Key, estimates: tuple[Estimate | None, ...], *, task: str) -> MetricLine:
@@ -168,7 +168,7 @@ def _line(key: Key, estimates: tuple[Estimate | None, ...], *, task: str) -> Met
     return MetricLine(
         name=key[0],
         set=key[1],
-        control=key[2],
+        attack=key[2],
         higher_is_better=known[0].higher_is_better,
         estimates=estimates,
         task=task,

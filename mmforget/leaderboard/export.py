@@ -56,7 +56,7 @@ def markdown(boards: Sequence[Board]) -> str:
 
 def metric_key(result: MetricResult) -> str:
     """Flat name of a metric in `results`, e.g. `rouge_l_clean` or `rouge_l_clean_blank_image`."""
-    return "_".join(part for part in (result.name, result.profile, result.control) if part)
+    return "_".join(part for part in (result.name, result.profile, result.attack) if part)
 
 
 def task_key(record: RunRecord, result: MetricResult) -> str:
@@ -135,7 +135,7 @@ def _results(record: RunRecord) -> dict[str, dict[str, float]]:
 
 def _metric(record: RunRecord, result: MetricResult) -> dict[str, Any]:
     place = {"task": task_key(record, result), "metric": result.name, "set": result.set, "profile": result.profile}
-    return {**place, "control": result.control, **_estimate(result.estimate)}
+    return {**place, "attack": result.attack, **_estimate(result.estimate)}
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:

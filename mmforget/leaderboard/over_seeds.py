@@ -188,7 +188,7 @@ def _metrics(records: Sequence[RunRecord]) -> list[MetricResult]:
 
 
 def _metric_key(result: MetricResult) -> tuple[str | None, ...]:
-    return (result.name, result.set, result.profile, result.task, result.kind, result.control)
+    return (result.name, result.set, result.profile, result.task, result.kind, result.attack)
 
 
 def _levels(records: Sequence[RunRecord]) -> list[LevelResult]:

@@ -14,7 +14,7 @@ from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.logged import logged_lines
-from mmforget.evaluation.plan import Plan, plan
+from mmforget.evaluation.plan import Evaluations, plan
 from mmforget.evaluation.run import evaluate
 from mmforget.evaluation.tasks import Named, divide, other_names
 from mmforget.lm.adapter import MMForgetLM
@@ -41,7 +41,7 @@ Progress = Callable[[int, int, str], None]
 class Wanted:
     """What an evaluation is to leave and show, beside its numbers."""
 
-    blank_control: bool = True
+    blank_image: bool = True
     dry_run: bool = False
     bars: bool = True
     log_samples: bool = False
@@ -66,7 +66,7 @@ def evaluate_only(config: RunConfig, *, wanted: Wanted, progress: Progress) -> d
     )
     data = DataSource.parse(config.data, config.model, metadata=config.metadata)
     if wanted.dry_run:
-        return planned(config, named=named, data=data, blank_control=wanted.blank_control)
+        return planned(config, named=named, data=data, blank_image=wanted.blank_image)
     benchmarks = find_all(named.ours, config.include_path) if named.ours else []
     for benchmark in benchmarks:
         check_metrics(benchmark)
@@ -120,7 +120,7 @@ class Output:
         return cls(path.with_suffix(""), path) if path.suffix == ".json" else cls(path)
 
 
-def planned(config: RunConfig, *, named: Named, data: DataSource, blank_control: bool) -> dict[str, Any]:
+def planned(config: RunConfig, *, named: Named, data: DataSource, blank_image: bool) -> dict[str, Any]:
     """What would be asked. Raises what the evaluation would raise for wrong input, but for what only loading shows."""
     settings_of(config)
     model = "target"
@@ -134,12 +134,12 @@ def planned(config: RunConfig, *, named: Named, data: DataSource, blank_control:
         check_metrics(benchmark)
         bound = benchmark.bind(data)
         judge_of(config, bound=bound)
-        found = plan(bound, models=[model], limit=config.limit, blank_control=blank_control)
+        found = plan(bound, models=[model], limit=config.limit, blank_image=blank_image)
         steps.append(_with_chosen(found, samples=config.asking.samples or {}).as_dict())
     return {"plan": [*steps, *({"model": model, "task": name} for name in other_names(named, data=data))]}
 
 
-def _with_chosen(steps: Plan, *, samples: Mapping[str, Sequence[int]]) -> Plan:
+def _with_chosen(steps: Evaluations, *, samples: Mapping[str, Sequence[int]]) -> Evaluations:
     """The steps with the number of documents that were chosen."""
     changed = (replace(s, num_rows=len(set(samples[s.task]))) if s.task in samples else s for s in steps.steps)
     return replace(steps, steps=tuple(changed))
@@ -155,7 +155,7 @@ def _record(
 ) -> dict[str, Any]:
     folder = config.output / safe_name(bound.benchmark.group)
     subject = Subject("base", Path(loaded.spec.pretrained).name)
-    place = Place(config, bound, folder, wanted.blank_control)
+    place = Place(config, bound, folder, wanted.blank_image)
     measured = measure(loaded, subject=subject, place=place, progress=progress)
     found: dict[str, Any] = parallel.on_main(partial(_document, measured.folder))
     return found
@@ -180,7 +180,7 @@ def _plain(
         include_paths=config.include_path,
         data=data,
         limit=config.limit,
-        blank_control=wanted.blank_control and not wanted.predict_only,
+        blank_image=wanted.blank_image and not wanted.predict_only,
         progress=wanted.bars,
         settings=replace(
             settings_of(config),

@@ -63,7 +63,7 @@ class Place:
     config: RunConfig
     bound: Bound
     folder: Path
-    blank_control: bool = True
+    blank_image: bool = True
 
 
 def measure(
@@ -138,7 +138,7 @@ def _labelled(progress: Progress, *, label: str) -> Progress:
 
 
 def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> Evaluation:
-    """The benchmark's tasks on a model, with the response cache and the blank-image control."""
+    """The benchmark's tasks on a model, with the response cache, and under attacks."""
     config = place.config
     cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
@@ -148,7 +148,7 @@ def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> 
         include_paths=config.include_path,
         data=place.bound.data,
         limit=config.limit,
-        blank_control=place.blank_control,
+        blank_image=place.blank_image,
         settings=settings_of(config),
         progress=progress,
     )
@@ -281,7 +281,7 @@ def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: 
             "benchmark": place.bound.describe(),
             "rows": _rows(place.bound),
             "settings": {**settings, "asking": asdict(config.asking)},
-            "blank_control": place.blank_control,
+            "blank_image": place.blank_image,
             "judge": config.judge,
             **_plugins(benchmark),
         }

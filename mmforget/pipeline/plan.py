@@ -14,7 +14,7 @@ from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
-from mmforget.evaluation.plan import Plan as Evaluations
+from mmforget.evaluation.plan import Evaluations
 from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
 from mmforget.pipeline.config import RunConfig

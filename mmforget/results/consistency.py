@@ -115,7 +115,7 @@ def _negative(values: Mapping[str, Any], *, at: str) -> Iterator[str]:
 
 
 def _metrics(record: RunRecord) -> Iterator[str]:
-    keys = Counter((one.name, one.set, one.profile, one.task, one.control) for one in record.metrics)
+    keys = Counter((one.name, one.set, one.profile, one.task, one.attack) for one in record.metrics)
     for (name, used, profile, *_), count in keys.items():
         if count > 1:
             yield f"{name} ({profile}) on the {used} set is there {count} times"

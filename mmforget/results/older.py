@@ -10,7 +10,7 @@ from typing import Any
 
 from mmforget.errors import UserError, shortened
 
-READ_VERSIONS = (1, 2, 3, 4)
+READ_VERSIONS = (1, 2, 3, 4, 5)
 """Versions that can be read."""
 LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0, "num_subjects": None}
 """Keys of an estimate that version 2 did not have, with what they meant then."""
@@ -38,6 +38,8 @@ def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
         found = {"replicates": {}, **_with_later_counts(found)}
     if version < 4:
         found = _renamed(_with_codes(found, source=source))
+    if version < 5 and isinstance(found.get("metrics"), list):
+        found["metrics"] = [_with_attack(one) if isinstance(one, dict) else one for one in found["metrics"]]
     return {**found, "schema_version": READ_VERSIONS[-1]}
 
 
@@ -91,6 +93,12 @@ def _key_now(key: str) -> str:
     """Of a number of the headline: `closeness/<set>/<metric>`."""
     before, slash, name = key.rpartition("/")
     return f"{before}{slash}{RENAMED.get(name, name)}"
+
+
+def _with_attack(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """The one attack that there was stood under `control`."""
+    found = dict(metric)
+    return {"attack": found.pop("control", None), **found}
 
 
 def _with(document: Mapping[str, Any], key: str, later: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,8 @@ from mmforget.types import Sample
 TOKENS_FILE = "token_logprobs.parquet"
 MAX_BYTES = 2**32
 """Largest sample file that is read."""
-TEXTS = ("task", "id", "control", "role")
-COLUMNS = (*TEXTS, "logprob")
-"""What is read of the Parquet file, and where it is there `attempt`; `control` is the sample's attack."""
+TEXTS = ("task", "id", "role")
+"""What is read of the Parquet file beside `logprob`, `attack` and `attempt`, which are `control` in older ones."""
 ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}}
 """Keys that lines of the first schema do not have, with what they meant then."""
 
@@ -123,9 +122,7 @@ def _lines(samples: Sequence[Sample]) -> str:
 
 
 def _line(sample: Sample) -> dict[str, Any]:
-    """`control` is there for readers of older files, where it named the one attack that there was."""
     line = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
-    line["control"] = sample.attack
     line["token_logprobs"] = {role: len(values) for role, values in sample.token_logprobs.items()}
     line["extra"] = to_jsonable(sample.extra).value  # of a stranger's rows; JSON knows no NaN
     return line
@@ -170,12 +167,11 @@ def _join(sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Pa
 
 
 def _parquet(samples: Sequence[Sample], *, model: str) -> bytes:
-    """One line a token: model, task, set, id, control (the attack), attempt, role, position, logprob (float64, so that
-    nothing is lost)."""
+    """One line a token: model, task, set, id, attack, attempt, role, position, logprob (float64: nothing is lost)."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = ("task", "set", "id", "control", "attempt", "role", "position", "logprob")
+    names = ("task", "set", "id", "attack", "attempt", "role", "position", "logprob")
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for sample in samples:
         for role, values in sample.token_logprobs.items():
@@ -195,18 +191,19 @@ def _read_parquet(path: Path) -> Tokens:
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = {**dict.fromkeys(TEXTS, pa.string()), "attempt": pa.int32(), "logprob": pa.float64()}
     try:
         there = parquet.read_schema(path).names
-        names = [name for name in kinds if name in there or name in COLUMNS]
+        attack = "attack" if "attack" in there else "control"
+        kinds = {**dict.fromkeys((*TEXTS, attack), pa.string()), "attempt": pa.int32(), "logprob": pa.float64()}
+        names = [name for name in kinds if name in there or name != "attempt"]
         table = parquet.read_table(path, columns=names)
         table = table.cast(pa.schema([(name, kinds[name]) for name in names]))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({error}); restore it or run again") from error
     tokens: Tokens = defaultdict(lambda: defaultdict(list))
     columns = {name: table.column(name).to_pylist() for name in names}
-    attempts = columns.get("attempt") or [_attempt(control) for control in columns["control"]]
-    keys = zip(columns["task"], columns["id"], columns["control"], attempts, strict=True)
+    attempts = columns.get("attempt") or [_attempt(one) for one in columns[attack]]
+    keys = zip(columns["task"], columns["id"], columns[attack], attempts, strict=True)
     for key, role, value in zip(keys, columns["role"], columns["logprob"], strict=True):
         # What was written is a number or NaN; a null is what others make of a NaN.
         tokens[key][role].append(math.nan if value is None else value)

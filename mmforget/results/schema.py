@@ -91,8 +91,8 @@ class MetricResult:
     """lm_eval task whose samples were scored; empty for composites."""
     kind: str = ""
     """`gen`, `prob` or `mc`; empty for composites."""
-    control: str | None = None
-    """`blank_image` where every image was replaced by grey, else None."""
+    attack: str | None = None
+    """What asked, e.g. `blank_image` (every image replaced by grey); None for the benchmark itself."""
 
 
 @dataclass(frozen=True)
@@ -327,10 +327,10 @@ class RunRecord:
         document = _open_ranges(from_older(document, source=source))
         return _checked(from_json(cls, document, source=source), source=source)
 
-    def metric(self, name: str, *, set: str, profile: str | None = None, control: str | None = None) -> Estimate | None:
+    def metric(self, name: str, *, set: str, profile: str | None = None, attack: str | None = None) -> Estimate | None:
         """The estimate of a metric on a set, in `profile` or the first profile that has it; None where not measured."""
         for result in self.metrics:
-            if (result.name, result.set, result.control) == (name, set, control) and profile in (None, result.profile):
+            if (result.name, result.set, result.attack) == (name, set, attack) and profile in (None, result.profile):
                 return result.estimate
         return None
 

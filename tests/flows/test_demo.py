@@ -25,8 +25,8 @@ def record(demo: Path, name: str, *, seed: int = TESTED_SEEDS[0]) -> RunRecord:
     return read_run(folder(demo, name, seed=seed)).record
 
 
-def value(found: RunRecord, metric: str, *, set: str, profile: str = "clean", control: str | None = None) -> float:
-    estimate = found.metric(metric, set=set, profile=profile, control=control)
+def value(found: RunRecord, metric: str, *, set: str, profile: str = "clean", attack: str | None = None) -> float:
+    estimate = found.metric(metric, set=set, profile=profile, attack=attack)
     number = estimate.value if estimate is not None else None
     assert number is not None, f"{found.name}: no {metric} on {set}"
     return number
@@ -49,7 +49,7 @@ def test_ks_tells_the_target_from_the_retain_model(demo: Path) -> None:
 
 def test_the_answers_need_the_picture(demo: Path) -> None:
     target = record(demo, "target")
-    assert value(target, "exact_match", set="forget", control="blank_image") < 0.3
+    assert value(target, "exact_match", set="forget", attack="blank_image") < 0.3
 
 
 def test_gradient_ascent_collapses_and_is_called_collapsed(demo: Path) -> None:

@@ -82,7 +82,7 @@ def test_stock_lm_eval_runs_every_task_that_generates(tmp_path: Path, text: bool
     lm = MMForgetLM(load_model(ModelSpec(str(folder), device="cpu")), progress=False)
     settings = Settings(gen_kwargs={"max_gen_toks": 12})
     ours = evaluate(
-        lm, tasks, data=DataSource("synthetic"), limit=2, blank_control=False, progress=False, settings=settings
+        lm, tasks, data=DataSource("synthetic"), limit=2, blank_image=False, progress=False, settings=settings
     )
     assert {task for task, _ in stock.texts} == set(tasks)
     assert {(sample.task, sample.id): sample.response for sample in ours.samples} == stock.texts
@@ -97,7 +97,7 @@ def test_stock_lm_eval_runs_every_task_that_generates(tmp_path: Path, text: bool
 def test_stock_lm_eval_gives_the_trained_target_the_same_answers_and_scores(micro: MicroModels, tmp_path: Path) -> None:
     """The model that `mmforget target` saved, asked by both command lines: it knows the answers to both."""
     stock = run_stock(micro.target, tmp_path / "stock")
-    words = ("--tasks", TASK, "--data", "synthetic", "--no_blank_control", "--quiet", "--json")
+    words = ("--tasks", TASK, "--data", "synthetic", "--no_blank_image", "--quiet", "--json")
     place = ("--output_path", tmp_path / "ours")
     said = command("eval", "--model", "hf", "--model_args", f"pretrained={micro.target}", *words, *place)
     assert said.status == 0, said.err

@@ -28,7 +28,7 @@ def truth_ratios(record: Path) -> dict[str, float]:
     table = parquet.read_table(record / "token_logprobs.parquet").to_pylist()
     tokens: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in table:
-        if line["task"] == FORGET_TASK and line["control"] is None:
+        if line["task"] == FORGET_TASK and line["attack"] is None:
             tokens[line["id"]][line["role"]].append(line["logprob"])
     return {question: ratio(roles) for question, roles in tokens.items()}
 

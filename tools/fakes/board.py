@@ -94,15 +94,15 @@ def answers_of(world: World, fake: Fake) -> Answers:
     """What a fake answers to every question, labelled by rules where the benchmark's metrics ask a judge."""
     by_task: dict[tuple[str, str | None], list[Question]] = {}
     for question in world.questions:
-        by_task.setdefault((question.task.name, question.control), []).append(question)
+        by_task.setdefault((question.task.name, question.attack), []).append(question)
     samples = []
-    for (name, control), questions in by_task.items():
+    for (name, attack), questions in by_task.items():
         task = questions[0].task
         label = TaskLabel(world.benchmark.name, task.set, task.kind, task.modality)
         pairs = [pair for number, one in enumerate(questions) for pair in _answers(world, fake, one, number=number)]
         requests, answers = [request for request, _ in pairs], [answer for _, answer in pairs]
         samples += samples_of(
-            name, label=label, requests=requests, answers=answers, attempt=Attempt(control, 0) if control else None
+            name, label=label, requests=requests, answers=answers, attempt=Attempt(attack, 0) if attack else None
         )
     judge = find_judge("rules", bound=world.bound)
     return judged(samples, benchmark=world.benchmark, judge=judge).samples

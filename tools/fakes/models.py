@@ -36,7 +36,7 @@ class Fake:
         is_known = sees and self.knows(question) and question.task.set != "holdout"
         named = next(part for part in reversed(role.split("/")) if part in KNOWN)
         level = (KNOWN if is_known else UNKNOWN)[named]
-        shown = "" if self.is_blind else str(question.control)
+        shown = "" if self.is_blind else str(question.attack)
         return tuple(level * (1 + 0.1 * _share(f"{question.doc['id']}/{role}/{shown}/{n}")) for n in range(4))
 
 
@@ -83,7 +83,7 @@ def _told(template: str) -> Fake:
 
 
 def _random(question: Question) -> random.Random:
-    return random.Random(question.doc["id"] + str(question.control))
+    return random.Random(question.doc["id"] + str(question.attack))
 
 
 def _random_words(world: World, question: Question) -> str:

@@ -34,7 +34,7 @@ class Question:
     doc: Mapping[str, Any]
     place: int
     to_forget: bool
-    control: str | None = None
+    attack: str | None = None
 
     @property
     def extra(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Question:
     @property
     def is_seen(self) -> bool:
         """Whether the question is about a picture that is shown."""
-        return self.task.modality == "image" and self.doc["has_image"] and self.control is None
+        return self.task.modality == "image" and self.doc["has_image"] and self.attack is None
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,14 @@ TARGET = {"--target_model", "--retain_model", "--stage_one_args"}
 SEEDS = {"--seeds", "--stage_one_seeds", "--workers"}
 COMMON = TASKS | MODEL | OUTPUT | SHORT
 
+BLANK_IMAGE = {"--no_blank_image", "--no_blank_control"}
+"""One flag; the second is what it was called."""
+
 FLAGS = {
     "run": COMMON | TRAINING | TARGET | {"--methods", "--method_args", "--allow_weak_target", "--judge"} | SEEDS,
     "target": COMMON | TARGET | {"--recipe", "--workers"},
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
-    "eval": COMMON | LM_EVAL | set(REFUSED) | {"--no_blank_control", "--stage_one_args", "--recipe", "--judge"},
+    "eval": COMMON | LM_EVAL | set(REFUSED) | BLANK_IMAGE | {"--stage_one_args", "--recipe", "--judge"},
     "rescore": {"--include_path", "--judge", "--json"},
     "leaderboard": {"--output_path", "--json", "--verify"},
     "ls": {"--include_path", "--json"},

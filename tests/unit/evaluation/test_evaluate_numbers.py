@@ -56,9 +56,9 @@ DESTROYED = model([""] * 6, [""] * 6, forget_logprob=-30.0, keep_logprob=-30.0)
 
 
 def value(
-    results: list, name: str, set_name: str, *, profile: str = "clean", control: str | None = None
+    results: list, name: str, set_name: str, *, profile: str = "clean", attack: str | None = None
 ) -> float | None:  # type: ignore[type-arg]
-    found = [r for r in results if (r.name, r.set, r.profile, r.control) == (name, set_name, profile, control)]
+    found = [r for r in results if (r.name, r.set, r.profile, r.attack) == (name, set_name, profile, attack)]
     assert len(found) == 1
     estimate: Estimate = found[0].estimate
     return estimate.value
@@ -93,7 +93,7 @@ def test_controls_stand_beside_and_do_not_mix_in(benchmark: Benchmark) -> None:
     grey = generated("forget", [HALF] * 3 + [NONE] * 3, attack="blank_image")
     results = aggregate(benchmark, [*TARGET, *grey], retain=RETAIN)
     assert value(results, "rouge_l", "forget") == 1.0
-    assert value(results, "rouge_l", "forget", control="blank_image") == 0.25
+    assert value(results, "rouge_l", "forget", attack="blank_image") == 0.25
 
 
 def test_without_a_retain_model_the_reason_is_said(benchmark: Benchmark) -> None:

@@ -1,4 +1,4 @@
-"""The plan: every model, task and control with its number of questions, and what is left out."""
+"""The plan: every model, task and attack with its number of questions, and what is left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_steps_with_counted_rows_and_an_empty_set(benchmark: Benchmark) -> None:
     found = plan(benchmark.bind(DataSource("synthetic")), models=["target", "npo"])
     assert len(found.steps) == 2 * 5 * 2
     assert {step.num_rows for step in found.steps} == {6}
-    assert [(step.task, step.control) for step in found.steps[:2]] == [
+    assert [(step.task, step.attack) for step in found.steps[:2]] == [
         ("toy_forget_gen", None),
         ("toy_forget_gen", "blank_image"),
     ]
@@ -32,7 +32,7 @@ def test_steps_with_counted_rows_and_an_empty_set(benchmark: Benchmark) -> None:
 
 
 def test_text_for_people(benchmark: Benchmark) -> None:
-    text = plan(benchmark.bind(DataSource("synthetic")), models=["target", "npo"], limit=2, blank_control=False).text()
+    text = plan(benchmark.bind(DataSource("synthetic")), models=["target", "npo"], limit=2, blank_image=False).text()
     assert text.splitlines()[:2] == [
         "toy: 5 evaluations of 2 models (target, npo)",
         "  toy_forget_gen: 2 questions of the forget set, gen",
@@ -54,7 +54,7 @@ def test_limits(benchmark: Benchmark, limit: float | None, expected: int) -> Non
 
 def test_text_tasks_have_no_control(tmp_path: Path) -> None:
     found = plan(toy(tmp_path / "tasks", name="toy_forget_gen_text"), models=["m"])
-    assert [step.control for step in found.steps] == [None]
+    assert [step.attack for step in found.steps] == [None]
 
 
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:

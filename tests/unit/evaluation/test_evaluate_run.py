@@ -140,7 +140,7 @@ def test_an_attack_of_another_package_is_asked_and_stored(
             item.name == "twice" and item.origin == "theirs" for item in ls.collect(["attacks"]).items["attacks"]
         )
         done = evaluate(
-            lm, tasks, include_paths=[folder], data=DATA, blank_control=False, settings=settings, progress=False
+            lm, tasks, include_paths=[folder], data=DATA, blank_image=False, settings=settings, progress=False
         )
     counts = Counter((sample.task, sample.attack, sample.attempt) for sample in done.samples)
     assert counts == {(task, *tried): 6 for task in tasks for tried in ((None, None), ("twice", 0), ("twice", 1))}
@@ -169,19 +169,19 @@ def test_attacks_that_cannot_be_asked_are_named(
         settings = Settings(attacks=(name,))
         with installed(tmp_path, monkeypatch=monkeypatch), pytest.raises(UserError, match=message):
             evaluate(
-                model(llava), ["toy_forget_prob"], include_paths=[folder], data=DATA, blank_control=False,
+                model(llava), ["toy_forget_prob"], include_paths=[folder], data=DATA, blank_image=False,
                 settings=settings, progress=False,
             )  # fmt: skip
 
 
 def test_the_control_can_be_limited_or_left_out(folder: Path, llava: Path) -> None:
     lm = model(llava)
-    without = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=False, progress=False)
+    without = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_image=False, progress=False)
     assert {sample.attack for sample in without.samples} == {None}
-    some = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=["toy_forget_gen"], progress=False)
+    some = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_image=["toy_forget_gen"], progress=False)
     assert {sample.task for sample in some.samples if sample.attack} == {"toy_forget_gen"}
     with pytest.raises(UserError, match="toy_nothing"):
-        evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_control=["toy_nothing"], progress=False)
+        evaluate(lm, ["toy"], include_paths=[folder], data=DATA, blank_image=["toy_nothing"], progress=False)
 
 
 def test_a_limit_is_visible_in_the_sets(folder: Path, llava: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_model_of_nans_is_evaluated_in_full_and_called_collapsed(done: Evaluat
     broken = evaluate(lm, ["toy"], include_paths=[folder], data=DATA, progress=False)
     benchmark = toy(folder)
     results = aggregate(benchmark, broken.samples, retain=done.samples)
-    by_name = {(r.name, r.set, r.control): r.estimate for r in results if r.profile == "clean"}
+    by_name = {(r.name, r.set, r.attack): r.estimate for r in results if r.profile == "clean"}
     assert by_name["probability", "forget", None].num_unscored == 6
     assert by_name["probability", "forget", None].value is None
     assert by_name["ks_forget_quality", "forget", None].value is None

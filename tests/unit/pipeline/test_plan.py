@@ -39,7 +39,7 @@ def test_a_run_does_what_its_dry_run_prints(model: Path, tmp_path: Path) -> None
         for p, one in found.items()
     }
     assert names == {step["model"] for step in planned["steps"]}
-    asked = {(step["task"], step["control"]): step["num_rows"] for step in planned["steps"]}
+    asked = {(step["task"], step["attack"]): step["num_rows"] for step in planned["steps"]}
     for one in found.values():
         counted: dict[tuple[str, str | None], int] = {}
         for sample in one.samples():

@@ -169,6 +169,16 @@ def test_a_record_of_version_3_is_read_and_its_reasons_have_no_codes() -> None:
         RunRecord.from_json({**document, "status": "partial"}, source="x")
 
 
+def test_the_attack_of_a_record_of_version_4_stood_under_control() -> None:
+    record = full_record()
+    record = record.replace(metrics=(*record.metrics, replace(record.metrics[0], attack="blank_image")))
+    document = {**record.to_json(), "schema_version": 4}
+    document["metrics"] = [
+        {("control" if key == "attack" else key): one[key] for key in one} for one in document["metrics"]
+    ]
+    assert RunRecord.from_json(document, source="x") == record
+
+
 def test_every_reason_has_its_code_or_none_has() -> None:
     told = Verdict("forgotten", False, True, ("close", "far"), ("beyond_retain",))
     with pytest.raises(UserError, match="verdict has 1 codes of 2 reasons"):
@@ -203,14 +213,14 @@ def test_another_schema_version_is_refused(version: int | None) -> None:
 
 def test_metric_takes_the_profile_asked_for_and_never_a_control() -> None:
     metrics = (
-        MetricResult("em", "forget", "clean", Estimate(0.1), control="blank_image"),
+        MetricResult("em", "forget", "clean", Estimate(0.1), attack="blank_image"),
         MetricResult("em", "forget", "paper", Estimate(0.2)),
         MetricResult("em", "forget", "clean", Estimate(0.3)),
     )
     record = full_record(metrics=metrics)
     assert record.metric("em", set="forget", profile="clean") == Estimate(0.3)
     assert record.metric("em", set="forget") == Estimate(0.2)
-    assert record.metric("em", set="forget", control="blank_image") == Estimate(0.1)
+    assert record.metric("em", set="forget", attack="blank_image") == Estimate(0.1)
     assert record.metric("em", set="retain") is None
 
 

@@ -83,7 +83,7 @@ def test_the_parquet_file_has_one_line_a_token(tmp_path: Path) -> None:
         "task": "t_prob",
         "set": "forget",
         "id": "a/0",
-        "control": None,
+        "attack": None,
         "attempt": None,
         "role": "answer",
         "position": 1,
@@ -101,7 +101,7 @@ def test_several_attempts_at_a_row_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_files_from_before_there_were_attacks_are_read(tmp_path: Path) -> None:
-    """They have `control` in place of `attack` and `attempt`, and so do readers of new files who know no better."""
+    """They have `control` in place of `attack` and `attempt`."""
     from pyarrow import parquet
 
     samples = [
@@ -114,11 +114,12 @@ def test_files_from_before_there_were_attacks_are_read(tmp_path: Path) -> None:
     write_samples(tmp_path, samples, model="m")
     path = tmp_path / "samples_t_prob.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["control"] for line in lines] == [None, "blank_image"]
-    old = [{key: value for key, value in line.items() if key not in ("attack", "attempt")} for line in lines]
+    assert [line["attack"] for line in lines] == [None, "blank_image"]
+    old = [{("control" if key == "attack" else key): line[key] for key in line if key != "attempt"} for line in lines]
     path.write_text("".join(json.dumps(line) + "\n" for line in old))
     tokens = tmp_path / TOKENS_FILE
-    parquet.write_table(parquet.read_table(tokens).drop_columns(["attempt"]), tokens)
+    then = parquet.read_table(tokens).drop_columns(["attempt"]).rename_columns({"attack": "control"})
+    parquet.write_table(then, tokens)
     assert read_samples(tmp_path, files={one.name: hash_file(one) for one in (path, tokens)}) == samples
 
 
