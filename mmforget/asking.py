@@ -1,6 +1,6 @@
 """Questions put to a model and whatever answers them: a model itself, or a guard around it. Imports no torch.
 
-class Curt(GuardEngine):                              # a guard's engine: what it does not define is not answered
+class Curt(Passing):                                  # a guard's engine: what it does not change is passed on
     def generate(self, asks):
         return [text.split(".")[0] for text in self.engine.generate(asks)]
 """
@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from mmforget.errors import PluginError, UserError
+from mmforget.errors import PluginError
 from mmforget.plugins import running
 from mmforget.results.fingerprint import hash_image, hash_json
-from mmforget.types import NoScores, NoText, TokenScores
+from mmforget.types import TokenScores
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
-Positions = Literal["answer", "all"]
 T = TypeVar("T")
 CACHE_VERSION = 2
 """Raised when the same question would be answered differently by new code, so that old answers are not found."""
@@ -96,33 +93,19 @@ class Engine(Protocol):
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Which questions, all of one kind, are best put together: every index once."""
 
-    def score(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
         """The log-prob of every token of each continuation, in order."""
 
-    def generate(self, asks: Sequence[Ask]) -> Sequence[str]:
-        """The text that follows each context, in order; `NoText` where there is none."""
+    def generate(self, asks: Sequence[Ask]) -> list[str]:
+        """The text that follows each context, in order."""
 
-    def roll(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
+    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
         """The log-prob of every token of each whole document, in order."""
-
-    def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
-        """What decoder layers put out, before any final norm: float32 [L, T, H] a question, on the CPU.
-
-        Args:
-            layers: their numbers, 0 the first and -1 the last.
-            positions: the T places that predict a token of the continuation, without one the next token; or `all`
-                places that predict a token, image and context included.
-
-        Raises UserError where there are none.
-        """
 
 
 @dataclass(frozen=True)
-class GuardEngine:
-    """What a guard's engine begins with: it answers nothing, so that nothing passes a guard by mistake.
-
-    What a guard leaves as it is, it passes on itself: `return self.engine.score(asks)`.
-    """
+class Passing:
+    """An engine that passes every question on, to be changed by a guard."""
 
     engine: Engine
 
@@ -133,17 +116,14 @@ class GuardEngine:
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         return self.engine.batches(asks)
 
-    def score(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
-        return [NoScores("the guard gives no log-probs of answers") for _ in asks]
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self.engine.score(asks)
 
-    def generate(self, asks: Sequence[Ask]) -> Sequence[str]:
-        return [NoText("the guard gives no text") for _ in asks]
+    def generate(self, asks: Sequence[Ask]) -> list[str]:
+        return self.engine.generate(asks)
 
-    def roll(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
-        return [NoScores("the guard gives no log-probs of documents") for _ in asks]
-
-    def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
-        raise UserError("the guard gives no hidden states; look at the model itself, without guard=")
+    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self.engine.roll(asks)
 
 
 @dataclass(frozen=True)
@@ -181,13 +161,13 @@ class Guard:
         if missing:
             raise PluginError(
                 f"method '{self.name}': guard gives a {type(found).__name__} without {', '.join(missing)}; "
-                "begin with mmforget.asking.GuardEngine"
+                "begin with mmforget.asking.Passing"
             )
         return _Guarded(engine, found, self)
 
 
 @dataclass(frozen=True)
-class _Guarded(GuardEngine):
+class _Guarded(Passing):
     """A guard's engine, under the guard's fingerprint, whose code answers for what it does wrong."""
 
     inner: Engine = field(repr=False)
@@ -197,30 +177,21 @@ class _Guarded(GuardEngine):
     def fingerprint(self) -> str:
         return self.guard.fingerprint
 
-    def score(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
-        return self._answers("score", self.inner.score, asks=asks, kinds=(TokenScores, NoScores))
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self._answers("score", self.inner.score, asks=asks, kind=TokenScores)
 
-    def generate(self, asks: Sequence[Ask]) -> Sequence[str]:
-        return self._answers("generate", self.inner.generate, asks=asks, kinds=(str,))
+    def generate(self, asks: Sequence[Ask]) -> list[str]:
+        return self._answers("generate", self.inner.generate, asks=asks, kind=str)
 
-    def roll(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
-        return self._answers("roll", self.inner.roll, asks=asks, kinds=(TokenScores, NoScores))
-
-    def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
-        if not hasattr(self.inner, "hidden"):
-            return super().hidden(asks, layers=layers, positions=positions)
-        answer = partial(self.inner.hidden, layers=layers, positions=positions)
-        found = self._answers("hidden", answer, asks=asks, kinds=(object,))
-        if not all(getattr(one, "ndim", None) == 3 and len(one) == len(layers) for one in found):
-            raise PluginError(f"method '{self.guard.name}': hidden: has to give a tensor [L, T, H] for each question")
-        return found
+    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
+        return self._answers("roll", self.inner.roll, asks=asks, kind=TokenScores)
 
     def _answers(
-        self, what: str, answer: Callable[[Sequence[Ask]], Sequence[T]], *, asks: Sequence[Ask], kinds: tuple[type, ...]
+        self, what: str, answer: Callable[[Sequence[Ask]], list[T]], *, asks: Sequence[Ask], kind: type[T]
     ) -> list[T]:
         label = f"method '{self.guard.name}': {what}"
         with running(self.guard.method, what=label):
             found = list(answer(asks))
-        if len(found) != len(asks) or not all(isinstance(one, kinds) for one in found):
-            raise PluginError(f"{label}: has to give a {kinds[0].__name__} for each of {len(asks)} questions")
+        if len(found) != len(asks) or not all(isinstance(one, kind) for one in found):
+            raise PluginError(f"{label}: has to give a {kind.__name__} for each of {len(asks)} questions")
         return found

@@ -279,6 +279,15 @@ def trainer_names() -> set[str]:
     return {name for name in (*dir(Trainer), "_n_gpu", *dir(TrainingArguments)) if re.match("_[a-z]", name)}
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nobody_names_the_family_of_all_other_models(path: Path) -> None:
+    """What is special about it is asked of the model, or of the one module for images that processors write."""
+    if path.parent.name == "families":
+        return
+    named = imports(ast.parse(path.read_text()))
+    assert {f"mmforget.model.families.{name}" for name in ("other", "other_text")} & set(named) == set()
+
+
 def test_the_docstring_of_each_inside_names_what_is_overridden() -> None:
     from transformers import Trainer
 

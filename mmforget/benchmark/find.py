@@ -60,7 +60,7 @@ class TaskFile:
         return found.get("unlearning") if isinstance(found, Mapping) else None
 
 
-class Key(NamedTuple):
+class BenchmarkKey(NamedTuple):
     """What makes two tasks part of one Benchmark."""
 
     benchmark: str
@@ -129,8 +129,8 @@ def find_all(names: str | Sequence[str], include_paths: Iterable[str | Path] = (
         raise TaskFileError("\n".join(index.faults))
     for fault in index.plugin_faults:
         logger.warning("a benchmark package is broken: %s", fault)
-    wanted: dict[Key, list[TaskFile]] = {}
-    groups: dict[Key, TaskFile] = {}
+    wanted: dict[BenchmarkKey, list[TaskFile]] = {}
+    groups: dict[BenchmarkKey, TaskFile] = {}
     for name in _split(names):
         for file in _matches(name, index=index):
             key = _key_of(file, index=index, chosen=wanted)
@@ -265,14 +265,14 @@ def _document(benchmark: str, *, index: Index) -> Document:
     return parse_document(file.label, source=str(file.path))
 
 
-def _key_of(file: TaskFile, *, index: Index, chosen: Iterable[Key] = ()) -> Key:
+def _key_of(file: TaskFile, *, index: Index, chosen: Iterable[BenchmarkKey] = ()) -> BenchmarkKey:
     """The benchmark, setting and modality a file belongs to; a task of any setting joins one already chosen."""
     label = _label(file)
     modality = _modality_of(file, index=index)
     setting = label.setting or next(
         (key.setting for key in chosen if (key.benchmark, key.modality) == (label.benchmark, modality)), None
     )
-    return Key(label.benchmark, setting or _document(label.benchmark, index=index).setting, modality)
+    return BenchmarkKey(label.benchmark, setting or _document(label.benchmark, index=index).setting, modality)
 
 
 def _modality_of(file: TaskFile, *, index: Index) -> str:
@@ -320,7 +320,7 @@ def _names(group: TaskFile) -> list[str]:
     return [str(item.get("task") if isinstance(item, Mapping) else item) for item in items]
 
 
-def _benchmark(key: Key, *, tasks: Sequence[TaskFile], group: TaskFile | None, index: Index) -> Benchmark:
+def _benchmark(key: BenchmarkKey, *, tasks: Sequence[TaskFile], group: TaskFile | None, index: Index) -> Benchmark:
     name, setting, modality = key
     document_file = _document_file(name, index=index)
     document = parse_document(document_file.label, source=str(document_file.path))
@@ -344,7 +344,7 @@ def _benchmark(key: Key, *, tasks: Sequence[TaskFile], group: TaskFile | None, i
     )
 
 
-def _group_of(key: Key, *, index: Index) -> str | None:
+def _group_of(key: BenchmarkKey, *, index: Index) -> str | None:
     siblings = (file for file in index.groups.values() if _benchmark_of(file) == key[0])
     return next((file.name for file in siblings if _key_of(file, index=index) == key), None)
 

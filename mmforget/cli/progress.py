@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mmforget.cli.printing import tell
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
-Report = Callable[[int, int, str], None]
+    from mmforget.types import Progress
+
 QUICK_S, EVERY_S = 5.0, 30.0
 
 
 @contextmanager
-def progress_bars(*, quiet: bool = False) -> Iterator[Report]:
+def progress_bars(*, quiet: bool = False) -> Iterator[Progress]:
     """Yield `report(done, total, label)`: one bar a label on a terminal, now and then a line elsewhere.
 
     Hugging Face's own bars (one for every file that is loaded or written) are off: ours say what is being done.
@@ -36,16 +38,16 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Report]:
 
 
 @contextmanager
-def _terminal_bars() -> Iterator[Report]:
+def _terminal_bars() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.progress import Progress as Bars
 
     columns = (
         TextColumn("{task.description:<34}"),
@@ -54,7 +56,7 @@ def _terminal_bars() -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Bars(*columns, console=Console(stderr=True)) as bars:
         known: dict[str, TaskID] = {}
 
         def report(done: int, total: int, label: str) -> None:
@@ -67,14 +69,14 @@ def _terminal_bars() -> Iterator[Report]:
         yield report
 
 
-def _drop_if_quick(bars: Progress, bar: TaskID) -> None:
+def _drop_if_quick(bars: Bars, bar: TaskID) -> None:
     """A run has scores of quick steps; only the bars of long ones stay on the screen."""
     elapsed = next(task.elapsed for task in bars.tasks if task.id == bar)
     if (elapsed or 0.0) < QUICK_S:
         bars.remove_task(bar)
 
 
-def _lines() -> Report:
+def _lines() -> Progress:
     """For logs: what takes long says how far it is every half minute, what is quick says nothing."""
     begun: dict[str, float] = {}
     told: dict[str, float] = {}

@@ -25,7 +25,7 @@ def recheck(run: StoredRun, *, among: Sequence[StoredRun], include_paths: Sequen
     """What a record says that its samples deny, in words; empty where they agree.
 
     Args:
-        among: records among which to look for the models it was judged against, before the folders beside it.
+        among: records among which to look for the models it was compared with, before the folders beside it.
 
     Raises UserError for samples that are missing or not the record's, MissingReference where the target's or the retain
     model's record is not found, UnknownName where its benchmark is not there.
@@ -68,7 +68,7 @@ def differences(record: RunRecord, again: RunRecord) -> list[str]:
         *_headline(record, again),
         *_replicates(record, again),
         *_levels(record, again),
-        *_judgement(record, again),
+        *_ruling(record, again),
     ]
 
 
@@ -182,7 +182,7 @@ def _means(level: LevelResult) -> tuple[float | None, float | None, float | None
     return (level.value, level.target, level.retain)
 
 
-def _judgement(record: RunRecord, again: RunRecord) -> Iterator[str]:
+def _ruling(record: RunRecord, again: RunRecord) -> Iterator[str]:
     if record.gate is not None and again.gate is not None:
         for key in ("passed", "minimum", "room", "metric", "set"):
             old, new = getattr(record.gate, key), getattr(again.gate, key)

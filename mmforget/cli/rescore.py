@@ -83,12 +83,12 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def rescore(paths: Sequence[Path], *, include_paths: Sequence[str] = (), judge: str | None = None) -> list[Rescored]:
-    """Score every record at or below `paths` again: retain models first, then targets, then what is judged by them.
+    """Score every record at or below `paths` again: retain models first, then targets, then what is compared with them.
 
     Args:
         judge: who labels the answers anew; without it the stored labels stand.
 
-    The models a record was judged against are looked up by fingerprint among `paths` and the folders beside it.
+    The models a record was compared with are looked up by fingerprint among `paths` and the folders beside it.
     Nothing is written before every record has been scored. Raises UserError for samples that are missing or not those
     of the record, MissingReference where a target or retain record is not found.
     """
@@ -134,7 +134,7 @@ def _answered(run: StoredRun, *, judge: str | None, include_paths: Sequence[str]
 def score_again(
     run: StoredRun, *, samples: Sequence[Sample], among: Sequence[StoredRun], include_paths: Sequence[str] = ()
 ) -> RunRecord:
-    """One record with every number computed again from `samples` and those of the models it was judged against."""
+    """One record with every number computed again from `samples` and those of the models it was compared with."""
     own = {run.path: samples}
     references = {role: _reference(role, run=run, among=among, samples=own) for role in ("target", "retain")}
     return _scored(run, samples=samples, references=references, include_paths=include_paths)
@@ -187,7 +187,7 @@ def _bound(run: StoredRun, *, include_paths: Sequence[str]) -> Bound:
 def _reference(
     role: str, *, run: StoredRun, among: Iterable[StoredRun], samples: Mapping[Path, Sequence[Sample]]
 ) -> Sequence[Sample] | None:
-    """Samples of the model this record was judged against; its own where it is that model; None where it had none."""
+    """Samples of the model this record was compared with; its own where it is that model; None where it had none."""
     wanted = run.record.references.get(role)
     if run.record.role == role and wanted in (None, run.record.model_info.get("fingerprint")):
         return samples[run.path]

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Answers(Sequence[Sample]):
     """All samples of one model, controls included, in their order.
 
-    Whoever hands the same object on hands on the scores: a target model is scored once however many models are judged
+    Whoever hands the same object on hands on the scores: a target model is scored once however many models are compared
     by it. Two of equal samples are equal.
     """
 
@@ -59,17 +59,12 @@ class Answers(Sequence[Sample]):
         return list(self._by_task.get((task, attack), ()))
 
     def scores(self, metric: SampleMetric, *, task: str, profile: str, attack: str | None = None) -> list[Score]:
-        """One score for each sample of a task, in order; none is made of what was not answered."""
+        """One score for each sample of a task, in order."""
 
         def score() -> list[Score]:
             samples = self.of_task(task, attack=attack)
             with running(metric, what=f"metric '{metric.name}': score on {task}"):
-                return [
-                    Score(None, sample.subject, sample.unanswered)
-                    if sample.unanswered
-                    else metric.score(sample, profile=profile)
-                    for sample in samples
-                ]
+                return [metric.score(sample, profile=profile) for sample in samples]
 
         return self.once(score, "scores", *identity(metric), task, profile, attack)
 

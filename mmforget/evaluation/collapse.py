@@ -46,7 +46,7 @@ MIN_SIGHT = 0.05
 
 
 class Models(NamedTuple):
-    """The model that is judged and those it is judged by, as far as there are any."""
+    """The model that is ruled on and those it is compared with, as far as there are any."""
 
     own: Measurements
     target: Measurements | None
@@ -132,7 +132,7 @@ def _rate(model: Measurements, metric: SampleMetric, *, set_name: str) -> float 
 
 
 def _wording_signs(models: Models) -> Iterator[Finding]:
-    """Sets whose answers are words put together at random, judged by the pairs that all others put together."""
+    """Sets whose answers are words put together at random, told by the pairs that all others put together."""
     if models.target is None:
         return
     benchmark = models.own.benchmark
@@ -223,4 +223,4 @@ def _answered_sets(model: Measurements) -> list[str]:
 
 def _answers(model: Measurements, set_name: str) -> list[Sample]:
     tasks = model.tasks(set_name, "gen")
-    return [one for one in model.of_task(tasks[0].name) if one.response is not None] if tasks else []
+    return model.of_task(tasks[0].name) if tasks else []

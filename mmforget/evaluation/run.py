@@ -28,12 +28,12 @@ from mmforget.evaluation.tasks import LeftOut, LoadedTasks, load_tasks
 from mmforget.evaluation.undecoded import leave_undecoded
 from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.lm.progress import Progress
+from mmforget.lm.progress import Shown
 from mmforget.results.fingerprint import hash_docs
 from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost, SetUse
 from mmforget.training.report import peak_memory, reset_peak_memory
-from mmforget.types import NoScores, NoText, Sample
+from mmforget.types import Sample
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def evaluate(
     data: DataSource | None = None,
     limit: float | None = None,
     blank_image: bool | Collection[str] = True,
-    progress: Progress = True,
+    progress: Shown = True,
     settings: Settings | None = None,
 ) -> Evaluation:
     """Runs tasks on a model.
@@ -122,7 +122,6 @@ def evaluate(
     try:
         with inside.bars_off(), inside.quiet(), inside.prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
-            inside.without_numbers(results, _unanswered(loaded))
             samples = _samples(loaded)
             for name, names in attacked.items():
                 samples += _attacked(lm, loaded, name=name, tasks=names)
@@ -200,18 +199,6 @@ def _run(lm: MMForgetLM, loaded: LoadedTasks, *, limit: float | None, settings: 
         if metadata.get("config_source"):
             metadata["config_source"] = "/".join(Path(metadata["config_source"]).parts[-2:])
     return dict(results)
-
-
-def _unanswered(loaded: LoadedTasks) -> list[str]:
-    """The tasks with questions that a guard has no answer to, each said: lm_eval takes those for wrong answers."""
-    found = []
-    for name, task in loaded.tasks.items():
-        answers = inside.answers_of(inside.requests_of(task))
-        reasons = [one.reason for one in answers if isinstance(one, NoScores | NoText)]
-        if reasons:
-            found.append(name)
-            logger.warning("task %s: %d of %d unanswered (%s)", name, len(reasons), len(answers), reasons[0])
-    return found
 
 
 def _samples(loaded: LoadedTasks) -> list[Sample]:

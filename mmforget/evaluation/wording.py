@@ -9,7 +9,7 @@ from mmforget.metrics.responses import words
 Pair = tuple[str, str]
 
 MIN_WORDS = 4
-"""Of a text that is judged: a shorter one, such as a name that nobody else says, may be an answer."""
+"""Of a text that is looked at: a shorter one, such as a name that nobody else says, may be an answer."""
 _COMMON_TEXT = """
 of the, in the, to the, on the, for the, at the, with the, from the, by the, and the, is the, is a, was a, was the,
 it is, this is, that is, there is, i am, i do, do not, i cannot, i have, he is, she is, he was, she was, they are,

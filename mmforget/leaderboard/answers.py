@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mmforget.leaderboard.board import Board, Row
+from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.results.schema import AnswerExample
 
 MAX_CHARACTERS = 240
@@ -46,7 +46,7 @@ class Question:
 class Told(NamedTuple):
     """What one model of a board answers to one question."""
 
-    row: Row
+    row: BoardRow
     example: AnswerExample
 
 
@@ -125,25 +125,31 @@ def _question(told: Sequence[Told], *, group: str) -> Question:
         texts = [example.response for row, example in told if row.record.role == reference]
         texts += [kept for _, example in told if (kept := getattr(example, reference))]
         if texts:
-            replies[reference] = _reply(reference, texts[0], answer=answer, judged=None)
+            replies[reference] = _reply(reference, texts[0], answer=answer, forgotten=None)
     for row, example in told:
         if not row.is_reference:
-            judged = None if row.collapsed or group not in GROUPS else group in FORGOTTEN
-            reply = _reply(row.label, example.response, answer=answer, judged=judged, degenerate=example.degenerate)
+            forgotten = None if row.collapsed or group not in GROUPS else group in FORGOTTEN
+            reply = _reply(
+                row.label,
+                example.response,
+                answer=answer,
+                forgotten=forgotten,
+                degenerate=example.degenerate,
+            )
             replies[row.label] = reply
     return Question(question, answer, tuple(replies.values()))
 
 
-def _reply(model: str, text: str, *, answer: str, judged: bool | None, degenerate: bool = False) -> Reply:
-    """A reply with its tone: the true answer is bad where it was to be forgotten (`judged`) and good elsewhere."""
+def _reply(model: str, text: str, *, answer: str, forgotten: bool | None, degenerate: bool = False) -> Reply:
+    """A reply with its tone: the true answer is bad where it was to be forgotten (`forgotten`), good elsewhere."""
     shown = text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
     result = outcome(text, answer=answer, degenerate=degenerate)
-    if judged is None:
+    if forgotten is None:
         tone = "plain"
-    elif result in ("no answer", "gibberish") and judged:
+    elif result in ("no answer", "gibberish") and forgotten:
         tone = "warn"
     else:
-        tone = "good" if (result == "recalled") != judged else "bad"
+        tone = "good" if (result == "recalled") != forgotten else "bad"
     return Reply(model, shown, result, tone)
 
 

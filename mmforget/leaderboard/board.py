@@ -21,7 +21,7 @@ NOTHING = Estimate(value=None)
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """One model on a board."""
 
     record: RunRecord
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def is_compared(self) -> bool:
-        """Whether it is a retain model that was judged against another one: how far two of them lie apart."""
+        """Whether it is a retain model that was compared with another one: how far two of them lie apart."""
         reference = self.record.references.get("retain")
         return self.record.role == "retain" and reference not in (None, self.record.model_info.get("fingerprint"))
 
@@ -76,22 +76,22 @@ class Board:
 
     benchmark: BenchmarkUse
     """What they were measured on."""
-    references: tuple[Row, ...]
+    references: tuple[BoardRow, ...]
     """Base, target and retain models."""
-    ranked: tuple[Row, ...]
+    ranked: tuple[BoardRow, ...]
     """Eligible rows from best to worst; collapsed ones last."""
-    refused: tuple[Row, ...]
+    refused: tuple[BoardRow, ...]
     """Rows that may not be ranked, each with its reasons."""
     number: int = 1
     """Which of the boards of one name this is: they differ in what was asked, or which rows were to be forgotten."""
 
     @cached_property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[BoardRow, ...]:
         return (*self.references, *self.ranked, *self.refused)
 
     @cached_property
     def gates(self) -> tuple[GateResult, ...]:
-        """The distinct gate results of the board's rows; one where all were judged against one target."""
+        """The distinct gate results of the board's rows; one where all were compared with one target."""
         return tuple(dict.fromkeys(row.record.gate for row in self.rows if row.record.gate is not None))
 
     @property
@@ -120,11 +120,11 @@ class Board:
         return "_".join(part for part in (use.name, use.setting, modality, use.profile, number) if part)
 
     @property
-    def null_band(self) -> tuple[Row, ...]:
-        """Retain models judged against the first one: their numbers are what chance makes of a perfect score."""
+    def null_band(self) -> tuple[BoardRow, ...]:
+        """Retain models compared with the first one: their numbers are what chance makes of a perfect score."""
         return tuple(row for row in self.references if row.is_compared)
 
-    def find(self, role: str) -> Row | None:
+    def find(self, role: str) -> BoardRow | None:
         """The first reference of a role."""
         return next((row for row in self.references if row.record.role == role), None)
 
@@ -189,15 +189,15 @@ def _board(runs: Sequence[StoredRun]) -> Board:
     )
 
 
-def _row(run: StoredRun, *, label: str) -> Row:
+def _row(run: StoredRun, *, label: str) -> BoardRow:
     found = eligibility(run.record, absent=run.absent, unverified=run.unverified, num_seeds=max(1, len(run.seeds)))
-    return Row(
+    return BoardRow(
         run.record, run.path, found, label, seeds=run.seeds, seed_shares=run.seed_shares, unverified=run.unverified
     )  # fmt: skip
 
 
-def _reference_order(row: Row) -> tuple[int, bool]:
-    """By role; of several retain models the one first that is judged against no other."""
+def _reference_order(row: BoardRow) -> tuple[int, bool]:
+    """By role; of several retain models the one first that is compared with no other."""
     return REFERENCE_ORDER.index(row.record.role), row.is_compared
 
 
@@ -230,7 +230,7 @@ def _seed(record: RunRecord) -> str:
     return "" if seed is None else f"seed {seed}"
 
 
-def rank(rows: Sequence[Row]) -> list[Row]:
+def rank(rows: Sequence[BoardRow]) -> list[BoardRow]:
     """Rows ordered by `overall`, collapsed ones last, equal values sharing the best place of their group.
 
     `rank_range` counts the rows that are surely better (their interval lies wholly above) and surely worse. Any working
@@ -259,26 +259,26 @@ def rank(rows: Sequence[Row]) -> list[Row]:
 class _Bounds:
     """The bounds of `overall` of several rows, sorted, so that comparing each with all costs N log N."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[BoardRow]) -> None:
         self.num = len(rows)
         self.lows = sorted(_bounds(row)[0] for row in rows)
         self.highs = sorted(_bounds(row)[1] for row in rows)
 
-    def num_above(self, row: Row) -> int:
+    def num_above(self, row: BoardRow) -> int:
         """How many intervals lie wholly above that of `row`."""
         return len(self.lows) - bisect_right(self.lows, _bounds(row)[1])
 
-    def num_below(self, row: Row) -> int:
+    def num_below(self, row: BoardRow) -> int:
         """How many intervals lie wholly below that of `row`."""
         return bisect_left(self.highs, _bounds(row)[0])
 
 
-def _has_interval(row: Row) -> bool:
+def _has_interval(row: BoardRow) -> bool:
     overall = row.headline("overall")
     return overall.low is not None and overall.high is not None
 
 
-def _bounds(row: Row) -> tuple[float, float]:
+def _bounds(row: BoardRow) -> tuple[float, float]:
     """Between which the true `overall` lies; anywhere without an interval."""
     overall = row.headline("overall")
     if overall.low is None or overall.high is None:
@@ -286,6 +286,6 @@ def _bounds(row: Row) -> tuple[float, float]:
     return overall.low, overall.high
 
 
-def _order(row: Row) -> tuple[bool, float, str]:
+def _order(row: BoardRow) -> tuple[bool, float, str]:
     value = row.headline("overall").value
     return (row.collapsed, math.inf if value is None else -round(value, 9), row.label)

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmforget.leaderboard.board import Board, Row, tasks_of
+from mmforget.leaderboard.board import Board, BoardRow, tasks_of
 from mmforget.results.schema import MetricResult, Provenance
 from mmforget.types import Estimate
 
 CLOSENESS, GAP = "closeness/", "gap"
-Key = tuple[str, str, str | None, str]
+MetricKey = tuple[str, str, str | None, str]
 PROFILE_ORDER = ("clean", "released", "paper")
 
 
@@ -64,7 +64,7 @@ class Reproduction:
 
 def metric_tables(board: Board) -> list[MetricTable]:
     """One table a profile, `clean` first."""
-    found: dict[str, dict[Key, dict[int, Estimate]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[str, dict[MetricKey, dict[int, Estimate]]] = defaultdict(lambda: defaultdict(dict))
     for place, row in enumerate(board.rows):
         for result in row.record.metrics:
             found[result.profile][_key(result)].setdefault(place, result.estimate)
@@ -72,7 +72,7 @@ def metric_tables(board: Board) -> list[MetricTable]:
     return [_metric_table(board, profile, found[profile]) for profile in profiles]
 
 
-def _metric_table(board: Board, profile: str, found: Mapping[Key, Mapping[int, Estimate]]) -> MetricTable:
+def _metric_table(board: Board, profile: str, found: Mapping[MetricKey, Mapping[int, Estimate]]) -> MetricTable:
     """`found`: by metric, then by place of the row on the board."""
     num_tasks = Counter(key[:3] for key in found)
     lines = []
@@ -107,7 +107,7 @@ def gap_table(board: Board) -> MetricTable:
 
 def reproductions(board: Board) -> list[Reproduction]:
     """The distinct commands behind a board's rows."""
-    groups: dict[str, list[Row]] = defaultdict(list)
+    groups: dict[str, list[BoardRow]] = defaultdict(list)
     for row in board.rows:
         source = row.record.provenance
         groups[repr((source.command, source.commit, source.packages, source.device, source.seeds))].append(row)
@@ -158,11 +158,11 @@ def seconds_text(seconds: Any) -> str:
     return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
-def _key(result: MetricResult) -> Key:
+def _key(result: MetricResult) -> MetricKey:
     return (result.name, result.set, result.attack, result.task)
 
 
-def _line(key: Key, estimates: tuple[Estimate | None, ...], *, task: str) -> MetricLine:
+def _line(key: MetricKey, estimates: tuple[Estimate | None, ...], *, task: str) -> MetricLine:
     known = [estimate for estimate in estimates if estimate is not None]
     values = [estimate.value for estimate in known if estimate.value is not None]
     return MetricLine(
@@ -176,7 +176,7 @@ def _line(key: Key, estimates: tuple[Estimate | None, ...], *, task: str) -> Met
     )
 
 
-def _reproduction(rows: list[Row]) -> Reproduction:
+def _reproduction(rows: list[BoardRow]) -> Reproduction:
     source = rows[0].record.provenance
     facts = [("code", _code(source)), ("Python", source.python), ("platform", source.platform)]
     facts += [("device", f"{source.device}, {source.num_threads} threads"), ("started", source.started)]

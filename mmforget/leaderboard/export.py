@@ -17,7 +17,7 @@ from typing import Any
 
 from mmforget import __version__
 from mmforget.leaderboard import table, words
-from mmforget.leaderboard.board import Board, Row
+from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.results.codec import to_jsonable
 from mmforget.results.fingerprint import hash_file
 from mmforget.results.schema import MetricResult, RunRecord
@@ -64,7 +64,7 @@ def task_key(record: RunRecord, result: MetricResult) -> str:
     return result.task or "_".join(part for part in (record.benchmark.name, result.set) if part)
 
 
-def _row(board: Board, row: Row, *, folder: Path) -> dict[str, Any]:
+def _row(board: Board, row: BoardRow, *, folder: Path) -> dict[str, Any]:
     record = row.record
     plain = {
         "board": board.name,
@@ -154,7 +154,7 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def _provenance(row: Row, *, folder: Path) -> dict[str, Any]:
+def _provenance(row: BoardRow, *, folder: Path) -> dict[str, Any]:
     """Where the whole record lies, with its hash, and the few facts that tell two rows apart at a glance."""
     source = row.record.provenance
     here = row.path.is_file()

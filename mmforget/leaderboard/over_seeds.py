@@ -19,7 +19,7 @@ from mmforget.statistics.seeds import over_seeds
 from mmforget.types import Estimate
 
 MODEL_FACTS = ("dtype", "quantisation", "num_parameters")
-"""What has to be alike in the models of one row, besides the references they were judged against."""
+"""What has to be alike in the models of one row, besides the references they were compared with."""
 GATE_FACTS = ("metric", "profile", "set", "minimum", "room", "passed")
 """What has to be alike in the gate of the target model; its numbers may differ in their last digits."""
 SEED = "training.seed"
@@ -35,7 +35,7 @@ class Number(NamedTuple):
 def join_seeds(runs: Sequence[StoredRun]) -> list[StoredRun]:
     """The runs, with those of one method, its arguments and settings, trained with several seeds as one.
 
-    They have to be judged against the same models on the same rows, asked in the same way, wherever their records lie.
+    They have to be compared with the same models on the same rows, asked in the same way, wherever their records lie.
     A seed that is there twice makes a second row, and so does a model that is there under two seeds: it was trained
     once. The joint run stands where its first part stood.
     """

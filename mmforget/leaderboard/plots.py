@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mmforget.leaderboard import labels
-from mmforget.leaderboard.board import Board, Row
+from mmforget.leaderboard.board import Board, BoardRow
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")
 MARKERS = ("o", "s", "D", "^", "v", "P", "h", "p")
@@ -50,7 +50,7 @@ class Mark(NamedTuple):
         marker: matplotlib marker; `X` for a collapsed model, a star and a ring for the references.
     """
 
-    row: Row
+    row: BoardRow
     x: float
     y: float
     colour: str

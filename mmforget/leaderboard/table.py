@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmforget.leaderboard import words
-from mmforget.leaderboard.board import NOTHING, Board, Row
+from mmforget.leaderboard.board import NOTHING, Board, BoardRow
 from mmforget.types import Estimate
 
 HEADERS = ("#", "model", "overall", "forget\nscore", "utility", "degene-\nrate", "recall", "verdict")
@@ -65,7 +65,7 @@ def shown(text: str, *, style: str = "") -> Text:
     return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in text), style=style)
 
 
-def recall(row: Row, board: Board) -> Estimate:
+def recall(row: BoardRow, board: Board) -> Estimate:
     """How much of the forget set the model still gives back: whole answers, or else the gate's own metric."""
     metric = board.recall_metric
     return (row.record.metric(metric, set=row.forget_set) if metric else None) or NOTHING
@@ -80,12 +80,12 @@ def room(board: Board) -> float | None:
     return None if above is None or below is None else above - below
 
 
-def degenerate(row: Row) -> Estimate:
+def degenerate(row: BoardRow) -> Estimate:
     """Share of answers on the forget set that are empty, repeated or cut off."""
     return row.record.metric("degenerate", set=row.forget_set) or NOTHING
 
 
-def _cells(row: Row, board: Board) -> list[Text]:
+def _cells(row: BoardRow, board: Board) -> list[Text]:
     places = Text("" if row.is_reference else words.place(row))
     if words.place_range(row):
         places.append("\n" + words.place_range(row), style="dim")
@@ -100,7 +100,7 @@ def _cells(row: Row, board: Board) -> list[Text]:
     ]
 
 
-def _named(row: Row) -> Text:
+def _named(row: BoardRow) -> Text:
     name = shown(row.label)
     if words.seeds(row):
         name.append("\n" + words.seeds(row).replace(", ", "\n"), style="dim")

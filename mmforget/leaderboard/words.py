@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from mmforget.leaderboard.board import Board, Row
+from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.results.rules import CODES, HEADLINE, Finding, coverage, is_deterministic
 from mmforget.results.schema import GateResult, Relation, VerdictStatus
 from mmforget.statistics.jackknife import MIN_SUBJECTS, too_few
@@ -103,7 +103,7 @@ def scored(estimate: Estimate) -> str:
     return text
 
 
-def seeds(row: Row) -> str:
+def seeds(row: BoardRow) -> str:
     """How many trainings a row stands for, and how much of its uncertainty they are; empty for references and edits."""
     if row.is_reference or is_deterministic(row.record):
         return ""
@@ -130,14 +130,14 @@ def null_band_sentence(board: Board) -> str:
     return f"Judged against the first, {models} of other seeds: {', '.join(found)}. Nothing nearer can be told from it."
 
 
-def place(row: Row) -> str:
+def place(row: BoardRow) -> str:
     """`2`, or `2=` where the place is shared; a dash for rows without one."""
     if row.rank is None:
         return DASH
     return f"{row.rank}=" if row.tied else str(row.rank)
 
 
-def place_range(row: Row) -> str:
+def place_range(row: BoardRow) -> str:
     """`1-3`: the places that the intervals allow; empty where the place is sure; `?` where nobody can tell."""
     if row.rank is None:
         return ""
@@ -146,7 +146,7 @@ def place_range(row: Row) -> str:
     return "" if row.rank_range[0] == row.rank_range[1] else f"{row.rank_range[0]}{DASH}{row.rank_range[1]}"
 
 
-def place_note(row: Row) -> str:
+def place_note(row: BoardRow) -> str:
     """Why nobody can tell between which places a ranked row lies; empty where its interval says."""
     if row.rank is None or row.rank_range is not None:
         return ""
@@ -164,7 +164,7 @@ def intervals_sentence(board: Board) -> str:
     return f"Subjects that the intervals rest on: {', '.join(told)}." if told else ""
 
 
-def status(row: Row) -> str:
+def status(row: BoardRow) -> str:
     """The verdict in a word or two. A collapsed model is called that whatever else is true of it."""
     if row.is_reference:
         return ROLE[row.record.role]
@@ -192,7 +192,7 @@ def standard(board: Board) -> str:
     return "the retain model, which never saw the forget set" if has_retain else "the benchmark's goal for each metric"
 
 
-def row_sentence(row: Row) -> str:
+def row_sentence(row: BoardRow) -> str:
     """What a reader should take from one row."""
     name, ratio = row.label, row.headline("utility_ratio").value
     kept = "its utility is unknown" if ratio is None else f"keeps {ratio:.0%} of the target model's utility"
@@ -247,7 +247,7 @@ def notes_sentence(board: Board, *, beside: Collection[str] = ()) -> str:
     return f"Note: {'; '.join(notes)}." if notes else ""
 
 
-def remarks(row: Row) -> str:
+def remarks(row: BoardRow) -> str:
     """Signs of collapse and what else is to be said of a model, in sentences; empty for nothing."""
     return " ".join(map(_sentence, row.eligibility.remarks))
 
@@ -258,7 +258,7 @@ def _sentence(remark: Finding) -> str:
     return f"{lead}{text}."
 
 
-def _missing_interval(row: Row) -> str:
+def _missing_interval(row: BoardRow) -> str:
     """Why an interval is not there, of `overall` or what that is made of."""
     bare = [one for one in map(row.headline, HEADLINE) if one.value is not None and one.low is None]
     counts = [one.num_subjects for one in bare if one.num_subjects is not None and one.num_subjects < MIN_SUBJECTS]
@@ -268,7 +268,7 @@ def _missing_interval(row: Row) -> str:
     return told[0] if told else "no interval"
 
 
-def _gibberish(row: Row) -> str:
+def _gibberish(row: BoardRow) -> str:
     estimate = row.record.metric("degenerate", set=row.forget_set)
     if estimate is None or estimate.value is None:
         return ""

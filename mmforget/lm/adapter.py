@@ -20,7 +20,7 @@ from mmforget.lm.cache import ResponseCache
 from mmforget.lm.engine import ModelEngine
 from mmforget.lm.images import ImageReader
 from mmforget.lm.inside import TemplateLM, keep_answer
-from mmforget.lm.progress import Progress, told
+from mmforget.lm.progress import Shown, told
 from mmforget.lm.requests import read_generate_request, read_rolling_request, read_score_request
 from mmforget.model.chat import render_chat, template_owner
 from mmforget.model.encode import Encoded, start_token
@@ -30,7 +30,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import boolean
 from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost
-from mmforget.types import NoScores, TokenScores
+from mmforget.types import TokenScores
 
 DEFAULT_BATCH_SIZE = 8
 AUTO_BATCH_SIZE = 64
@@ -64,7 +64,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         max_gen_toks: int = DEFAULT_MAX_GEN_TOKS,
         packed: bool = True,
         features: FeatureCache | None = None,
-        progress: Progress = True,
+        progress: Shown = True,
     ) -> None:
         super().__init__()
         self.loaded = loaded
@@ -72,7 +72,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         self.batch_size = batch_size_of(batch_size)
         self.max_gen_toks = _positive("max_gen_toks", value=max_gen_toks)
         self.cache = cache
-        self.progress: Progress = progress
+        self.progress: Shown = progress
         self.engine = ModelEngine(loaded, batch_size=self.batch_size, packed=packed, features=features)
         self.asked: Engine = self.engine if loaded.guard is None else loaded.guard.around(self.engine)
         self._reader = ImageReader()
@@ -103,7 +103,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
 
     # -- what lm_eval asks -------------------------------------------------------------------------------------------
 
-    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[TokenScores | NoScores]:
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[TokenScores]:
         """The log-likelihood of each continuation, as a pair that also carries every token's log-prob."""
         return self._answer(requests, method="loglikelihood", quiet=disable_tqdm)
 

@@ -13,7 +13,7 @@ from typing import Any
 from mmforget import parallel
 from mmforget.asking import Ask, Engine
 from mmforget.lm.cache import ResponseCache
-from mmforget.types import NoScores, NoText, TokenScores
+from mmforget.types import TokenScores
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Batch:
+class AskBatch:
     """Requests of one kind that are computed together."""
 
     keys: tuple[str, ...]
@@ -69,7 +69,7 @@ class Answerer:
             return
         # Before the first is computed: a row that does not fit the model ends this before any work is done.
         batches = list(self._plan(asks))
-        waiting: list[Batch] = []
+        waiting: list[AskBatch] = []
         for batch in batches:
             if all(key in stored for key in batch.keys):
                 self.tally.num_cached += len(batch.keys)
@@ -82,7 +82,7 @@ class Answerer:
         if waiting:
             yield self._finish(waiting, asks=asks)
 
-    def _finish(self, batches: Sequence[Batch], *, asks: Mapping[str, Ask]) -> dict[str, Any]:
+    def _finish(self, batches: Sequence[AskBatch], *, asks: Mapping[str, Ask]) -> dict[str, Any]:
         """The answers of at most as many batches as there are processes, of which each computes one; all stored."""
         rank = parallel.rank()
         computed = parallel.gather(self._compute(batches[rank]) if rank < len(batches) else [])
@@ -104,14 +104,14 @@ class Answerer:
         if self.cache is not None and parallel.is_main():
             self.cache.put_many({key: _to_json(value) for key, value in found.items() if asks[key].is_repeatable})
 
-    def _plan(self, asks: Mapping[str, Ask]) -> Iterator[Batch]:
+    def _plan(self, asks: Mapping[str, Ask]) -> Iterator[AskBatch]:
         for kind in ("score", "generate", "rolling"):
             of_kind = [key for key, ask in asks.items() if ask.kind == kind]
             for indices in self.engine.batches([asks[key] for key in of_kind]) if of_kind else ():
                 keys = tuple(of_kind[index] for index in indices)
-                yield Batch(keys, tuple(asks[key] for key in keys))
+                yield AskBatch(keys, tuple(asks[key] for key in keys))
 
-    def _compute(self, batch: Batch) -> list[Any]:
+    def _compute(self, batch: AskBatch) -> list[Any]:
         kind = batch.asks[0].kind
         if kind == "rolling":
             return list(self.engine.roll(batch.asks))
@@ -119,12 +119,8 @@ class Answerer:
 
 
 def _to_json(answer: Any) -> Any:
-    if isinstance(answer, NoScores | NoText):
-        return {"kind": "text" if isinstance(answer, NoText) else "scores", "reason": answer.reason}
     return [list(answer.token_logprobs), answer[1]] if isinstance(answer, TokenScores) else answer
 
 
 def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return (NoText if value["kind"] == "text" else NoScores)(value["reason"])
     return value if isinstance(value, str) else TokenScores(tuple(value[0]), value[1])

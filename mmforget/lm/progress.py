@@ -8,15 +8,14 @@ from contextlib import contextmanager
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-Report = Callable[[int, int, str], None]
-"""Called with what is done, the total, and a label."""
+from mmforget.types import Progress
 
-Progress = bool | Report
+Shown = bool | Progress
 """True for bars on stderr where that is a terminal, False for none, or a function that is told."""
 
 
 @contextmanager
-def told(progress: Progress, *, labels: Sequence[str]) -> Iterator[Callable[[Sequence[int]], None]]:
+def told(progress: Shown, *, labels: Sequence[str]) -> Iterator[Callable[[Sequence[int]], None]]:
     """Gives a function to call with the indices of the requests just answered.
 
     Args:

@@ -17,7 +17,7 @@ from torch import Tensor
 from mmforget.errors import UserError
 from mmforget.methods import chip_math
 from mmforget.methods.arguments import require_positive
-from mmforget.methods.chip_graph import Contrast, Node, Plan, clean_plan, released_plan
+from mmforget.methods.chip_graph import Contrast, EditPlan, Node, clean_plan, released_plan
 from mmforget.methods.edits import Edit, EditReport, Matrix, Pooling, Site, Sums
 from mmforget.types import Example
 
@@ -148,7 +148,7 @@ class Chip:
             raise UserError("chip would edit nothing: no node to forget differs from its kin; " + "; ".join(notes))
         return EditReport(tuple(edits), len(plan.targets), num_weights, tuple(notes))
 
-    def _plan(self, forget: Sequence[Node], retain: Sequence[Node], *, level: int | None) -> Plan:
+    def _plan(self, forget: Sequence[Node], retain: Sequence[Node], *, level: int | None) -> EditPlan:
         deepest = max((len(path) for path in forget), default=0)
         at = deepest - 1 if level is None else level
         if not 0 <= at < deepest:
@@ -215,7 +215,7 @@ class Chip:
         return Edit(name, len(neurons), len(rows), columns.shape[1]), matrix
 
 
-def _lonely(plan: Plan) -> list[str]:
+def _lonely(plan: EditPlan) -> list[str]:
     """Which nodes gave no direction, in words."""
     if not plan.lonely:
         return []

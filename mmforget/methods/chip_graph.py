@@ -21,7 +21,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EditPlan:
     """What has to be measured and compared.
 
     Attributes:
@@ -40,7 +40,7 @@ class Plan:
 
 def released_plan(
     forget: Sequence[Node], retain: Sequence[Node], *, level: int, max_targets: int | None = None
-) -> Plan:
+) -> EditPlan:
     """As the official code has it.
 
     Nodes of the target level and of the one below are measured, each with all rows at and below it, so that a row
@@ -62,7 +62,9 @@ def released_plan(
     return _plan(targets, found, kept, contrasts)
 
 
-def clean_plan(forget: Sequence[Node], retain: Sequence[Node], *, level: int, max_targets: int | None = None) -> Plan:
+def clean_plan(
+    forget: Sequence[Node], retain: Sequence[Node], *, level: int, max_targets: int | None = None
+) -> EditPlan:
     """Every row in one node: a child of its target, or the target itself where the row is about that.
 
     So no row counts twice, and what is known of the target itself, such as a patient's name, gives a direction of its
@@ -84,9 +86,9 @@ def clean_plan(forget: Sequence[Node], retain: Sequence[Node], *, level: int, ma
 
 def _plan(
     targets: Sequence[Node], found: dict[Node, list[int]], kept: dict[Node, list[int]], contrasts: list[Contrast]
-) -> Plan:
+) -> EditPlan:
     lonely = tuple(contrast.node for contrast in contrasts if not contrast.against)
-    return Plan(tuple(targets), found, kept, tuple(one for one in contrasts if one.against), lonely)
+    return EditPlan(tuple(targets), found, kept, tuple(one for one in contrasts if one.against), lonely)
 
 
 def _kin(node: Node, kept: Iterable[Node], *, target: Node) -> tuple[Node, ...]:

@@ -2,7 +2,7 @@
 
 A row is a root, which all its sequences begin with, and what follows it. The root attends to itself. What follows is
 cut into blocks; each attends to the tokens before it that it sees, mostly the root, and to itself under a small mask.
-Rows lie one behind the other without padding; only attention gathers them into padded pieces of similar size.
+RowAttention lie one behind the other without padding; only attention gathers them into padded pieces of similar size.
 
 `load_model` gives models that attend by SDPA this function in its place. Called without `rows` it is SDPA.
 Shapes: N tokens of all rows, P pieces of Q queries and K keys, D width of a head.
@@ -32,7 +32,7 @@ BLOCK_TOKENS = 240
 """Size of a block: a smaller one would copy the root's keys more often than it saves masked work."""
 
 
-class Rows(Protocol):
+class RowAttention(Protocol):
     """What the rows of one forward pass do in every attention layer."""
 
     def attend(
@@ -63,7 +63,7 @@ def _attend(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    rows: Rows | None = None,
+    rows: RowAttention | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     **kwargs: Any,

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from mmforget.errors import UserError, one_line, shortened
-from mmforget.model.families import Tokens, other
+from mmforget.model.families import Tokens, written_images
 
 if TYPE_CHECKING:
     from mmforget.model.loaded import LoadedModel
@@ -64,7 +64,7 @@ def _check_image_token(loaded: LoadedModel) -> None:
                 loaded, f"config.json has the image token {token} ({text!r}), the processor writes {shortened(written)}"
             )
         return
-    own = other.placeholder(loaded.processor)
+    own = written_images.placeholder(loaded.processor)
     if own != text:
         number = loaded.tokenizer.convert_tokens_to_ids(own)
         raise _fault(
@@ -77,7 +77,7 @@ def _check_image_token(loaded: LoadedModel) -> None:
 def _written(loaded: LoadedModel) -> str | None:
     """What the processor writes for a picture; None where it cannot, which the trial of such models says better."""
     with suppress(Exception):
-        return other.written(loaded.processor, size=PICTURE_SIZE)
+        return written_images.written(loaded.processor, size=PICTURE_SIZE)
     return None
 
 

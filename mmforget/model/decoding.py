@@ -7,7 +7,7 @@ behind the root stands in a buffer of its own, and new tokens behind that. One s
     prefill = prefill_of(prompts, rows, layout=layout, seen=tree_rows(layout, ...), max_new_tokens=50, device=device)
     ...                                 # a forward pass over the flat prompts with rows=prefill
     memory = prefill.memory()
-    ...                                 # a forward pass over [1, B] tokens a step with rows=Step(memory, number)
+    ...                                 # a forward pass over [1, B] tokens a step with rows=NextToken(memory, number)
 
 Shapes: N prompt tokens, B prompts; in a group of rows of similar size R rows, P prompts a row, K tokens of a root, O
 tokens behind it, T new tokens; G query heads a key head, D width of a head, V that of a value. What is shorter is
@@ -26,17 +26,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmforget.model.packing import Layout, Row, sequence_places
+from mmforget.model.packing import Layout, PackedRow, sequence_places
 
 if TYPE_CHECKING:
-    from mmforget.model.attention import Rows
+    from mmforget.model.attention import RowAttention
     from mmforget.model.encode import Encoded
 
 Ints = NDArray[np.int64]
 
 
 class _Group(NamedTuple):
-    """Rows of similar size, computed together.
+    """RowAttention of similar size, computed together.
 
     Attributes:
         members: [R, P] numbers of the prompts, -1 where padded; on the CPU.
@@ -107,7 +107,7 @@ class Prefill:
         last: int64 [B], place of the last token of each prompt.
     """
 
-    seen: Rows
+    seen: RowAttention
     last: Tensor
     groups: tuple[tuple[_Group, _Places], ...]
     max_new_tokens: int
@@ -130,7 +130,7 @@ class Prefill:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class NextToken:
     """The attention of one new token a prompt, the `number`-th behind the prompts, from 0; it is kept for those after.
 
     Made for evaluation: attention weights are not dropped.
@@ -151,10 +151,10 @@ class Step:
 
 def prefill_of(
     prompts: Sequence[Encoded],
-    rows: Sequence[Row],
+    rows: Sequence[PackedRow],
     *,
     layout: Layout,
-    seen: Rows,
+    seen: RowAttention,
     max_new_tokens: int,
     device: torch.device,
 ) -> Prefill:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmforget.errors import UserError, one_line
 from mmforget.model.chat import PLACEHOLDER
-from mmforget.model.families import other
+from mmforget.model.families import written_images
 from mmforget.results.fingerprint import hash_image
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _num_image_tokens(loaded: LoadedModel, image: Image) -> int:
 
 def _written_image(loaded: LoadedModel, image: Image) -> str:
     with _readable(loaded, image):
-        return other.written(loaded.processor, size=image.size)
+        return written_images.written(loaded.processor, size=image.size)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.model.choosing import Choice, Sampling, StopStrings, choice_for, end_tokens, other_settings
-from mmforget.model.decoding import Memory, Step, prefill_of
+from mmforget.model.decoding import Memory, NextToken, prefill_of
 from mmforget.model.families import Tokens
 from mmforget.model.packing import lay_out, packed_rows
 from mmforget.model.plain import plain
@@ -24,7 +24,7 @@ from mmforget.model.scoring import batch_tokens
 from mmforget.model.vision import FeatureCache, image_features
 
 if TYPE_CHECKING:
-    from mmforget.model.attention import Rows
+    from mmforget.model.attention import RowAttention
     from mmforget.model.encode import Encoded
     from mmforget.model.loaded import LoadedModel
 
@@ -189,7 +189,7 @@ def _prefill(
     rows = packed_rows(prompts, max_tokens=sum(map(len, prompts)))
     layout = lay_out(prompts, rows, first=[len(prompt) for prompt in prompts], width=0)
     tokens = batch_tokens(loaded, layout, images=images)
-    seen = cast("Rows", tokens.rows)  # a flat layout has them
+    seen = cast("RowAttention", tokens.rows)  # a flat layout has them
     prefill = prefill_of(prompts, rows, layout=layout, seen=seen, max_new_tokens=max_new_tokens, device=loaded.device)
     hidden = loaded.family.hidden(loaded.core, tokens._replace(rows=prefill)).flatten(0, 1)
     numbers = [member for row in rows for member in row.members]
@@ -207,5 +207,5 @@ def _prefill(
 def _next_hidden(loaded: LoadedModel, batch: _Batch, *, ids: Tensor, number: int) -> Tensor:
     """Hidden states [B, H] of the `number`-th new tokens."""
     position = (batch.position + number)[None]
-    tokens = Tokens(ids[None], position, rows=Step(batch.memory, number))
+    tokens = Tokens(ids[None], position, rows=NextToken(batch.memory, number))
     return loaded.family.hidden(loaded.core, tokens)[0]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_LOGITS_BYTES = 256 * 2**20
 """Logits are made in parts of at most this size."""
 
-Reference = Callable[[], AbstractContextManager[object]]
+AsReference = Callable[[], AbstractContextManager[object]]
 """A context in which the model is the one that is compared with, e.g. with adapters off."""
 Statistic = Callable[[Tensor, Tensor], Tensor]
 """A number of each token's distribution: (log-probs float32 [n, V], tokens that came int64 [n]) -> float32 [n, ...]."""
@@ -40,7 +40,7 @@ class Before(NamedTuple):
     """
 
     hidden: Tensor
-    reference: Reference
+    reference: AsReference
     vocabulary: Tensor | None = None
 
 

@@ -16,7 +16,7 @@ from mmforget.asking import Guard
 from mmforget.errors import UserError
 from mmforget.model.adapter_files import configuration
 from mmforget.model.chat import reply_opening
-from mmforget.model.families import Family, other
+from mmforget.model.families import Family, written_images
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
 from mmforget.model.quantize import quantisation_of
 from mmforget.model.spec import ModelSpec
@@ -149,7 +149,7 @@ class LoadedModel:
         if self.image_token is None:
             return None
         if self.writes_images:
-            return other.placeholder(self.processor)
+            return written_images.placeholder(self.processor)
         return str(self.tokenizer.convert_ids_to_tokens(self.image_token))
 
     def trainable(self) -> dict[str, torch.Tensor]:

@@ -29,8 +29,9 @@ from transformers import (
 
 from mmforget.errors import UserError
 from mmforget.model.micro_tokenizer import IMAGE, train_tokenizer
-from mmforget.model.micro_vision import PATCH_SIDE, Progress, image_processor, tower_content, train_tower, vision_config
+from mmforget.model.micro_vision import PATCH_SIDE, image_processor, tower_content, train_tower, vision_config
 from mmforget.results.fingerprint import hash_file, hash_json
+from mmforget.types import Progress
 from mmforget.unfinished import unfinished
 
 MIN_POSITIONS = 512

@@ -20,6 +20,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from mmforget.synthetic.portrait_params import PortraitParams
 from mmforget.synthetic.portraits import draw
+from mmforget.types import Progress
 
 IMAGE_SIDE, PATCH_SIDE = 48, 12
 NUM_STEPS, BATCH_SIZE, NUM_FACES = 500, 64, 2048
@@ -27,8 +28,6 @@ NUM_PARTS = 2
 """Parts of a batch that are computed side by side, one thread each: the same bits on any number of cores."""
 LEARNING_RATE = 2e-3
 FACE_SEED = 7919
-
-Progress = Callable[[int, int, str], None]
 
 
 def vision_config() -> CLIPVisionConfig:

@@ -25,7 +25,7 @@ MIN_SHARED = 0.05
 """Share of a sequence's tokens that it must have in common with its neighbour to stand in the same row."""
 
 
-class Row(NamedTuple):
+class PackedRow(NamedTuple):
     """Sequences computed in one row, sorted by their tokens.
 
     Attributes:
@@ -76,12 +76,12 @@ class Layout(NamedTuple):
     is_flat: bool
 
 
-def plain_rows(encoded: Sequence[Encoded]) -> list[Row]:
+def plain_rows(encoded: Sequence[Encoded]) -> list[PackedRow]:
     """One sequence a row."""
-    return [Row((index,), (0,), len(one)) for index, one in enumerate(encoded)]
+    return [PackedRow((index,), (0,), len(one)) for index, one in enumerate(encoded)]
 
 
-def packed_rows(encoded: Sequence[Encoded], *, max_tokens: int) -> list[Row]:
+def packed_rows(encoded: Sequence[Encoded], *, max_tokens: int) -> list[PackedRow]:
     """Sequences about the same images share rows of at most `max_tokens` distinct tokens, in order of first appearance.
 
     So do texts without images, as far as they begin alike.
@@ -89,15 +89,15 @@ def packed_rows(encoded: Sequence[Encoded], *, max_tokens: int) -> list[Row]:
     groups: dict[Hashable, list[int]] = {}
     for index, one in enumerate(encoded):
         groups.setdefault(one.image_keys, []).append(index)
-    rows: list[Row] = []
+    rows: list[PackedRow] = []
     for members in groups.values():
         rows += _pack(encoded, members, max_tokens=max_tokens)
     return rows
 
 
-def batches(rows: Sequence[Row], *, max_tokens: int) -> list[list[Row]]:
+def batches(rows: Sequence[PackedRow], *, max_tokens: int) -> list[list[PackedRow]]:
     """Rows in order, at most `max_tokens` distinct tokens a batch (or one row)."""
-    found: list[list[Row]] = []
+    found: list[list[PackedRow]] = []
     room = 0
     for row in rows:
         if row.num_tokens > room:
@@ -108,9 +108,9 @@ def batches(rows: Sequence[Row], *, max_tokens: int) -> list[list[Row]]:
     return found
 
 
-def padded_batches(rows: Sequence[Row], *, max_tokens: int) -> list[list[Row]]:
+def padded_batches(rows: Sequence[PackedRow], *, max_tokens: int) -> list[list[PackedRow]]:
     """Rows of similar length together, at most `max_tokens` a batch, padding included (or one row)."""
-    found: list[list[Row]] = []
+    found: list[list[PackedRow]] = []
     for row in sorted(rows, key=lambda row: -row.num_tokens):
         if found and (len(found[-1]) + 1) * found[-1][0].num_tokens <= max_tokens:
             found[-1].append(row)
@@ -120,7 +120,7 @@ def padded_batches(rows: Sequence[Row], *, max_tokens: int) -> list[list[Row]]:
 
 
 def lay_out(
-    encoded: Sequence[Encoded], rows: Sequence[Row], *, first: Sequence[int], width: int, flat: bool = True
+    encoded: Sequence[Encoded], rows: Sequence[PackedRow], *, first: Sequence[int], width: int, flat: bool = True
 ) -> Layout:
     """Builds the index arrays of one batch of rows.
 
@@ -159,7 +159,7 @@ def lay_out(
     )
 
 
-def sequence_places(encoded: Sequence[Encoded], rows: Sequence[Row]) -> list[Ints]:
+def sequence_places(encoded: Sequence[Encoded], rows: Sequence[PackedRow]) -> list[Ints]:
     """The place of each token of each sequence in the flat order, in the order of the rows' members."""
     runs = _runs_of(encoded, rows)
     found: list[Ints] = []
@@ -194,7 +194,7 @@ class _Runs(NamedTuple):
     parent: list[int]
 
 
-def _runs_of(encoded: Sequence[Encoded], rows: Sequence[Row]) -> _Runs:
+def _runs_of(encoded: Sequence[Encoded], rows: Sequence[PackedRow]) -> _Runs:
     found: list[list[int]] = []
     members: list[int] = []
     last: dict[int, int] = {}
@@ -224,7 +224,7 @@ def _runs_of(encoded: Sequence[Encoded], rows: Sequence[Row]) -> _Runs:
     return _Runs(row_of, members, starts, sizes, places, ends, last, parent)
 
 
-def _cuts(row: Row) -> list[list[int]]:
+def _cuts(row: PackedRow) -> list[list[int]]:
     """For each member the lengths, in ascending order, at which later members branch off its own new tokens."""
     cuts: list[list[int]] = [[] for _ in row.members]
     owners: list[tuple[int, int]] = []  # (member's index, tokens it shares with those before it), innermost last
@@ -239,7 +239,7 @@ def _cuts(row: Row) -> list[list[int]]:
 
 def _scored(
     encoded: Sequence[Encoded],
-    rows: Sequence[Row],
+    rows: Sequence[PackedRow],
     *,
     runs: _Runs,
     starts: Ints,
@@ -298,11 +298,11 @@ def _images(encoded: Sequence[Encoded], *, runs: _Runs, starts: Ints) -> tuple[I
     return np.concatenate(places) if places else np.zeros(0, np.int64), keys, begins, counts
 
 
-def _pack(encoded: Sequence[Encoded], members: list[int], *, max_tokens: int) -> list[Row]:
+def _pack(encoded: Sequence[Encoded], members: list[int], *, max_tokens: int) -> list[PackedRow]:
     """Rows of one group: sorted by tokens, each as full as allowed, and none that would share next to nothing."""
     if len(members) > 1:
         members = sorted(members, key=lambda member: encoded[member].ids)
-    rows: list[Row] = []
+    rows: list[PackedRow] = []
     taken: list[int] = []
     shared: list[int] = []
     room = 0
@@ -310,17 +310,17 @@ def _pack(encoded: Sequence[Encoded], members: list[int], *, max_tokens: int) ->
         common = _num_common(encoded[taken[-1]].array, encoded[member].array) if taken else 0
         own = len(encoded[member]) - common
         if taken and (own > room or common < MIN_SHARED * len(encoded[member])):
-            rows.append(Row(tuple(taken), tuple(shared), max_tokens - room))
+            rows.append(PackedRow(tuple(taken), tuple(shared), max_tokens - room))
             taken, shared = [], []
         if not taken:
             common, own, room = 0, len(encoded[member]), max_tokens
         taken.append(member)
         shared.append(common)
         room -= own
-    return [*rows, Row(tuple(taken), tuple(shared), max_tokens - room)]
+    return [*rows, PackedRow(tuple(taken), tuple(shared), max_tokens - room)]
 
 
-def _num_root(row: Row) -> int:
+def _num_root(row: PackedRow) -> int:
     """Tokens that all sequences of a row begin with."""
     return min(row.shared[1:]) if len(row.shared) > 1 else row.num_tokens
 

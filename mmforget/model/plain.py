@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmforget.model.choosing import Sampling, StopStrings, end_tokens
-from mmforget.model.families import Tokens, other
+from mmforget.model.families import Tokens, written_images
 
 if TYPE_CHECKING:
     from mmforget.model.encode import Encoded
@@ -76,8 +76,9 @@ def _inputs(
             yield part, padded(loaded, part, images=images)
         return
     for prompt in prompts:
-        pictures = other.pictures(loaded.processor, [images[key] for key in prompt.image_keys])
-        yield [prompt], other.own_inputs(loaded.core, torch.from_numpy(prompt.array).to(loaded.device), pictures)
+        pictures = written_images.pictures(loaded.processor, [images[key] for key in prompt.image_keys])
+        ids = torch.from_numpy(prompt.array).to(loaded.device)
+        yield [prompt], written_images.own_inputs(loaded.core, ids, pictures)
 
 
 def padded(loaded: LoadedModel, prompts: Sequence[Encoded], *, images: Mapping[str, Tensor]) -> dict[str, Tensor]:

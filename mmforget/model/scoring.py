@@ -22,7 +22,7 @@ from mmforget.errors import UserError
 from mmforget.model.activations import decoder_layers, reading
 from mmforget.model.attention import tree_rows
 from mmforget.model.families import Tokens
-from mmforget.model.head import AnswerScores, Before, Reference, Statistic, answer_scores
+from mmforget.model.head import AnswerScores, AsReference, Before, Statistic, answer_scores
 from mmforget.model.packing import Ints, Layout, batches, lay_out, packed_rows, padded_batches, plain_rows
 from mmforget.model.vision import FeatureCache, image_features, image_inputs
 from mmforget.types import Scored
@@ -64,7 +64,7 @@ class Wanted(NamedTuple):
         layers: numbers of decoder layers whose hidden states are wanted where a token is predicted.
     """
 
-    reference: Reference | None = None
+    reference: AsReference | None = None
     vocabulary: Tensor | None = None
     statistics: Sequence[Statistic] = ()
     layers: Sequence[int] = ()

@@ -26,7 +26,7 @@ from torch import Tensor
 from mmforget.errors import UserError, one_line
 from mmforget.model.attention import use_shared_prefixes
 from mmforget.model.encode import Encoded, encode
-from mmforget.model.families import Tokens, language, other, other_text, text
+from mmforget.model.families import Tokens, language, text, written_images
 from mmforget.model.generation import stepwise_logprobs
 from mmforget.model.plain import GREEDY, padded
 from mmforget.model.scoring import score
@@ -50,7 +50,7 @@ def settle(loaded: LoadedModel) -> LoadedModel:
 
     Raises UserError for an image-text model that cannot be used, with the types that can.
     """
-    if loaded.family.NAME == other.NAME:
+    if loaded.writes_images:
         _try_images(loaded)
         kind = loaded.core.config.model_type
         _say(kind, "its own forward reads text and images, one sequence at a time, which is slower", warn=True)
@@ -59,14 +59,14 @@ def settle(loaded: LoadedModel) -> LoadedModel:
     packs = loaded.family.packs(loaded.core.config)
     if packs is False:
         _say(config.model_type, f"{language.obstacle(config)}, so sequences that begin alike are computed one by one")
-    if loaded.family.NAME == other_text.NAME:
+    if loaded.family.OWN_FORWARD:
         _require_left_to_right(loaded)
     if packs is None:
         return _padding(_tried(loaded))
     if packs:
         use_shared_prefixes(loaded.core)
     found = replace(loaded, shares_prefixes=packs, continues_prefixes=packs)
-    return _padding(found) if loaded.family.NAME == other_text.NAME else found
+    return _padding(found) if loaded.family.OWN_FORWARD else found
 
 
 def _require_left_to_right(loaded: LoadedModel) -> None:
@@ -166,7 +166,7 @@ def _continuing(loaded: LoadedModel, probe: list[Encoded], *, wanted: list[Tenso
 
 def _candidates(loaded: LoadedModel) -> Iterator[LoadedModel]:
     """Ways to compute the model in shared rows, those that make fewer logits first."""
-    if loaded.family.NAME == other_text.NAME:
+    if loaded.family.OWN_FORWARD:
         yield replace(loaded, family=text, shares_prefixes=True)
     yield replace(loaded, shares_prefixes=True)
 
@@ -239,7 +239,7 @@ def _try_images(loaded: LoadedModel) -> None:
     except Exception as error:
         fault = _raised(error)
     if fault is not None:
-        raise other.refusal(loaded.core.config, fault=fault)
+        raise written_images.refusal(loaded.core.config, fault=fault)
 
 
 def _image_fault(loaded: LoadedModel) -> str | None:
@@ -255,7 +255,7 @@ def _fault_with(loaded: LoadedModel, images: list[Image.Image]) -> str | None:
     processor: Any = loaded.processor
     context, answer, limit = "<image>" * len(images) + " one two", " three four", _limit(loaded)
     whole = encode(loaded, context, answer, images)
-    written = (context + answer).replace("<image>", other.placeholder(processor))
+    written = (context + answer).replace("<image>", written_images.placeholder(processor))
     stock = processor(text=[written], images=images or None, return_tensors="pt")
     if stock["input_ids"][0].tolist() != list(whole.ids):
         return "its processor gives other tokens than mmforget does"

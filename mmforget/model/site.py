@@ -19,7 +19,7 @@ from mmforget.model.encode import Encoded
 from mmforget.model.examples import encode_all
 from mmforget.model.experts import find_experts
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.packing import Layout, Row, batches, lay_out, packed_rows, plain_rows, sequence_places
+from mmforget.model.packing import Layout, PackedRow, batches, lay_out, packed_rows, plain_rows, sequence_places
 from mmforget.model.scoring import batch_tokens
 from mmforget.model.vision import FeatureCache, image_features
 from mmforget.types import Example, Matrix, Pooling, Sums
@@ -84,7 +84,7 @@ class ModelSite:
 
     def _batches(
         self, encoded: Sequence[Encoded], *, pooling: Pooling
-    ) -> Iterator[tuple[Sequence[Encoded], list[Row], bool]]:
+    ) -> Iterator[tuple[Sequence[Encoded], list[PackedRow], bool]]:
         """Questions of one forward pass, how they share rows, and whether those lie one behind the other."""
         if self.loaded.shares_prefixes and not pooling.padding:
             for rows in batches(packed_rows(encoded, max_tokens=MAX_TOKENS), max_tokens=MAX_TOKENS):
@@ -99,7 +99,7 @@ class ModelSite:
     def _add_batch(
         self,
         encoded: Sequence[Encoded],
-        rows: list[Row],
+        rows: list[PackedRow],
         *,
         is_flat: bool,
         names: Sequence[str],
@@ -187,7 +187,7 @@ def _projector(loaded: LoadedModel) -> tuple[str, ...]:
     return tuple(name for name, module in loaded.core.named_modules() if id(module) in inside)
 
 
-def _places(encoded: Sequence[Encoded], rows: list[Row], *, layout: Layout, pooling: Pooling) -> list[Places]:
+def _places(encoded: Sequence[Encoded], rows: list[PackedRow], *, layout: Layout, pooling: Pooling) -> list[Places]:
     """For each question of the rows, in their order, the places of its image tokens and of its other tokens."""
     if layout.is_flat:
         every = sequence_places(encoded, rows)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmforget.errors import UserError, one_line
-from mmforget.model.families import other
+from mmforget.model.families import written_images
 from mmforget.model.feature_cache import FeatureCache, tower_fingerprint
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _pictures(loaded: LoadedModel, layout: Layout, *, images: Mapping[str, Image
     made: dict[tuple[str, ...], dict[str, Tensor]] = {}
     for row in map(tuple, keys):
         if row not in made:
-            made[row] = other.pictures(loaded.processor, [images[key] for key in row])
+            made[row] = written_images.pictures(loaded.processor, [images[key] for key in row])
     return [made[tuple(row)] for row in keys]
 
 

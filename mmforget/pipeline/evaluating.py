@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
-from mmforget.pipeline.measuring import Place, Subject, cache_file, check_metrics, judge_of, measure, settings_of
+from mmforget.pipeline.measuring import AboutModel, Place, cache_file, check_metrics, judge_of, measure, settings_of
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.stage_one import prepare
 from mmforget.pipeline.workers import threads_of
@@ -33,8 +33,7 @@ from mmforget.results.files import read_json, write_json, write_text
 from mmforget.results.provenance import model_name
 from mmforget.results.samples import samples_file
 from mmforget.results.store import read_run, safe_name, timestamp
-
-Progress = Callable[[int, int, str], None]
+from mmforget.types import Progress
 
 
 @dataclass(frozen=True)
@@ -154,9 +153,9 @@ def _record(
     progress: Progress,
 ) -> dict[str, Any]:
     folder = config.output / safe_name(bound.benchmark.group)
-    subject = Subject("base", Path(loaded.spec.pretrained).name)
+    about = AboutModel("base", Path(loaded.spec.pretrained).name)
     place = Place(config, bound, folder, wanted.blank_image)
-    measured = measure(loaded, subject=subject, place=place, progress=progress)
+    measured = measure(loaded, about=about, place=place, progress=progress)
     found: dict[str, Any] = parallel.on_main(partial(_document, measured.folder))
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,12 @@ from mmforget.results.fingerprint import hash_docs, hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord
 from mmforget.results.store import read_run, write_config, write_results, write_run
-
-Progress = Callable[[int, int, str], None]
+from mmforget.types import Progress
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Who is measured: its role and name, and for an unlearned model the method and training that made it."""
+class AboutModel:
+    """What is said of a measured model: role and name, and of an unlearned one the method and training that made it."""
 
     role: Role
     name: str
@@ -49,7 +48,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measured:
-    """A stored record with the answers that others are judged against, scored once for all of them."""
+    """A stored record with the answers that others are compared with, scored once for all of them."""
 
     record: RunRecord
     samples: Answers
@@ -69,7 +68,7 @@ class Place:
 def measure(
     loaded: LoadedModel,
     *,
-    subject: Subject,
+    about: AboutModel,
     place: Place,
     target: Measured | None = None,
     retain: Measured | None = None,
@@ -82,17 +81,17 @@ def measure(
         return stored
     begun = begin()
     judge = judge_of(place.config, bound=place.bound)
-    label = f"{place.bound.benchmark.group}: measure {subject.name}"
+    label = f"{place.bound.benchmark.group}: measure {about.name}"
     progress(0, 1, label)
     done = evaluate_tasks(loaded, place=place, progress=_labelled(progress, label=label))
 
     def store() -> Measured:
         answered = judged(done.samples, benchmark=place.bound.benchmark, judge=judge)
         record = _record(
-            loaded, subject=subject, place=place, done=done, answered=answered, target=target, retain=retain,
+            loaded, about=about, place=place, done=done, answered=answered, target=target, retain=retain,
             begun=begun,
         )  # fmt: skip
-        config = {**place.config.as_dict(), "measured": subject.name, "key": key}
+        config = {**place.config.as_dict(), "measured": about.name, "key": key}
         # Without a key until all is stored: killed in between, neither this record nor an older one passes for the
         # other.
         write_config(place.folder, {**config, "key": None})
@@ -104,12 +103,12 @@ def measure(
     return measured
 
 
-def judge_retain(retain: Measured, *, target: Measured, bound: Bound) -> Measured:
-    """The retain model's record with the target's samples to judge by, which exist only now; stored in its place."""
-    return parallel.on_main(lambda: _judged(retain, target=target, bound=bound))
+def rule_on_retain(retain: Measured, *, target: Measured, bound: Bound) -> Measured:
+    """The retain model's record with the target's samples to rule by, which exist only now; stored in its place."""
+    return parallel.on_main(lambda: _ruled(retain, target=target, bound=bound))
 
 
-def _judged(retain: Measured, *, target: Measured, bound: Bound) -> Measured:
+def _ruled(retain: Measured, *, target: Measured, bound: Bound) -> Measured:
     fingerprint = str(target.record.model_info["fingerprint"])
     if retain.record.references.get("target") == fingerprint:
         return retain
@@ -177,7 +176,7 @@ def cache_file(config: RunConfig) -> Path:
 def _record(
     loaded: LoadedModel,
     *,
-    subject: Subject,
+    about: AboutModel,
     place: Place,
     done: Evaluation,
     answered: Judged,
@@ -187,8 +186,8 @@ def _record(
 ) -> RunRecord:
     bound, benchmark, samples = place.bound, place.bound.benchmark, answered.samples
     record = RunRecord(
-        role=subject.role,
-        name=subject.name,
+        role=about.role,
+        name=about.name,
         benchmark=BenchmarkUse(
             benchmark.name,
             benchmark.setting,
@@ -199,12 +198,12 @@ def _record(
             asked=_asked(place.config),
             blur_images=benchmark.document.blur_images,
         ),
-        method=subject.method,
+        method=about.method,
         model_info=model_info(loaded),
         data={**bound.describe()["data"], "left_out": [": ".join(task) for task in done.left_out]},
-        provenance=_provenance(loaded, begun=begun, seeds=_seeds(subject)),
+        provenance=_provenance(loaded, begun=begun, seeds=_seeds(about)),
         sets=done.sets,
-        training=subject.training,
+        training=about.training,
         cost=done.cost,
         judge=answered.by,
         references={
@@ -213,8 +212,8 @@ def _record(
             if one is not None
         },
     )
-    before = samples if subject.role == "target" else target.samples if target else None
-    gold = retain.samples if retain else samples if subject.role == "retain" else None
+    before = samples if about.role == "target" else target.samples if target else None
+    gold = retain.samples if retain else samples if about.role == "retain" else None
     scored = score_record(record, bound=bound, samples=samples, target=before, retain=gold)
     answers = example_answers(bound, samples=samples, target=before or (), retain=gold or ())
     return replace(scored, examples=answers)
@@ -259,16 +258,16 @@ def model_info(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _seeds(subject: Subject) -> dict[str, int]:
+def _seeds(about: AboutModel) -> dict[str, int]:
     """Seed of the training that made the model, where it was trained here."""
-    if subject.method is not None:
-        return {"training": subject.method.seed}
-    settings = subject.training.get("settings")
+    if about.method is not None:
+        return {"training": about.method.seed}
+    settings = about.training.get("settings")
     return {"stage_one": int(settings["seed"])} if settings else {}
 
 
 def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: Measured | None) -> str:
-    """Identifies a measurement: model, what it is judged against, tasks, data and every setting that counts."""
+    """Identifies a measurement: model, what it is compared with, tasks, data and every setting that counts."""
     config, benchmark = place.config, place.bound.benchmark
     settings = {k: getattr(config, k) for k in ("limit", "num_fewshot", "gen_kwargs", "apply_chat_template")}
     return hash_json(

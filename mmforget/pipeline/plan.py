@@ -28,7 +28,7 @@ from mmforget.training.hf_arguments import trackers_of
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceModel:
     """A target or retain model that the run makes or is given.
 
     Attributes:
@@ -55,7 +55,7 @@ class BenchmarkPlan:
     """
 
     bound: Bound
-    references: tuple[Reference, ...]
+    references: tuple[ReferenceModel, ...]
     methods: tuple[MethodPlan, ...]
     evaluations: Evaluations | None
 
@@ -116,12 +116,12 @@ def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
     return BenchmarkPlan(bound, references, methods, evaluations(bound, models=names, limit=config.limit))
 
 
-def _references(config: RunConfig, *, bound: Bound) -> list[Reference]:
+def _references(config: RunConfig, *, bound: Bound) -> list[ReferenceModel]:
     """No retain model where the protocol has none and none was given."""
-    target = Reference("target", next(iter(config.stage_one_seeds), None))
+    target = ReferenceModel("target", next(iter(config.stage_one_seeds), None))
     if not bound.benchmark.has_retain_model and config.retain_model is None:
         return [target]
-    return [target, *(Reference("retain", seed) for seed in config.stage_one_seeds or (None,))]
+    return [target, *(ReferenceModel("retain", seed) for seed in config.stage_one_seeds or (None,))]
 
 
 def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:

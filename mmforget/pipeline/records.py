@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from mmforget.benchmark.spec import Bound
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import Measured, Place, Subject, judge_retain, measure
+from mmforget.pipeline.measuring import AboutModel, Measured, Place, measure, rule_on_retain
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.pipeline.stage_one import StageOne, labelled
@@ -18,16 +18,15 @@ from mmforget.pipeline.unlearning import forget_with
 from mmforget.pipeline.workers import Workers
 from mmforget.results.schema import MethodUse
 from mmforget.results.store import seed_folder
-
-Progress = Callable[[int, int, str], None]
+from mmforget.types import Progress
 
 
 @dataclass(frozen=True)
 class References:
-    """What every unlearned model is judged against: where unlearning starts, and the gold standard where there is one.
+    """What every unlearned model is compared with: where unlearning starts, and the gold standard where there is one.
 
     Attributes:
-        others: records of further retain models, themselves judged against the first.
+        others: records of further retain models, themselves compared with the first.
     """
 
     target: Measured
@@ -46,7 +45,7 @@ def measure_references(
 ) -> References:
     """Records of the target and the retain models, the target being the first of `models`.
 
-    The first retain model is measured before the target, whose gate needs it, and judged again after it.
+    The first retain model is measured before the target, whose gate needs it, and ruled on again after it.
     """
     job = partial(measure_reference, config=config, bound=bound)
     target_model, *retain_models = models
@@ -57,7 +56,7 @@ def measure_references(
     (target,) = pool.run([partial(job, target_model, folder=home / "target", retain=retain)])
     if retain is None:
         return References(target, None)
-    retain = judge_retain(retain, target=target, bound=bound)
+    retain = rule_on_retain(retain, target=target, bound=bound)
     rest = zip(retain_models[1:], folders[1:], strict=True)
     others = pool.run([partial(job, model, folder=folder, target=target, retain=retain) for model, folder in rest])
     return References(target, retain, tuple(others))
@@ -83,7 +82,7 @@ def measure_reference(
     suffix = f", {folder.name}" if folder.name != model.role else ""
     return measure(
         models.get(model.spec),
-        subject=Subject(model.role, model.role, training=model.training),
+        about=AboutModel(model.role, model.role, training=model.training),
         place=Place(config, bound, folder),
         target=target,
         retain=retain,
@@ -134,7 +133,7 @@ def measure_method(
     method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
     measured = measure(
         models.get(done.spec),
-        subject=Subject("unlearned", plan.name, method=method, training=done.training),
+        about=AboutModel("unlearned", plan.name, method=method, training=done.training),
         place=Place(config, bound, folder),
         target=references.target,
         retain=references.retain,

@@ -28,8 +28,8 @@ from mmforget.reading import read_text
 from mmforget.results.files import alone_in, prepare_folder, write_text
 from mmforget.results.schema import GateResult
 from mmforget.results.store import CONFIG_NAME, safe_name, write_config
+from mmforget.types import Progress
 
-Progress = Callable[[int, int, str], None]
 Say = Callable[[str], None]
 
 

@@ -6,7 +6,7 @@ base, rows, settings and seed is found by its fingerprint and not trained again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,10 +30,9 @@ from mmforget.results.fingerprint import hash_image, hash_json
 from mmforget.training.session import UNIMPORTANT
 from mmforget.training.settings import TrainSettings, settings_from
 from mmforget.training.stage_one import finetune
-from mmforget.types import Example
+from mmforget.types import Example, Progress
 
 Role = Literal["target", "retain"]
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

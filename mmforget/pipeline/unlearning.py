@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,7 @@ from mmforget.pipeline.recipes import MethodPlan
 from mmforget.plugins import running
 from mmforget.training.sources import require_sources, written_examples
 from mmforget.training.unlearn import require_loss, unlearn
-from mmforget.types import Example
-
-Progress = Callable[[int, int, str], None]
+from mmforget.types import Example, Progress
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from mmforget.lm.inside import MODULES as LM_EVAL_MODULES
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.models import Models
+from mmforget.types import Progress
 
 T = TypeVar("T")
-Progress = Callable[[int, int, str], None]
 Job = Callable[..., T]
 """Called with `progress=` and `models=`, those of the process that does it.
 

@@ -250,7 +250,7 @@ def eligibility(
     """Apply every rule to a record. Target, retain and base models are references: shown, never ranked.
 
     Args:
-        absent: the models it was judged against of which there is no record.
+        absent: the models it was compared with of which there is no record.
         unverified: why its numbers cannot be computed again from its samples.
         num_seeds: trainings that it stands for; with one nobody knows what another would have given. None: not asked.
     """

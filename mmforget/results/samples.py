@@ -27,11 +27,11 @@ MAX_BYTES = 2**32
 """Largest sample file that is read."""
 TEXTS = ("task", "id", "role")
 """What is read of the Parquet file beside `logprob`, `attack` and `attempt`, which are `control` in older ones."""
-ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}, "unanswered": ""}
-"""Keys that lines of older schemas do not have, with what they meant then."""
+ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}}
+"""Keys that lines of the first schema do not have, with what they meant then."""
 
-Key = tuple[str, str, str | None, int | None]
-Tokens = dict[Key, dict[str, list[float]]]
+SampleKey = tuple[str, str, str | None, int | None]
+Tokens = dict[SampleKey, dict[str, list[float]]]
 
 
 def samples_file(task: str) -> str:
@@ -45,7 +45,7 @@ def write_samples(folder: Path, samples: Sequence[Sample], *, model: str) -> dic
     Returns the sha256 of every file written, by name. Raises UserError where they cannot be written, ValueError where
     two samples share task, id, attack and attempt.
     """
-    seen: set[Key] = set()
+    seen: set[SampleKey] = set()
     for sample in samples:
         if _key(sample) in seen:
             raise ValueError(f"two samples of task {sample.task} share the id {sample.id} (attack {sample.attack})")
@@ -113,7 +113,7 @@ def _require_once(samples: Sequence[Sample], *, folder: Path) -> None:
         raise UserError(f"{folder}: sample {twice[1]} of {twice[0]} is there {counts[twice]} times; run again")
 
 
-def _key(sample: Sample) -> Key:
+def _key(sample: Sample) -> SampleKey:
     return (sample.task, sample.id, sample.attack, sample.attempt)
 
 

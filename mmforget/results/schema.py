@@ -163,7 +163,7 @@ class Verdict:
 
     `reference`: the target, retain or base model. `forgotten`: as close to the retain model (or to the benchmark's
     goals) as asked. `partly`: closer, not there. `remembered`: hardly closer than the target. `collapsed`: answers
-    nothing any more. `refused`: cannot be judged (gate, no retain model).
+    nothing any more. `refused`: cannot be ruled on (gate, no retain model).
     """
     collapsed: bool
     """True where the model no longer answers anything: ranked last whatever its forget score."""
@@ -277,7 +277,7 @@ class RunRecord:
     metrics: tuple[MetricResult, ...] = ()
     """All metrics, all profiles."""
     gate: GateResult | None = None
-    """Memorisation gate of the target model this record was judged against."""
+    """Memorisation gate of the target model this record was compared with."""
     verdict: Verdict | None = None
     """What it comes to."""
     headline: Mapping[str, Estimate] = field(default_factory=dict)
@@ -292,7 +292,7 @@ class RunRecord:
     cost: Cost = field(default_factory=Cost)
     """What the evaluation consumed."""
     references: Mapping[str, str] = field(default_factory=dict)
-    """Fingerprints of the `target` and `retain` models it was judged against."""
+    """Fingerprints of the `target` and `retain` models it was compared with."""
     examples: tuple[AnswerExample, ...] = ()
     """A few answers for the page."""
     judge: Mapping[str, Any] = field(default_factory=dict)

@@ -57,7 +57,7 @@ class StoredRun:
     unverified: str = ""
     """Why nobody can compute its numbers again from its samples; empty where that was not looked at or is possible."""
     absent: tuple[str, ...] = ()
-    """The models it was judged against of which there is no record: `target`, `retain`."""
+    """The models it was compared with of which there is no record: `target`, `retain`."""
     seeds: tuple[SeedRun, ...] = ()
     """The single trainings that the record stands for, where these are several."""
     seed_shares: Mapping[str, float] = field(default_factory=dict)

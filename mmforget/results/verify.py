@@ -23,7 +23,7 @@ def collect_trusted(paths: Iterable[Path]) -> Collected:
     """The records at or below `paths` that do not contradict themselves, each measurement once.
 
     A record whose samples are gone or links is kept and marked `unverified`; `absent` says which of the models it was
-    judged against are on record neither among `paths` nor in the folders beside it. A fault is a record that
+    compared with are on record neither among `paths` nor in the folders beside it. A fault is a record that
     contradicts itself, or whose samples are not those it was computed from.
     """
     found = collect_records(paths)

@@ -28,7 +28,7 @@ from mmforget.model.scoring import Looked, Wanted
 from mmforget.model.token_stats import statistic
 from mmforget.training.batches import Batch
 from mmforget.training.reference import padded
-from mmforget.training.sources import Rows
+from mmforget.training.sources import SourceRows
 from mmforget.types import Scored
 
 
@@ -73,7 +73,7 @@ class Answering:
     """
 
     look: Look
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, SourceRows]
     before: Callable[[], AbstractContextManager[object]]
     num_vocabulary: int
     device: torch.device

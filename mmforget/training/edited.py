@@ -22,8 +22,8 @@ from mmforget.training.editing import editing
 from mmforget.training.guarding import guard_of
 from mmforget.training.session import Training, trained_in
 from mmforget.training.settings import TrainSettings
-from mmforget.training.trainer import Progress
 from mmforget.training.unlearn import name_of, require_bare, training_of
+from mmforget.types import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from mmforget.training.batches import Batches
 from mmforget.training.objective import Objective, Scoring
 from mmforget.training.report import TrainReport
 from mmforget.training.settings import TrainSettings
-from mmforget.training.trainer import Outcome, Progress, train
+from mmforget.training.trainer import Outcome, train
+from mmforget.types import Progress
 
 FEATURE_BUDGET_BYTES = 2**30
 UNIMPORTANT = frozenset({"save_steps", "report_to"})

@@ -20,7 +20,6 @@ from torch.nn import functional
 from mmforget import parallel
 from mmforget.model.encode import Encoded
 
-Rows = Sequence[Encoded]
 Shares = list[tuple[int, ...]]
 
 
@@ -38,7 +37,7 @@ class RowScores(NamedTuple):
     values: tuple[Tensor, ...]
 
 
-def score_shared(encoded: Rows, *, score: Callable[[Rows], RowScores]) -> RowScores:
+def score_shared(encoded: Sequence[Encoded], *, score: Callable[[Sequence[Encoded]], RowScores]) -> RowScores:
     """`score(encoded)`, of which this process computes its share; all processes call it with the same rows.
 
     Gradients flow to this process's rows alone. A process without a row of its own computes one that counts nothing,
@@ -58,7 +57,7 @@ def score_shared(encoded: Rows, *, score: Callable[[Rows], RowScores]) -> RowSco
     return RowScores(mask, is_greedy, tuple(with_own))
 
 
-def share_rows(encoded: Rows, *, world: int) -> Shares:
+def share_rows(encoded: Sequence[Encoded], *, world: int) -> Shares:
     """Which rows each of `world` processes computes: about as much work for each, at least one row while there are any.
 
     Rows about the same images follow one another, so that at most `world - 1` of these groups are cut.

@@ -29,7 +29,7 @@ MISSING = {
 
 
 @dataclass(frozen=True)
-class Rows:
+class SourceRows:
     """The rows of one source, and of which of them a batch holds which.
 
     Attributes:
@@ -68,7 +68,7 @@ class Sources:
         hashes: what tells these rows from others, for the plan.
     """
 
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, SourceRows]
     subjects: Sequence[str]
     partners: Mapping[str, Partners]
     hashes: Mapping[str, str | None]
@@ -132,7 +132,7 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
             loaded, material.as_asked(found), source=sources_of(method)[source], material=material,
             append_eos=append_eos,
         )  # fmt: skip
-        rows[source] = Rows(source, ready.encoded, written=ready)
+        rows[source] = SourceRows(source, ready.encoded, written=ready)
     rows[epoch] = replace(rows[epoch], is_epoch=True)
     subjects = [row.subject for row in asked.forget] if epoch == FORGET else list(map(str, range(len(examples[epoch]))))
     drawn = [source for source in rows if source not in (FORGET, epoch)]
@@ -140,20 +140,20 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
     return Sources(rows, subjects, partners, _hashes(rows, material=material))
 
 
-def _supplied(loaded: LoadedModel, material: Material, *, sources: set[str], append_eos: bool) -> dict[str, Rows]:
+def _supplied(loaded: LoadedModel, material: Material, *, sources: set[str], append_eos: bool) -> dict[str, SourceRows]:
     """The benchmark's rows: those to forget and to keep, and the others that are asked about."""
 
     def encoded(examples: Sequence[Example], *, what: str) -> list[Encoded]:
         return encode_all(loaded, examples, append_eos=append_eos, source=what)
 
-    rows = {FORGET: Rows(FORGET, encoded(material.forget, what="rows to forget"))}
+    rows = {FORGET: SourceRows(FORGET, encoded(material.forget, what="rows to forget"))}
     if material.retain:
-        rows[RETAIN] = Rows(RETAIN, encoded(material.retain, what="rows to keep"))
+        rows[RETAIN] = SourceRows(RETAIN, encoded(material.retain, what="rows to keep"))
     if BENIGN in sources:
-        rows[BENIGN] = Rows(BENIGN, encoded(material.benign, what="benign rows"))
+        rows[BENIGN] = SourceRows(BENIGN, encoded(material.benign, what="benign rows"))
     if ALTERNATE in sources:
         refusals = Refusals(loaded, material.forget, refusals=material.refusals, append_eos=append_eos)
-        rows[ALTERNATE] = Rows(ALTERNATE, refusals=refusals)
+        rows[ALTERNATE] = SourceRows(ALTERNATE, refusals=refusals)
     return rows
 
 
@@ -188,7 +188,7 @@ def _paired(forget: Sequence[Example], others: Sequence[Example], *, name: str) 
     return Fixed(tuple(by_pair[example.extra.get("pair")] for example in forget))
 
 
-def _hashes(rows: Mapping[str, Rows], *, material: Material) -> dict[str, str | None]:
+def _hashes(rows: Mapping[str, SourceRows], *, material: Material) -> dict[str, str | None]:
     found: dict[str, str | None] = {"refusals": None, RETAIN: data_hash([])}
     for name, one in rows.items():
         if one.refusals is not None:

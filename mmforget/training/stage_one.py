@@ -18,8 +18,7 @@ from mmforget.training.objective import Memorise
 from mmforget.training.report import TrainReport
 from mmforget.training.session import Training, train_in
 from mmforget.training.settings import TrainSettings
-from mmforget.training.trainer import Progress
-from mmforget.types import Example
+from mmforget.types import Example, Progress
 
 
 def finetune(

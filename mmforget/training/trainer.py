@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +17,7 @@ from mmforget.training.log import TrainLog
 from mmforget.training.objective import Objective, ObjectiveModule
 from mmforget.training.settings import TrainSettings
 from mmforget.training.sharding import divided
-
-Progress = Callable[[int, int, str], None]
+from mmforget.types import Progress
 
 
 class Outcome(NamedTuple):

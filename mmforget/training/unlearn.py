@@ -21,7 +21,7 @@ from mmforget.training.report import TrainReport
 from mmforget.training.session import Training, train_in
 from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import Sources, make_sources
-from mmforget.training.trainer import Progress
+from mmforget.types import Progress
 
 
 def unlearn(

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from mmforget.leaderboard import export, page, plots, words
-from mmforget.leaderboard.board import Row, boards
+from mmforget.leaderboard.board import BoardRow, boards
 from mmforget.leaderboard.table import render_all
 from mmforget.results import rules
 from mmforget.results.rules import CODES, Finding
@@ -81,7 +81,7 @@ CASES: Mapping[str, StoredRun] = {
 }
 
 
-def row_of(found: StoredRun) -> Row:
+def row_of(found: StoredRun) -> BoardRow:
     ((row,),) = (board.rows for board in boards([found]))
     return row
 

@@ -23,7 +23,7 @@ from mmforget.model.scoring import score
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batch
 from mmforget.training.objective import Scoring, Unlearn
-from mmforget.training.sources import Rows
+from mmforget.training.sources import SourceRows
 
 METHODS = ("ga", "grad_diff", "npo", "kl")
 PLAIN_ROWS = 4
@@ -86,7 +86,7 @@ def _update(
     """One weight update over all rows, `rows` a forward pass, images encoded anew each time."""
     bf16 = prepared.device.type == "cuda"
     scoring = Scoring(prepared, packed=packed, bf16=bf16, features=FeatureCache())
-    pools = {"forget": Rows("forget", forget, is_epoch=True), "retain": Rows("retain", retain)}
+    pools = {"forget": SourceRows("forget", forget, is_epoch=True), "retain": SourceRows("retain", retain)}
     objective = Unlearn(scoring, build(name), pools, has_adapters=True)
     objective.prepare(batch_size=rows)
     optimiser = torch.optim.AdamW(prepared.trainable().values(), lr=LEARNING_RATE)

@@ -33,7 +33,7 @@ from mmforget.model.lora import LoraSettings, attach
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batch
 from mmforget.training.objective import Memorise, Objective, Scoring, Unlearn
-from mmforget.training.sources import Rows
+from mmforget.training.sources import SourceRows
 
 RANK, ALPHA = 16, 32.0
 LOSSES = ("nll", "npo")
@@ -102,7 +102,7 @@ def _objective(loaded: LoadedModel, encoded: list[Encoded], *, loss: str, packed
     if loss == "nll":
         return Memorise(scoring, encoded)
     method = build("npo", {"beta": BETA, "retain_weight": 0.0})
-    rows = {"forget": Rows("forget", encoded, is_epoch=True)}
+    rows = {"forget": SourceRows("forget", encoded, is_epoch=True)}
     objective: Objective = Unlearn(scoring, method, rows, has_adapters=True)
     objective.prepare(batch_size=len(encoded))
     return objective

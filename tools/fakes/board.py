@@ -16,7 +16,7 @@ from mmforget.benchmark.rows import candidate_roles
 from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.record import score_record
 from mmforget.evaluation.samples import Attempt, samples_of
-from mmforget.leaderboard.board import Board, Row, boards
+from mmforget.leaderboard.board import Board, BoardRow, boards
 from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.pipeline.judging import find_judge, judged
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, RunRecord, SetUse
@@ -33,7 +33,7 @@ class Result:
 
     name: str
     is_cheat: bool
-    row: Row
+    row: BoardRow
 
     @property
     def status(self) -> str:

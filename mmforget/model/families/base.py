@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-    from mmforget.model.attention import Rows
+    from mmforget.model.attention import RowAttention
 
 Ints = NDArray[np.int64]
 Size = tuple[int, int]
@@ -39,7 +39,7 @@ class Tokens(NamedTuple):
     ids: Tensor
     positions: Tensor
     attention: Tensor | None = None
-    rows: Rows | None = None
+    rows: RowAttention | None = None
     images: Tensor | None = None
     image_at: Tensor | None = None
     pictures: Sequence[Mapping[str, Tensor]] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_runs import BENCHMARK, GATE, PROVENANCE, family, metrics, rate, record, stored
 
-from mmforget.leaderboard.board import Row, boards
+from mmforget.leaderboard.board import BoardRow, boards
 from mmforget.results.rules import coverage, eligibility
 from mmforget.results.schema import MethodUse, RunRecord, SetUse, Verdict
 from mmforget.results.store import StoredRun
@@ -164,7 +164,7 @@ def test_places_of_many_rows_are_those_of_comparing_each_with_each() -> None:
     ]  # fmt: skip
     (board,) = boards(stored(rows))
 
-    def beats(one: Row, other: Row) -> bool:
+    def beats(one: BoardRow, other: BoardRow) -> bool:
         ours, theirs = one.headline("overall"), other.headline("overall")
         assert ours.value is not None
         assert theirs.value is not None

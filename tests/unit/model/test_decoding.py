@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from mmforget.model.attention import tree_rows
-from mmforget.model.decoding import Memory, Prefill, Step, prefill_of
+from mmforget.model.decoding import Memory, NextToken, Prefill, prefill_of
 from mmforget.model.encode import Encoded
-from mmforget.model.packing import Row, lay_out, packed_rows, sequence_places
+from mmforget.model.packing import PackedRow, lay_out, packed_rows, sequence_places
 
 HEADS, KEY_HEADS, WIDTH, SCALING, NUM_NEW = 4, 2, 8, 0.3, 6
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def random_prompts(seed: int) -> list[Encoded]:
     return [Encoded(tuple(ids), len(ids)) for ids in rng.sample(found, len(found))]
 
 
-def rows_of(prompts: list[Encoded]) -> list[Row]:
+def rows_of(prompts: list[Encoded]) -> list[PackedRow]:
     return packed_rows(prompts, max_tokens=10_000)
 
 
@@ -70,7 +70,7 @@ def test_it_equals_plain_attention(seed: int) -> None:
         query, key, value = random_parts(len(keys), rng=rng)
         keys = [torch.cat([before, new[None]]) for before, new in zip(keys, key, strict=True)]
         values = [torch.cat([before, new[None]]) for before, new in zip(values, value, strict=True)]
-        found = Step(memory, number).attend(0, query, key, value, scaling=SCALING, dropout=0.0)
+        found = NextToken(memory, number).attend(0, query, key, value, scaling=SCALING, dropout=0.0)
         wanted = torch.stack([plain(*each) for each in zip(query, keys, values, strict=True)])
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
         if number % 2:

@@ -26,7 +26,7 @@ from transformers import Blip2Config, Florence2Config, Gemma3Processor, Idefics3
 from mmforget.errors import UserError
 from mmforget.model import selfcheck
 from mmforget.model.encode import encode, encode_prompt
-from mmforget.model.families import IMAGE_FAMILIES, find_family, other
+from mmforget.model.families import IMAGE_FAMILIES, find_family, other, written_images
 from mmforget.model.generation import generate
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -197,7 +197,7 @@ def test_types_that_cannot_be_used() -> None:
         find_family(Blip2Config())
     with pytest.raises(UserError, match="'florence2' are not supported: it is an encoder-decoder"):
         find_family(Florence2Config())
-    assert sorted(IMAGE_FAMILIES) == list(other.CHECKED)
+    assert sorted(IMAGE_FAMILIES) == list(written_images.CHECKED)
 
 
 def test_one_image_size_is_asked_once(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:

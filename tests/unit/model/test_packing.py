@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmforget.model.encode import Encoded
-from mmforget.model.packing import Layout, Row, batches, lay_out, packed_rows, padded_batches, plain_rows
+from mmforget.model.packing import Layout, PackedRow, batches, lay_out, packed_rows, padded_batches, plain_rows
 
 FIRST = Encoded((1, 9, 9, 5, 6, 7), 4, (), ("a",), (1, 2), (2,))
 SECOND = Encoded((1, 9, 9, 5, 8), 4, (), ("a",), (1, 2), (2,))
@@ -40,8 +40,11 @@ def random_texts(seed: int) -> list[Encoded]:
 
 def test_what_shares_a_row() -> None:
     """FIRST and SECOND share image `a` and 1 9 9 5, so 6 + 1 tokens; OTHER begins alike but shows another image."""
-    assert packed_rows([FIRST, OTHER, SECOND], max_tokens=100) == [Row((0, 2), (0, 4), 7), Row((1,), (0,), 5)]
-    assert plain_rows([FIRST, OTHER]) == [Row((0,), (0,), 6), Row((1,), (0,), 5)]
+    assert packed_rows([FIRST, OTHER, SECOND], max_tokens=100) == [
+        PackedRow((0, 2), (0, 4), 7),
+        PackedRow((1,), (0,), 5),
+    ]
+    assert plain_rows([FIRST, OTHER]) == [PackedRow((0,), (0,), 6), PackedRow((1,), (0,), 5)]
 
 
 def test_one_packed_row_by_hand() -> None:

@@ -90,10 +90,10 @@ def test_another_guard_than_was_made_is_refused(
 
 REMINDED = """
 from dataclasses import dataclass, replace
-from mmforget.asking import GuardEngine
+from mmforget.asking import Passing
 
 @dataclass(frozen=True)
-class Reminding(GuardEngine):
+class Reminding(Passing):
     told: str
 
     def score(self, asks):
