@@ -12,6 +12,7 @@ METHODS = ("ga", "grad_diff", "kl", "po", "npo")
 SEEDS = (0, 1, 2)
 TESTED_METHODS, TESTED_SEEDS = ("ga", "grad_diff"), SEEDS[:2]
 """What tests run of the demo: a method that collapses and one that forgets, with some of its seeds."""
+FEWER_PEOPLE = ("--metadata", "num_subjects=12", "--stage_one_args", "max_steps=160")
 
 
 class Said(NamedTuple):
@@ -42,5 +43,10 @@ def demo_command(folder: Path, *, methods: Sequence[str] = METHODS, seeds: Seque
 
 
 def part_of_demo(folder: Path) -> list[str]:
-    """The words of the part that tests run: in one process, since tests keep the other cores busy."""
+    """The words of a part of it: in one process, since tests keep the other cores busy."""
     return [*demo_command(folder, methods=TESTED_METHODS, seeds=TESTED_SEEDS), "--workers", "1"]
+
+
+def small_demo(folder: Path) -> list[str]:
+    """The words of that part with 12 of the 24 people, who are memorised in fewer steps."""
+    return [*part_of_demo(folder), *FEWER_PEOPLE]

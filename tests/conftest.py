@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from mmforget.libraries import leave_libraries_to_stay
-from tests.commands import command, part_of_demo
+from tests.commands import FEWER_PEOPLE, command, small_demo
 from tests.killing import train_tower
 from tests.quick import is_quick
 
@@ -125,9 +125,9 @@ class MicroModels(NamedTuple):
 
 @pytest.fixture(scope="session")
 def micro(tower: Path, common: Path) -> MicroModels:
-    """The models that the demo starts from, trained by the full micro recipe."""
+    """The models that the small demo starts from."""
     with FileLock(common / "demo.lock"):
-        said = command("target", "--model", "micro", "--tasks", "fiubench", "--json", "--quiet")
+        said = command("target", "--model", "micro", "--tasks", "fiubench", *FEWER_PEOPLE, "--json", "--quiet")
     assert said.status == 0, said.err
     (found,) = json.loads(said.out)
     return MicroModels(Path(found["target"]), Path(found["retain"]))
@@ -135,11 +135,11 @@ def micro(tower: Path, common: Path) -> MicroModels:
 
 @pytest.fixture(scope="session")
 def demo(tower: Path, common: Path) -> Path:
-    """A part of the README's demo: target, retain model, two methods with two seeds. Minutes, once a test run."""
+    """The README's demo made small: target, retain model, two methods with two seeds. Minutes, once a test run."""
     folder = common / "demo"
     with FileLock(common / "demo.lock"):
         # The leaderboard comes last. Where it is, a test of another process may be at work in the folder.
         if not (folder / "leaderboard.json").is_file():
-            said = command(*part_of_demo(folder))
+            said = command(*small_demo(folder))
             assert said.status == 0, said.err
     return folder

@@ -40,7 +40,10 @@ def build_parser() -> Parser:
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the JSON goes; stdout without it")
     parser.add_argument("--plot", type=Path, default=PLOT, metavar="FILE", help="where the picture of growth goes")
     parser.add_argument(
-        "--repeats", type=positive, metavar="N", help=f"of everything timed, of what takes long two (default {REPEATS})"
+        "--repeats",
+        type=positive,
+        metavar="N",
+        help=f"of everything timed, of what takes long fewer (default {REPEATS})",
     )
     parser.add_argument("--against", type=checkout, metavar="DIR", help="another checkout, for the parts that compare")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, no more")

@@ -28,7 +28,7 @@ BATCH_SIZE = 16
 
 
 def run(context: Context) -> dict[str, Any]:
-    """The breakdown of one whole demo, then its target model evaluated both ways.
+    """The breakdown of a demo with half of its people, then its target model evaluated both ways.
 
     Trained models are looked for in $MMFORGET_CACHE and left there; without it all is made anew in `context.folder`.
     With another checkout, the two demos in turn and nothing else.
@@ -41,7 +41,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def _breakdown(context: Context, *, cache: str) -> dict[str, Any]:
-    say("demo: the whole run")
+    say("demo: from benchmark to leaderboard")
     flags = ["--quick"] if context.quick else []
     command = [sys.executable, str(SCRIPT), "--child", "demo.stages", "--folder", str(context.folder), *flags]
     start = time.perf_counter()
