@@ -1,6 +1,6 @@
 """Questions put to a model and whatever answers them: a model itself, or a guard around it. Imports no torch.
 
-class Curt(Passing):                                  # a guard's engine: what it does not change is passed on
+class Curt(GuardEngine):                              # a guard's engine: what it does not define is not answered
     def generate(self, asks):
         return [text.split(".")[0] for text in self.engine.generate(asks)]
 """
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from mmforget.errors import PluginError
+from mmforget.errors import PluginError, UserError
 from mmforget.plugins import running
 from mmforget.results.fingerprint import hash_image, hash_json
-from mmforget.types import TokenScores
+from mmforget.types import NoScores, NoText, TokenScores
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
+Positions = Literal["answer", "all"]
 T = TypeVar("T")
 CACHE_VERSION = 2
 """Raised when the same question would be answered differently by new code, so that old answers are not found."""
@@ -93,19 +96,33 @@ class Engine(Protocol):
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Which questions, all of one kind, are best put together: every index once."""
 
-    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
+    def score(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
         """The log-prob of every token of each continuation, in order."""
 
-    def generate(self, asks: Sequence[Ask]) -> list[str]:
-        """The text that follows each context, in order."""
+    def generate(self, asks: Sequence[Ask]) -> Sequence[str]:
+        """The text that follows each context, in order; `NoText` where there is none."""
 
-    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
+    def roll(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
         """The log-prob of every token of each whole document, in order."""
+
+    def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
+        """What decoder layers put out, before any final norm: float32 [L, T, H] a question, on the CPU.
+
+        Args:
+            layers: their numbers, 0 the first and -1 the last.
+            positions: the T places that predict a token of the continuation, without one the next token; or `all`
+                places that predict a token, image and context included.
+
+        Raises UserError where there are none.
+        """
 
 
 @dataclass(frozen=True)
-class Passing:
-    """An engine that passes every question on, to be changed by a guard."""
+class GuardEngine:
+    """What a guard's engine begins with: it answers nothing, so that nothing passes a guard by mistake.
+
+    What a guard leaves as it is, it passes on itself: `return self.engine.score(asks)`.
+    """
 
     engine: Engine
 
@@ -116,14 +133,17 @@ class Passing:
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         return self.engine.batches(asks)
 
-    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
-        return self.engine.score(asks)
+    def score(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
+        return [NoScores("the guard gives no log-probs of answers") for _ in asks]
 
-    def generate(self, asks: Sequence[Ask]) -> list[str]:
-        return self.engine.generate(asks)
+    def generate(self, asks: Sequence[Ask]) -> Sequence[str]:
+        return [NoText("the guard gives no text") for _ in asks]
 
-    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
-        return self.engine.roll(asks)
+    def roll(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
+        return [NoScores("the guard gives no log-probs of documents") for _ in asks]
+
+    def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
+        raise UserError("the guard gives no hidden states; look at the model itself, without guard=")
 
 
 @dataclass(frozen=True)
@@ -161,13 +181,13 @@ class Guard:
         if missing:
             raise PluginError(
                 f"method '{self.name}': guard gives a {type(found).__name__} without {', '.join(missing)}; "
-                "begin with mmforget.asking.Passing"
+                "begin with mmforget.asking.GuardEngine"
             )
         return _Guarded(engine, found, self)
 
 
 @dataclass(frozen=True)
-class _Guarded(Passing):
+class _Guarded(GuardEngine):
     """A guard's engine, under the guard's fingerprint, whose code answers for what it does wrong."""
 
     inner: Engine = field(repr=False)
@@ -177,21 +197,30 @@ class _Guarded(Passing):
     def fingerprint(self) -> str:
         return self.guard.fingerprint
 
-    def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
-        return self._answers("score", self.inner.score, asks=asks, kind=TokenScores)
+    def score(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
+        return self._answers("score", self.inner.score, asks=asks, kinds=(TokenScores, NoScores))
 
-    def generate(self, asks: Sequence[Ask]) -> list[str]:
-        return self._answers("generate", self.inner.generate, asks=asks, kind=str)
+    def generate(self, asks: Sequence[Ask]) -> Sequence[str]:
+        return self._answers("generate", self.inner.generate, asks=asks, kinds=(str,))
 
-    def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
-        return self._answers("roll", self.inner.roll, asks=asks, kind=TokenScores)
+    def roll(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
+        return self._answers("roll", self.inner.roll, asks=asks, kinds=(TokenScores, NoScores))
+
+    def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
+        if not hasattr(self.inner, "hidden"):
+            return super().hidden(asks, layers=layers, positions=positions)
+        answer = partial(self.inner.hidden, layers=layers, positions=positions)
+        found = self._answers("hidden", answer, asks=asks, kinds=(object,))
+        if not all(getattr(one, "ndim", None) == 3 and len(one) == len(layers) for one in found):
+            raise PluginError(f"method '{self.guard.name}': hidden: has to give a tensor [L, T, H] for each question")
+        return found
 
     def _answers(
-        self, what: str, answer: Callable[[Sequence[Ask]], list[T]], *, asks: Sequence[Ask], kind: type[T]
+        self, what: str, answer: Callable[[Sequence[Ask]], Sequence[T]], *, asks: Sequence[Ask], kinds: tuple[type, ...]
     ) -> list[T]:
         label = f"method '{self.guard.name}': {what}"
         with running(self.guard.method, what=label):
             found = list(answer(asks))
-        if len(found) != len(asks) or not all(isinstance(one, kind) for one in found):
-            raise PluginError(f"{label}: has to give a {kind.__name__} for each of {len(asks)} questions")
+        if len(found) != len(asks) or not all(isinstance(one, kinds) for one in found):
+            raise PluginError(f"{label}: has to give a {kinds[0].__name__} for each of {len(asks)} questions")
         return found

@@ -5,6 +5,7 @@ Shapes in comments: B requests, T answer tokens (padded).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -125,6 +126,37 @@ class TokenScores(tuple[float, bool]):
         return (TokenScores, (self.token_logprobs, self[1]))
 
 
+class NoScores(tuple[float, bool]):
+    """In place of `TokenScores` where there is no answer, and why: unscored, which is not zero. The pair is (nan, no).
+
+    As TokenScores does, it passes through stock lm_eval code.
+    """
+
+    reason: str
+
+    def __new__(cls, reason: str) -> NoScores:
+        self = super().__new__(cls, (math.nan, False))
+        self.reason = reason
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (NoScores, (self.reason,))
+
+
+class NoText(str):
+    """In place of a generated text where there is no answer, and why: unscored, which an empty text is not."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> NoText:
+        self = super().__new__(cls, "")
+        self.reason = reason
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (NoText, (self.reason,))
+
+
 @dataclass(frozen=True)
 class Sample:
     """One answered question of one task: all that a metric may read. Stored as a line of `samples_<task>.jsonl`.
@@ -133,7 +165,7 @@ class Sample:
     with roles `answer`, `rephrased/<k>`, `perturbed/<k>` and `choice/<k>`, and `released/<role>` where the official
     code words a candidate otherwise. `attack` names what asked otherwise than the benchmark does, and `attempt` counts
     its questions about a row, from 0; both are None for the benchmark's own. `extra` is the row's. `labels` is what a
-    judge said of the response, by what it was asked.
+    judge said of the response, by what it was asked. `unanswered` says why there is no answer, where a guard has none.
     """
 
     task: str
@@ -151,6 +183,7 @@ class Sample:
     attempt: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    unanswered: str = ""
 
     def with_role(self, prefix: str, *, profile: str = "clean") -> list[tuple[float, ...]]:
         """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order.

@@ -69,11 +69,11 @@ METRIC = AtMost()
 
 GUARD = """
 from dataclasses import dataclass
-from mmforget.asking import Passing
+from mmforget.asking import GuardEngine
 from mmforget.types import TokenScores
 
 @dataclass(frozen=True)
-class Hushing(Passing):
+class Hushing(GuardEngine):
     word: str
 
     def generate(self, asks):

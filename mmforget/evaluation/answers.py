@@ -59,12 +59,17 @@ class Answers(Sequence[Sample]):
         return list(self._by_task.get((task, attack), ()))
 
     def scores(self, metric: SampleMetric, *, task: str, profile: str, attack: str | None = None) -> list[Score]:
-        """One score for each sample of a task, in order."""
+        """One score for each sample of a task, in order; none is made of what was not answered."""
 
         def score() -> list[Score]:
             samples = self.of_task(task, attack=attack)
             with running(metric, what=f"metric '{metric.name}': score on {task}"):
-                return [metric.score(sample, profile=profile) for sample in samples]
+                return [
+                    Score(None, sample.subject, sample.unanswered)
+                    if sample.unanswered
+                    else metric.score(sample, profile=profile)
+                    for sample in samples
+                ]
 
         return self.once(score, "scores", *identity(metric), task, profile, attack)
 

@@ -223,4 +223,4 @@ def _answered_sets(model: Measurements) -> list[str]:
 
 def _answers(model: Measurements, set_name: str) -> list[Sample]:
     tasks = model.tasks(set_name, "gen")
-    return model.of_task(tasks[0].name) if tasks else []
+    return [one for one in model.of_task(tasks[0].name) if one.response is not None] if tasks else []

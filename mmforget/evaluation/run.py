@@ -33,7 +33,7 @@ from mmforget.results.fingerprint import hash_docs
 from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost, SetUse
 from mmforget.training.report import peak_memory, reset_peak_memory
-from mmforget.types import Sample
+from mmforget.types import NoScores, NoText, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,7 @@ def evaluate(
     try:
         with inside.bars_off(), inside.quiet(), inside.prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
+            inside.without_numbers(results, _unanswered(loaded))
             samples = _samples(loaded)
             for name, names in attacked.items():
                 samples += _attacked(lm, loaded, name=name, tasks=names)
@@ -199,6 +200,18 @@ def _run(lm: MMForgetLM, loaded: LoadedTasks, *, limit: float | None, settings: 
         if metadata.get("config_source"):
             metadata["config_source"] = "/".join(Path(metadata["config_source"]).parts[-2:])
     return dict(results)
+
+
+def _unanswered(loaded: LoadedTasks) -> list[str]:
+    """The tasks with questions that a guard has no answer to, each said: lm_eval takes those for wrong answers."""
+    found = []
+    for name, task in loaded.tasks.items():
+        answers = inside.answers_of(inside.requests_of(task))
+        reasons = [one.reason for one in answers if isinstance(one, NoScores | NoText)]
+        if reasons:
+            found.append(name)
+            logger.warning("task %s: %d of %d unanswered (%s)", name, len(reasons), len(answers), reasons[0])
+    return found
 
 
 def _samples(loaded: LoadedTasks) -> list[Sample]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mmforget.benchmark.document import TaskLabel
 from mmforget.benchmark.rows import candidate_roles
 from mmforget.errors import UserError
-from mmforget.types import Sample
+from mmforget.types import NoScores, NoText, Sample
 
 BLANK_IMAGE = "blank_image"
 
@@ -29,7 +29,8 @@ def samples_of(
     Args:
         requests: the task's lm_eval requests; those of one document share its `doc_id`, and `idx` orders them.
         answers: what the model answered to each: text for kind `gen`, a pair with `token_logprobs` otherwise. Pairs
-            without, from another model than mmforget's own, give samples without log-probs, which are left unscored.
+            without, from another model than mmforget's own, give samples without log-probs, which are left unscored; so
+            are those that a guard has no answer to.
 
     Raises UserError where documents are not rows of a benchmark.
     """
@@ -54,6 +55,8 @@ def _sample(
     name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any], attempt: Attempt | None
 ) -> Sample:
     is_text = label.kind == "gen"
+    reason = next((one.reason for one in answers if isinstance(one, NoScores | NoText)), "")
+    answered = [] if reason else answers
     return Sample(
         task=name,
         set=label.set,
@@ -64,11 +67,12 @@ def _sample(
         answer=doc["answer"],
         keywords=tuple(doc["keywords"]),
         path=tuple(doc["path"]),
-        response=str(answers[0]) if is_text else None,
-        token_logprobs={} if is_text else _token_logprobs(name, label=label, doc=doc, answers=answers),
+        response=str(answers[0]) if is_text and answered else None,
+        token_logprobs={} if is_text or not answered else _token_logprobs(name, label=label, doc=doc, answers=answers),
         attack=attempt.attack if attempt else None,
         attempt=attempt.number if attempt else None,
         extra=json.loads(doc["extra"] or "{}"),
+        unanswered=reason,
     )
 
 

@@ -30,7 +30,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import boolean
 from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost
-from mmforget.types import TokenScores
+from mmforget.types import NoScores, TokenScores
 
 DEFAULT_BATCH_SIZE = 8
 AUTO_BATCH_SIZE = 64
@@ -103,7 +103,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
 
     # -- what lm_eval asks -------------------------------------------------------------------------------------------
 
-    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[TokenScores]:
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[TokenScores | NoScores]:
         """The log-likelihood of each continuation, as a pair that also carries every token's log-prob."""
         return self._answer(requests, method="loglikelihood", quiet=disable_tqdm)
 

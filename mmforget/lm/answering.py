@@ -13,7 +13,7 @@ from typing import Any
 from mmforget import parallel
 from mmforget.asking import Ask, Engine
 from mmforget.lm.cache import ResponseCache
-from mmforget.types import TokenScores
+from mmforget.types import NoScores, NoText, TokenScores
 
 
 @dataclass
@@ -119,8 +119,12 @@ class Answerer:
 
 
 def _to_json(answer: Any) -> Any:
+    if isinstance(answer, NoScores | NoText):
+        return {"kind": "text" if isinstance(answer, NoText) else "scores", "reason": answer.reason}
     return [list(answer.token_logprobs), answer[1]] if isinstance(answer, TokenScores) else answer
 
 
 def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return (NoText if value["kind"] == "text" else NoScores)(value["reason"])
     return value if isinstance(value, str) else TokenScores(tuple(value[0]), value[1])

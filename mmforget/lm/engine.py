@@ -1,25 +1,28 @@
-"""A model as an engine: it scores continuations, generates text, and scores whole documents."""
+"""A model as an engine: it scores continuations and whole documents, generates text, and shows hidden states."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmforget.asking import Ask, Decoding
+from mmforget.asking import Ask, Decoding, Positions
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
 from mmforget.lm.inside import rolling_windows
+from mmforget.model.activations import require_layers
 from mmforget.model.choosing import Sampling
 from mmforget.model.encode import Encoded, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.scoring import MAX_TOKENS, score
+from mmforget.model.scoring import MAX_TOKENS, Wanted, look, score
 from mmforget.model.vision import FeatureCache
 from mmforget.types import TokenScores
 
@@ -136,6 +139,13 @@ class ModelEngine:
         texts = [ask.continuation or "" for ask in asks]
         return self.rolling(texts, prefix_token=start_token(self.loaded), batch_size=self.batch_size)
 
+    def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
+        require_layers(self.loaded.core, layers)
+        encoded = [_with_next(self._plan(ask).encoded, token=start_token(self.loaded)) for ask in asks]
+        compute = partial(self._hidden, layers=layers, positions=positions)
+        parts = chunks(range(len(asks)), size=self.batch_size)
+        return [one for part in parts for one in self._in_parts([encoded[at] for at in part], compute=compute)]
+
     def _plan(self, ask: Ask) -> _Planned:
         """As it was planned; a question that a guard has changed was not."""
         return self._planned.pop(id(ask), None) or _Planned(ask, self.encode(ask), MAX_TOKENS)
@@ -168,6 +178,15 @@ class ModelEngine:
         return [
             TokenScores(tuple(row[mask].tolist()), flag) for row, mask, flag in zip(values, masks, greedy, strict=True)
         ]
+
+    def _hidden(self, encoded: Sequence[Encoded], *, layers: Sequence[int], positions: Positions) -> list[Tensor]:
+        with self._inference():
+            looked = look(
+                self.loaded, encoded, wanted=Wanted(layers=layers), positions=positions, packed=self.packed,
+                features=self.features,
+            )  # fmt: skip
+        states, counts = looked.values[-1], looked.scored.mask.sum(1).tolist()
+        return [row[:count].transpose(0, 1).cpu() for row, count in zip(states, counts, strict=True)]
 
     def _generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
         with self._inference():
@@ -219,3 +238,13 @@ class ModelEngine:
 def _windows(ids: list[int], *, prefix_token: int, length: int) -> Iterator[Encoded]:
     for context, continuation in rolling_windows(ids, prefix_token=prefix_token, length=length):
         yield Encoded((*context, *continuation), len(context))
+
+
+def _with_next(encoded: Encoded, *, token: int) -> Encoded:
+    """A prompt with some token behind it, at whose place the next one is predicted; anything else as it is."""
+    if encoded.num_answer:
+        return encoded
+    grid = encoded.grid_positions
+    if grid is not None:
+        grid = np.concatenate([grid, np.full((len(grid), 1), grid.max() + 1)], axis=1)
+    return replace(encoded, ids=(*encoded.ids, token), grid_positions=grid)

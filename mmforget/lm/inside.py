@@ -18,6 +18,7 @@ Nothing else in mmforget imports lm_eval, so a release that moves something is m
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -195,6 +196,18 @@ def run_tasks(lm: Any, *, tasks: Mapping[str, Any], groups: Mapping[str, Any], *
     from lm_eval.evaluator import evaluate
 
     return evaluate(lm=lm, task_dict={"tasks": dict(tasks), "groups": dict(groups)}, **settings)
+
+
+def without_numbers(results: dict[str, Any], tasks: Iterable[str]) -> None:
+    """Makes every number of these tasks in lm_eval's results NaN, and of the groups that hold one of them."""
+    unknown = set(tasks)
+    inside: Mapping[str, Sequence[str]] = results.get("group_subtasks") or {}
+    for _ in inside:
+        unknown |= {group for group, members in inside.items() if unknown & set(members)}
+    for part in ("results", "groups"):
+        for name in unknown & set(results.get(part) or ()):
+            numbers = results[part][name]
+            results[part][name] = {key: math.nan if "," in key else value for key, value in numbers.items()}
 
 
 def keep_answer(lm: TemplateLM, request: Any, *, method: str, answer: Any) -> None:

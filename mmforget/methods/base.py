@@ -79,7 +79,7 @@ class Guarding(Protocol):
     """
 
     def guard(self, engine: Engine) -> Engine:
-        """What answers in the engine's place; see `mmforget.asking`, where `Passing` is what to begin with."""
+        """What answers in the engine's place; see `mmforget.asking`, where `GuardEngine` is what to begin with."""
 
 
 def shape_faults(name: str, plugin: object) -> list[str]:

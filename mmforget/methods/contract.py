@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mmforget.asking import Ask, Decoding, Guard
+from mmforget.asking import Ask, Decoding, Guard, Positions
 from mmforget.errors import PluginError
 from mmforget.methods.material import Material
 from mmforget.methods.requests import (
@@ -138,6 +138,9 @@ class _ToyEngine:
 
     def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
         return self.score(asks)
+
+    def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
+        return [torch.zeros(len(layers), NUM_TOKENS, HIDDEN_SIZE) for _ in asks]
 
 
 def toy_step(

@@ -16,7 +16,7 @@ from typing import Any
 from mmforget.benchmark.rows import candidate_roles
 from mmforget.metrics.base import METRICS, SampleMetric
 from mmforget.plugins import running
-from mmforget.types import Sample
+from mmforget.types import NoScores, Sample
 
 PROFILE = "clean"
 GEN_METRICS = ("rouge_l", "exact_match", "keyword_em", "degenerate")
@@ -51,7 +51,8 @@ def prob_scores(names: Sequence[str], doc: Mapping[str, Any], results: Sequence[
     """`process_prob` for the metrics of these names."""
     named = dict(zip(candidate_roles(doc), results, strict=True))
     if not all(hasattr(result, "token_logprobs") for result in named.values()):
-        _say_once(tuple(names))
+        if not any(isinstance(result, NoScores) for result in named.values()):
+            _say_once(tuple(names))
         return dict.fromkeys(names, math.nan)
     logprobs = {role: tuple(result.token_logprobs) for role, result in named.items()}
     return clean_scores(names, sample_of(doc, kind="prob", token_logprobs=logprobs))

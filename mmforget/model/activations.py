@@ -13,7 +13,7 @@ are computed again in the backward pass (gradient checkpointing) are read once, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -40,6 +40,15 @@ def decoder_layers(core: Any) -> list[nn.Module]:
         f"models of type '{core.config.model_type}' cannot be looked into layer by layer: none of their parts is a "
         f"list of the {wanted} layers that the configuration names"
     )
+
+
+def require_layers(core: Any, layers: Iterable[int]) -> None:
+    """Raises UserError where the model has no decoder layer of a number."""
+    wanted = set(layers)
+    num_layers = len(decoder_layers(core)) if wanted else 0
+    wrong = sorted(layer for layer in wanted if not -num_layers <= layer < num_layers)
+    if wrong:
+        raise UserError(f"layer {wrong[0]} is asked about, and the model has {num_layers}: 0 to {num_layers - 1}")
 
 
 @contextmanager

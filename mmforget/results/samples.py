@@ -27,8 +27,8 @@ MAX_BYTES = 2**32
 """Largest sample file that is read."""
 TEXTS = ("task", "id", "role")
 """What is read of the Parquet file beside `logprob`, `attack` and `attempt`, which are `control` in older ones."""
-ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}}
-"""Keys that lines of the first schema do not have, with what they meant then."""
+ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}, "unanswered": ""}
+"""Keys that lines of older schemas do not have, with what they meant then."""
 
 SampleKey = tuple[str, str, str | None, int | None]
 Tokens = dict[SampleKey, dict[str, list[float]]]

@@ -18,7 +18,7 @@ from mmforget.methods.base import Beginning, Method, Reference, Request, Scores,
 from mmforget.methods.contract import loss_of, state_of
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.requests import ALTERNATE, FORGET, RETAIN, Hidden, Positions, compares_with_before
-from mmforget.model.activations import decoder_layers
+from mmforget.model.activations import require_layers
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, Looked, Wanted, look
@@ -175,11 +175,8 @@ class Unlearn:
 
     def _check_layers(self, requests: Sequence[Request]) -> None:
         """Raises UserError where the model has no layer that the method asks about."""
-        wanted = {layer for one in requests if isinstance(one, Hidden) for layer in one.layers}
-        num_layers = len(decoder_layers(self.score.loaded.core)) if wanted else 0
-        wrong = sorted(layer for layer in wanted if not -num_layers <= layer < num_layers)
-        if wrong:
-            raise UserError(f"layer {wrong[0]} is asked about, and the model has {num_layers}: 0 to {num_layers - 1}")
+        layers = {layer for one in requests if isinstance(one, Hidden) for layer in one.layers}
+        require_layers(self.score.loaded.core, layers)
 
     def loss(self, batch: Batch, *, update: int = 0) -> Losses:
         found = self._answering(self.method.requests, batch=batch)

@@ -7,7 +7,8 @@ import math
 import os
 import signal
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from toy_benchmark import collapse_reasons, ruled, toy, write_toy
 
+from mmforget.asking import Ask, Engine, Guard, GuardEngine
 from mmforget.benchmark.source import DataSource
 from mmforget.cli import ls
 from mmforget.errors import UnknownName, UserError
@@ -25,7 +27,9 @@ from mmforget.evaluation.run import Evaluation, Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import ModelSpec, load_model
+from mmforget.model.loaded import guarded
 from mmforget.results.samples import read_samples, write_samples
+from mmforget.types import NoScores, TokenScores
 from tests.helpers import tiny_llama, tiny_llava
 from tests.plugin_packages import ATTACK, installed, write_package
 from tests.processes import alone
@@ -172,6 +176,59 @@ def test_attacks_that_cannot_be_asked_are_named(
                 model(llava), ["toy_forget_prob"], include_paths=[folder], data=DATA, blank_image=False,
                 settings=settings, progress=False,
             )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reluctant(GuardEngine):
+    """Writes nothing, and scores only what is not about the first person."""
+
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores | NoScores]:
+        found = zip(asks, self.engine.score(asks), strict=True)
+        return [NoScores("too private") if "0" in ask.where or "a town" in ask.context else one for ask, one in found]
+
+
+@dataclass(frozen=True)
+class Reluctance:
+    def guard(self, engine: Engine) -> Engine:
+        return Reluctant(engine)
+
+
+def test_what_a_guard_does_not_answer_is_unscored_and_said(
+    folder: Path, llava: Path, done: Evaluation, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither zero nor the bare model's number: no score, the reason, and no number of lm_eval's."""
+    bare = load_model(ModelSpec(str(llava), device="cpu"))
+    loaded = guarded(bare, Guard("reluctant", Reluctance(), {}, None, before=bare.fingerprint))
+    tasks = ["toy", "plain_town"]
+    found = evaluate(MMForgetLM(loaded, progress=False), tasks, include_paths=[folder], data=DATA, progress=False)
+    before = {(s.task, s.id, s.attack): s for s in done.samples}
+    reasons: Counter[str] = Counter()
+    for sample in found.samples:
+        other = before[sample.task, sample.id, sample.attack]
+        reasons[sample.unanswered] += 1
+        assert sample.response is None
+        if sample.unanswered:
+            assert sample.token_logprobs == {}
+        else:
+            assert sample.token_logprobs["answer"] == pytest.approx(other.token_logprobs["answer"], abs=1e-5)
+    assert set(reasons) == {"", "too private", "the guard gives no text"}
+    benchmark = toy(folder)
+    assert not collapse_reasons(benchmark, found.samples, target=done.samples, retain=done.samples)
+    for result in aggregate(benchmark, found.samples):
+        if result.kind == "gen":
+            assert (result.estimate.value, result.estimate.num_scored) == (None, 0)
+            assert result.estimate.reasons == ("6 of 6 unscored: the guard gives no text",)
+        elif result.name == "probability" and result.set == "forget":
+            assert result.estimate.num_unscored > 0
+            assert "unscored: too private" in " ".join(result.estimate.reasons)
+    numbers = found.results["results"]
+    for name in ("toy_forget_gen", "plain_town"):
+        values = [value for key, value in numbers[name].items() if "," in key]
+        assert values
+        assert all(map(math.isnan, values))
+    assert "task toy_forget_gen: 6 of 6 unanswered (the guard gives no text)" in caplog.text
+    written = write_samples(tmp_path, found.samples, model="m")
+    assert sorted(map(repr, read_samples(tmp_path, files=written))) == sorted(map(repr, found.samples))
 
 
 def test_the_control_can_be_limited_or_left_out(folder: Path, llava: Path) -> None:

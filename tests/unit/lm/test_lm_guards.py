@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +12,21 @@ from typing import Any
 import pytest
 from lm_requests import request
 
-from mmforget.asking import Ask, Engine, Guard, Passing
+from mmforget.asking import Ask, Engine, Guard, GuardEngine
 from mmforget.errors import PluginError, UserError
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.methods.base import hyper_parameters
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel, guarded
-from mmforget.types import TokenScores
+from mmforget.types import NoScores, TokenScores
 from tests.helpers import tiny_image, tiny_llava
 
 QUESTION = "<image>\nwhat is the name of this person?"
 
 
 @dataclass(frozen=True)
-class Warning_(Passing):
+class Warning_(GuardEngine):
     """Writes something before every question."""
 
     words: str
@@ -79,8 +81,6 @@ def test_the_model_is_asked_what_the_guard_makes_of_a_question(loaded: LoadedMod
         assert found.token_logprobs == pytest.approx(want.token_logprobs, abs=1e-5)
         assert found.token_logprobs != pytest.approx(other.token_logprobs, abs=1e-3)
     assert lm.generate_until(written()) == [text.upper() for text in bare.generate_until(written())]
-    rolled = [request("loglikelihood_rolling", "a river by the town")]
-    assert lm.loglikelihood_rolling(rolled) == bare.loglikelihood_rolling(rolled)
     assert lm.get_model_info()["model_sha"] != bare.get_model_info()["model_sha"]
 
 
@@ -117,7 +117,7 @@ def test_a_fingerprint_names_model_guard_arguments_and_code(loaded: LoadedModel)
 
 
 @dataclass(frozen=True)
-class Picky(Passing):
+class Picky(GuardEngine):
     """Asks the model about Anna alone."""
 
     def score(self, asks: Sequence[Ask]) -> list[TokenScores]:
@@ -143,6 +143,38 @@ def test_a_guard_may_answer_some_or_all_questions_itself(loaded: LoadedModel) ->
     assert [one.token_logprobs for one in lm.loglikelihood(others)] == [(-9.0,)] * 2
     assert lm.engine.num_tokens == computed
     assert adapter(behind(loaded, Picks())).engine.batches([]) == []
+
+
+@dataclass(frozen=True)
+class Quiet(GuardEngine):
+    """Leaves what is said of Anna unanswered, and defines nothing else."""
+
+    def score(self, asks: Sequence[Ask]) -> list[TokenScores | NoScores]:
+        found = self.engine.score(asks)
+        said = zip(asks, found, strict=True)
+        return [NoScores("it is about Anna") if "Anna" in str(ask.continuation) else one for ask, one in said]
+
+
+@dataclass(frozen=True)
+class Quietens:
+    def guard(self, engine: Engine) -> Engine:
+        return Quiet(engine)
+
+
+def test_what_a_guard_has_no_answer_to_is_never_the_models_number(loaded: LoadedModel, tmp_path: Path) -> None:
+    """Nor zero: the pair is (nan, no), the text says that it is none; from the cache, too."""
+    cache = ResponseCache(tmp_path / "cache.db")
+    bare = adapter(loaded).loglikelihood(asked())
+    for _ in range(2):
+        lm = adapter(behind(loaded, Quietens()), cache=cache)
+        found = [copy(one) for one in lm.loglikelihood(asked())]
+        assert [one.reason for one in found[::2]] == ["it is about Anna"] * 2
+        assert all(math.isnan(one[0]) and one[1] is False for one in found[::2])
+        assert [one.token_logprobs for one in found[1::2]] == [one.token_logprobs for one in bare[1::2]]
+        text = copy(lm.generate_until(written())[0])
+        assert (text, text.reason) == ("", "the guard gives no text")
+        assert math.isnan(lm.loglikelihood_rolling([request("loglikelihood_rolling", "a river by the town")])[0])
+    assert (lm.cost().num_cached, lm.cost().num_tokens) == (7, 0)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import mmforget
-from mmforget.asking import Ask, Decoding, Engine, Passing
+from mmforget.asking import Ask, Decoding, Engine, GuardEngine
 from mmforget.errors import PluginError, UserError
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.methods.base import Request, Scores, Step
@@ -48,7 +48,7 @@ class Halved:
 
 
 @dataclass(frozen=True)
-class Shouting(Passing):
+class Shouting(GuardEngine):
     def generate(self, asks: Sequence[Ask]) -> list[str]:
         return [text.upper() for text in self.engine.generate(asks)]
 

@@ -90,10 +90,10 @@ def test_another_guard_than_was_made_is_refused(
 
 REMINDED = """
 from dataclasses import dataclass, replace
-from mmforget.asking import Passing
+from mmforget.asking import GuardEngine
 
 @dataclass(frozen=True)
-class Reminding(Passing):
+class Reminding(GuardEngine):
     told: str
 
     def score(self, asks):
