@@ -252,17 +252,6 @@ def _metadata(text: str, *, forget_path: str | None) -> dict[str, Any]:
     return {**found, "forget_path": forget_path}
 
 
-def key_values(text: str, *, flag: str) -> dict[str, str]:
-    """`K=V,K=V` as a mapping. Raises UserError for a part without `=`."""
-    found = {}
-    for part in comma_list(text):
-        key, equals, value = part.partition("=")
-        if not equals or not key:
-            raise UserError(f"{flag}: '{part}' is not NAME=VALUE; write e.g. {flag} max_steps=500,lr=1e-3")
-        found[key.strip()] = value.strip()
-    return found
-
-
 def comma_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -286,7 +275,6 @@ def _one_seed(seed: int | None, seeds: tuple[int, ...] | None) -> int | None:
 
 def config_from(args: argparse.Namespace) -> RunConfig:
     """The resolved configuration of a verb's flags. Raises UserError where flags contradict one another."""
-    from mmforget.methods.arguments import as_mapping
     from mmforget.pipeline.config import Asking, RunConfig
 
     given: dict[str, Any] = dict(vars(args))
@@ -306,10 +294,10 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         data=given["data"],
         metadata=_metadata(given["metadata"], forget_path=given.get("forget_path")),
         methods=comma_list(given.get("methods") or given.get("method") or ""),
-        method_args=as_mapping(given.get("method_args", ""), owner="--method_args"),
+        method_args=arguments_in(given.get("method_args", ""), owner="--method_args"),
         recipe=given.get("recipe") or ("micro" if given["model"] == "micro" else "released"),
         training={k: given[k] for k in TRAINING_FLAGS if given.get(k) is not None},
-        stage_one=key_values(given.get("stage_one_args") or "", flag="--stage_one_args"),
+        stage_one=arguments_in(given.get("stage_one_args") or "", owner="--stage_one_args"),
         target_model=_given_model(given.get("target_model"), model_args=model_args, device=given["device"]),
         retain_model=_given_model(given.get("retain_model"), model_args=model_args, device=given["device"]),
         device=given["device"],

@@ -204,9 +204,6 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         settings = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
         return list(self.tokenizer.encode(string, **settings))
 
-    def tok_decode(self, tokens: Sequence[int], skip_special_tokens: bool = True) -> str:
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=skip_special_tokens))
-
     def _loglikelihood_tokens(
         self, requests: list[tuple[Any, list[int], list[int]]], disable_tqdm: bool = False, **kwargs: Any
     ) -> list[TokenScores]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from mmforget.arguments import argument_types, checked
+from mmforget.arguments import argument_types, arguments_in, checked
 from mmforget.errors import UserError
 
 T = TypeVar("T")
@@ -23,19 +23,8 @@ def from_arguments(kind: type[T], args: str | Mapping[str, Any], *, owner: str) 
 
 
 def as_mapping(args: str | Mapping[str, Any], *, owner: str) -> dict[str, Any]:
-    """`"a=1,b=2"` as a mapping of strings. Raises UserError for a part without `=` or a name given twice."""
-    if not isinstance(args, str):
-        return dict(args)
-    found: dict[str, Any] = {}
-    for part in filter(None, (part.strip() for part in args.split(","))):
-        name, equals, value = part.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise UserError(f"arguments of {owner}: '{part}' is not NAME=VALUE; write them as beta=0.1,retain_weight=1")
-        if name in found:
-            raise UserError(f"arguments of {owner}: '{name}' is given twice; keep one")
-        found[name] = value.strip()
-    return found
+    """`"a=1,b=2"` as a mapping; see `arguments_in`."""
+    return arguments_in(args, owner=f"arguments of {owner}") if isinstance(args, str) else dict(args)
 
 
 def require_positive(**values: float) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mmforget.cli.flags import MODELS, comma_list, key_values, parse_metadata
+from mmforget.arguments import arguments_in
+from mmforget.cli.flags import MODELS, comma_list, parse_metadata
 from mmforget.cli.main import VERBS, build_parser
-from mmforget.methods.arguments import as_mapping
 from mmforget.methods.base import METHODS
 from mmforget.methods.build import arguments
 from mmforget.model.spec import ModelSpec
@@ -61,7 +61,7 @@ def test_a_command_that_is_shown_can_be_typed(place: str, line: str) -> None:
     args = vars(build_parser().parse_args(shlex.split(line)[1:]))
     assert args.get("model", "hf") in MODELS
     parse_metadata(args.get("metadata") or "")
-    key_values(args.get("stage_one_args") or "", flag="--stage_one_args")
+    arguments_in(args.get("stage_one_args") or "", owner="--stage_one_args")
     if args.get("model_args"):
         ModelSpec.parse(
             args["model_args"] if "pretrained=" in args["model_args"] else f"pretrained=X,{args['model_args']}"
@@ -69,4 +69,4 @@ def test_a_command_that_is_shown_can_be_typed(place: str, line: str) -> None:
     names = comma_list(args.get("methods") or args.get("method") or "")
     assert {part for name in names for part in name.split("+")} <= set(METHODS.names())
     known = {argument for name in names for argument in arguments(name)}
-    assert set(as_mapping(args.get("method_args") or "", owner="--method_args")) <= known
+    assert set(arguments_in(args.get("method_args") or "", owner="--method_args")) <= known

@@ -68,7 +68,7 @@ def test_the_plan_of_one_training(model: Path, tmp_path: Path) -> None:
     ("words", "said"),
     [
         (("--gen_kwargs", "max_gen_toks"), "--gen_kwargs: 'max_gen_toks' has no value"),
-        (("--method_args", "beta"), "'beta' is not NAME=VALUE"),
+        (("--method_args", "beta"), "--method_args: 'beta' has no value; write NAME=VALUE"),
         (("--method_args", "bta=1"), "unknown --method_args argument 'bta'"),
         (("--target_model", "pretrained=x,dtyp=float32"), "unknown model argument 'dtyp'"),
         (("--tasks", "fiubench_forget1,medforget", "--methods", "gaa"), "unknown method 'gaa'"),
