@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Positions = Literal["answer", "all"]
 T = TypeVar("T")
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised when the same question would be answered differently by new code, so that old answers are not found."""
 
 

@@ -21,7 +21,12 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Row:
-    """One question about at most a few images: what loaders produce and everything else reads."""
+    """One question about at most a few images: what loaders produce and everything else reads.
+
+    `gold` is the place of the right one among `choices`, and without another `answer` that one is it. `turns` are
+    messages with `role` and `content`, of which the last is the assistant's, the answer; `text` is a whole document,
+    which has no question: `answer` is it.
+    """
 
     id: str
     subject: str
@@ -29,6 +34,9 @@ class Row:
     answer: str
     images: tuple[Image, ...] = ()
     choices: tuple[str, ...] = ()
+    gold: int | None = None
+    turns: tuple[Mapping[str, str], ...] = ()
+    text: str = ""
     question_rephrased: tuple[str, ...] = ()
     answer_rephrased: tuple[str, ...] = ()
     answer_perturbed: tuple[str, ...] = ()
@@ -43,6 +51,12 @@ class Example:
 
     `context` holds one literal `<image>` per image, in order; `answer` starts with its own delimiter (usually a blank).
     `path` and `extra` are the row's, for methods that look at where a row stands or what it goes with.
+
+    Attributes:
+        delimiter: what `answer` starts with; a chat template, which separates turns itself, leaves it out.
+        turns: the messages before the answer, where there are several; `context` is the same in plain text.
+        is_document: the answer is a whole document, read in windows as lm_eval's rolling log-likelihood reads it.
+        window: of a document that is longer than the model takes, which of its windows; None: it has one.
     """
 
     id: str
@@ -52,6 +66,10 @@ class Example:
     images: tuple[Image, ...] = ()
     path: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    delimiter: str = " "
+    turns: tuple[Mapping[str, str], ...] = ()
+    is_document: bool = False
+    window: int | None = None
 
 
 class Scored(NamedTuple):
@@ -157,15 +175,44 @@ class NoText(str):
         return (NoText, (self.reason,))
 
 
+class DocumentScore(float):
+    """The log-likelihood of a whole document as lm_eval expects it, one number, that also carries every token's.
+
+    NaN where there is no answer; `reason` then says why.
+    """
+
+    token_logprobs: tuple[float, ...]
+    reason: str
+
+    def __new__(cls, token_logprobs: tuple[float, ...], reason: str = "") -> DocumentScore:
+        self = super().__new__(cls, math.nan if reason else sum(token_logprobs))
+        self.token_logprobs, self.reason = tuple(token_logprobs), reason
+        return self
+
+    @classmethod
+    def of(cls, scores: TokenScores | NoScores) -> DocumentScore:
+        return cls((), scores.reason) if isinstance(scores, NoScores) else cls(scores.token_logprobs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (DocumentScore, (self.token_logprobs, self.reason))
+
+
+def why_unanswered(answer: object) -> str:
+    """Why there is no answer; empty where there is one, also from another model than ours."""
+    return str(getattr(answer, "reason", ""))
+
+
 @dataclass(frozen=True)
 class Sample:
     """One answered question of one task: all that a metric may read. Stored as a line of `samples_<task>.jsonl`.
 
-    `response` is set for kind `gen`. `token_logprobs` is set for kinds `prob` and `mc`: a role to per-token log-probs,
-    with roles `answer`, `rephrased/<k>`, `perturbed/<k>` and `choice/<k>`, and `released/<role>` where the official
-    code words a candidate otherwise. `attack` names what asked otherwise than the benchmark does, and `attempt` counts
-    its questions about a row, from 0; both are None for the benchmark's own. `extra` is the row's. `labels` is what a
-    judge said of the response, by what it was asked. `unanswered` says why there is no answer, where a guard has none.
+    `response` is set for kind `gen`, `token_logprobs` for the others: a role to per-token log-probs, with the roles
+    `answer`, `rephrased/<k>` and `perturbed/<k>` of kind `prob`, and `released/<role>` where the official code words a
+    candidate otherwise; `choice/<k>` of kind `mc`, where `choices` are those that were scored and `gold` is the place
+    of the right one; `answer` alone, which is the whole document, of kind `roll`. `attack` names what asked otherwise
+    than the benchmark does, and `attempt` counts its questions about a row, from 0; both are None for the benchmark's
+    own. `extra` is the row's. `labels` is what a judge said of the response, by what it was asked. `unanswered` says
+    why there is no answer, where a guard has none.
     """
 
     task: str
@@ -184,6 +231,8 @@ class Sample:
     extra: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     unanswered: str = ""
+    choices: tuple[str, ...] = ()
+    gold: int | None = None
 
     def with_role(self, prefix: str, *, profile: str = "clean") -> list[tuple[float, ...]]:
         """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order.

@@ -51,6 +51,7 @@ SLOWEST = (
     "test_bench_parts.py",
     "test_evaluate_run.py",
     "test_real_rows.py",
+    "test_benchmarks_of_ones_own.py",
     "test_text_only.py",
     "test_training_runs.py",
 )

@@ -242,7 +242,8 @@ LM_EVAL_INSIDE = ("lm/inside.py",)
 """All that imports lm_eval; the base class's hook for encoded text is overridden where the adapter is."""
 TASK_NAMES = frozenset({
     "get_config", "set_config", "set_fewshot_seed", "eval_docs", "instances", "resps", "cache_hook", "add_partial",
-    "OUTPUT_TYPE", "UNSAFE_CODE", "fewshot_context", "construct_requests", "doc_to_target", "aggregation",
+    "OUTPUT_TYPE", "UNSAFE_CODE", "fewshot_context", "construct_requests", "doc_to_target", "doc_to_choice",
+    "aggregation",
 })  # fmt: skip
 TRAINER_INSIDE = ("training/hf_arguments.py", "training/hf_trainer.py")
 TRAINER_CLASSES = frozenset({"Trainer", "TrainingArguments", "TrainerCallback", "TrainerControl", "TrainerState"})

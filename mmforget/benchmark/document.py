@@ -12,7 +12,7 @@ from mmforget.benchmark.source import PROFILES
 from mmforget.benchmark.task_files import TaskFileError
 from mmforget.errors import UnknownName, shortened
 
-KINDS = ("gen", "mc", "prob")
+KINDS = ("gen", "mc", "prob", "roll")
 MODALITIES = ("image", "text", "both")
 DIRECTIONS = ("higher", "lower", "retain_model")
 NEEDED_SETS = ("forget", "retain", "utility")

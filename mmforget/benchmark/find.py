@@ -21,6 +21,7 @@ from mmforget.benchmark.document import (
     parse_task_label,
 )
 from mmforget.benchmark.files import is_hidden
+from mmforget.benchmark.prompts import Prompt
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.benchmark.task_files import FunctionRef, TaskFileError, read_task_file
 from mmforget.errors import PluginError, UnknownName, UserError, shortened
@@ -336,12 +337,23 @@ def _benchmark(key: BenchmarkKey, *, tasks: Sequence[TaskFile], group: TaskFile 
         setting=setting,
         modality=modality,
         tasks=tuple(_spec(task) for task in tasks),
-        context_template=str(first.config.get("doc_to_text", "")),
-        target_delimiter=str(first.config.get("target_delimiter", " ")),
+        prompts=_prompts(key, named=tasks, index=index),
         loader=loader,
         document=document,
         version=str(document_file.config["metadata"].get("version", "")),
     )
+
+
+def _prompts(key: BenchmarkKey, *, named: Sequence[TaskFile], index: Index) -> tuple[Prompt, ...]:
+    """How all tasks of a benchmark in this setting ask, those of its own modality first, then those that were named."""
+    found = []
+    for file in (*named, *(task for task in index.tasks.values() if _benchmark_of(task) == key.benchmark)):
+        label = parse_task_label(file.label, source=str(file.path))
+        if label.setting in (None, key.setting) and _modality_of(file, index=index) == key.modality:
+            text, delimiter = file.config.get("doc_to_text", ""), str(file.config.get("target_delimiter", " "))
+            text = text if isinstance(text, FunctionRef) else str(text)
+            found.append(Prompt(file.name, label.set, label.kind, label.modality, text, delimiter))
+    return tuple(sorted(dict.fromkeys(found), key=lambda prompt: prompt.modality != key.modality))
 
 
 def _group_of(key: BenchmarkKey, *, index: Index) -> str | None:
@@ -359,7 +371,12 @@ def _entry(file: TaskFile) -> CatalogueEntry:
     return CatalogueEntry(file.name, file.kind, benchmark, file.origin, _summary(file))
 
 
-_KINDS = {"gen": "generate the answer", "mc": "choose an answer", "prob": "log-likelihood of answers"}
+_KINDS = {
+    "gen": "generate the answer",
+    "mc": "choose an answer",
+    "prob": "log-likelihood of answers",
+    "roll": "log-likelihood of whole documents",
+}
 
 
 def _summary(file: TaskFile) -> str:

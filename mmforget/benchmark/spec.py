@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmforget.benchmark.document import Document, Gate, MetricUse
 from mmforget.benchmark.hierarchy import parse_path
 from mmforget.benchmark.images import ImageValue, open_image
+from mmforget.benchmark.prompts import Prompt, prompt_for
 from mmforget.benchmark.rows import EmptySet, differing_columns, make_dataset, undecoded
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.task_files import FunctionRef, load_function, load_module
@@ -41,8 +42,7 @@ class Benchmark:
     Attributes:
         name: the protocol, e.g. `fiubench`; `group` is the lm_eval group it was asked for by.
         tasks: those to evaluate, in file order of the group.
-        context_template: jinja of `doc_to_text`; one `<image>` per image.
-        target_delimiter: stands between context and answer.
+        prompts: how its tasks ask, also those that were not named: training shows a row as evaluation would ask it.
         loader: the `custom_dataset` function that all its tasks share.
     """
 
@@ -51,8 +51,7 @@ class Benchmark:
     setting: str
     modality: str
     tasks: tuple[TaskSpec, ...]
-    context_template: str
-    target_delimiter: str
+    prompts: tuple[Prompt, ...]
     loader: FunctionRef
     document: Document = field(repr=False)
     version: str = ""
@@ -186,24 +185,27 @@ class Bound:
 
     def examples(self, set_name: str) -> list[Example]:
         """Every row as the context a task shows and the answer it expects. Rows of one picture share one object."""
-        from mmforget.benchmark.templates import template
-
-        shown, delimiter = template(self.benchmark.context_template), self.benchmark.target_delimiter
         pictures: dict[str | bytes | None, Image] = {}
         # So that each distinct picture is decoded once, here.
         docs = undecoded(self.rows(set_name))
-        return [
-            Example(
-                id=doc["id"],
-                subject=doc["subject"],
-                context=shown.render(**doc),
-                answer=delimiter + doc["answer"],
-                images=tuple(_picture(value, known=pictures) for value in doc["images"]),
-                path=tuple(doc["path"]),
-                extra=json.loads(doc["extra"] or "{}"),
-            )
-            for doc in docs
-        ]
+        return [self._example(doc, set_name=set_name, pictures=pictures) for doc in docs]
+
+    def _example(self, doc: Mapping[str, Any], *, set_name: str, pictures: dict[str | bytes | None, Image]) -> Example:
+        is_document = bool(doc.get("text"))
+        prompt = prompt_for(doc, self.benchmark.prompts, set_name=set_name)
+        delimiter = "" if is_document else prompt.delimiter
+        return Example(
+            id=doc["id"],
+            subject=doc["subject"],
+            context="" if is_document else prompt.context(doc),
+            answer=delimiter + doc["answer"],
+            images=tuple(_picture(value, known=pictures) for value in doc["images"]),
+            path=tuple(doc["path"]),
+            extra=json.loads(doc["extra"] or "{}"),
+            delimiter=delimiter,
+            turns=tuple((doc.get("turns") or ())[:-1]),
+            is_document=is_document,
+        )
 
     @property
     def refusals(self) -> tuple[str, ...]:

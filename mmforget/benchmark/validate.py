@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmforget.benchmark.find import find_all, read_index
+from mmforget.benchmark.rows import PLACEHOLDER
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.benchmark.task_files import TaskFileError, read_task_file
@@ -123,18 +124,36 @@ def _report_empty(benchmark: Benchmark, name: str, *, report: Report) -> None:
 
 
 def _check_tasks(benchmark: Benchmark, *, report: Report) -> None:
-    known: Mapping[str, str] = {}
-    for task in benchmark.tasks:
-        template = str(read_task_file(task.path).get("doc_to_text", ""))
-        known = {**known, task.name: template}
-    if len(set(known.values())) > 1:
+    for known in _differing(benchmark):
         report.faults.append(f"{benchmark.group}: its tasks differ in doc_to_text, but training shows one: {known}")
+    for task in benchmark.tasks:
+        config = read_task_file(task.path)
+        report.notes += [
+            f"task {task.name}: its {name} is not shown in training; make it part of doc_to_text"
+            for name in ("description", "gen_prefix")
+            if config.get(name)
+        ]
     sets = {benchmark.gate.set, *(use.set for use in benchmark.metrics)}
     unknown = sets - {*benchmark.document.sets.values(), *(task.set for task in benchmark.tasks)}
     report.faults += [
         f"{benchmark.group}: metrics name the set '{name}', which 'sets' does not list and no task asks"
         for name in sorted(unknown)
     ]
+
+
+def _differing(benchmark: Benchmark) -> Iterator[dict[str, str]]:
+    """Tasks that ask about the same rows in different ways: those of one set, and where a set that models train on has
+    no task of its own, those of all sets.
+    """
+    trained = {*benchmark.stage_one.values(), benchmark.forget_set, benchmark.retain_set}
+    asking = [prompt for prompt in benchmark.prompts if prompt.kind != "roll"]
+    for fit in dict.fromkeys((prompt.kind == "mc", prompt.modality) for prompt in asking):
+        alike = [prompt for prompt in asking if (prompt.kind == "mc", prompt.modality) == fit]
+        sets = dict.fromkeys(prompt.set for prompt in alike)
+        groups = [alike] if trained - set(sets) else [[one for one in alike if one.set == name] for name in sets]
+        for group in groups:
+            if len({prompt.text for prompt in group}) > 1:
+                yield {prompt.task: prompt.shown for prompt in group}
 
 
 def _placeholder_faults(examples: Sequence[Example], *, at: str) -> list[str]:
@@ -144,13 +163,13 @@ def _placeholder_faults(examples: Sequence[Example], *, at: str) -> list[str]:
     """
     faults = []
     for example in examples:
-        found, wanted = example.context.count("<image>"), len(example.images)
+        found, wanted = example.context.count(PLACEHOLDER), len(example.images)
         if found != wanted:
             faults.append(
                 f"set '{at}', row {example.id}: the context holds <image> {found} times for {wanted} images: "
                 f"{example.context!r:.200}"
             )
-        if "<image>" in example.answer:
+        if PLACEHOLDER in example.answer:
             faults.append(f"set '{at}', row {example.id}: the answer holds <image>: {example.answer!r:.200}")
     if len(faults) > 1 and len(faults) >= len(examples):
         return [f"{faults[0]} (and all {len(examples)} rows)"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -115,11 +114,13 @@ def _asked(bound: Bound, name: str) -> set[tuple[str, ...]]:
 
 
 def _check_uses(benchmark: Benchmark, *, report: Report) -> None:
-    from mmforget.metrics.base import CompositeMetric
+    from mmforget.metrics.base import CompositeMetric, kinds_read
 
     kinds = {(task.set, task.kind) for task in benchmark.tasks}
     for use, metric in _sound_uses(benchmark):
-        if not isinstance(metric, CompositeMetric) and (use.set, metric.kind) not in kinds:
+        if not isinstance(metric, CompositeMetric) and not any(
+            (use.set, kind) in kinds for kind in kinds_read(metric.kind)
+        ):
             never = f"{benchmark.group} has no task of kind {metric.kind} for it"
             report.notes.append(f"{use.key} on {use.set} is never measured: {never}")
         better = metric.higher_is_better
@@ -266,29 +267,23 @@ def _measure(metric: Any, samples: Sequence[Sample], *, profile: str, bound: Bou
 
 def _samples(name: str, *, kind: str, bound: Bound) -> list[Sample]:
     """Samples of the first rows of a set, answered with the reference."""
-    from mmforget.benchmark.rows import candidate_roles, candidates
+    from mmforget.benchmark.rows import scored_texts
+    from mmforget.benchmark.samples import sample_of
     from mmforget.pipeline.judging import find_judge, judged
-    from mmforget.types import Sample
 
     benchmark, rows = bound.benchmark, bound.rows(name)
     samples = []
     for position in range(min(NUM_ROWS, len(rows))):
         doc = rows[position]
-        texts = zip(candidate_roles(doc), candidates(doc), strict=True)
+        texts = scored_texts(doc, kind=kind)
         samples.append(
-            Sample(
-                task=f"{benchmark.name}_{name}_{kind}",
-                set=name,
+            sample_of(
+                doc,
                 kind=kind,
-                id=doc["id"],
-                subject=doc["subject"],
-                question=doc["question"],
-                answer=doc["answer"],
-                keywords=tuple(doc["keywords"]),
-                path=tuple(doc["path"]),
-                extra=json.loads(doc["extra"] or "{}"),
+                task=f"{benchmark.name}_{name}_{kind}",
+                set_name=name,
                 response=doc["answer"] if kind == "gen" else None,
-                token_logprobs={} if kind == "gen" else {role: _logprobs(text) for role, text in texts},
+                token_logprobs={role: _logprobs(text) for role, text in texts.items()},
             )
         )
     return list(judged(samples, benchmark=benchmark, judge=find_judge("rules", bound=bound)).samples)

@@ -178,7 +178,7 @@ def _refuses(text: str, *, benchmark: Benchmark) -> bool:
 
 def _blindness_signs(model: Measurements, *, target: Measurements) -> Iterator[Finding]:
     """Where nothing changes when pictures are replaced by grey, though much does for the target."""
-    seen = [(_sight(model, kind=kind), _sight(target, kind=kind)) for kind in ("gen", "prob")]
+    seen = [(_sight(model, kind=kind), _sight(target, kind=kind)) for kind in ("gen", "prob", "mc")]
     pairs = [(own, base) for own, base in seen if own is not None and base]
     if pairs and all(own < MIN_SIGHT * base for own, base in pairs):
         own, base = pairs[0]

@@ -18,6 +18,7 @@ from mmforget.metrics.base import (
     ReferenceMetric,
     SampleMetric,
     is_part,
+    kinds_read,
     profile_of,
 )
 from mmforget.metrics.estimate import no_estimate, with_interval
@@ -49,7 +50,8 @@ class Measurements:
 
     def tasks(self, set_name: str, kind: str) -> list[TaskSpec]:
         """Tasks of a set and kind that were asked, those of the benchmark's own modality first."""
-        named = [task for task in self.benchmark.tasks if (task.set, task.kind) == (set_name, kind)]
+        kinds = kinds_read(kind)
+        named = [task for task in self.benchmark.tasks if task.set == set_name and task.kind in kinds]
         found = [task for task in named if self.answers.was_asked(task.name)]
         return sorted(found, key=lambda task: task.modality != self.benchmark.modality)
 

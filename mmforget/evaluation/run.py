@@ -33,7 +33,7 @@ from mmforget.results.fingerprint import hash_docs
 from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost, SetUse
 from mmforget.training.report import peak_memory, reset_peak_memory
-from mmforget.types import NoScores, NoText, Sample
+from mmforget.types import Sample, why_unanswered
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ def evaluate(
     _apply(settings, loaded=loaded, limit=limit)
     for task in loaded.tasks.values():
         leave_undecoded(task)
+        inside.show_turns(task)
     attacked = {BLANK_IMAGE: _blanked(loaded, wanted=blank_image)}
     attacked |= {name: _attackable(loaded, name=name) for name in settings.attacks}
     shown, lm.progress = lm.progress, progress
@@ -207,7 +208,7 @@ def _unanswered(loaded: LoadedTasks) -> list[str]:
     found = []
     for name, task in loaded.tasks.items():
         answers = inside.answers_of(inside.requests_of(task))
-        reasons = [one.reason for one in answers if isinstance(one, NoScores | NoText)]
+        reasons = [reason for one in answers if (reason := why_unanswered(one))]
         if reasons:
             found.append(name)
             logger.warning("task %s: %d of %d unanswered (%s)", name, len(reasons), len(answers), reasons[0])
@@ -218,7 +219,10 @@ def _samples(loaded: LoadedTasks) -> list[Sample]:
     found: list[Sample] = []
     for name, label in loaded.labels.items():
         requests = inside.requests_of(loaded.tasks[name])
-        found += samples_of(name, label=label, requests=requests, answers=inside.answers_of(requests))
+        found += samples_of(
+            name, label=label, requests=requests, answers=inside.answers_of(requests),
+            choices_of=inside.choices_of(loaded.tasks[name]),
+        )  # fmt: skip
     return found
 
 
@@ -253,7 +257,10 @@ def _attacked(lm: MMForgetLM, loaded: LoadedTasks, *, name: str, tasks: Sequence
             tried = [(r, one[number]) for r, one in zip(requests, answers, strict=True) if number < len(one)]
             own, answered = [request for request, _ in tried], [answer for _, answer in tried]
             attempt = Attempt(name, number)
-            found += samples_of(task, label=loaded.labels[task], requests=own, answers=answered, attempt=attempt)
+            found += samples_of(
+                task, label=loaded.labels[task], requests=own, answers=answered, attempt=attempt,
+                choices_of=inside.choices_of(loaded.tasks[task]),
+            )  # fmt: skip
     return found
 
 

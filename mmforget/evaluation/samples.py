@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from mmforget.benchmark.document import TaskLabel
-from mmforget.benchmark.rows import candidate_roles
+from mmforget.benchmark.rows import scored_texts
+from mmforget.benchmark.samples import sample_of
 from mmforget.errors import UserError
-from mmforget.types import NoScores, NoText, Sample
+from mmforget.types import Sample, why_unanswered
 
+NEEDED = ("id", "subject", "question", "answer", "keywords", "path", "extra")
 BLANK_IMAGE = "blank_image"
 
 
@@ -22,11 +24,18 @@ class Attempt(NamedTuple):
 
 
 def samples_of(
-    name: str, *, label: TaskLabel, requests: Sequence[Any], answers: Sequence[Any], attempt: Attempt | None = None
+    name: str,
+    *,
+    label: TaskLabel,
+    requests: Sequence[Any],
+    answers: Sequence[Any],
+    attempt: Attempt | None = None,
+    choices_of: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
 ) -> list[Sample]:
     """One sample for each document of a task, in the order of its documents.
 
     Args:
+        choices_of: what a task of kind `mc` scores of a document, where that is not the row's choices.
         requests: the task's lm_eval requests; those of one document share its `doc_id`, and `idx` orders them.
         answers: what the model answered to each: text for kind `gen`, a pair with `token_logprobs` otherwise. Pairs
             without, from another model than mmforget's own, give samples without log-probs, which are left unscored; so
@@ -41,49 +50,42 @@ def samples_of(
     for pairs in by_doc.values():
         ordered = sorted(pairs, key=lambda pair: int(pair[0].idx))
         doc = ordered[0][0].doc
-        try:
-            answered = [answer for _, answer in ordered]
-            samples.append(_sample(name, label=label, doc=doc, answers=answered, attempt=attempt))
-        except KeyError as error:
+        missing = next((column for column in NEEDED if column not in doc), None)
+        if missing is not None:
             raise UserError(
-                f"task {name}: its documents have no column {error}; a benchmark's rows need every column"
-            ) from error
+                f"task {name}: its documents have no column '{missing}'; a benchmark's rows need every column"
+            )
+        choices = choices_of(doc) if choices_of is not None and label.kind == "mc" else None
+        found = _sample(name, label=label, doc=doc, answers=[answer for _, answer in ordered], choices=choices)
+        if attempt is not None:
+            found = replace(found, attack=attempt.attack, attempt=attempt.number)
+        samples.append(found)
     return samples
 
 
 def _sample(
-    name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any], attempt: Attempt | None
+    name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any], choices: Sequence[str] | None
 ) -> Sample:
-    is_text = label.kind == "gen"
-    reason = next((one.reason for one in answers if isinstance(one, NoScores | NoText)), "")
-    answered = [] if reason else answers
-    return Sample(
-        task=name,
-        set=label.set,
+    reason = next(filter(None, map(why_unanswered, answers)), "")
+    is_text, roles = label.kind == "gen", list(scored_texts(doc, kind=label.kind, choices=choices))
+    if label.kind == "mc" and len(answers) == 2 * len(roles):
+        answers = answers[: len(roles)]  # acc_mutual_info asks for each choice once more, without the question
+    where = f"{name}, row {doc['id']}"
+    found = sample_of(
+        doc,
         kind=label.kind,
-        id=doc["id"],
-        subject=doc["subject"],
-        question=doc["question"],
-        answer=doc["answer"],
-        keywords=tuple(doc["keywords"]),
-        path=tuple(doc["path"]),
-        response=str(answers[0]) if is_text and answered else None,
-        token_logprobs={} if is_text or not answered else _token_logprobs(name, label=label, doc=doc, answers=answers),
-        attack=attempt.attack if attempt else None,
-        attempt=attempt.number if attempt else None,
-        extra=json.loads(doc["extra"] or "{}"),
-        unanswered=reason,
+        task=name,
+        set_name=label.set,
+        response=str(answers[0]) if is_text and not reason else None,
+        token_logprobs={} if is_text or reason else _token_logprobs(where, roles=roles, answers=answers),
+        choices=choices,
     )
+    return replace(found, unanswered=reason)
 
 
-def _token_logprobs(
-    name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any]
-) -> dict[str, tuple[float, ...]]:
-    roles = (
-        candidate_roles(doc) if label.kind == "prob" else [f"choice/{index}" for index in range(len(doc["choices"]))]
-    )
+def _token_logprobs(where: str, *, roles: Sequence[str], answers: Sequence[Any]) -> dict[str, tuple[float, ...]]:
     if len(roles) != len(answers):
-        raise UserError(f"task {name}, row {doc['id']}: {len(answers)} answers were scored for {len(roles)} candidates")
+        raise UserError(f"task {where}: {len(answers)} answers were scored for {len(roles)} candidates")
     return {
         role: answer.token_logprobs
         for role, answer in zip(roles, answers, strict=True)

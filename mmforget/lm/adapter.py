@@ -30,7 +30,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import boolean
 from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost
-from mmforget.types import NoScores, TokenScores
+from mmforget.types import DocumentScore, NoScores, TokenScores
 
 DEFAULT_BATCH_SIZE = 8
 AUTO_BATCH_SIZE = 64
@@ -111,10 +111,11 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         """The text that follows each context, without the string it stopped at."""
         return self._answer(requests, method="generate_until", quiet=disable_tqdm)
 
-    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
-        """The log-likelihood of each whole text, in windows where it is longer than the model takes."""
-        scores = self._answer(requests, method="loglikelihood_rolling", quiet=disable_tqdm)
-        return [float(score[0]) for score in scores]
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[DocumentScore]:
+        """The log-likelihood of each whole text, in windows where it is longer than the model takes, as a number that
+        also carries every token's log-prob.
+        """
+        return self._answer(requests, method="loglikelihood_rolling", quiet=disable_tqdm)
 
     def attempts(
         self, requests: Sequence[Any], *, method: str, attack: Callable[[Ask], list[Ask]], label: str
@@ -223,11 +224,15 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         return [read_generate_request(request, reader=self._reader, max_gen_toks=most) for request in requests]
 
     def _answer(self, requests: Sequence[Any], *, method: str, quiet: bool) -> list[Any]:
+        def as_told(answer: Any) -> Any:
+            return DocumentScore.of(answer) if method == "loglikelihood_rolling" else answer
+
         def keep(found: Mapping[int, Any]) -> None:
             for index, answer in found.items():
-                keep_answer(self, requests[index], method=method, answer=answer)
+                keep_answer(self, requests[index], method=method, answer=as_told(answer))
 
-        return self._answers(self._asks(requests, method=method), keep=keep, quiet=quiet)
+        found = self._answers(self._asks(requests, method=method), keep=keep, quiet=quiet)
+        return [as_told(answer) for answer in found]
 
     def _answers(
         self,

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from mmforget.asking import Ask, Decoding, Positions
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
-from mmforget.lm.inside import rolling_windows
 from mmforget.model.activations import require_layers
 from mmforget.model.choosing import Sampling
-from mmforget.model.encode import Encoded, encode, encode_prompt, start_token
+from mmforget.model.encode import Encoded, document_windows, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, Wanted, look, score
@@ -137,7 +136,7 @@ class ModelEngine:
 
     def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
         texts = [ask.continuation or "" for ask in asks]
-        return self.rolling(texts, prefix_token=start_token(self.loaded), batch_size=self.batch_size)
+        return self.rolling(texts)
 
     def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
         require_layers(self.loaded.core, layers)
@@ -154,18 +153,13 @@ class ModelEngine:
         """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass."""
         return self._in_parts(encoded, compute=lambda part: self._score(part, max_tokens=max_tokens))
 
-    def rolling(self, texts: Sequence[str], *, prefix_token: int, batch_size: int) -> list[TokenScores]:
+    def rolling(self, texts: Sequence[str]) -> list[TokenScores]:
         """Scores of whole texts: every token predicted once, windows of the model's length where a text is longer."""
-        windows: list[tuple[int, Encoded]] = []
-        for index, text in enumerate(texts):
-            ids = list(self.loaded.tokenizer.encode(text, add_special_tokens=False))
-            windows += [
-                (index, window) for window in _windows(ids, prefix_token=prefix_token, length=self.loaded.max_length)
-            ]
+        windows = [(index, one) for index, text in enumerate(texts) for one in document_windows(self.loaded, text)]
         log_probs: list[list[float]] = [[] for _ in texts]
         greedy = [True] * len(texts)
-        for start in range(0, len(windows), batch_size):
-            part = windows[start : start + batch_size]
+        for start in range(0, len(windows), self.batch_size):
+            part = windows[start : start + self.batch_size]
             for (index, _), scores in zip(part, self.score_encoded([window for _, window in part]), strict=True):
                 log_probs[index].extend(scores.token_logprobs)
                 greedy[index] = greedy[index] and scores[1]
@@ -233,11 +227,6 @@ class ModelEngine:
     def _count(self, embeddings: nn.Module, inputs: tuple[Any, ...], embedded: Tensor) -> None:
         """Counts what is embedded [..., hidden]: every token that the language model computes, once."""
         self.num_tokens += embedded.shape[:-1].numel()
-
-
-def _windows(ids: list[int], *, prefix_token: int, length: int) -> Iterator[Encoded]:
-    for context, continuation in rolling_windows(ids, prefix_token=prefix_token, length=length):
-        yield Encoded((*context, *continuation), len(context))
 
 
 def _with_next(encoded: Encoded, *, token: int) -> Encoded:

@@ -1,16 +1,16 @@
-"""All of lm_eval that is no promise of its own: its task objects, task manager, evaluator, loggers and windows.
+"""All of lm_eval that is no promise of its own: its task objects, task manager, evaluator and loggers.
 
 Nothing else in mmforget imports lm_eval, so a release that moves something is mended here. What is relied on:
 
 - `api.model.TemplateLM`: the base class of the adapter, with `_loglikelihood_tokens` to override and `cache_hook`;
 - `api.task.Task`: `get_config`, `set_config`, `set_fewshot_seed`, `dataset` (split to rows, read when asked for),
-  `eval_docs`, `fewshot_context`, `construct_requests`, `doc_to_target`, `process_results`, `aggregation`, `instances`
-  with `doc`, `doc_id`, `idx`, `task_name`, `request_type`, `args` and `resps`, and the module's own `tqdm`;
+  `eval_docs`, `fewshot_context` (replaced where documents have turns), `construct_requests`, `doc_to_target`,
+  `doc_to_choice`, `features`, `process_results`, `aggregation`, `instances` with `doc`, `doc_id`, `idx`, `task_name`,
+  `request_type`, `args` and `resps`, and the module's own `tqdm`;
 - `api.group.Group` and `tasks.TaskManager`: `load`, `match_tasks`, `all_tasks`, and its `_check_duplicates`;
 - `tasks._yaml_loader.load_yaml`: a task file with its functions;
 - `evaluator.evaluate`: loaded tasks and groups in, results out; what it logs, under `evaluator_utils` and `api.task`;
 - `loggers.utils`, `utils.make_table`, `utils.set_torch_seed`: what `lm_eval run` adds to results, prints and seeds;
-- `utils.get_rolling_token_windows`, `utils.make_disjoint_window`: how a document is cut that is longer than a model.
 
 `benchmark/task_files.py` shares Python files beside tasks with lm_eval under the names that `load_yaml` gives them.
 """
@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval.api.model import TemplateLM as TemplateLM
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 MODULES = ("lm_eval.evaluator", "lm_eval.tasks")
 """What takes seconds to import, for processes that are to begin with it."""
@@ -101,9 +100,39 @@ def unlisted_metrics(task: Any, *, score: Callable[[str], Any]) -> list[str]:
     requests = task.construct_requests(doc, task.fewshot_context(doc, 0), metadata=(task.task_name, 0, 1))
     if generates(task):
         results = [task.doc_to_target(doc)]
-    else:
+    elif isinstance(requests, list):
         results = [score(request.arguments[1]) for request in requests]
+    else:
+        found = score(requests.arguments[-1])
+        results = [found[0] if task.OUTPUT_TYPE == "loglikelihood_rolling" else found]
     return sorted(set(task.process_results(doc, results)) - set(task.aggregation()))
+
+
+def choices_of(task: Any) -> Callable[[Mapping[str, Any]], Sequence[str]]:
+    """What a task of choices scores of a document."""
+    found: Callable[[Mapping[str, Any]], Sequence[str]] = task.doc_to_choice
+    return found
+
+
+def show_turns(task: Any) -> None:
+    """Under a chat template, every message of a document with turns is one of the prompt's, as in training.
+
+    lm_eval itself shows what `doc_to_text` makes of them as one message of a user; so it stays without a template, and
+    where examples stand in front.
+    """
+    if "turns" not in task.features:
+        return
+    plain = task.fewshot_context
+
+    def fewshot_context(doc: Mapping[str, Any], num_fewshot: int, **settings: Any) -> Any:
+        chat = settings.get("chat_template") if settings.get("apply_chat_template") else None
+        if chat is None or num_fewshot or not doc["turns"]:
+            return plain(doc, num_fewshot, **settings)
+        instruction = settings.get("system_instruction")
+        system = [{"role": "system", "content": instruction}] if instruction else []
+        return chat([*system, *doc["turns"][:-1]])
+
+    task.fewshot_context = fewshot_context
 
 
 def requests_of(task: Any) -> list[Any]:
@@ -213,14 +242,6 @@ def without_numbers(results: dict[str, Any], tasks: Iterable[str]) -> None:
 def keep_answer(lm: TemplateLM, request: Any, *, method: str, answer: Any) -> None:
     """Hands one answer to lm_eval's own cache, which looks it up by the request's arguments."""
     lm.cache_hook.add_partial(method, request.args, answer)
-
-
-def rolling_windows(ids: Sequence[int], *, prefix_token: int, length: int) -> Iterator[tuple[list[int], list[int]]]:
-    """A document as (context, continuation) pairs that fit a model of this length and predict every token once."""
-    pairs = get_rolling_token_windows(
-        token_list=list(ids), prefix_token=prefix_token, max_seq_len=length - 1, context_len=1
-    )
-    yield from map(make_disjoint_window, pairs)
 
 
 # -- what it says ------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from mmforget.errors import UnknownName
 from mmforget.registry import NAME, OURS, Registry
 from mmforget.types import Estimate, Sample, Score
 
-Kind = Literal["gen", "prob"]
+Kind = Literal["gen", "prob", "mc", "roll"]
 Other = Literal["retain_model", "target", "holdout", "itself"]
 
 
@@ -59,7 +59,7 @@ class Declared(Protocol):
 
 @runtime_checkable
 class SampleMetric(Declared, Protocol):
-    """Scores one sample at a time, then averages. `kind` is the kind of sample it reads.
+    """Scores one sample at a time, then averages. `kind` is the kind of sample it reads; see `kinds_read`.
 
     It may have an attribute `label`, the name of the judge's label its score reads; see `label_of`.
     """
@@ -207,6 +207,11 @@ def is_part(component: Component, *, of: CompositeMetric, named: Collection[str]
     if entry is None:
         return False
     return component.metric in named or owner is None or entry.origin in (owner.origin, OURS)
+
+
+def kinds_read(kind: str) -> tuple[str, ...]:
+    """The kinds of sample that a metric of this kind reads: log-probs of an answer are those of a document, too."""
+    return ("prob", "roll") if kind == "prob" else (kind,)
 
 
 def label_of(metric: Declared) -> str | None:

@@ -13,6 +13,7 @@ from mmforget.plugins import running
 from mmforget.types import Estimate, Sample, Score
 
 ANSWER = "She lives at apt. 4, Oslo."
+CHOICES = (ANSWER, "In Rome.", "?")
 RESPONSES = (ANSWER, "", "?", "no", "日本", "the the the the the", "a\x00b \ud83d", "word " * 400)
 """What models say: the truth, nothing, a mark, another answer, another script, a loop, broken text, and much."""
 LOGPROBS = ((-0.5, -1.0), (-20.0,), (-math.inf, -1.0), (math.nan, -1.0), (0.0, 0.0), ())
@@ -133,11 +134,19 @@ def toy_samples(kind: str) -> list[Sample]:
     """Answered questions of three subjects: all that models say, with and without keywords and labels."""
     if kind == "gen":
         return [_sample(number, kind=kind, response=text) for number, text in enumerate(RESPONSES)]
-    found = []
-    for number, values in enumerate(LOGPROBS):
-        roles = {"answer": values, "rephrased/0": values, "perturbed/0": (-3.0, -1.0), "perturbed/1": (-2.0,)}
-        found.append(_sample(number, kind=kind, token_logprobs=roles))
-    return found
+    return [_sample(number, kind=kind, token_logprobs=_roles(kind, values)) for number, values in enumerate(LOGPROBS)]
+
+
+def _roles(kind: str, values: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
+    others = ((-3.0, -1.0), (-2.0,))
+    if kind == "mc":
+        return {f"choice/{place}": one for place, one in enumerate((values, *others))}
+    alone = {"answer": values}
+    return (
+        alone
+        if kind == "roll"
+        else {**alone, "rephrased/0": values, "perturbed/0": others[0], "perturbed/1": others[1]}
+    )
 
 
 def _sample(number: int, *, kind: str, **answer: Any) -> Sample:
@@ -152,5 +161,7 @@ def _sample(number: int, *, kind: str, **answer: Any) -> Sample:
         answer=ANSWER,
         keywords=("oslo",) if number % 2 == 0 else (),
         labels=labels if number % 2 == 0 else {},
+        choices=CHOICES if kind == "mc" else (),
+        gold=0 if kind == "mc" else None,
         **answer,
     )

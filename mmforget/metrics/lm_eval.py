@@ -6,7 +6,6 @@ returns; with another model these metrics are NaN, said once, and `mean_scored` 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from mmforget.benchmark.rows import candidate_roles
+from mmforget.benchmark.samples import sample_of
 from mmforget.metrics.base import METRICS, SampleMetric
 from mmforget.plugins import running
 from mmforget.types import NoScores, Sample
@@ -80,30 +80,6 @@ def clean_scores(names: Iterable[str], sample: Sample) -> dict[str, float]:
                 value = metric.score(sample, profile=PROFILE).value
             found[name] = math.nan if value is None else value
     return found
-
-
-def sample_of(
-    doc: Mapping[str, Any],
-    *,
-    kind: str,
-    response: str | None = None,
-    token_logprobs: Mapping[str, tuple[float, ...]] | None = None,
-) -> Sample:
-    """A row with what a model made of it; of the row only `answer` has to be there."""
-    return Sample(
-        task="",
-        set="",
-        kind=kind,
-        id=str(doc.get("id", "")),
-        subject=str(doc.get("subject", "")),
-        question=str(doc.get("question", "")),
-        answer=str(doc["answer"]),
-        keywords=tuple(doc.get("keywords") or ()),
-        path=tuple(doc.get("path") or ()),
-        extra=json.loads(doc.get("extra") or "{}"),
-        response=response,
-        token_logprobs=token_logprobs or {},
-    )
 
 
 @cache

@@ -132,6 +132,28 @@ def encode_prompt(
     return replace(found, lead=lead)
 
 
+def document_windows(loaded: LoadedModel, text: str) -> list[Encoded]:
+    """A whole document as the windows in which lm_eval reads it: every token is predicted once, the first from BOS.
+
+    A window predicts as many tokens as the model takes, each from all before it in the window; the last window begins
+    further back, so that it is as long as the others.
+
+    Raises UserError for a text that holds an image.
+    """
+    ids, size = list(loaded.token_ids(text)), loaded.max_length
+    if loaded.is_multimodal and loaded.image_token in ids:
+        raise UserError(f"a document cannot hold an image, but {_short(text)!r} does")
+    whole = [start_token(loaded), *ids]
+    found = []
+    for begin in range(0, len(ids), size):
+        stop = min(begin + size, len(ids))
+        first = max(0, stop - size) if begin else 0
+        # Nothing is predicted from the last token, so that it may stand at a place that the model has.
+        places = np.minimum(np.arange(stop + 1 - first, dtype=np.int64), size - 1)[None]
+        found.append(Encoded(tuple(whole[first : stop + 1]), begin + 1 - first, grid_positions=places))
+    return found
+
+
 def _split(loaded: LoadedModel, context: str) -> tuple[str, str]:
     """A context, and its last blanks where they belong to what comes: all of them, but in a chat template those only
     that the tokenizer joins to a word."""

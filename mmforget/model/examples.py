@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mmforget.errors import BadData, UserError
-from mmforget.model.encode import Encoded, encode
+from mmforget.model.encode import Encoded, document_windows, encode
 from mmforget.model.loaded import LoadedModel
 from mmforget.results.fingerprint import hash_image
 from mmforget.types import Example
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 def encode_all(loaded: LoadedModel, examples: Sequence[Example], *, append_eos: bool, source: str) -> list[Encoded]:
     """Encodes every example. Raises BadData naming each row that cannot be encoded, before anything is computed.
 
+    Of a document just its own tokens count, as they are scored: no end of text behind it.
+
     Args:
         source: what the rows are, for messages, e.g. `rows to forget`.
     """
@@ -27,6 +30,9 @@ def encode_all(loaded: LoadedModel, examples: Sequence[Example], *, append_eos: 
     keys = _ImageKeys()
     for example in examples:
         try:
+            if example.is_document:
+                encoded.append(_window(loaded, example))
+                continue
             encoded.append(
                 encode(
                     loaded,
@@ -42,6 +48,24 @@ def encode_all(loaded: LoadedModel, examples: Sequence[Example], *, append_eos: 
     if faults:
         raise BadData(source, faults=faults)
     return encoded
+
+
+def in_windows(loaded: LoadedModel, examples: Sequence[Example]) -> list[Example]:
+    """The examples with each document that is longer than the model takes as several, one a window."""
+    found = []
+    for example in examples:
+        count = len(document_windows(loaded, example.answer)) if example.is_document else 1
+        found += [example] if count == 1 else [replace(example, window=window) for window in range(count)]
+    return found
+
+
+def _window(loaded: LoadedModel, example: Example) -> Encoded:
+    windows = document_windows(loaded, example.answer)
+    if example.window is None and len(windows) > 1:
+        raise UserError(
+            f"a document of {len(windows)} windows of {loaded.max_length} tokens; split it with examples.in_windows"
+        )
+    return windows[example.window or 0]
 
 
 class _ImageKeys:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mmforget.benchmark.rows import candidates, undecoded
+from mmforget.benchmark.rows import scored_texts, undecoded
 from mmforget.benchmark.spec import Bound
 from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
@@ -22,15 +22,14 @@ def check_rows_fit(loaded: LoadedModel, *, config: RunConfig, bound: Bound) -> N
     for name in benchmark.set_names:
         examples = _longest(name, bound=bound)
         if examples:
-            shown = render(examples, loaded=loaded, benchmark=benchmark, config=config)
+            shown = render(examples, loaded=loaded, config=config)
             encode_all(loaded, shown, append_eos=False, source=f"{benchmark.group}, set '{name}'")
 
 
 def _longest(name: str, *, bound: Bound) -> list[Example]:
     """The rows of a set as examples, each with the longest of its candidate answers."""
-    examples = bound.examples(name)
-    rows = undecoded(bound.rows(name))
-    return [
-        replace(example, answer=bound.benchmark.target_delimiter + max(candidates(row), key=len))
-        for example, row in zip(examples, rows, strict=True)
-    ]
+    found = []
+    for example, row in zip(bound.examples(name), undecoded(bound.rows(name)), strict=True):
+        texts = [*scored_texts(row, kind="prob").values(), *row["choices"]]
+        found.append(replace(example, answer=example.delimiter + max(texts, key=len)))
+    return found

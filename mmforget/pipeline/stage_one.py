@@ -16,6 +16,7 @@ import transformers
 
 from mmforget import __version__, parallel
 from mmforget.benchmark.cache import cache_folder
+from mmforget.benchmark.rows import PLACEHOLDER
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UnknownName, UserError
 from mmforget.model.loaded import LoadedModel
@@ -74,7 +75,7 @@ def prepare(
     if role == "target":
         check_rows_fit(base, config=config, bound=bound)
     examples = bound.examples(benchmark.stage_one[role])
-    examples = render(examples, loaded=base, benchmark=benchmark, config=config)
+    examples = render(examples, loaded=base, config=config)
     if not examples:
         raise UserError(f"{benchmark.group}: the set '{benchmark.stage_one[role]}' has no rows in this data")
     key = _key(base, examples=examples, settings=settings)
@@ -127,6 +128,9 @@ def benchmark_texts(bound: Bound) -> list[str]:
             texts.update(rows[column])
         for column in ("question_rephrased", "answer_rephrased", "answer_perturbed"):
             texts.update(text for several in rows[column] for text in several)
+        if "turns" in rows.column_names or any(rows["choices"]):
+            texts.update(one.context.replace(PLACEHOLDER, "") for one in bound.examples(name))
+            texts.update(text for several in rows["choices"] for text in several)
     return sorted(texts)
 
 

@@ -20,7 +20,7 @@ from mmforget.pipeline.models import Models
 from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.plugins import running
-from mmforget.training.sources import require_sources, written_examples
+from mmforget.training.sources import refuse_documents, require_sources, written_examples
 from mmforget.training.unlearn import require_loss, unlearn
 from mmforget.types import Example, Progress
 
@@ -47,11 +47,11 @@ def forget_with(
 
     Raises UserError where a set is empty, the target carries an unmerged adapter, or the folder cannot be written.
     """
-    loaded, benchmark = models.get(target), bound.benchmark
+    loaded = models.get(target)
     material = replace(
         _material(bound, method=plan.method),
-        retain=_examples(benchmark.retain_set, bound=bound),
-        as_asked=lambda rows: render(rows, loaded=loaded, benchmark=benchmark, config=config),
+        retain=_examples(bound.benchmark.retain_set, bound=bound),
+        as_asked=lambda rows: render(rows, loaded=loaded, config=config),
     )
     report = unlearn(
         loaded,
@@ -92,6 +92,10 @@ def _check_rows(plan: MethodPlan, *, bound: Bound) -> None:
     require_loss(method, name=plan.name)
     given = {RETAIN: True, BENIGN: benchmark.benign_set is not None, ALTERNATE: bool(bound.refusals)}
     require_sources(method, name=plan.name, given=given)
+    rows = bound.rows(benchmark.forget_set)
+    if ALTERNATE in asked_sources(method) and "text" in rows.column_names:
+        texts = zip(rows["id"], rows["text"], strict=True)
+        refuse_documents(plan.name, (name for name, text in texts if text))
     if any(source.rows is not None for source in sources_of(method).values()):
         written_examples(method, material=_material(bound, method=method), name=plan.name)
 

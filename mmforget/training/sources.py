@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,6 +96,13 @@ def require_sources(method: Any, *, name: str, given: Mapping[str, bool]) -> Non
         )
 
 
+def refuse_documents(name: str, ids: Iterable[str]) -> None:
+    """Raises UserError where rows to forget are whole documents, which no refusal answers."""
+    first = next(iter(ids), None)
+    if first is not None:
+        raise UserError(f"method '{name}' answers questions by refusals, and the row to forget '{first}' is a document")
+
+
 def written_examples(method: Any, *, material: Material, name: str) -> dict[str, list[Example]]:
     """The rows that a method writes, by source. Raises what its code raises, and PluginError for what are no rows."""
     found = {}
@@ -118,6 +125,8 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
     """
     given = {RETAIN: bool(material.retain), BENIGN: bool(material.benign), ALTERNATE: bool(material.refusals)}
     require_sources(method, name=name, given=given)
+    if ALTERNATE in asked_sources(method):
+        refuse_documents(name, (row.id for row in material.forget if row.is_document))
     asked = replace(
         material,
         forget=material.as_asked(material.forget),

@@ -45,7 +45,12 @@ def sample(
     keywords: tuple[str, ...] = ("oslo",),
 ) -> Sample:
     answer, other = tuple(logprobs), tuple(value - 0.1 * number for value in logprobs)
-    roles = {"answer": answer, "rephrased/0": answer, "perturbed/0": other, "perturbed/1": answer}
+    roles = {
+        "gen": {},
+        "prob": {"answer": answer, "rephrased/0": answer, "perturbed/0": other, "perturbed/1": answer},
+        "mc": {"choice/0": answer, "choice/1": other},
+        "roll": {"answer": answer},
+    }[kind]
     return Sample(
         task="toy",
         set="forget",
@@ -56,7 +61,9 @@ def sample(
         answer=ANSWER,
         keywords=keywords,
         response=response if kind == "gen" else None,
-        token_logprobs=roles if kind == "prob" else {},
+        token_logprobs=roles,
+        choices=(ANSWER, "in rome.") if kind == "mc" else (),
+        gold=0 if kind == "mc" else None,
         labels={name: words.counted for name, words in LABELS.items()} | dict.fromkeys(GRADED, "7"),
     )
 

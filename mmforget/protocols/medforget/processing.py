@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmforget.metrics.lm_eval import clean_scores, response_of, sample_of
+from mmforget.benchmark.samples import sample_of
+from mmforget.metrics.lm_eval import clean_scores, response_of
 
 METRIC_NAMES = ("answer_accuracy", "rouge_l_f1", "exact_match", "degenerate")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmforget.metrics.lm_eval import clean_scores, prob_scores, response_of, sample_of
+from mmforget.benchmark.samples import sample_of
+from mmforget.metrics.lm_eval import clean_scores, prob_scores, response_of
 
 GEN_METRICS, PROB_METRICS = ("concept_em", "degenerate"), ("probability", "fluency")
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from mmforget.benchmark.samples import sample_of
 from mmforget.judges.base import label_samples
 from mmforget.judges.rules import Rules
 from mmforget.metrics.base import METRICS, label_of
-from mmforget.metrics.lm_eval import clean_scores, response_of, sample_of
+from mmforget.metrics.lm_eval import clean_scores, response_of
 
 KEPT_METRICS = ("rouge_l_response", "exact_match", "degenerate")
 HARMFUL_METRICS = ("asr", "rr", *KEPT_METRICS)

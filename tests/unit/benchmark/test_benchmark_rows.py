@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,8 @@ from mmforget.benchmark.rows import (
     candidate_roles,
     candidates,
     check_rows,
+    conversation,
+    differing_columns,
     make_dataset,
     row_features,
     row_from_doc,
@@ -128,6 +131,79 @@ def test_a_text_in_place_of_a_list_is_not_its_letters() -> None:
 
 def test_good_rows_pass() -> None:
     check_rows([DOC, {**DOC, "id": "p/1"}], source="toy")
+
+
+def turns(*texts: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+
+
+def test_choices_turns_and_documents_come_back_with_question_and_answer() -> None:
+    """Of one row set, which then has all three columns; without them it has none, as ever."""
+    said = turns("<image>\nWho is this?", "Ann.", "Where does she live?", "In Oslo.")
+    docs = [
+        {"id": "a", "subject": "s", "question": "Where?", "choices": ["Rome", "Oslo"], "gold": 1},
+        {"id": "b", "subject": "s", "images": [from_picture(PICTURE)], "turns": said},
+        {"id": "c", "subject": "s", "text": "Ann lives in Oslo."},
+    ]
+    check_rows(docs, source="toy")
+    data = make_dataset(docs)
+    assert tuple(data.features) == (*COLUMNS, "gold", "turns", "text")
+    assert differing_columns(data) == []
+    choice, talk, document = map(row_from_doc, data)
+    assert (choice.choices, choice.gold, choice.answer) == (("Rome", "Oslo"), 1, "Oslo")
+    assert (talk.turns, talk.question, talk.answer) == (tuple(said), "Where does she live?", "In Oslo.")
+    assert (document.text, document.question, document.answer) == ("Ann lives in Oslo.", "", "Ann lives in Oslo.")
+    assert (document.gold, document.turns, choice.text) == (None, (), "")
+    assert conversation(data[1]) == "<image>\nWho is this? Ann.\nWhere does she live?"
+    assert differing_columns(data.cast_column("gold", datasets.Value("string"))) == ["gold"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            {"question": "q", "choices": ["x", "y"]},
+            "has 2 choices and no gold; give the place of the right one, from 0",
+        ),
+        ({"question": "q", "answer": "x", "gold": 0}, "gold is 0, and there are 0 choices, counted from 0"),
+        ({"question": "q", "choices": ["x", "y"], "gold": 2}, "gold is 2, and there are 2 choices, counted from 0"),
+        ({"question": "q", "choices": ["x", "y"], "gold": -1}, "gold is -1, and there are 2 choices, counted from 0"),
+        (
+            {"question": "q", "choices": ["x", "y"], "gold": "B"},
+            "gold is 'B'; give the place of the right choice, from 0",
+        ),
+        ({"question": "q", "choices": ["x", " "], "gold": 0}, "a choice is empty"),
+        (
+            {"turns": turns("<image> and <image>?", "x"), "images": [from_picture(PICTURE)]},
+            "turns hold <image> 2 times for 1 images; write one for each",
+        ),
+        (
+            {"turns": turns("q", "x", "r")},
+            "turns are those of user, assistant, user; the last is the assistant's, the answer, behind a user's",
+        ),
+        (
+            {"turns": [{"role": "human", "content": "q"}]},
+            "turns are [{'role': 'human', 'content': 'q'}]; "
+            "give a list of {role: system|user|assistant, content: TEXT}",
+        ),
+        ({"turns": turns("q", "x"), "answer": "y"}, "has turns and another answer than the last of them"),
+        ({}, "has neither question nor turns nor text"),
+        ({"question": " ", "answer": "x"}, "has neither question nor turns nor text"),
+        (
+            {"text": "t", "question": "q"},
+            "text is a whole document, and does not go with question; make them rows of their own",
+        ),
+        ({"text": "t", "answer": "a"}, "has a text and another answer; a document is its own answer"),
+    ],
+)
+def test_parts_that_do_not_go_together(parts: dict[str, Any], said: str) -> None:
+    """Named with row and source by `check_rows`, and refused by `make_dataset` whoever did not check."""
+    doc = {"id": "p/0", "subject": "p", **parts}
+    with pytest.raises(BadData) as caught:
+        check_rows([DOC | {"id": "sound"}, doc], source="toy.json")
+    assert (caught.value.source, caught.value.faults) == ("toy.json", (f"row p/0: {said}",))
+    with pytest.raises(BadData, match="row p/0"):
+        make_dataset([doc])
 
 
 def test_what_is_wrong_with_an_image(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pytest
 from toy_benchmark import generated, ruled, scored, toy
 
 from mmforget.benchmark import DataSource, find
+from mmforget.benchmark.samples import sample_of
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluation.aggregate import aggregate
 from mmforget.evaluation.gate import memorisation_gate
 from mmforget.evaluation.headline import headline
 from mmforget.metrics import keyword_em, ks_distance, mia_auc, model_utility
-from mmforget.metrics.lm_eval import sample_of
 from mmforget.results.schema import SetUse, Verdict
 from mmforget.types import Estimate, Sample
 

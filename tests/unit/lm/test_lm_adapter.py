@@ -158,7 +158,7 @@ def test_rolling_goes_over_a_text_longer_than_the_model(llama: Path) -> None:
     text = "a river by the town. " * 200
     num_tokens = len(lm.tok_encode(text, add_special_tokens=False))
     assert num_tokens > 600
-    (score,) = lm.engine.rolling([text], prefix_token=lm.prefix_token_id, batch_size=2)
+    (score,) = lm.engine.rolling([text])
     assert len(score.token_logprobs) == num_tokens
 
 

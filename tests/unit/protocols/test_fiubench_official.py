@@ -13,9 +13,9 @@ from official_files import POSITIONS, identity, record, split, write_official
 
 from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.rows import candidate_roles, candidates
+from mmforget.benchmark.samples import sample_of
 from mmforget.errors import BadData, UnknownName, UserError
 from mmforget.metrics import probability_normalised, truth_ratio, truth_ratio_retain
-from mmforget.metrics.lm_eval import sample_of
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,58 @@
+"""Share of multiple-choice questions whose right option is the most likely one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from mmforget.metrics.base import RATE, Kind, check_profile
+from mmforget.metrics.estimate import mean_estimate
+from mmforget.metrics.logprobs import NOT_FINITE
+from mmforget.types import Sample, Score
+
+
+@dataclass(frozen=True)
+class ChoiceAccuracy:
+    """1 where the right option has the highest log-likelihood of all that were scored, else 0; the first of equals.
+
+    Source: lm_eval, `multiple_choice`; WMDP (arXiv 2403.03218).
+
+    Args:
+        per: what an option's log-likelihood is divided by: `option` (nothing, lm_eval's `acc`), `character`
+            (`acc_norm`) or `byte` (`acc_bytes`).
+
+    Profiles:
+        clean: as lm_eval has it. Mends that a log-likelihood that is no number counts as the highest: such a question
+            is left unscored.
+    """
+
+    per: Literal["option", "character", "byte"] = "option"
+
+    name = "choice_accuracy"
+    kind: ClassVar[Kind] = "mc"
+    profiles = {"clean": "lm_eval 0.4.13"}
+    range = RATE
+    higher_is_better = True
+    aggregate = mean_estimate
+
+    def score(self, sample: Sample, *, profile: str = "clean") -> Score:
+        """Whether the right option of one question is chosen."""
+        check_profile(self, profile)
+        if sample.gold is None or len(sample.choices) < 2:
+            return Score(None, sample.subject, "no choices with a right one", lacking=True)
+        found = [sample.token_logprobs.get(f"choice/{place}") for place in range(len(sample.choices))]
+        sums = [sum(values) for values in found if values]
+        if len(sums) < len(sample.choices):
+            return Score(None, sample.subject, "no log-probs of some choice")
+        if any(math.isnan(value) or value == math.inf for value in sums):
+            return Score(None, sample.subject, NOT_FINITE)
+        lengths = [self._length(choice) for choice in sample.choices]
+        weighed = [value / length for value, length in zip(sums, lengths, strict=True)]
+        return Score(float(weighed.index(max(weighed)) == sample.gold), sample.subject)
+
+    def _length(self, choice: str) -> int:
+        return max(1, {"option": 1, "character": len(choice), "byte": len(choice.encode())}[self.per])
+
+
+METRIC = ChoiceAccuracy()
