@@ -1,4 +1,4 @@
-"""One registry for methods, metrics, attacks and benchmarks: listed without importing, imported when asked for.
+"""One registry for methods, metrics, attacks, judges and benchmarks: listed without importing, imported when asked for.
 
 The file name is the registered name: `mmforget/methods/npo.py` is the method `npo`. Other packages add theirs through
 an entry point of the group `mmforget.<kind>s`. A plugin that is broken, or whose name another has, is named and does

@@ -11,6 +11,7 @@ import pytest
 
 from mmforget import plugins
 from mmforget.attacks.base import ATTACKS
+from mmforget.judges.base import JUDGES
 from mmforget.methods.base import METHODS
 from mmforget.metrics.base import METRICS
 
@@ -140,5 +141,5 @@ def installed(site: Path, *, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _forget_registered() -> None:
     plugins._source_hash.cache_clear()
-    for registry in (METHODS, METRICS, ATTACKS):
+    for registry in (METHODS, METRICS, ATTACKS, JUDGES):
         vars(registry).pop("_found", None)

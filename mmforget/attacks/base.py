@@ -66,6 +66,11 @@ def build_attack(name: str, args: str | Mapping[str, Any] = "") -> Attack:
     return found
 
 
+def reaches(attack: Attack, *, modality: str) -> bool:
+    """Whether an attack applies to a task of this modality: one on images leaves out questions in words alone."""
+    return attack.modality == "any" or modality != "text"
+
+
 def attempts_at(ask: Ask, *, attack: Attack, name: str) -> list[Ask]:
     """The attack's questions. Raises PluginError where it fails, or gives what are no questions of the same kind."""
     with running(attack, what=f"attack '{name}': asks"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from PIL import Image
 
 from mmforget.asking import Ask, Decoding
@@ -21,9 +24,9 @@ def toy_asks() -> list[Ask]:
     return plain + [ask.showing([picture]) for ask, picture in zip(plain, pictures, strict=True)]
 
 
-def check_attack(name: str) -> None:
-    """Tries an attack on toy questions. Raises PluginError with what is wrong."""
-    attack = build_attack(name)
+def check_attack(name: str, args: Mapping[str, Any] | None = None) -> None:
+    """Tries an attack on toy questions. Raises PluginError with what is wrong, and what `build_attack` raises."""
+    attack = build_attack(name, args or {})
     for ask in toy_asks():
         first, again = ([one.key("toy") for one in attempts_at(ask, attack=attack, name=name)] for _ in range(2))
         if first != again:

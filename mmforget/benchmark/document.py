@@ -60,6 +60,18 @@ class MetricName:
 
 
 @dataclass(frozen=True)
+class AttackName:
+    """An attack with the arguments that the document gives to it."""
+
+    attack: str
+    args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def key(self) -> str:
+        return metric_key(self.attack, self.args)
+
+
+@dataclass(frozen=True)
 class Gate:
     """The memorisation gate: scores count only where the target knew the set and the retain model did not.
 
@@ -116,6 +128,7 @@ class Document:
     micro model is taught it. `levels` names the parts of a row's path, outermost first. `judges` is `local` where the
     answers may not leave the machine. `blur_images`: pages show pictures when they are asked for. `collapse` names the
     rates of failures that count for collapse; None: `degenerate` and every one among `metrics` that has no goal.
+    `attacks`: every task that they apply to is asked under them, too, of every model.
     """
 
     benchmark: str
@@ -136,9 +149,10 @@ class Document:
     judges: str = "any"
     blur_images: bool = False
     collapse: tuple[MetricName, ...] | None = None
+    attacks: tuple[AttackName, ...] = ()
 
 
-OPTIONAL = ("refusals", "pretrained", "levels", "judges", "blur_images", "collapse")
+OPTIONAL = ("refusals", "pretrained", "levels", "judges", "blur_images", "collapse", "attacks")
 
 
 class Faults:
@@ -264,14 +278,17 @@ def parse_document(value: Any, *, source: str) -> Document:
             faults.boolean(value.get(name, False), at=f"{at}.{name}")
         _check_gate(value["gate"], faults=faults, at=f"{at}.gate")
         _check_metrics(value["metrics"], faults=faults, at=f"{at}.metrics")
-        _check_collapse(value.get("collapse"), faults=faults, at=f"{at}.collapse")
+        _check_names(value.get("collapse"), faults=faults, at=f"{at}.collapse", what="metric")
+        _check_names(value.get("attacks"), faults=faults, at=f"{at}.attacks", what="attack")
         _check_recipes(value["recipes"], faults=faults, at=f"{at}.recipes")
     faults.raise_any()
     lists = {name: tuple(value.get(name, ())) for name in ("settings", "refusals", "levels")}
     metrics = tuple(_metric_use(use) for use in value["metrics"])
     named = value.get("collapse")
     collapse = None if named is None else tuple(MetricName(**one) for one in named)
-    return Document(**{**value, **lists, "gate": Gate(**value["gate"]), "metrics": metrics, "collapse": collapse})
+    attacks = tuple(AttackName(**one) for one in value.get("attacks") or ())
+    made = {"gate": Gate(**value["gate"]), "metrics": metrics, "collapse": collapse, "attacks": attacks}
+    return Document(**{**value, **lists, **made})
 
 
 def _check_sets(value: Any, *, faults: Faults, at: str, needed: Sequence[str], optional: Sequence[str]) -> None:
@@ -309,16 +326,18 @@ def _check_metrics(value: Any, *, faults: Faults, at: str) -> None:
                 faults.profile(profile, at=f"{here}.profiles")
 
 
-def _check_collapse(value: Any, *, faults: Faults, at: str) -> None:
+def _check_names(value: Any, *, faults: Faults, at: str, what: str) -> None:
+    """A list of metrics or attacks, each with its arguments; None: there is none."""
     if value is None:
         return
     if not isinstance(value, list):
-        faults.found.append(f"{at} is {shortened(value)}; give a list of metrics, such as [{{metric: degenerate}}]")
+        example = "degenerate" if what == "metric" else "blank_image"
+        faults.found.append(f"{at} is {shortened(value)}; give a list of {what}s, such as [{{{what}: {example}}}]")
         return
     for index, one in enumerate(value):
         here = f"{at}[{index}]"
-        if faults.keys(one, at=here, needed=("metric",), optional=("args",)):
-            faults.text(one["metric"], at=f"{here}.metric")
+        if faults.keys(one, at=here, needed=(what,), optional=("args",)):
+            faults.text(one[what], at=f"{here}.{what}")
             faults.arguments(one.get("args", {}), at=f"{here}.args")
 
 

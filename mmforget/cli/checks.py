@@ -134,7 +134,10 @@ def _check_uses(benchmark: Benchmark, *, report: Report) -> None:
 
 
 def check_metrics(bound: Bound, *, report: Report) -> None:
-    """Every metric of the benchmark on the first rows of its set, as if a model had answered all of them right."""
+    """Every metric of the benchmark on the first rows of its set, as if a model had answered all of them right; every
+    attack on toy questions.
+    """
+    from mmforget.attacks.contract import check_attack
     from mmforget.evaluation.collapse import failures_of
 
     unscored: dict[str, list[str]] = {}
@@ -148,6 +151,8 @@ def check_metrics(bound: Bound, *, report: Report) -> None:
     _try(lambda: _check_gate(bound.benchmark), at="gate", report=report)
     if bound.benchmark.document.collapse is not None:
         _try(lambda: failures_of(bound.benchmark), at="collapse", report=report)
+    for attack in bound.benchmark.document.attacks:
+        _try(lambda one=attack: check_attack(one.attack, one.args), at=f"attack {attack.key}", report=report)
     report.notes += [f"unscored with this data, {reason}: {', '.join(uses)}" for reason, uses in unscored.items()]
 
 
@@ -179,17 +184,17 @@ def check_tasks(bound: Bound, *, report: Report) -> None:
 
 
 def check_plugin(name: str) -> Report | None:
-    """A report on the method, metric or attack of this name, tried on toy answers, or None where there is none."""
+    """A report on the method, metric, attack or judge of this name, tried on toy answers; None where there is none."""
     from mmforget.registry import Registry
 
-    for kind in ("method", "metric", "attack"):
+    tries = {"method": _try_method, "metric": _try_metric, "attack": _try_attack, "judge": _try_judge}
+    for kind, tried in tries.items():
         registry: Registry[object] = Registry(kind, package=f"mmforget.{kind}s", attribute=kind.upper())
         clash = registry.clashes.get(name)
         if not clash and name not in registry.names():
             continue
         report = Report(f"{kind} {name}", faults=[clash] if clash else [])
         if not clash:
-            tried = {"method": _try_method, "metric": _try_metric, "attack": _try_attack}[kind]
             _try(lambda tried=tried: tried(name), at=f"{kind} '{name}'", report=report)
         return report
     return None
@@ -212,6 +217,16 @@ def _try_attack(name: str) -> None:
     from mmforget.attacks.contract import check_attack
 
     check_attack(name)
+
+
+def _try_judge(name: str) -> None:
+    from mmforget.judges.base import label_samples, names_given
+    from mmforget.judges.naming import judge_from
+    from mmforget.types import Sample
+
+    judge = judge_from(name, local_only=False)
+    toy = Sample("toy", "forget", "gen", "toy", "Ann", "Who?", "Ann.", response="It is Ann.")
+    label_samples([toy], labels=names_given(judge), judge=judge)
 
 
 def _try(action: Any, *, at: str, report: Report) -> None:

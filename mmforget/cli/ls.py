@@ -9,17 +9,23 @@ from typing import Any, NamedTuple
 from mmforget.cli.printing import print_json, say, tell
 from mmforget.errors import UserError
 
-SUMMARY = "list tasks, methods, metrics, attacks and models, with origin and one line each"
+SUMMARY = "list tasks, methods, metrics, attacks, judges and models, with origin and one line each"
 EXAMPLES = """  mmforget ls
   mmforget ls tasks
   mmforget ls tasks --include_path my_tasks
   mmforget ls methods --json
   mmforget ls metrics          # opens each: its arguments, and the paper or code that each profile follows
 """
-KINDS = ("tasks", "methods", "metrics", "attacks", "models")
+KINDS = ("tasks", "methods", "metrics", "attacks", "judges", "models")
 MODELS = {
     "micro": "embedded: a LLaVA (or Llama) of one to two million parameters, trained on the spot",
     "hf": "any Hugging Face causal or image-text model, by path or hub id",
+}
+JUDGES = {
+    "rules": "words and patterns: free, the same everywhere, and crude",
+    "none": "says nothing: what needs a judge is unscored",
+    "hf:MODEL": "a Hugging Face model on this machine",
+    "remote:MODEL": "a model behind an OpenAI-compatible address",
 }
 
 
@@ -77,6 +83,9 @@ def collect(kinds: Sequence[str], *, include_paths: Sequence[str] = ()) -> Listi
             listing.items[kind] = [*_tasks(include_paths, faults=listing.faults)]
         elif kind == "models":
             listing.items[kind] = [Item(name, "mmforget", summary) for name, summary in MODELS.items()]
+        elif kind == "judges":
+            known = [Item(name, "mmforget", summary) for name, summary in JUDGES.items()]
+            listing.items[kind] = [*known, *_plugins(kind, faults=listing.faults)]
         else:
             listing.items[kind] = [*_plugins(kind, faults=listing.faults)]
     if list(kinds) == ["metrics"]:

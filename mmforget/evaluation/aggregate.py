@@ -8,7 +8,6 @@ from dataclasses import replace
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
 from mmforget.evaluation.measurements import Measurements
-from mmforget.evaluation.samples import BLANK_IMAGE
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import CompositeMetric, Metric, SampleMetric
 from mmforget.results.schema import MetricResult
@@ -25,8 +24,8 @@ def aggregate(
     """All numbers of one model, in the order of the benchmark's document; needs no model.
 
     A metric on a set gives one result for each task and profile, the benchmark's own modality first, and one more for
-    the blank-image attack where that was asked. A set that was not asked gives none. What needs another model and has
-    none, or could not be scored, is there without a value and with the reason.
+    each attack that was asked, over all of its attempts. A set that was not asked gives none. What needs another model
+    and has none, or could not be scored, is there without a value and with the reason.
 
     Args:
         samples: everything the model was asked, controls included.
@@ -62,8 +61,8 @@ def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult
 
 
 def _attacks(metric: Metric, *, task: TaskSpec, measured: Measurements) -> tuple[str | None, ...]:
-    if isinstance(metric, SampleMetric) and measured.of_task(task.name, attack=BLANK_IMAGE):
-        return (None, BLANK_IMAGE)
+    if isinstance(metric, SampleMetric):
+        return (None, *measured.answers.attacks_on(task.name))
     return (None,)
 
 

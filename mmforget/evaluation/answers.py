@@ -55,6 +55,10 @@ class Answers(Sequence[Sample]):
         """Whether there is any answer to a task, as it is or under an attack."""
         return any(name == task for name, _ in self._by_task)
 
+    def attacks_on(self, task: str) -> list[str]:
+        """The attacks that a task was asked under, in the order of the samples."""
+        return [attack for name, attack in self._by_task if name == task and attack is not None]
+
     def of_task(self, task: str, *, attack: str | None = None) -> list[Sample]:
         return list(self._by_task.get((task, attack), ()))
 

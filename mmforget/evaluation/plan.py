@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
+from mmforget.attacks.base import Attack, build_attack, reaches
 from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
 from mmforget.errors import NothingToRun
 from mmforget.evaluation.samples import BLANK_IMAGE
@@ -75,7 +76,7 @@ def plan(
         limit: questions of each task, or their share where below 1.
         blank_image: whether image tasks are asked again with grey images.
 
-    Raises NothingToRun where no task is left, and what loading the rows raises.
+    Raises NothingToRun where no task is left, what loading the rows raises, and what `build_attack` does.
     """
     benchmark = asked.benchmark if isinstance(asked, Bound) else asked
     known = count_rows(asked) if counts is None and isinstance(asked, Bound) else dict(counts or {})
@@ -85,11 +86,13 @@ def plan(
         if known.get(task.set) == 0
     )
     present = [task for task in benchmark.tasks if known.get(task.set) != 0]
+    attacks = {BLANK_IMAGE: build_attack(BLANK_IMAGE)} if blank_image else {}
+    attacks |= {one.key: build_attack(one.attack, one.args) for one in benchmark.document.attacks}
     steps = [
         step
         for model in models
         for task in present
-        for step in _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), blank_image=blank_image)
+        for step in _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), attacks=attacks)
     ]
     if not steps:
         why = "; ".join(f"{o.task}: {o.reason}" for o in left_out)
@@ -102,8 +105,9 @@ def count_rows(bound: Bound) -> dict[str, int]:
     return {name: bound.num_rows(name) for name in dict.fromkeys(task.set for task in bound.benchmark.tasks)}
 
 
-def _steps(task: TaskSpec, *, model: str, num_rows: int | None, blank_image: bool) -> Iterator[PlannedTask]:
-    for attack in (None, BLANK_IMAGE) if blank_image and task.modality != "text" else (None,):
+def _steps(task: TaskSpec, *, model: str, num_rows: int | None, attacks: Mapping[str, Attack]) -> Iterator[PlannedTask]:
+    reaching = [key for key, attack in attacks.items() if reaches(attack, modality=task.modality)]
+    for attack in (None, *reaching):
         yield PlannedTask(model, task.name, task.set, task.kind, task.modality, attack, num_rows)
 
 
@@ -115,5 +119,6 @@ def _limited(num_rows: int | None, limit: float | None) -> int | None:
 
 def _line(step: PlannedTask) -> str:
     questions = "unknown number of" if step.num_rows is None else str(step.num_rows)
-    images = ", images replaced by grey" if step.attack == BLANK_IMAGE else ""
-    return f"{step.task}: {questions} questions of the {step.set} set, {step.kind}{images}"
+    attack = "" if step.attack is None else f", attack {step.attack}"
+    attack = ", images replaced by grey" if step.attack == BLANK_IMAGE else attack
+    return f"{step.task}: {questions} questions of the {step.set} set, {step.kind}{attack}"

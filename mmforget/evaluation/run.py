@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from mmforget import parallel
-from mmforget.attacks.base import attempts_at, build_attack
+from mmforget.attacks.base import Attack, attempts_at, build_attack, reaches
+from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import PluginError, UserError
 from mmforget.evaluation.samples import BLANK_IMAGE, Attempt, samples_of
@@ -59,7 +60,7 @@ class Settings:
     write_out: bool = False
     confirm_run_unsafe_code: bool = False
     bootstrap_iters: int = 100_000
-    attacks: tuple[str, ...] = ()
+    attacks: tuple[str | AttackName, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,10 @@ def evaluate(
         leave_undecoded(task)
         inside.show_turns(task)
     attacked = {BLANK_IMAGE: _blanked(loaded, wanted=blank_image)}
-    attacked |= {name: _attackable(loaded, name=name) for name in settings.attacks}
+    named = {one.key: one for one in (AttackName(a) if isinstance(a, str) else a for a in settings.attacks)}
+    attacks = {BLANK_IMAGE: build_attack(BLANK_IMAGE)}
+    attacks |= {key: build_attack(one.attack, one.args) for key, one in named.items()}
+    attacked |= {key: _attackable(loaded, attack=attacks[key]) for key in named}
     shown, lm.progress = lm.progress, progress
     lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
     try:
@@ -126,7 +130,7 @@ def evaluate(
             inside.without_numbers(results, _unanswered(loaded))
             samples = _samples(loaded)
             for name, names in attacked.items():
-                samples += _attacked(lm, loaded, name=name, tasks=names)
+                samples += _attacked(lm, loaded, attack=attacks[name], name=name, tasks=names)
     finally:
         lm.progress = shown
     logged = results.pop("samples", {})
@@ -237,15 +241,14 @@ def _blanked(loaded: LoadedTasks, *, wanted: bool | Collection[str]) -> list[str
     return [name for name in with_image if name in wanted]
 
 
-def _attackable(loaded: LoadedTasks, *, name: str) -> list[str]:
-    """The tasks that an attack applies to. Raises UnknownName for one that does not exist."""
-    attack = build_attack(name)
-    return [task for task, label in loaded.labels.items() if attack.modality == "any" or label.modality != "text"]
+def _attackable(loaded: LoadedTasks, *, attack: Attack) -> list[str]:
+    """The tasks that an attack applies to."""
+    return [task for task, label in loaded.labels.items() if reaches(attack, modality=label.modality)]
 
 
-def _attacked(lm: MMForgetLM, loaded: LoadedTasks, *, name: str, tasks: Sequence[str]) -> list[Sample]:
+def _attacked(lm: MMForgetLM, loaded: LoadedTasks, *, attack: Attack, name: str, tasks: Sequence[str]) -> list[Sample]:
     """The attack's questions about the documents of these tasks; lm_eval's own scores are left as they are."""
-    attack, found = build_attack(name), list[Sample]()
+    found: list[Sample] = []
     for task in tasks:
         requests = inside.requests_of(loaded.tasks[task])
         answers = lm.attempts(

@@ -9,14 +9,16 @@ version and the model. `Judge.describe()` says the same for the run record.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mmforget.benchmark.spec import Benchmark
-from mmforget.errors import UnknownName
+from mmforget.errors import PluginError, UnknownName
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import CompositeMetric, is_part, label_of
 from mmforget.metrics.judged import CLOSED, GRADED, LABEL_NAMES
+from mmforget.plugins import running
+from mmforget.registry import Registry
 from mmforget.types import Sample
 
 BY = "/by"
@@ -33,9 +35,12 @@ class Said(NamedTuple):
 class Judge(Protocol):
     """Whoever labels answers.
 
+    It may have two attributes more. `labels`: names of labels that it gives beside those of `LABEL_NAMES`, for metrics
+    that read them. `is_local`: whether no answer leaves the machine.
+
     Attributes:
         name: as `--judge` names it.
-        is_free: whether answers cost next to nothing; if not, controls are not judged.
+        is_free: whether answers cost next to nothing; if not, what was answered under attacks is not judged.
     """
 
     @property
@@ -51,6 +56,23 @@ class Judge(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values for the run record: `judge`, and by label name the version of rules or prompt."""
+
+
+def shape_faults(name: str, plugin: object) -> list[str]:
+    """What keeps an object from being a judge, in words."""
+    if not isinstance(plugin, type) or not is_dataclass(plugin):
+        return ["JUDGE is no dataclass; it has to be the class itself, whose fields are the judge's arguments"]
+    missing = [key for key in ("name", "is_free", "judge", "describe") if not hasattr(plugin, key)]
+    return [f"JUDGE ({plugin.__name__}) lacks {' and '.join(missing)}"] if missing else []
+
+
+JUDGES: Registry[type[Any]] = Registry("judge", package=None, attribute="JUDGE", faults_of=shape_faults)
+"""Those of other packages; `naming` has the ones that come along."""
+
+
+def names_given(judge: Judge) -> tuple[str, ...]:
+    """The names of all labels that a judge may be asked for."""
+    return (*LABEL_NAMES, *(name for name in getattr(judge, "labels", ()) if name not in LABEL_NAMES))
 
 
 def labels_of(benchmark: Benchmark) -> dict[str, tuple[str, ...]]:
@@ -79,25 +101,32 @@ def label_samples(
     Args:
         labels: names of labels by set, as `labels_of` gives them, or names for all samples alike.
 
-    Samples without a response get none, nor do controls where the judge is not free. Raises UnknownName for a label
-    that does not exist, and what the judge raises.
+    Samples without a response get none, nor do those under attacks where the judge is not free. Raises UnknownName for
+    a label that does not exist, PluginError for a judge that gives something else, and what the judge raises.
     """
     by_set = labels if isinstance(labels, Mapping) else {sample.set: labels for sample in samples}
     for name in sorted({name for names in by_set.values() for name in names}):
-        if name not in LABEL_NAMES:
-            raise UnknownName("label", name=name, known=LABEL_NAMES)
+        if name not in names_given(judge):
+            raise UnknownName("label", name=name, known=names_given(judge))
     found: list[dict[str, str]] = [dict(sample.labels) for sample in samples]
-    for name in LABEL_NAMES:
+    for name in names_given(judge):
         asked = [
             index
             for index, sample in enumerate(samples)
             if name in by_set.get(sample.set, ()) and _can_be_judged(sample, label=name, judge=judge)
         ]
-        answers = judge.judge([samples[index] for index in asked], label=name) if asked else []
+        with running(judge, what=f"judge '{judge.name}': judge"):
+            answers = judge.judge([samples[index] for index in asked], label=name) if asked else []
+        _require_answers(answers, count=len(asked), judge=judge)
         for index, said in zip(asked, answers, strict=True):
             if said is not None:
                 found[index] |= {name: said.label, name + BY: said.by}
     return [replace(sample, labels=labels) for sample, labels in zip(samples, found, strict=True)]
+
+
+def _require_answers(answers: Sequence[object], *, count: int, judge: Judge) -> None:
+    if len(answers) != count or not all(isinstance(said, Said | None) for said in answers):
+        raise PluginError(f"judge '{judge.name}': judge has to give a Said or None for each of {count} samples")
 
 
 def _can_be_judged(sample: Sample, *, label: str, judge: Judge) -> bool:

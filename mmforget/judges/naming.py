@@ -1,4 +1,4 @@
-"""Which judge a name means: `rules`, `none`, `hf:MODEL` or `remote:MODEL`."""
+"""Which judge a name means: `rules`, `none`, `hf:MODEL`, `remote:MODEL`, or one of another package."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.judges.base import Judge, Said
+from mmforget.judges.base import JUDGES, Judge, Said
 from mmforget.judges.rules import Rules
+from mmforget.methods.arguments import from_arguments
+from mmforget.plugins import running
 from mmforget.types import Sample
 
 KINDS = ("rules", "none", "hf:MODEL", "remote:MODEL")
@@ -27,7 +29,8 @@ class Nobody:
 
 
 def judge_from(text: str, *, local_only: bool, refusals: Collection[str] = (), device: str | None = None) -> Judge:
-    """The judge that `--judge TEXT` names: `rules`, `none`, `hf:MODEL` or `remote:MODEL`. Loads and asks nothing yet.
+    """The judge that `--judge TEXT` names: `rules`, `none`, `hf:MODEL`, `remote:MODEL`, or one of another package with
+    its arguments behind it, `mine:strict=true`. Loads and asks nothing yet.
 
     Args:
         local_only: the answers may not leave the machine, so a remote judge is refused.
@@ -42,7 +45,7 @@ def judge_from(text: str, *, local_only: bool, refusals: Collection[str] = (), d
     if text == "rules":
         return Rules(refusals=tuple(refusals))
     if kind not in ("hf", "remote"):
-        raise UnknownName("judge", name=text, known=KINDS)
+        return _of_another_package(text, local_only=local_only)
     if not model.strip():
         raise UserError(f"--judge {text} names no model; write e.g. hf:Qwen/Qwen2.5-7B-Instruct or remote:gpt-4o")
     if kind == "hf":
@@ -50,10 +53,26 @@ def judge_from(text: str, *, local_only: bool, refusals: Collection[str] = (), d
 
         return local_judge(model.strip(), refusals=tuple(refusals), device=device)
     if local_only:
-        raise UserError(
-            f"--judge {text}: this benchmark's data may not leave the machine (its document says judges: local); "
-            "use --judge rules or hf:MODEL"
-        )
+        raise _leaves_the_machine(text)
     from mmforget.judges.remote import remote_judge
 
     return remote_judge(model.strip())
+
+
+def _of_another_package(text: str, *, local_only: bool) -> Judge:
+    name, _, args = text.partition(":")
+    if name not in (*JUDGES.entries, *JUDGES.clashes):
+        raise UnknownName("judge", name=text, known=(*KINDS, *JUDGES.names()))
+    kind = JUDGES.get(name)
+    with running(kind, what=f"judge '{name}'"):
+        found: Judge = from_arguments(kind, args, owner=f"judge '{name}'")
+    if local_only and not getattr(found, "is_local", False):
+        raise _leaves_the_machine(text)
+    return found
+
+
+def _leaves_the_machine(text: str) -> UserError:
+    return UserError(
+        f"--judge {text}: this benchmark's data may not leave the machine (its document says judges: local); "
+        "use --judge rules or hf:MODEL"
+    )

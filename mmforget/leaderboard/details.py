@@ -27,7 +27,7 @@ class MetricLine:
     set: str
     """Set."""
     attack: str | None
-    """`blank_image`, or None."""
+    """What asked, e.g. `blank_image`; None for the benchmark itself."""
     higher_is_better: bool | None
     """Direction; None where nearness to the retain model counts."""
     estimates: tuple[Estimate | None, ...]

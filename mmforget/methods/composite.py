@@ -112,14 +112,15 @@ def _divided(args: Mapping[str, Any], *, names: tuple[str, ...], owner: str) -> 
 
 
 def _check(name: str, parts: Mapping[str, Any]) -> None:
+    losses = [part for part in parts.values() if hasattr(part, "loss")]
     for one, part in parts.items():
         if hasattr(part, "edit"):
             raise UserError(f"method '{name}': '{one}' edits weights and trains nothing, so nothing can be added to it")
         if hasattr(part, "guard"):
             raise UserError(f"method '{name}': '{one}' is a guard and trains nothing, so nothing can be added to it")
-        if any(source.draw == "epoch" for source in sources_of(part).values()):
-            raise UserError(f"method '{name}': '{one}' writes its own rows, so nothing can be added to it")
-    if not any(hasattr(part, "loss") for part in parts.values()):
+        if len(losses) > 1 and any(source.draw == "epoch" for source in sources_of(part).values()):
+            raise UserError(f"method '{name}': '{one}' writes its own rows, so no other loss can be added to it")
+    if not losses:
         raise UserError(f"method '{name}' has no loss: {', '.join(parts)} only change how another method trains")
     brought = [source.name for part in parts.values() for source in sources_of(part).values()]
     twice = next((source for source in brought if brought.count(source) > 1), None)

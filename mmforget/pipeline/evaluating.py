@@ -24,7 +24,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
-from mmforget.pipeline.measuring import AboutModel, Place, cache_file, check_metrics, judge_of, measure, settings_of
+from mmforget.pipeline.measuring import AboutModel, Place, cache_file, check_document, judge_of, measure, settings_of
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.stage_one import prepare
 from mmforget.pipeline.workers import threads_of
@@ -68,7 +68,7 @@ def evaluate_only(config: RunConfig, *, wanted: Wanted, progress: Progress) -> d
         return planned(config, named=named, data=data, blank_image=wanted.blank_image)
     benchmarks = find_all(named.ours, config.include_path) if named.ours else []
     for benchmark in benchmarks:
-        check_metrics(benchmark)
+        check_document(benchmark)
     with threads_of(config):
         documents = _evaluated(
             config, named=named, benchmarks=benchmarks, place=place, data=data, wanted=wanted, progress=progress
@@ -130,7 +130,7 @@ def planned(config: RunConfig, *, named: Named, data: DataSource, blank_image: b
         model = model_name(spec.pretrained)
     steps: list[dict[str, Any]] = []
     for benchmark in find_all(named.ours, config.include_path) if named.ours else []:
-        check_metrics(benchmark)
+        check_document(benchmark)
         bound = benchmark.bind(data)
         judge_of(config, bound=bound)
         found = plan(bound, models=[model], limit=config.limit, blank_image=blank_image)

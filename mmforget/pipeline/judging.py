@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.evaluation.answers import Answers
-from mmforget.judges.base import Judge, label_samples, labels_of
+from mmforget.judges.base import Judge, label_samples, labels_of, names_given
 from mmforget.judges.naming import judge_from
 from mmforget.types import Sample
 
@@ -34,7 +34,9 @@ def find_judge(text: str, *, bound: Bound, device: str | None = None) -> Judge |
 
 
 def judged(samples: Sequence[Sample], *, benchmark: Benchmark, judge: Judge | None) -> Judged:
-    """The samples as the judge labels them."""
+    """The samples as the judge labels them; labels that it does not give are left out, and metrics say so."""
     if judge is None:
         return Judged(Answers.of(samples), {})
-    return Judged(Answers(label_samples(samples, labels=labels_of(benchmark), judge=judge)), judge.describe())
+    given = names_given(judge)
+    labels = {name: [one for one in wanted if one in given] for name, wanted in labels_of(benchmark).items()}
+    return Judged(Answers(label_samples(samples, labels=labels, judge=judge)), judge.describe())

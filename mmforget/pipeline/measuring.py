@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mmforget import __version__, parallel
+from mmforget.attacks.base import ATTACKS
+from mmforget.attacks.contract import check_attack
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
@@ -148,7 +150,7 @@ def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> 
         data=place.bound.data,
         limit=config.limit,
         blank_image=place.blank_image,
-        settings=settings_of(config),
+        settings=replace(settings_of(config), attacks=place.bound.benchmark.document.attacks),
         progress=progress,
     )
 
@@ -282,7 +284,7 @@ def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: 
             "settings": {**settings, "asking": asdict(config.asking)},
             "blank_image": place.blank_image,
             "judge": config.judge,
-            **_plugins(benchmark),
+            **_plugins(place),
         }
     )
 
@@ -294,22 +296,28 @@ def _rows(bound: Bound) -> dict[str, str]:
     return {name: hash_docs(table.to_pylist()) for name, table in stored.items()}
 
 
-def _plugins(benchmark: Benchmark) -> dict[str, dict[str, str]]:
-    """The code of the metrics that other packages bring; nothing where there are none."""
+def _plugins(place: Place) -> dict[str, dict[str, str]]:
+    """The code of the metrics, attacks and the judge that other packages bring; nothing where there are none."""
+    benchmark, judge = place.bound.benchmark, judge_of(place.config, bound=place.bound)
     code = {metric.name: code_of(metric) for metric in named_metrics(benchmark.document).values()}
+    code |= {f"attack {one.attack}": code_of(ATTACKS.get(one.attack)) for one in benchmark.document.attacks}
+    code |= {} if judge is None else {f"judge {judge.name}": code_of(judge)}
     found = {name: one for name, one in code.items() if one is not None}
     return {"plugins": found} if found else {}
 
 
-def check_metrics(benchmark: Benchmark) -> None:
+def check_document(benchmark: Benchmark) -> None:
     """Checks what the document names, and tries what other packages bring on toy samples; no model is asked anything.
 
-    Raises UnknownName for a metric, argument or profile that does not exist, UserError for a value of an argument that
-    is not allowed and for collapse by what is no rate of failures, PluginError naming what a plugin does wrong.
+    Raises UnknownName for a metric, attack, argument or profile that does not exist, UserError for a value of an
+    argument that is not allowed and for collapse by what is no rate of failures, PluginError naming what a plugin does
+    wrong.
     """
     for metric in named_metrics(benchmark.document).values():
         if not is_ours(metric):
             check_metric(metric)
+    for one in benchmark.document.attacks:
+        check_attack(one.attack, one.args)
     failures_of(benchmark)
 
 

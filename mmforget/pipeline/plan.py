@@ -18,7 +18,7 @@ from mmforget.evaluation.plan import Evaluations
 from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import check_metrics, judge_of
+from mmforget.pipeline.measuring import check_document, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.stage_one import Role, stage_one_settings
 from mmforget.pipeline.unlearning import check_material
@@ -126,7 +126,7 @@ def _references(config: RunConfig, *, bound: Bound) -> list[ReferenceModel]:
 
 def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
     """All methods with all seeds: names, arguments and what they ask about are looked at."""
-    check_metrics(bound.benchmark)
+    check_document(bound.benchmark)
     stage_one_settings(config, benchmark=bound.benchmark)
     judge_of(config, bound=bound)
     shared_arguments(config)

@@ -22,7 +22,7 @@ from mmforget.evaluation.collapse import failures_of
 from mmforget.evaluation.record import score_record
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.details import closeness_table, metric_tables
-from mmforget.pipeline.measuring import check_metrics
+from mmforget.pipeline.measuring import check_document
 from mmforget.results.consistency import contradictions
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, RunRecord, SetUse
 from mmforget.results.store import StoredRun
@@ -77,7 +77,7 @@ def record_of(toy: Benchmark) -> RunRecord:
 def test_two_uses_of_one_metric_stay_apart_from_the_document_to_the_board(tmp_path: Path) -> None:
     """Of `a b c d` the answer `a b x y z w` has 2 of 4 words, and 2 of its own 6: F1 = 2 x 2 / (4 + 6)."""
     toy = benchmark(tmp_path, use("rouge_l", args={"part": "f1"}), use("rouge_l", args={"part": "precision"}))
-    check_metrics(toy)
+    check_document(toy)
     record = record_of(toy)
     found = {one.name: one.estimate.value for one in record.metrics if (one.set, one.profile) == ("forget", "clean")}
     assert found["rouge_l"] == 2 / 4
@@ -123,7 +123,7 @@ def test_a_gate_may_have_arguments(tmp_path: Path) -> None:
 def test_what_a_document_gets_wrong_is_one_line_before_any_work(tmp_path: Path, wrong: Any, said: str) -> None:
     toy = benchmark(tmp_path, wrong)
     with pytest.raises(UserError) as caught:
-        check_metrics(toy)
+        check_document(toy)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     report = validate.check("toy", data=DATA, include_paths=[str(tmp_path)])
@@ -151,13 +151,13 @@ def test_a_metric_and_a_profile_of_another_package(tmp_path: Path, monkeypatch: 
     with installed(tmp_path / "site", monkeypatch=monkeypatch):
         uses = [use("at_most", args={"limit": limit}, profiles=["openunlearning"]) for limit in (4, 6)]
         toy = benchmark(tmp_path / "tasks", *uses)
-        check_metrics(toy)
+        check_document(toy)
         record = record_of(toy)
         (item,) = [one for one in ls.collect(["metrics"]).items["metrics"] if one.name == "at_most"]
         report = validate.check("toy", data=DATA, include_paths=[str(tmp_path / "tasks")])
         assert [fault for fault in report.faults if "at_most" in fault] == []
         with pytest.raises(UnknownName, match="argument of metric 'at_most' in the document of toy 'limmit'"):
-            check_metrics(benchmark(tmp_path / "others", use("at_most", args={"limmit": 3})))
+            check_document(benchmark(tmp_path / "others", use("at_most", args={"limmit": 3})))
     found = {one.name: one.estimate.value for one in record.metrics if one.profile == "openunlearning"}
     assert found == {"at_most(limit=4)": 0.0, "at_most(limit=6)": 1.0}
     assert item == (
@@ -192,7 +192,7 @@ def test_a_document_names_what_counts_for_collapse(tmp_path: Path, monkeypatch: 
 def test_collapse_by_what_is_no_failure_is_refused(tmp_path: Path) -> None:
     toy = benchmark(tmp_path / "one", collapse=[{"metric": "rouge_l"}])
     with pytest.raises(UserError, match="collapse in the document of toy: 'rouge_l' is no rate of failures") as caught:
-        check_metrics(toy)
+        check_document(toy)
     assert "\n" not in str(caught.value)
     with pytest.raises(TaskFileError, match="collapse is 'degenerate'; give a list of metrics"):
         benchmark(tmp_path / "two", collapse="degenerate")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from judged_samples import asked
 
 from mmforget.benchmark import find
-from mmforget.errors import UnknownName, UserError
+from mmforget.cli import ls
+from mmforget.errors import PluginError, UnknownName, UserError
 from mmforget.judges.base import Judge, Said, label_samples, labels_of
 from mmforget.judges.naming import Nobody, judge_from
 from mmforget.judges.rules import Rules
 from mmforget.types import Sample
+from tests.plugin_packages import installed, write_package
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,47 @@ def test_nobody_labels_nothing() -> None:
 def test_an_unknown_label_is_refused() -> None:
     with pytest.raises(UnknownName, match="unknown label 'harms'; did you mean 'harm'"):
         label_samples([asked("Yes.")], labels={"forget": ["harms"]}, judge=Rules())
+
+
+MOOD = """
+from dataclasses import dataclass
+from mmforget.judges.base import Said
+
+@dataclass(frozen=True)
+class Mood:
+    word: str = "well"
+    name = "mood"
+    is_free = False
+    labels = ("friendly",)
+
+    def judge(self, samples, *, label):
+        if self.word == "broken":
+            return [1] * len(samples)
+        return [Said(str(self.word in one.response), "mood-1") if label == "friendly" else None for one in samples]
+
+    def describe(self):
+        return {"judge": self.name}
+
+JUDGE = Mood
+"""
+
+
+def test_a_judge_of_another_package_and_its_own_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_package(tmp_path, "theirs", code=MOOD, points={"mmforget.judges": "mood = theirs\nbare = theirs:Said"})
+    with installed(tmp_path, monkeypatch=monkeypatch):
+        judge = judge_from("mood:word=fine", local_only=False)
+        found = label_samples([asked("All is fine."), asked("No.")], labels=["friendly", "harm"], judge=judge)
+        assert [one.labels for one in found] == [
+            {"friendly": value, "friendly/by": "mood-1"} for value in ("True", "False")
+        ]
+        with pytest.raises(UserError, match="may not leave the machine"):
+            judge_from("mood", local_only=True)
+        with pytest.raises(PluginError, match="judge 'bare' from theirs: JUDGE is no dataclass"):
+            judge_from("bare", local_only=False)
+        with pytest.raises(UnknownName, match="unknown argument of judge 'mood' 'wort'"):
+            judge_from("mood:wort=a", local_only=False)
+        with pytest.raises(PluginError, match="judge 'mood': judge has to give a Said or None for each of 1"):
+            label_samples([asked("No.")], labels=["harm"], judge=judge_from("mood:word=broken", local_only=False))
+        assert [item.name for item in ls.collect(["judges"]).items["judges"]] == [
+            "rules", "none", "hf:MODEL", "remote:MODEL", "bare", "mood",
+        ]  # fmt: skip
