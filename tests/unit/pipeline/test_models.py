@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedModel
 
+from mmforget.benchmark import loader
+from mmforget.benchmark.rows import check_rows
 from mmforget.model.artifact import Artifact
 from mmforget.model.encode import encode
 from mmforget.model.load import load_model
@@ -150,3 +154,31 @@ def test_a_run_of_three_methods_and_two_seeds_loads_its_base_once(
     assert len(json.loads(said.out)["rows"]) == 5
     assert [Path(ModelSpec.parse(text).pretrained) for text in loads] == [retain, folder]
     assert max(most) == 1
+
+
+@pytest.mark.long
+def test_a_run_of_four_benchmarks_and_two_methods_makes_no_rows_twice(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is anything read twice: by the plan, the trainings, the tasks of four models, and the records."""
+    made: list[str] = []
+
+    def counted(docs: Sequence[Mapping[str, Any]], *, source: str) -> None:
+        made.append(source)
+        check_rows(docs, source=source)
+
+    loader._dataset.cache_clear()
+    loader._corpus.cache_clear()
+    monkeypatch.setattr(loader, "check_rows", counted)
+    names = ("fiubench_forget1", "mmubench", "safe_eraser", "medforget_section")
+    said = command(
+        "run", "--model", "hf", "--model_args", f"pretrained={folder}", "--target_model", str(folder),
+        "--retain_model", str(folder), "--device", "cpu", "--tasks", ",".join(names), "--data", "synthetic",
+        "--methods", "ga,grad_diff", "--recipe", "micro", "--max_steps", "1", "--train_batch_size", "2", "--limit", "1",
+        "--workers", "1", "--allow_weak_target", "--quiet", "--json", "--output_path", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    assert len(list((tmp_path / "out").glob("*/*/results_*.json"))) == 4 * len(names)
+    assert {source.split()[0] for source in made} == {"fiubench", "mmubench", "safe_eraser", "medforget"}
+    assert len(made) == len(set(made)) > 2 * len(names)
+    assert loader._corpus.cache_info().misses == len(names)
