@@ -11,7 +11,7 @@ from typing import Any
 from mmforget import parallel
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
-from mmforget.benchmark.spec import Benchmark, Bound
+from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.logged import logged_lines
 from mmforget.evaluation.plan import Evaluations, plan
@@ -49,61 +49,6 @@ class Wanted:
     confirm_run_unsafe_code: bool = False
 
 
-def evaluate_only(config: RunConfig, *, wanted: Wanted, progress: Progress) -> dict[str, Any]:
-    """Evaluate `--model` on `--tasks` and return lm_eval's results, with the key `unlearning` for our benchmarks.
-
-    Tasks that belong to one of our benchmarks get a full record under the output folder, one a benchmark; tasks of
-    lm_eval give its results file and, where asked for, its sample files. An output path that ends in `.json` is the
-    name of the results file, as in lm_eval, and records go to a folder of that name beside it.
-    """
-    place = Output.of(config.output_path)
-    named = divide(config.tasks, include_paths=config.include_path)
-    config = replace(
-        config,
-        output_path=str(place.folder) if place.folder else None,
-        include_path=tuple(map(str, named.include_paths)),
-    )
-    data = DataSource.parse(config.data, config.model, metadata=config.metadata)
-    if wanted.dry_run:
-        return planned(config, named=named, data=data, blank_image=wanted.blank_image)
-    benchmarks = find_all(named.ours, config.include_path) if named.ours else []
-    for benchmark in benchmarks:
-        check_document(benchmark)
-    with threads_of(config):
-        documents = _evaluated(
-            config, named=named, benchmarks=benchmarks, place=place, data=data, wanted=wanted, progress=progress
-        )
-    document = documents[0] if len(documents) == 1 else _merged(documents)
-    if place.file is not None:
-        path = place.file.with_name(f"{place.file.stem}_{timestamp()}.json")
-        parallel.on_main(lambda: write_json(path, to_jsonable(document, strict=False).value))
-    return document
-
-
-def _evaluated(
-    config: RunConfig,
-    *,
-    named: Named,
-    benchmarks: Sequence[Benchmark],
-    place: Output,
-    data: DataSource,
-    wanted: Wanted,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """The results files: one a benchmark that gets a record, and one of all other tasks."""
-    models = Models()
-    loaded = models.get(_spec(config, benchmarks=benchmarks, data=data, models=models, progress=progress))
-    documents: list[dict[str, Any]] = []
-    rest = [*named.ours, *named.others]
-    if config.output_path and not wanted.predict_only:
-        rest = named.others
-        for benchmark in benchmarks:
-            documents.append(_record(loaded, benchmark.bind(data), config=config, wanted=wanted, progress=progress))
-    if rest:
-        documents.append(_plain(loaded, rest, config=config, place=place, data=data, wanted=wanted))
-    return documents
-
-
 @dataclass(frozen=True)
 class Output:
     """Where `--output_path` puts things: a folder for records, and a results file where it is called so."""
@@ -119,8 +64,39 @@ class Output:
         return cls(path.with_suffix(""), path) if path.suffix == ".json" else cls(path)
 
 
-def planned(config: RunConfig, *, named: Named, data: DataSource, blank_image: bool) -> dict[str, Any]:
-    """What would be asked. Raises what the evaluation would raise for wrong input, but for what only loading shows."""
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What `mmforget eval` does with one model.
+
+    Attributes:
+        config: what was asked for.
+        named: the tasks by whose they are.
+        model: its name.
+        benchmarks: those that tasks belong to, each with its data and all that the model is asked of it.
+    """
+
+    config: RunConfig
+    wanted: Wanted
+    place: Output
+    data: DataSource
+    named: Named
+    model: str
+    benchmarks: tuple[tuple[Bound, Evaluations], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values, with the names of lm_eval's own tasks spelled out."""
+        others = other_names(self.named, data=self.data)
+        asked = [evaluations.as_dict() for _, evaluations in self.benchmarks]
+        return {"plan": [*asked, *({"model": self.model, "task": name} for name in others)]}
+
+
+def make_evaluation_plan(config: RunConfig, *, wanted: Wanted) -> EvaluationPlan:
+    """Raises UserError, UnknownName and PluginError for whatever would stop the evaluation, but what loading shows."""
+    place = Output.of(config.output_path)
+    named = divide(config.tasks, include_paths=config.include_path)
+    folders = tuple(map(str, named.include_paths))
+    config = replace(config, output_path=str(place.folder) if place.folder else None, include_path=folders)
+    data = DataSource.parse(config.data, config.model, metadata=config.metadata)
     settings_of(config)
     model = "target"
     if config.model != "micro":
@@ -128,33 +104,59 @@ def planned(config: RunConfig, *, named: Named, data: DataSource, blank_image: b
         check_place(spec)
         spec.target_device()
         model = model_name(spec.pretrained)
-    steps: list[dict[str, Any]] = []
-    for benchmark in find_all(named.ours, config.include_path) if named.ours else []:
-        check_document(benchmark)
-        bound = benchmark.bind(data)
-        judge_of(config, bound=bound)
-        found = plan(bound, models=[model], limit=config.limit, blank_image=blank_image)
-        steps.append(_with_chosen(found, samples=config.asking.samples or {}).as_dict())
-    return {"plan": [*steps, *({"model": model, "task": name} for name in other_names(named, data=data))]}
+    found = find_all(named.ours, config.include_path) if named.ours else []
+    asked = tuple(_asked(config, bound=one.bind(data), model=model, wanted=wanted) for one in found)
+    return EvaluationPlan(config, wanted, place, data, named, model, asked)
 
 
-def _with_chosen(steps: Evaluations, *, samples: Mapping[str, Sequence[int]]) -> Evaluations:
-    """The steps with the number of documents that were chosen."""
-    changed = (replace(s, num_rows=len(set(samples[s.task]))) if s.task in samples else s for s in steps.steps)
-    return replace(steps, steps=tuple(changed))
+def _asked(config: RunConfig, *, bound: Bound, model: str, wanted: Wanted) -> tuple[Bound, Evaluations]:
+    """All that the model is asked of one benchmark, with the number of documents that were chosen."""
+    check_document(bound.benchmark)
+    judge_of(config, bound=bound)
+    found = plan(bound, models=[model], limit=config.limit, blank_image=wanted.blank_image)
+    samples = config.asking.samples or {}
+    changed = (replace(s, num_rows=len(set(samples[s.task]))) if s.task in samples else s for s in found.steps)
+    return bound, replace(found, steps=tuple(changed))
 
 
-def _record(
-    loaded: LoadedModel,
-    bound: Bound,
-    *,
-    config: RunConfig,
-    wanted: Wanted,
-    progress: Progress,
-) -> dict[str, Any]:
-    folder = config.output / safe_name(bound.benchmark.group)
+def evaluate_only(config: RunConfig, *, wanted: Wanted, progress: Progress) -> dict[str, Any]:
+    """Evaluate `--model` on `--tasks` and return lm_eval's results, with the key `unlearning` for our benchmarks.
+
+    Tasks that belong to one of our benchmarks get a full record under the output folder, one a benchmark; tasks of
+    lm_eval give its results file and, where asked for, its sample files. An output path that ends in `.json` is the
+    name of the results file, as in lm_eval, and records go to a folder of that name beside it. For a dry run, the plan.
+    """
+    made = make_evaluation_plan(config, wanted=wanted)
+    if wanted.dry_run:
+        return made.as_dict()
+    with threads_of(config):
+        documents = _evaluated(made, progress=progress)
+    document = documents[0] if len(documents) == 1 else _merged(documents)
+    if made.place.file is not None:
+        path = made.place.file.with_name(f"{made.place.file.stem}_{timestamp()}.json")
+        parallel.on_main(lambda: write_json(path, to_jsonable(document, strict=False).value))
+    return document
+
+
+def _evaluated(made: EvaluationPlan, *, progress: Progress) -> list[dict[str, Any]]:
+    """The results files: one a benchmark that gets a record, and one of all other tasks."""
+    models = Models()
+    loaded = models.get(_spec(made, models=models, progress=progress))
+    documents: list[dict[str, Any]] = []
+    rest = [*made.named.ours, *made.named.others]
+    if made.config.output_path and not made.wanted.predict_only:
+        rest = made.named.others
+        for bound, _ in made.benchmarks:
+            documents.append(_record(loaded, bound, made=made, progress=progress))
+    if rest:
+        documents.append(_plain(loaded, rest, made=made))
+    return documents
+
+
+def _record(loaded: LoadedModel, bound: Bound, *, made: EvaluationPlan, progress: Progress) -> dict[str, Any]:
+    folder = made.config.output / safe_name(bound.benchmark.group)
     about = AboutModel("base", Path(loaded.spec.pretrained).name)
-    place = Place(config, bound, folder, wanted.blank_image)
+    place = Place(made.config, bound, folder, made.wanted.blank_image)
     measured = measure(loaded, about=about, place=place, progress=progress)
     found: dict[str, Any] = parallel.on_main(partial(_document, measured.folder))
     return found
@@ -165,10 +167,9 @@ def _document(folder: Path) -> Any:
     return read_json(read_run(folder).path)
 
 
-def _plain(
-    loaded: LoadedModel, names: Sequence[str], *, config: RunConfig, place: Output, data: DataSource, wanted: Wanted
-) -> dict[str, Any]:
+def _plain(loaded: LoadedModel, names: Sequence[str], *, made: EvaluationPlan) -> dict[str, Any]:
     """Tasks whose results are lm_eval's alone."""
+    config, wanted, place = made.config, made.wanted, made.place
     is_cached = parallel.is_main() and (config.use_cache or config.output_path)
     cache = ResponseCache(cache_file(config)) if is_cached else None
     features = run_features(config)
@@ -177,7 +178,7 @@ def _plain(
         lm,
         names,
         include_paths=config.include_path,
-        data=data,
+        data=made.data,
         limit=config.limit,
         blank_image=wanted.blank_image and not wanted.predict_only,
         progress=wanted.bars,
@@ -207,15 +208,13 @@ def _write_plain(
         write_json(folder / f"results_{time}.json", results)
 
 
-def _spec(
-    config: RunConfig, *, benchmarks: Sequence[Benchmark], data: DataSource, models: Models, progress: Progress
-) -> ModelSpec:
+def _spec(made: EvaluationPlan, *, models: Models, progress: Progress) -> ModelSpec:
     """The model that was named; for `--model micro` the target model of the benchmark asked for."""
-    if config.model != "micro":
-        return config.with_pretrained(None)
-    if len(benchmarks) != 1:
+    if made.config.model != "micro":
+        return made.config.with_pretrained(None)
+    if len(made.benchmarks) != 1:
         raise UserError("--model micro has one target model a benchmark; name the tasks of one benchmark")
-    return prepare(config, bound=benchmarks[0].bind(data), role="target", models=models, progress=progress).spec
+    return prepare(made.config, bound=made.benchmarks[0][0], role="target", models=models, progress=progress).spec
 
 
 def _merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -155,13 +155,22 @@ def test_a_file_a_folder_and_a_glob_name_tasks(llama: Path, tasks: Path) -> None
     assert set(ours(llama, ("quiz_[gm]*",), include_path=(str(tasks),), limit=1)["results"]) == {"quiz_gen", "quiz_mc"}
 
 
+def planned(llama: Path, names: tuple[str, ...], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ours(llama, names, wanted=Wanted(dry_run=True), **settings)["plan"]
+    return found
+
+
 def test_a_benchmarks_task_by_its_path_leaves_its_record_beside_lm_evals(
     llama: Path, tasks: Path, tmp_path: Path
 ) -> None:
     toy = write_toy(tmp_path / "toy")
     names = (str(toy / "toy_forget_gen.yaml"), "quiz_gen")
     out = tmp_path / "out"
-    found = ours(llama, names, include_path=(str(tasks),), output_path=str(out), data="synthetic")
+    settings: dict[str, Any] = {"include_path": (str(tasks),), "output_path": str(out), "data": "synthetic"}
+    (asked,), (other,) = (part.get("steps", [part]) for part in planned(llama, names, settings))
+    found = ours(llama, names, **settings)
+    assert other["task"] == "quiz_gen"
+    assert found["unlearning"]["toy"]["sets"][asked["set"]]["num_questions"] == asked["num_rows"]
     assert set(found["results"]) == {"toy", "toy_forget_gen", "quiz_gen"}
     assert list(found["unlearning"]) == ["toy"]
     (record,) = (out / "toy").glob("results_*.json")
