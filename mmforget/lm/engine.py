@@ -95,6 +95,7 @@ class ModelEngine:
         if not asks:
             return []
         if asks[0].kind == "rolling":
+            self._say_long([ask.continuation or "" for ask in asks])
             return chunks(range(len(asks)), size=self.batch_size)
         encoded = [self.encode(ask) for ask in asks]
         if asks[0].kind == "generate":
@@ -105,6 +106,15 @@ class ModelEngine:
         pairs = zip(asks, encoded, strict=True)
         self._planned.update((id(ask), _Planned(ask, one, max_tokens)) for ask, one in pairs)
         return planned
+
+    def _say_long(self, texts: Sequence[str]) -> None:
+        """Says how many documents are read in parts."""
+        count = sum(len(document_windows(self.loaded, text)) > 1 for text in texts)
+        if count:
+            logger.warning(
+                "%d of %d documents are longer than the model's %d tokens and read in windows of these",
+                count, len(texts), self.loaded.max_length,
+            )  # fmt: skip
 
     def _generations(self, asks: Sequence[Ask], prompts: Sequence[Encoded]) -> list[list[int]]:
         found: list[list[int]] = []

@@ -118,9 +118,9 @@ def test_what_is_trained_is_what_is_asked(name: str, loaded: LoadedModel, tmp_pa
         assert (shown, one.image_keys) in asked
 
 
-def stock(folder: Path, tasks: Path, *names: str) -> Mapping[str, Mapping[str, float]]:
-    found = simple_evaluate(
-        model="hf",
+def stock(folder: Path, tasks: Path, *names: str, model: str = "hf") -> Mapping[str, Any]:
+    found: Mapping[str, Any] = simple_evaluate(
+        model=model,
         model_args={"pretrained": str(folder), "dtype": "float32"},
         tasks=list(names),
         task_manager=TaskManager(include_path=str(tasks), include_defaults=False),
@@ -128,8 +128,7 @@ def stock(folder: Path, tasks: Path, *names: str) -> Mapping[str, Mapping[str, f
         device="cpu",
         bootstrap_iters=0,
     )
-    results: Mapping[str, Mapping[str, float]] = found["results"]
-    return results
+    return found
 
 
 def values(results: Mapping[str, Any], *tasks: str) -> dict[tuple[str, str], float]:
@@ -160,7 +159,7 @@ def test_choices_and_documents_have_the_numbers_of_stock_lm_eval(tmp_path: Path,
     lm = MMForgetLM(load_model(ModelSpec(str(folder), device="cpu")), progress=False)
     names = ("quiz_keep_mc", "pages_forget_roll", "pages_keep_roll")
     done = evaluate(lm, names, include_paths=tasks, data=DATA, progress=False)
-    expected = stock(folder, tmp_path, *names)
+    expected = stock(folder, tmp_path, *names)["results"]
     assert values(done.results["results"], *names) == pytest.approx(values(expected, *names), rel=1e-5)
     documents = [len(s.token_logprobs["answer"]) for s in done.samples if s.kind == "roll"]
     assert max(documents) > 2 * lm.max_length
@@ -176,3 +175,41 @@ def test_choices_and_documents_have_the_numbers_of_stock_lm_eval(tmp_path: Path,
     assert byte is not None
     assert math.log2(byte) == pytest.approx(keep["bits_per_byte,none"], rel=1e-5)
     assert word == pytest.approx(expected["pages_forget_roll"]["word_perplexity,none"], rel=1e-4)
+
+
+def test_conversations_about_pictures_are_answered_as_by_stock_lm_eval(
+    image_model: LoadedModel, tmp_path: Path
+) -> None:
+    done = evaluated(image_model, write_tasks(tmp_path, "talks"), "talks_forget_gen")
+    found = stock(Path(image_model.spec.pretrained), tmp_path, "talks_forget_gen", model="hf-multimodal")
+    lines = {line["doc"]["id"]: line["resps"][0][0] for line in found["samples"]["talks_forget_gen"]}
+    assert {s.id: s.response for s in done.samples if s.attack is None} == lines
+    assert len(set(lines.values())) > 1
+
+
+def test_options_about_a_picture_share_it_and_are_scored_as_if_alone(image_model: LoadedModel, tmp_path: Path) -> None:
+    """The picture and question once, then what each option adds; without sharing the same numbers."""
+    folder = write_tasks(tmp_path, "talks")
+    asked = {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "gold"}
+    kept = ("custom_dataset", "test_split", "num_fewshot", "doc_to_text", "doc_to_image")
+    base = yaml.safe_load((folder / "_base").read_text().replace("!function ", "FUNCTION "))
+    base = {**{key: base[key] for key in kept}, **asked, "metric_list": [{"metric": "acc"}]}
+    (folder / "_base").write_text(yaml.safe_dump(base).replace("FUNCTION", "!function"))
+    task = folder / "talks_forget_gen.yaml"
+    task.write_text(task.read_text().replace("kind: gen", "kind: mc"))
+    rows = (folder / "rows.py").read_text()
+    (folder / "rows.py").write_text(
+        rows.replace('"keywords":', '"choices": list(COLOURS.values()), "gold": place, "keywords":')
+    )
+    found = {}
+    for packed in (True, False):
+        lm = MMForgetLM(image_model, packed=packed, progress=False)
+        done = evaluate(lm, ["talks_forget_gen"], include_paths=[folder], data=DATA, blank_image=False, progress=False)
+        found[packed] = (done.samples, lm.engine.num_tokens)
+    shared, alone = found[True][0], found[False][0]
+    assert [s.gold for s in shared] == [0, 1]
+    for one, other in zip(shared, alone, strict=True):
+        assert one.choices == ("red", "blue", "green", "grey")
+        for role, values in one.token_logprobs.items():
+            assert values == pytest.approx(other.token_logprobs[role], abs=1e-5)
+    assert found[True][1] < found[False][1] / 2

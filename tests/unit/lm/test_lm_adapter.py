@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ def test_rolling_equals_a_plain_forward_with_bos(llama: Path) -> None:
     assert found[1] == 0.0
 
 
-def test_rolling_goes_over_a_text_longer_than_the_model(llama: Path) -> None:
+def test_rolling_goes_over_a_text_longer_than_the_model(llama: Path, caplog: pytest.LogCaptureFixture) -> None:
     """512 positions: 700 tokens need two windows, each token predicted once."""
     lm = adapter(llama)
     text = "a river by the town. " * 200
@@ -160,6 +161,11 @@ def test_rolling_goes_over_a_text_longer_than_the_model(llama: Path) -> None:
     assert num_tokens > 600
     (score,) = lm.engine.rolling([text])
     assert len(score.token_logprobs) == num_tokens
+    rolled = [request("loglikelihood_rolling", "a river"), request("loglikelihood_rolling", text, doc_id=1)]
+    with caplog.at_level(logging.WARNING):
+        assert lm.loglikelihood_rolling(rolled)[1].token_logprobs == score.token_logprobs
+    said = "1 of 2 documents are longer than the model's 512 tokens and read in windows of these"
+    assert caplog.messages.count(said) == 1
 
 
 def test_a_text_model_scores_like_a_plain_forward(llama: Path) -> None:
