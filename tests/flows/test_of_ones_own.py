@@ -201,6 +201,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Ran:
         assert said.status == 0, said.err
         (found,) = json.loads(command("target", *named, "--json").out)
         records = {name: read_run(out / "toy" / safe_name(name)) for name in RUNS}
+        checked = [command("validate", one.path, "--include_path", tasks) for one in records.values()]
+        assert [one.status for one in checked] == [0] * len(RUNS), checked
+        again = command("rescore", out, "--include_path", tasks, "--json")
+        assert again.status == 0, again.err
+        for name, one in records.items():
+            assert read_run(one.folder).record.metrics == one.record.metrics, name
     return Ran(records, {name: Path(found[name]) for name in ("target", "retain")})
 
 

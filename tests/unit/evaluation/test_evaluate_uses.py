@@ -19,6 +19,7 @@ from mmforget.cli import ls, validate
 from mmforget.cli.recheck import _metrics as changed_metrics
 from mmforget.errors import UnknownName, UserError
 from mmforget.evaluation.collapse import failures_of
+from mmforget.evaluation.plan import plan
 from mmforget.evaluation.record import score_record
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.details import closeness_table, metric_tables
@@ -27,7 +28,7 @@ from mmforget.results.consistency import contradictions
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, RunRecord, SetUse
 from mmforget.results.store import StoredRun
 from mmforget.types import Sample
-from tests.plugin_packages import AT_MOST, installed, write_package
+from tests.plugin_packages import AT_MOST, ATTACK, installed, write_package
 
 FULL, HALF, QUARTER, WORDY = "a b c d", "a b x y", "a x y z", "a b x y z w"
 DATA = DataSource("synthetic")
@@ -198,3 +199,33 @@ def test_collapse_by_what_is_no_failure_is_refused(tmp_path: Path) -> None:
         benchmark(tmp_path / "two", collapse="degenerate")
     with pytest.raises(TaskFileError, match=r"collapse\[0\] must be a mapping, not str"):
         benchmark(tmp_path / "three", collapse=["degenerate"])
+
+
+def test_attacks_of_a_document_are_planned_and_looked_at_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By name and arguments; what is wrong with one is told by `validate`, too."""
+    write_package(tmp_path / "site", "theirs", code=ATTACK, points={"mmforget.attacks": "twice = theirs"})
+    with installed(tmp_path / "site", monkeypatch=monkeypatch):
+        named = [{"attack": "twice", "args": {"polite": "well: "}}, {"attack": "blank_image"}]
+        toy = benchmark(tmp_path / "toy", attacks=named)
+        check_document(toy)
+        steps = plan(toy, models=["target", "retain", "ga"], blank_image=False).steps
+        asked = {(step.model, step.attack) for step in steps if step.task == "toy_forget_gen"}
+        attacks = (None, "twice(polite=well: )", "blank_image")
+        assert asked == {(name, attack) for name in ("target", "retain", "ga") for attack in attacks}
+        assert "attack twice(polite=well: )" in plan(toy, models=["target"]).text()
+        text = plan(find("toy_forget_gen_text", [tmp_path / "toy"]), models=["target"])
+        assert {step.attack for step in text.steps} == {None, "twice(polite=well: )"}
+        for wrong, message in (
+            ({"attack": "thrice"}, "unknown attack 'thrice'"),
+            ({"attack": "twice", "args": {"polit": "x"}}, "did you mean 'polite'"),
+        ):
+            toy = benchmark(tmp_path / "wrong", attacks=[wrong])
+            with pytest.raises(UnknownName, match=message):
+                check_document(toy)
+            faults = validate.check("toy", data=DATA, include_paths=[str(tmp_path / "wrong")]).faults
+            assert [fault for fault in faults if message in fault]
+    for value, message in (("twice", r"attacks is 'twice'; give a list of attacks"), ([{}], "attack' is missing")):
+        with pytest.raises(TaskFileError, match=message):
+            benchmark(tmp_path / "unread", attacks=value)
