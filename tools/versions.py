@@ -22,7 +22,8 @@ import tempfile
 import tomllib
 import venv
 from collections.abc import Iterable, Sequence
-from importlib.metadata import distributions
+from functools import cache
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,11 +38,14 @@ TESTS = (
     "tests/unit/lm/test_lm_adapter.py",
     "tests/unit/metrics/test_metric_lm_eval.py",
     "tests/unit/model/test_families.py",
+    "tests/unit/model/test_foreign_adapters.py",
     "tests/unit/model/test_load.py",
     "tests/unit/model/test_lora.py",
+    "tests/unit/training/test_training_of_ones_own.py",
     "tests/unit/training/test_training_runs.py",
+    "tests/unit/training/test_training_shares.py",
 )
-"""Loading, adapters, scoring, training, and tasks in mmforget's evaluation and in stock lm_eval."""
+"""Loading, adapters, scoring, training in one process and several, and tasks in mmforget and in stock lm_eval."""
 ALL_TESTS = ("tests/contracts", "tests/unit")
 BEGIN, END = "<!-- versions -->", "<!-- /versions -->"
 HEAD = ("package", "release", "with it", "passed", "failed")
@@ -106,8 +110,10 @@ def ends(package: str, releases: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([allowed[0], allowed[-1]]))
 
 
-def tried(package: str, release: str, *, tests: Sequence[str]) -> Tried:
-    """Installs a release over what is installed here, and runs the tests."""
+def tried(package: str, release: str, *, tests: tuple[str, ...]) -> Tried:
+    """Installs a release over what is installed here, and runs the tests; here, once, where it is the one installed."""
+    if version(package) == release:
+        return Tried(package, release, (), *tested(Path(sys.executable), tests=tests))
     with tempfile.TemporaryDirectory(prefix="versions-") as folder:
         python, site = overlay(Path(folder))
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-qq", f"{package}=={release}"]
@@ -115,13 +121,19 @@ def tried(package: str, release: str, *, tests: Sequence[str]) -> Tried:
         if installed.returncode:
             raise SystemExit(f"{package} {release} cannot be installed: {installed.stderr.strip()}")
         others = [f"{one.name} {one.version}" for one in distributions(path=[str(site)]) if one.name != _name(package)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-        ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
+        return Tried(package, release, tuple(sorted(others)), *tested(python, tests=tests))
+
+
+@cache
+def tested(python: Path, *, tests: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """How many tests pass in an environment, and which do not."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
     num_passed, failed = counts(ran.stdout)
     if ran.returncode and not failed:
         failed = (f"pytest: {(ran.stdout + ran.stderr).strip()[-500:]}",)
-    return Tried(package, release, tuple(sorted(others)), num_passed, failed)
+    return num_passed, failed
 
 
 def overlay(folder: Path) -> tuple[Path, Path]:
@@ -136,7 +148,7 @@ def overlay(folder: Path) -> tuple[Path, Path]:
 def counts(output: str) -> tuple[int, tuple[str, ...]]:
     """How many tests passed, and which did not, by what pytest prints."""
     passed = re.findall(r"^(?:.* )?(\d+) passed.* in [\d.]+s", output, re.MULTILINE)
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+    failed = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
     return int(passed[-1]) if passed else 0, tuple(failed)
 
 

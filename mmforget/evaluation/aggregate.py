@@ -28,7 +28,7 @@ def aggregate(
     and has none, or could not be scored, is there without a value and with the reason.
 
     Args:
-        samples: everything the model was asked, controls included.
+        samples: everything the model was asked, attacks included.
         retain: the retain model's samples.
         target: the target model's samples.
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Answers(Sequence[Sample]):
-    """All samples of one model, controls included, in their order.
+    """All samples of one model, attacks included, in their order.
 
     Whoever hands the same object on hands on the scores: a target model is scored once however many models are compared
     by it. Two of equal samples are equal.

@@ -32,7 +32,7 @@ class Measurements:
     """One model on one benchmark.
 
     Args:
-        samples: everything the model was asked, controls included.
+        samples: everything the model was asked, attacks included.
         retain: the retain model's samples, or None where there is no such model.
         target: the target model's samples, likewise.
     """

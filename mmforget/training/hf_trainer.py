@@ -9,6 +9,7 @@ Its loop, optimiser, clipping and accumulation are used as they are. What is rel
 - `_clip_grad_norm` is called once an update, before the optimiser, and returns the norm of the gradients;
 - `_save_checkpoint` writes a whole `checkpoint-N` under `output_dir` by `save_model`, `_save_optimizer_and_scheduler`
   and `_save_rng_state`; `_load_from_checkpoint` is what loads the weights of one, before optimiser and schedule;
+- `_n_gpu` of its arguments, which `hf_arguments.py` sets, is how many GPUs it would spread a batch over;
 - the callbacks: `on_pre_optimizer_step` with `optimizer`, `on_epoch_begin` with `train_dataloader`, and that
   `control.should_training_stop` ends the loop after an update; `PrinterCallback` prints.
 """
