@@ -54,7 +54,9 @@ def calm(tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     return undisturbed(tmp_path_factory.mktemp("calm"), RUN, tower=tower)
 
 
-@pytest.fixture(scope="module", params=[pytest.param("one process", marks=pytest.mark.long), "two workers"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.long) for name in ("one process", "two workers")]
+)
 def disturbed(
     request: pytest.FixtureRequest, calm: Runner, tower: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Disturbed:

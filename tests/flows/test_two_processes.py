@@ -131,6 +131,7 @@ def assert_same_adapters(one: Path, two: Path) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
+@pytest.mark.long
 def test_launched_as_the_documents_say_with_weights_divided(model: Path, tmp_path: Path) -> None:
     with one_thread():
         assert command(*unlearn_words(model, tmp_path / "one")).status == 0

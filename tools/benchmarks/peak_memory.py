@@ -16,8 +16,8 @@ from benchmarks.measuring import memory, num_parameters_alive, reset_peak, say
 PRELOADED = ["benchmarks.generation", "benchmarks.scoring", "benchmarks.training", "lm_eval.evaluator", "peft"]
 VARIANTS = {
     "scoring": ("ours", "plain"),
-    "generation": ("ours", "plain", "stock"),
-    "training": tuple(f"{loss}-{kind}" for loss in ("nll", "npo") for kind in ("ours", "plain", "official")),
+    "generation": ("ours", "stock"),
+    "training": tuple(f"{loss}-{kind}" for loss in ("nll", "npo") for kind in ("ours", "official")),
 }
 Work = Callable[[], object]
 

@@ -27,7 +27,8 @@ SAMPLE = 36
 def run(context: Context) -> dict[str, Any]:
     """Shared and unshared scoring, with everything that is counted on the way."""
     loaded = context.model()
-    return {"shared": _shared(loaded, context), "unshared": _unshared(loaded, context)}
+    shared = _shared(loaded, context)
+    return {"shared": shared, "unshared": _unshared(loaded, context, budget=shared["plain"]["tokens_a_pass"])}
 
 
 def scorer(loaded: LoadedModel, encoded: Sequence[Encoded], **settings: Any) -> Callable[[], Scored]:
@@ -119,11 +120,10 @@ def _against(
     return max(largest_difference(logprobs[rows[key]][: len(value)], value) for key, value in reference.items())
 
 
-def _unshared(loaded: LoadedModel, context: Context) -> dict[str, Any]:
+def _unshared(loaded: LoadedModel, context: Context, *, budget: int) -> dict[str, Any]:
     """One question and one answer an image: what sharing costs where there is nothing to share."""
     shape = Shape(4 if context.quick else 16, 1, 1)
     encoded = encode_answers(loaded, make_questions(shape, side=context.geometry.image_side, seed=1))
-    budget = best_budget(loaded, encoded)
     say(f"scoring without sharing: {len(encoded)} images, {budget} tokens a pass")
     variants = {
         "ours": scorer(loaded, encoded, max_tokens=budget),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import bench
 import bench_gpu
 from benchmarks import generation, lm_eval_share, scoring, training
 from benchmarks.context import Context
+from benchmarks.demo_stages import STAGES
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
@@ -80,6 +82,11 @@ def test_evaluation_through_lm_eval_encodes_each_image_once(context: Context) ->
     found = lm_eval_share.run(context)
     assert found["images_encoded"] == 2
     assert 0 < found["model_s"] < found["wall_s"]
+
+
+@pytest.mark.parametrize(("module", "name"), [place for places in STAGES.values() for place in places])
+def test_what_is_timed_of_a_demo_is_there(module: str, name: str) -> None:
+    assert callable(getattr(importlib.import_module(module), name))
 
 
 @pytest.mark.usefixtures("libraries_as_they_are")
