@@ -52,8 +52,11 @@ def make_dataset(docs: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
     unknown = sorted({name for doc in docs for name in doc} - {*COLUMNS, *OPTIONAL})
     if unknown:
         raise UserError(f"rows have unknown columns {', '.join(unknown)}; known: {', '.join((*COLUMNS, *OPTIONAL))}")
-    faults = [fault for position, doc in enumerate(docs) for fault in _list_faults(doc, position=position)]
-    faults = faults or [fault for position, doc in enumerate(docs) for fault in _part_faults(doc, position=position)]
+    labels = [_label(doc, position=position) for position, doc in enumerate(docs)]
+    faults = [fault for doc, label in zip(docs, labels, strict=True) for fault in _list_faults(doc, label=label)]
+    faults = faults or [
+        fault for doc, label in zip(docs, labels, strict=True) for fault in _part_faults(doc, label=label)
+    ]
     if faults:
         raise BadData("rows", faults=faults)
     docs = [completed(doc) for doc in docs]
@@ -137,9 +140,15 @@ def check_rows(docs: Sequence[Mapping[str, Any]], *, source: str) -> None:
     """Raise BadData naming every row at fault: no id or another's, an empty text, an image that cannot be read, and
     parts that do not go together: choices and gold, turns and images, a document and a question.
     """
-    faults = [fault for position, doc in enumerate(docs) for fault in _text_faults(doc, position=position)]
-    faults += [fault for position, doc in enumerate(docs) for fault in _list_faults(doc, position=position)]
-    faults += [fault for position, doc in enumerate(docs) for fault in _part_faults(doc, position=position)]
+    lists, parts, texts = [], [], []
+    for position, doc in enumerate(docs):
+        label = _label(doc, position=position)
+        lists_of_row = _list_faults(doc, label=label)
+        parts_of_row = [] if lists_of_row else _part_faults(doc, label=label)
+        texts += _text_faults(doc, label=label, is_sound=not parts_of_row)
+        lists += lists_of_row
+        parts += parts_of_row
+    faults = [*texts, *lists, *parts]
     counts = Counter(doc.get("id") for doc in docs)
     faults += [f"row id '{name}' occurs {times} times" for name, times in counts.items() if name and times > 1]
     faults += _image_faults(docs)
@@ -147,9 +156,8 @@ def check_rows(docs: Sequence[Mapping[str, Any]], *, source: str) -> None:
         raise BadData(source, faults=faults)
 
 
-def _list_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
+def _list_faults(doc: Mapping[str, Any], *, label: str) -> list[str]:
     """A text in place of a list would become a list of its letters."""
-    label = _label(doc, position=position)
     given = [name for name in (*LIST_COLUMNS, "images") if isinstance(doc.get(name), str | bytes | Mapping)]
     faults = [f"{label}: {name} is not a list: {doc[name]!r:.60}; write it as a list of one" for name in given]
     for name in LIST_COLUMNS:
@@ -163,10 +171,9 @@ def _label(doc: Mapping[str, Any], *, position: int) -> str:
     return f"row {doc['id']}" if doc.get("id") else f"row number {position + 1}"
 
 
-def _text_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
-    label = _label(doc, position=position)
+def _text_faults(doc: Mapping[str, Any], *, label: str, is_sound: bool) -> list[str]:
+    """Texts that are missing or empty: all that a row needs where its parts go together, else what names it."""
     faults = []
-    is_sound = not _part_faults(doc, position=position)
     if is_sound:
         doc = completed(doc)
     names = TEXT_COLUMNS if is_sound and not doc.get("text") else ("id", "subject")
@@ -181,10 +188,8 @@ def _text_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
     return faults
 
 
-def _part_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
-    """What is there of a row and does not go together."""
-    if _list_faults(doc, position=position):
-        return []
+def _part_faults(doc: Mapping[str, Any], *, label: str) -> list[str]:
+    """What is there of a row, whose lists are lists, and does not go together."""
     others = [name for name in ("question", "turns", "choices", "images") if doc.get(name)]
     faults = [*_choice_faults(doc), *_turn_faults(doc)]
     if not str(doc.get("question") or "").strip() and not doc.get("turns") and not doc.get("text"):
@@ -195,7 +200,7 @@ def _part_faults(doc: Mapping[str, Any], *, position: int) -> list[str]:
         )
     if doc.get("text") and doc.get("answer") not in (None, "", doc["text"]):
         faults.append("has a text and another answer; a document is its own answer")
-    return [f"{_label(doc, position=position)}: {fault}" for fault in faults]
+    return [f"{label}: {fault}" for fault in faults]
 
 
 def _choice_faults(doc: Mapping[str, Any]) -> Iterator[str]:

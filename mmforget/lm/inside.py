@@ -10,7 +10,7 @@ Nothing else in mmforget imports lm_eval, so a release that moves something is m
 - `api.group.Group` and `tasks.TaskManager`: `load`, `match_tasks`, `all_tasks`, and its `_check_duplicates`;
 - `tasks._yaml_loader.load_yaml`: a task file with its functions;
 - `evaluator.evaluate`: loaded tasks and groups in, results out; what it logs, under `evaluator_utils` and `api.task`;
-- `loggers.utils`, `utils.make_table`, `utils.set_torch_seed`: what `lm_eval run` adds to results, prints and seeds;
+- `loggers.utils`, `utils.make_table`, `utils.set_torch_seed`: what `lm_eval run` adds to results, prints and seeds.
 
 `benchmark/task_files.py` shares Python files beside tasks with lm_eval under the names that `load_yaml` gives them.
 """

@@ -90,8 +90,7 @@ def trained_in(
     """Inside, the model is trained; `folder` has its log and checkpoints, and it continues from the newest of these.
 
     Afterwards adapters are off again; without, the model keeps its trained weights unless `keep` names a folder for
-    those before. Raises RunFailed for weights that
-    are not finite.
+    those before. Raises RunFailed for weights that are not finite.
     """
     with trainable(loaded, settings=settings, keep=keep) as prepared:
         report.reset_peak_memory(prepared.device)
