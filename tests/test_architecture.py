@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
+from structure import circles, imported_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mmforget"
@@ -110,33 +111,9 @@ def test_imports_point_up(path: Path) -> None:
 
 @pytest.mark.parametrize("package", sorted({part_of(path) for path in MODULES if path.parent != PACKAGE}))
 def test_the_modules_of_a_package_import_one_another_in_no_circle(package: str) -> None:
-    """Imports inside functions count: they only hide a circle. What is left over when leaves are taken away is one."""
-    paths = {_module(path): path for path in MODULES if part_of(path) == package}
-    left = {name: _imported(path, among=paths) - {name} for name, path in paths.items()}
-    while leaves := [name for name, others in left.items() if not others & left.keys()]:
-        for name in leaves:
-            del left[name]
-    assert not left, sorted(left)
-
-
-def _module(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def _imported(path: Path, *, among: Iterable[str]) -> set[str]:
-    names = imports(_at_run_time(ast.parse(path.read_text())))
-    return {name if name in among else name.rpartition(".")[0] for name in names} & set(among)
-
-
-def _at_run_time(tree: ast.Module) -> ast.Module:
-    """Without what only a type checker reads."""
-
-    class Without(ast.NodeTransformer):
-        def visit_If(self, node: ast.If) -> ast.AST | None:
-            return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
-
-    found: ast.Module = Without().visit(tree)
-    return found
+    """Imports inside functions count: they only hide a circle."""
+    trees = {path: ast.parse(path.read_text()) for path in MODULES if part_of(path) == package}
+    assert circles(imported_modules(trees, root=ROOT)) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

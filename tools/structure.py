@@ -27,8 +27,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def figures(root: Path) -> dict[str, Any]:
     """Everything that is printed."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((root / NAME).rglob("*.py"))}
-    names = {path: _module(path, root=root) for path in trees}
-    modules = {names[path]: _imports(tree, names[path], known=set(names.values())) for path, tree in trees.items()}
+    modules = imported_modules(trees, root=root)
     rooms = _rooms(modules)
     functions = [one for tree in trees.values() for one in ast.walk(tree) if isinstance(one, Function)]
     lengths = [int(one.end_lineno or one.lineno) - one.lineno + 1 for one in functions]
@@ -49,6 +48,12 @@ def figures(root: Path) -> dict[str, Any]:
         f"functions of over {MAX_PARAMETERS} parameters": wide,
         "lines of the smallest": _smallest(root, trees),
     }
+
+
+def imported_modules(trees: Mapping[Path, ast.Module], *, root: Path) -> dict[str, set[str]]:
+    """Which modules each module imports when it, or something in it, runs, among those of `trees`."""
+    names = {path: _module(path, root=root) for path in trees}
+    return {names[path]: _imports(tree, names[path], known=set(names.values())) for path, tree in trees.items()}
 
 
 def circles(graph: Graph) -> list[list[str]]:
@@ -94,7 +99,7 @@ def _target(module: str, attribute: str, *, known: set[str]) -> str:
 def _carried_out(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     if isinstance(node, ast.Import | ast.ImportFrom):
         yield node
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
         return
     for child in ast.iter_child_nodes(node):
         yield from _carried_out(child)
