@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import importlib.util
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -269,26 +269,30 @@ def _document(benchmark: str, *, index: Index) -> Document:
 def _key_of(file: TaskFile, *, index: Index, chosen: Iterable[BenchmarkKey] = ()) -> BenchmarkKey:
     """The benchmark, setting and modality a file belongs to; a task of any setting joins one already chosen."""
     label = _label(file)
-    modality = _modality_of(file, index=index)
+    modality = _modality_in(label.benchmark, index=index)(file)
     setting = label.setting or next(
         (key.setting for key in chosen if (key.benchmark, key.modality) == (label.benchmark, modality)), None
     )
     return BenchmarkKey(label.benchmark, setting or _document(label.benchmark, index=index).setting, modality)
 
 
-def _modality_of(file: TaskFile, *, index: Index) -> str:
-    """The modality of the benchmark that a file belongs to: its group's, else the document's.
+def _modality_in(benchmark: str, *, index: Index) -> Callable[[TaskFile], str]:
+    """Tells what modality the benchmark has that a file of it belongs to: its group's, else the document's.
 
     A task belongs to the groups that list it; one that none lists, to those of its own modality where there are any.
     """
-    label = _label(file)
-    own = _document(label.benchmark, index=index).modality
-    if file.kind == "group":
-        return label.modality or own
-    groups = {name: group for name, group in index.groups.items() if _benchmark_of(group) == label.benchmark}
-    found = {name: _modality_of(group, index=index) for name, group in groups.items()}
-    listed = [found[name] for name, group in groups.items() if file.name in _names(group)]
-    return next(iter(listed), str(label.modality) if label.modality in found.values() else own)
+    own = _document(benchmark, index=index).modality
+    groups = [group for group in index.groups.values() if _benchmark_of(group) == benchmark]
+    known = [(_names(group), _label(group).modality or own) for group in groups]
+
+    def modality_of(file: TaskFile) -> str:
+        modality = _label(file).modality
+        if file.kind == "group":
+            return modality or own
+        listed = [found for names, found in known if file.name in names]
+        return next(iter(listed), str(modality) if modality in [found for _, found in known] else own)
+
+    return modality_of
 
 
 def _benchmark_of(file: TaskFile) -> str | None:
@@ -346,10 +350,10 @@ def _benchmark(key: BenchmarkKey, *, tasks: Sequence[TaskFile], group: TaskFile 
 
 def _prompts(key: BenchmarkKey, *, named: Sequence[TaskFile], index: Index) -> tuple[Prompt, ...]:
     """How all tasks of a benchmark in this setting ask, those of its own modality first, then those that were named."""
-    found = []
+    found, modality_of = [], _modality_in(key.benchmark, index=index)
     for file in (*named, *(task for task in index.tasks.values() if _benchmark_of(task) == key.benchmark)):
         label = parse_task_label(file.label, source=str(file.path))
-        if label.setting in (None, key.setting) and _modality_of(file, index=index) == key.modality:
+        if label.setting in (None, key.setting) and modality_of(file) == key.modality:
             text, delimiter = file.config.get("doc_to_text", ""), str(file.config.get("target_delimiter", " "))
             text = text if isinstance(text, FunctionRef) else str(text)
             found.append(Prompt(file.name, label.set, label.kind, label.modality, text, delimiter))
