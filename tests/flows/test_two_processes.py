@@ -234,6 +234,7 @@ def records(made: Runner) -> list[StoredRun]:
     return [read_run(made.output / "fiubench_forget1" / name) for name in NAMES]
 
 
+@pytest.mark.long
 def test_a_whole_run_ends_with_the_leaderboard_of_one_process(
     calm: Runner, tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

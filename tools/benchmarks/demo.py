@@ -28,7 +28,7 @@ BATCH_SIZE = 16
 
 
 def run(context: Context) -> dict[str, Any]:
-    """The breakdown of a demo with half of its people, then its target model evaluated both ways.
+    """The breakdown of a demo with half of its people and short trainings, then its target model evaluated both ways.
 
     Trained models are looked for in $MMFORGET_CACHE and left there; without it all is made anew in `context.folder`.
     With another checkout, the two demos in turn and nothing else.

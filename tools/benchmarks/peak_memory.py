@@ -1,14 +1,19 @@
-"""Peak memory of every variant, each in a process of its own, which does it once.
+"""Peak memory of every variant, each in a process of its own, which does it once, as many at a time as there are cores.
 
-They are forked from one that has imported everything, since imports take longer than what is measured.
+They are forked from one that has imported everything, since imports take longer than what is measured. Of those whose
+passes follow one another a part of the work is enough: a second pass takes no more memory than the first full one.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
+
+import torch
 
 from benchmarks.context import Context
 from benchmarks.measuring import memory, num_parameters_alive, reset_peak, say
@@ -25,17 +30,16 @@ Work = Callable[[], object]
 def run(context: Context, part: str) -> dict[str, Any]:
     """Bytes of each variant of a part."""
     context.model_folder()
-    found = {}
-    for variant in VARIANTS[part]:
-        say(f"memory of {part}, {variant}")
-        found[variant] = _in_child(context, f"{part}.{variant}")
-    return found
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    say(f"memory of {part}: {', '.join(VARIANTS[part])}")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda variant: _in_child(context, f"{part}.{variant}"), VARIANTS[part])
+        return dict(zip(VARIANTS[part], found, strict=True))
 
 
 def _in_child(context: Context, name: str) -> dict[str, Any]:
     """What `measure` returns in a process of its own. Raises RuntimeError where it ends without."""
     started = multiprocessing.get_context("forkserver")
-    started.set_forkserver_preload(PRELOADED)
     here, there = started.Pipe(duplex=False)
     process = started.Process(target=_tell, args=(there, context, name))
     process.start()
@@ -53,6 +57,7 @@ def _tell(there: Connection, context: Context, name: str) -> None:
     from bench import prepare_libraries
 
     prepare_libraries(context.folder)
+    torch.set_num_threads(1)
     there.send(measure(context, name))
 
 
@@ -84,8 +89,7 @@ def _scoring(context: Context, variant: str) -> Work:
     loaded = context.model()
     encoded = encode_answers(loaded, make_questions(context.shape, side=context.geometry.image_side))
     if variant == "plain":
-        # Passes follow one another, and one that is full takes as much memory as ten of them.
-        return scoring.scorer(loaded, encoded[: scoring.SAMPLE], packed=False)
+        return scoring.scorer(loaded, encoded[: len(encoded) // 4], packed=False)
     return scoring.scorer(loaded, encoded)
 
 
@@ -104,12 +108,14 @@ def _generation(context: Context, variant: str) -> Work:
 
 def _training(context: Context, variant: str) -> Work:
     from benchmarks import training
+    from benchmarks.official import BATCH_SIZE
     from benchmarks.world import encode_answers
 
     loss, kind = variant.split("-")
     questions = training.questions_of(context)
     if kind == "official":
-        step = training.official_step(context, questions, loss=loss, lora={})
+        two_batches = questions[: 2 * BATCH_SIZE]
+        step = training.official_step(context, two_batches, loss=loss, lora={})
     else:
         loaded = training.adapted(context)
         step = training.our_step(loaded, encode_answers(loaded, questions), loss=loss, packed=kind == "ours")

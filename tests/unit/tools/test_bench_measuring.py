@@ -86,15 +86,15 @@ def test_variants_take_turns() -> None:
 
 
 def test_what_was_timed_before_counts_and_what_takes_long_is_not_timed_again() -> None:
-    """Known before: b twice more. Ten seconds in all are enough."""
+    """Known before: b twice more. Five seconds in all are enough."""
     order: list[str] = []
     variants = {name: lambda name=name: order.append(name) for name in "ab"}
     timings = alternate(variants, repeats=3, before={"b": Seconds(1.0, 1.0)})
     assert order == ["a", "b", "a", "b", "a"]
     assert timings["b"].repeats[0] == Seconds(1.0, 1.0)
     assert is_enough([Seconds(11, 20)], repeats=3)
-    assert is_enough([Seconds(6, 10)] * 2, repeats=3)
-    assert not is_enough([Seconds(4, 10)] * 2, repeats=3)
+    assert is_enough([Seconds(3, 10)] * 2, repeats=3)
+    assert not is_enough([Seconds(2, 10)] * 2, repeats=3)
 
 
 def test_the_best_of_all_repeats_counts() -> None:
