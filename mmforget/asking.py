@@ -55,6 +55,9 @@ class Ask:
     decoding: Decoding | None = None
     where: str = ""
     """Task and row, for messages."""
+    row: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """The benchmark's row as lm_eval hands it over, for attacks and for models that answer by its subject. No part of
+    the key: what is made of it stands in the context and images."""
 
     def key(self, fingerprint: str) -> str:
         """Names the answer of the engine `fingerprint` to this question: equal only where the answer must be."""

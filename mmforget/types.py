@@ -212,7 +212,8 @@ class Sample:
     of the right one; `answer` alone, which is the whole document, of kind `roll`. `attack` names what asked otherwise
     than the benchmark does, and `attempt` counts its questions about a row, from 0; both are None for the benchmark's
     own. `extra` is the row's. `labels` is what a judge said of the response, by what it was asked. `unanswered` says
-    why there is no answer, where a guard has none.
+    why there is no answer, where a guard has none. `ranks` is what an attack that looks into the model finds: the
+    place of the right answer in each list of candidates that it makes, 0 for the first; one by questions has none.
     """
 
     task: str
@@ -233,6 +234,7 @@ class Sample:
     unanswered: str = ""
     choices: tuple[str, ...] = ()
     gold: int | None = None
+    ranks: tuple[int, ...] = ()
 
     def with_role(self, prefix: str, *, profile: str = "clean") -> list[tuple[float, ...]]:
         """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order.

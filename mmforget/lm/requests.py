@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_TOKEN_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 SAMPLING_ONLY = ("top_k", "min_p", "typical_p")
 """Settings without effect on greedy generation."""
+OF_A_ROW = ("id", "subject", "question", "answer", "extra")
+"""Columns by which a benchmark's row is told from a foreign document."""
 
 
 def read_score_request(request: Any, *, reader: ImageReader) -> Ask:
@@ -26,7 +28,7 @@ def read_score_request(request: Any, *, reader: ImageReader) -> Ask:
         # acc_mutual_info asks for the bare answer but hands the document's images over all the same.
         images = ()
     keys = tuple(map(reader.key, images))
-    return Ask("score", _task(request), context, continuation, images, keys, where=_where(request))
+    return Ask("score", _task(request), context, continuation, images, keys, where=_where(request), row=row_of(request))
 
 
 def read_generate_request(request: Any, *, reader: ImageReader, max_gen_toks: int) -> Ask:
@@ -35,7 +37,9 @@ def read_generate_request(request: Any, *, reader: ImageReader, max_gen_toks: in
     images = _images(request, reader=reader)
     decoding = read_decoding(settings, max_gen_toks=max_gen_toks, where=_where(request))
     keys = tuple(map(reader.key, images))
-    return Ask("generate", _task(request), context, None, images, keys, decoding, where=_where(request))
+    return Ask(
+        "generate", _task(request), context, None, images, keys, decoding, where=_where(request), row=row_of(request)
+    )
 
 
 def read_decoding(settings: Mapping[str, Any], *, max_gen_toks: int, where: str) -> Decoding:
@@ -104,7 +108,7 @@ def read_rolling_request(request: Any) -> Ask:
             f"{_where(request)}: the log-likelihood of a whole document with an image is not defined; "
             "use output_type loglikelihood or multiple_choice"
         )
-    return Ask("rolling", _task(request), "", request.args[0], (), (), where=_where(request))
+    return Ask("rolling", _task(request), "", request.args[0], (), (), where=_where(request), row=row_of(request))
 
 
 def _images(request: Any, *, reader: ImageReader) -> tuple[Image, ...]:
@@ -122,6 +126,12 @@ def _visual(request: Any) -> Sequence[Any]:
 
 def _task(request: Any) -> str:
     return request.task_name or ""
+
+
+def row_of(request: Any) -> Mapping[str, Any] | None:
+    """The document that a request is about where it is a benchmark's row; None for a foreign task's."""
+    doc = getattr(request, "doc", None)
+    return doc if isinstance(doc, Mapping) and all(column in doc for column in OF_A_ROW) else None
 
 
 def _where(request: Any) -> str:

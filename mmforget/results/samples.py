@@ -27,7 +27,7 @@ MAX_BYTES = 2**32
 """Largest sample file that is read."""
 TEXTS = ("task", "id", "role")
 """What is read of the Parquet file beside `logprob`, `attack` and `attempt`, which are `control` in older ones."""
-ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}, "unanswered": "", "choices": [], "gold": None}
+ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}, "unanswered": "", "choices": [], "gold": None, "ranks": []}
 """Keys that lines of older schemas do not have, with what they meant then."""
 
 SampleKey = tuple[str, str, str | None, int | None]

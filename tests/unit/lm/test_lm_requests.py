@@ -46,6 +46,23 @@ def test_an_empty_context_has_no_images() -> None:
     assert score_ask("", " me", images=[tiny_image(1)]).images == ()
 
 
+def test_a_question_carries_its_row_and_a_foreign_document_is_none() -> None:
+    """It is no part of what names the answer."""
+    row = {"id": "a/0", "subject": "a", "question": "who?", "answer": "me", "extra": "{}"}
+    decoding = {"max_gen_toks": 3}
+    for kind, read in (
+        ("loglikelihood", lambda one: read_score_request(one, reader=READER)),
+        ("generate_until", lambda one: read_generate_request(one, reader=READER, max_gen_toks=3)),
+        ("loglikelihood_rolling", read_rolling_request),
+    ):
+        args = {"loglikelihood": ("who?", " me"), "generate_until": ("who?", decoding)}.get(kind, ("who?",))
+        one, foreign = request(kind, *args), request(kind, *args)
+        one.doc, foreign.doc = row, {"question": "who?", "answer": "me"}
+        ask, other = read(one), read(foreign)
+        assert (ask.row, other.row) == (row, None)
+        assert ask.key("m") == other.key("m")
+
+
 def test_audio_is_refused() -> None:
     one = request("loglikelihood", "who?", " me")
     one.arguments = (*one.arguments, {"audio": [object()]})

@@ -53,6 +53,17 @@ def test_labels_given_after_the_answers_are_stored(tmp_path: Path) -> None:
     assert again.labels == {"harm": "unsafe", "refusal": "answer"}
 
 
+def test_ranks_are_stored_and_lines_without_them_are_read(tmp_path: Path) -> None:
+    ranked = replace(SAMPLES[0], attack="lens", attempt=0, response=None, ranks=(3, 0, 31999))
+    written = write_samples(tmp_path, [ranked], model="m")
+    assert read_samples(tmp_path, files=written) == [ranked]
+    path = tmp_path / "samples_t_gen.jsonl"
+    line = json.loads(path.read_text())
+    assert line.pop("ranks") == [3, 0, 31999]
+    path.write_text(json.dumps(line) + "\n")
+    assert read_samples(tmp_path, files={path.name: hash_file(path)}) == [replace(ranked, ranks=())]
+
+
 def test_lines_without_extra_and_labels_are_read(tmp_path: Path) -> None:
     """Those of the first schema: both are empty."""
     written = write_samples(tmp_path, [SAMPLES[2]], model="m")
