@@ -315,6 +315,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         feature_folder=given["feature_folder"],
         judge=given.get("judge") or "rules",
         workers=given.get("workers"),
+        one_at_a_time=bool(given.get("one_at_a_time")),
         asking=given.get("asking") or Asking(),
     )
 

@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_judge_flags(parser)
     flags.add_output_flags(parser, required=True)
     parser.add_argument(
+        "--one_at_a_time",
+        action="store_true",
+        help="forget each subject alone: edit, ask, restore, go on; means are then over edits",
+    )
+    parser.add_argument(
         "--allow_weak_target", action="store_true", help="go on where the target fails the memorisation gate"
     )
 

@@ -188,8 +188,9 @@ def _blindness_signs(model: Measurements, *, target: Measurements) -> Iterator[F
 
 def _sight(model: Measurements, *, kind: str) -> float | None:
     """Share of answers that change with grey pictures: their text, or their log-probs by more than noise."""
-    grey = {(s.task, s.id): s for s in model.samples if s.attack == BLANK_IMAGE and s.kind == kind}
-    both = [(s, grey[s.task, s.id]) for s in model.samples if s.attack is None and (s.task, s.id) in grey]
+    grey = {(s.task, s.id, s.subject): s for s in model.samples if s.attack == BLANK_IMAGE and s.kind == kind}
+    plain = {(s.task, s.id, s.subject): s for s in model.samples if s.attack is None}
+    both = [(shown, grey[key]) for key, shown in plain.items() if key in grey]
     changes = [_change(shown, hidden) for shown, hidden in both]
     known = [change for change in changes if change is not None]
     return math.fsum(known) / len(known) if known else None

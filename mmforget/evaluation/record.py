@@ -11,6 +11,7 @@ from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.collapse import signs_of_collapse
 from mmforget.evaluation.gate import memorisation_gate
 from mmforget.evaluation.headline import headline
+from mmforget.evaluation.instances import instance_results
 from mmforget.evaluation.levels import gaps, level_results
 from mmforget.evaluation.verdict import ruling
 from mmforget.results.schema import RunRecord
@@ -43,6 +44,7 @@ def score_record(
         headline=found.estimates,
         replicates={name: one.replicates for name, one in found.numbers.items() if one.replicates is not None},
         levels=tuple(level_results(benchmark, samples, target=target, retain=retain)),
+        instances=tuple(instance_results(benchmark, samples)) if record.benchmark.one_at_a_time else (),
     )
     verdict = ruling(record, bound=bound, collapse=collapse, parts=found.parts, has_retain=retain is not None)
     return replace(record, headline=found.estimates | gaps(benchmark, samples), verdict=verdict)

@@ -74,6 +74,7 @@ class Evaluation:
         left_out: tasks that were named and could not be asked.
         cost: what this evaluation took.
         logged: by task, what lm_eval logs of each document, where that was asked for.
+        training: what it took to make the models that were asked, where that was done on the way.
     """
 
     results: dict[str, Any]
@@ -82,6 +83,7 @@ class Evaluation:
     left_out: tuple[LeftOut, ...]
     cost: Cost
     logged: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 def evaluate(

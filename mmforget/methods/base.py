@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from mmforget.methods.requests import Divergence, Hidden, Lens, Reference, Request, Scores, Source, TokenStats
-from mmforget.methods.steps import AtLayers, Beginning, Drift, Step
+from mmforget.methods.requests import Divergence, Hidden, Reference, Request, Scores, Source, TokenStats
+from mmforget.methods.steps import Beginning, Drift, Step
 from mmforget.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
-    "AtLayers",
     "Beginning",
     "Divergence",
     "Drift",
     "Guarding",
     "Hidden",
-    "Lens",
     "Method",
     "Reference",
     "Request",
@@ -44,9 +42,10 @@ JOINER = "+"
 class Method(Protocol):
     """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name.
 
-    It may have two things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
+    It may have three things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
     `start(beginning) -> dict[str, Tensor]`: its state, which every `Step` then carries, checkpoints keep and a
-    continued training finds again.
+    continued training finds again. `needs_all_subjects = True`: it cannot forget one subject without the others, and
+    is refused where a run forgets one at a time.
     """
 
     @property

@@ -52,6 +52,7 @@ class RunConfig:
     feature_folder: str | None = None
     judge: str = "rules"
     workers: int | None = None
+    one_at_a_time: bool = False
     asking: Asking = Asking()
 
     @property

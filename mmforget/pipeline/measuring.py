@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mmforget import __version__, parallel
 from mmforget.attacks.base import ATTACKS
@@ -67,6 +68,12 @@ class Place:
     blank_image: bool = True
 
 
+class Evaluating(Protocol):
+    """What asks the questions, told how to say how far it is."""
+
+    def __call__(self, *, progress: Progress) -> Evaluation: ...
+
+
 def measure(
     loaded: LoadedModel,
     *,
@@ -75,8 +82,13 @@ def measure(
     target: Measured | None = None,
     retain: Measured | None = None,
     progress: Progress,
+    evaluating: Evaluating | None = None,
 ) -> Measured:
-    """Evaluate a model and store its record; a record of the same model, data and settings is read, not made again."""
+    """Evaluate a model and store its record; a record of the same model, data and settings is read, not made again.
+
+    Args:
+        evaluating: asks in place of the model itself, as what `loaded.fingerprint` names.
+    """
     key = _key(loaded, place=place, target=target, retain=retain)
     stored = parallel.on_main(lambda: _stored(place.folder, key=key))
     if stored is not None:
@@ -85,7 +97,8 @@ def measure(
     judge = judge_of(place.config, bound=place.bound)
     label = f"{place.bound.benchmark.group}: measure {about.name}"
     progress(0, 1, label)
-    done = evaluate_tasks(loaded, place=place, progress=_labelled(progress, label=label))
+    ask = evaluating or partial(evaluate_tasks, loaded, place=place)
+    done = ask(progress=_labelled(progress, label=label))
 
     def store() -> Measured:
         answered = judged(done.samples, benchmark=place.bound.benchmark, judge=judge)
@@ -138,19 +151,26 @@ def _labelled(progress: Progress, *, label: str) -> Progress:
     return lambda done, total, what: progress(done, total, f"{label}: {what}")
 
 
-def evaluate_tasks(loaded: LoadedModel, *, place: Place, progress: Progress) -> Evaluation:
-    """The benchmark's tasks on a model, with the response cache, and under attacks."""
+def evaluate_tasks(
+    loaded: LoadedModel, *, place: Place, progress: Progress, rows: Mapping[str, Sequence[int]] | None = None
+) -> Evaluation:
+    """The benchmark's tasks on a model, with the response cache, and under attacks.
+
+    Args:
+        rows: by task the places of the rows to ask, of which limit knows nothing; other tasks are not asked.
+    """
     config = place.config
+    settings = replace(settings_of(config), attacks=place.bound.benchmark.document.attacks)
     cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
     return evaluate(
         lm,
-        [task.name for task in place.bound.benchmark.tasks],
+        [task.name for task in place.bound.benchmark.tasks] if rows is None else list(rows),
         include_paths=config.include_path,
         data=place.bound.data,
-        limit=config.limit,
+        limit=config.limit if rows is None else None,
         blank_image=place.blank_image,
-        settings=replace(settings_of(config), attacks=place.bound.benchmark.document.attacks),
+        settings=settings if rows is None else replace(settings, samples=rows),
         progress=progress,
     )
 
@@ -199,13 +219,14 @@ def _record(
             benchmark.modality,
             asked=_asked(place.config),
             blur_images=benchmark.document.blur_images,
+            one_at_a_time=bool(done.training),
         ),
         method=about.method,
         model_info=model_info(loaded),
         data={**bound.describe()["data"], "left_out": [": ".join(task) for task in done.left_out]},
         provenance=_provenance(loaded, begun=begun, seeds=_seeds(about)),
         sets=done.sets,
-        training=about.training,
+        training={**about.training, **done.training},
         cost=done.cost,
         judge=answered.by,
         references={
@@ -270,23 +291,30 @@ def _seeds(about: AboutModel) -> dict[str, int]:
 
 def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: Measured | None) -> str:
     """Identifies a measurement: model, what it is compared with, tasks, data and every setting that counts."""
+    references = [one.record.model_info["fingerprint"] if one else None for one in (target, retain)]
+    return hash_json({"model": loaded.fingerprint, "references": references, **_questions(place)})
+
+
+def asking_key(place: Place) -> str:
+    """Identifies what a model is asked and how: tasks, rows and every setting that counts."""
+    return hash_json(_questions(place))
+
+
+def _questions(place: Place) -> dict[str, Any]:
     config, benchmark = place.config, place.bound.benchmark
     settings = {k: getattr(config, k) for k in ("limit", "num_fewshot", "gen_kwargs", "apply_chat_template")}
-    return hash_json(
-        {
-            "model": loaded.fingerprint,
-            "references": [one.record.model_info["fingerprint"] if one else None for one in (target, retain)],
-            "version": __version__,
-            "tasks": [task.name for task in benchmark.tasks],
-            "files": _task_files(benchmark),
-            "benchmark": place.bound.describe(),
-            "rows": _rows(place.bound),
-            "settings": {**settings, "asking": asdict(config.asking)},
-            "blank_image": place.blank_image,
-            "judge": config.judge,
-            **_plugins(place),
-        }
-    )
+    return {
+        "version": __version__,
+        "tasks": [task.name for task in benchmark.tasks],
+        "files": _task_files(benchmark),
+        "benchmark": place.bound.describe(),
+        "rows": _rows(place.bound),
+        "settings": {**settings, "asking": asdict(config.asking)},
+        "blank_image": place.blank_image,
+        **({"one_at_a_time": True} if config.one_at_a_time else {}),
+        "judge": config.judge,
+        **_plugins(place),
+    }
 
 
 def _rows(bound: Bound) -> dict[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmforget.benchmark.find import find_all
+from mmforget.benchmark.instances import instances_of
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
@@ -18,6 +19,7 @@ from mmforget.evaluation.plan import Evaluations
 from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.instances import check_alone, is_one_at_a_time
 from mmforget.pipeline.measuring import check_document, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.stage_one import Role, stage_one_settings
@@ -52,12 +54,14 @@ class BenchmarkPlan:
         references: the target, then the retain models; none where one method is trained on one model and no more.
         methods: with each of the seeds.
         evaluations: every task that every model is asked; None where none is.
+        num_instances: subjects that each method forgets one at a time; None where it forgets all at once.
     """
 
     bound: Bound
     references: tuple[ReferenceModel, ...]
     methods: tuple[MethodPlan, ...]
     evaluations: Evaluations | None
+    num_instances: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Plan:
         for one in self.benchmarks:
             trained = "" if one.evaluations is not None else _training_text(_what(one, config=self.config))
             lines.append(one.evaluations.text() if one.evaluations is not None else trained)
+            if one.num_instances is not None:
+                lines.append(f"  each method forgets {one.num_instances} subjects, one at a time")
             lines += [f"  method {method.label}: {_settings(method.as_dict())}" for method in one.methods]
         return "\n".join(lines)
 
@@ -113,7 +119,10 @@ def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
         return BenchmarkPlan(bound, (), methods, None)
     references = tuple(_references(config, bound=bound))
     names = [*(one.label for one in references), *(method.label for method in methods)]
-    return BenchmarkPlan(bound, references, methods, evaluations(bound, models=names, limit=config.limit))
+    is_alone = is_one_at_a_time(config, bound=bound)
+    num_instances = len(instances_of(bound).names) if is_alone else None
+    asked = evaluations(bound, models=names, limit=config.limit)
+    return BenchmarkPlan(bound, references, methods, asked, num_instances)
 
 
 def _references(config: RunConfig, *, bound: Bound) -> list[ReferenceModel]:
@@ -134,6 +143,8 @@ def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
     for plan in plans:
         trackers_of(plan.settings)
         check_material(plan, bound=bound)
+        if is_one_at_a_time(config, bound=bound):
+            check_alone(plan)
     return plans
 
 
@@ -148,7 +159,8 @@ def check_models(config: RunConfig) -> None:
 def _what(plan: BenchmarkPlan, *, config: RunConfig) -> dict[str, Any]:
     """Every evaluation, or the one training: on which model, with how many rows of which set."""
     if plan.evaluations is not None:
-        return plan.evaluations.as_dict()
+        alone = {} if plan.num_instances is None else {"one_at_a_time": plan.num_instances}
+        return plan.evaluations.as_dict() | alone
     bound = plan.bound
     named = "the micro model's target" if config.base is None else model_name(config.base.pretrained)
     sets = (bound.benchmark.forget_set, bound.benchmark.retain_set)

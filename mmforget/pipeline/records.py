@@ -10,11 +10,20 @@ from typing import Any
 
 from mmforget.benchmark.spec import Bound
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import AboutModel, Measured, Place, measure, rule_on_retain
+from mmforget.pipeline.instances import Alone, is_one_at_a_time, reference_rows
+from mmforget.pipeline.measuring import (
+    AboutModel,
+    Measured,
+    Place,
+    asking_key,
+    evaluate_tasks,
+    measure,
+    rule_on_retain,
+)
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.pipeline.stage_one import StageOne, labelled
-from mmforget.pipeline.unlearning import forget_with
+from mmforget.pipeline.unlearning import forget_with, material_for
 from mmforget.pipeline.workers import Workers
 from mmforget.results.schema import MethodUse
 from mmforget.results.store import seed_folder
@@ -80,13 +89,16 @@ def measure_reference(
 ) -> Measured:
     """The record of a model of stage one."""
     suffix = f", {folder.name}" if folder.name != model.role else ""
+    loaded, place = models.get(model.spec), Place(config, bound, folder)
+    rows = reference_rows(config, bound=bound)
     return measure(
-        models.get(model.spec),
+        loaded,
         about=AboutModel(model.role, model.role, training=model.training),
-        place=Place(config, bound, folder),
+        place=place,
         target=target,
         retain=retain,
         progress=labelled(progress, suffix=suffix),
+        evaluating=None if rows is None else partial(evaluate_tasks, loaded, place=place, rows=rows),
     )
 
 
@@ -121,6 +133,14 @@ def measure_method(
 ) -> Path:
     """Trains one method with one seed and stores its record; returns the record's folder."""
     told = labelled(progress, suffix=plan.label.removeprefix(plan.name))
+    method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
+    place = Place(config, bound, folder)
+    if is_one_at_a_time(config, bound=bound):
+        loaded = models.get(target.spec)
+        material = material_for(plan, loaded=loaded, config=config, bound=bound)
+        return measure_alone(
+            Alone(plan, loaded, material, place), method=method, references=references, progress=told
+        ).folder
     done = forget_with(
         plan,
         target=target.spec,
@@ -130,16 +150,28 @@ def measure_method(
         models=models,
         progress=told,
     )
-    method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
     measured = measure(
         models.get(done.spec),
         about=AboutModel("unlearned", plan.name, method=method, training=done.training),
-        place=Place(config, bound, folder),
+        place=place,
         target=references.target,
         retain=references.retain,
         progress=told,
     )
     return measured.folder
+
+
+def measure_alone(alone: Alone, *, method: MethodUse, references: References, progress: Progress) -> Measured:
+    """The one record of all instances that a method forgets one at a time."""
+    return measure(
+        alone.named,
+        about=AboutModel("unlearned", alone.plan.name, method=method),
+        place=alone.place,
+        target=references.target,
+        retain=references.retain,
+        progress=progress,
+        evaluating=partial(alone.evaluate, asked=asking_key(alone.place)),
+    )
 
 
 def _flat(plan: MethodPlan) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from mmforget.errors import UserError
 from mmforget.methods.contract import check_method
 from mmforget.methods.material import Material, concept_from
 from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, sources_of
+from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
@@ -48,11 +49,7 @@ def forget_with(
     Raises UserError where a set is empty, the target carries an unmerged adapter, or the folder cannot be written.
     """
     loaded = models.get(target)
-    material = replace(
-        _material(bound, method=plan.method),
-        retain=_examples(bound.benchmark.retain_set, bound=bound),
-        as_asked=lambda rows: render(rows, loaded=loaded, config=config),
-    )
+    material = material_for(plan, loaded=loaded, config=config, bound=bound)
     report = unlearn(
         loaded,
         material,
@@ -67,6 +64,15 @@ def forget_with(
         # They were trained in place, or there is a whole model to load in their stead.
         models.forget()
     return Unlearned(parallel.on_main(lambda: report.artifact.on(target)), report.as_dict())
+
+
+def material_for(plan: MethodPlan, *, loaded: LoadedModel, config: RunConfig, bound: Bound) -> Material:
+    """All that the benchmark has for the method, put as the model is asked. Raises UserError where a set is empty."""
+    return replace(
+        _material(bound, method=plan.method),
+        retain=_examples(bound.benchmark.retain_set, bound=bound),
+        as_asked=lambda rows: render(rows, loaded=loaded, config=config),
+    )
 
 
 def check_material(plan: MethodPlan, *, bound: Bound) -> None:

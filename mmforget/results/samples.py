@@ -25,12 +25,16 @@ from mmforget.types import Sample
 TOKENS_FILE = "token_logprobs.parquet"
 MAX_BYTES = 2**32
 """Largest sample file that is read."""
-TEXTS = ("task", "id", "role")
-"""What is read of the Parquet file beside `logprob`, `attack` and `attempt`, which are `control` in older ones."""
+TEXTS, LATER = ("task", "id", "role"), ("attempt", "subject")
+"""What is read of the Parquet file beside `logprob` and `attack`; older ones lack what came later, and call `attack`
+`control`."""
+NO_SUBJECT = ""
+"""In older Parquet files, which have no subjects."""
 ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}, "unanswered": "", "choices": [], "gold": None, "ranks": []}
 """Keys that lines of older schemas do not have, with what they meant then."""
 
-SampleKey = tuple[str, str, str | None, int | None]
+SampleKey = tuple[str, str, str, str | None, int | None]
+"""Task, id, subject, attack and attempt: of subjects forgotten one at a time, each may be asked the same row."""
 Tokens = dict[SampleKey, dict[str, list[float]]]
 
 
@@ -43,7 +47,7 @@ def write_samples(folder: Path, samples: Sequence[Sample], *, model: str) -> dic
     """Write the samples of one model, one file a task, and their token log-probs.
 
     Returns the sha256 of every file written, by name. Raises UserError where they cannot be written, ValueError where
-    two samples share task, id, attack and attempt.
+    two samples share task, id, subject, attack and attempt.
     """
     seen: set[SampleKey] = set()
     for sample in samples:
@@ -114,7 +118,7 @@ def _require_once(samples: Sequence[Sample], *, folder: Path) -> None:
 
 
 def _key(sample: Sample) -> SampleKey:
-    return (sample.task, sample.id, sample.attack, sample.attempt)
+    return (sample.task, sample.id, sample.subject, sample.attack, sample.attempt)
 
 
 def _lines(samples: Sequence[Sample]) -> str:
@@ -155,7 +159,8 @@ def _attempt(control: Any) -> int | None:
 
 
 def _join(sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Path) -> dict[str, tuple[float, ...]]:
-    found = tokens.get(_key(sample), {})
+    older = _key(dataclasses.replace(sample, subject=NO_SUBJECT))
+    found = tokens.get(_key(sample)) or tokens.get(older, {})
     joined = {role: tuple(found.get(role, ())) for role in counts}
     for role, count in counts.items():
         if len(joined[role]) != count:
@@ -167,16 +172,17 @@ def _join(sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Pa
 
 
 def _parquet(samples: Sequence[Sample], *, model: str) -> bytes:
-    """One line a token: model, task, set, id, attack, attempt, role, position, logprob (float64: nothing is lost)."""
+    """One line a token; logprob is float64: nothing is lost."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = ("task", "set", "id", "attack", "attempt", "role", "position", "logprob")
+    names = ("task", "set", "id", "subject", "attack", "attempt", "role", "position", "logprob")
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for sample in samples:
         for role, values in sample.token_logprobs.items():
             for position, value in enumerate(values):
-                row = (sample.task, sample.set, sample.id, sample.attack, sample.attempt, role, position, value)
+                asked = (sample.subject, sample.attack, sample.attempt)
+                row = (sample.task, sample.set, sample.id, *asked, role, position, value)
                 for name, item in zip(names, row, strict=True):
                     columns[name].append(item)
     kinds = {"attempt": pa.int32(), "position": pa.int32(), "logprob": pa.float64()}
@@ -195,7 +201,8 @@ def _read_parquet(path: Path) -> Tokens:
         there = parquet.read_schema(path).names
         attack = "attack" if "attack" in there else "control"
         kinds = {**dict.fromkeys((*TEXTS, attack), pa.string()), "attempt": pa.int32(), "logprob": pa.float64()}
-        names = [name for name in kinds if name in there or name != "attempt"]
+        kinds["subject"] = pa.string()
+        names = [name for name in kinds if name in there or name not in LATER]
         table = parquet.read_table(path, columns=names)
         table = table.cast(pa.schema([(name, kinds[name]) for name in names]))
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -203,7 +210,8 @@ def _read_parquet(path: Path) -> Tokens:
     tokens: Tokens = defaultdict(lambda: defaultdict(list))
     columns = {name: table.column(name).to_pylist() for name in names}
     attempts = columns.get("attempt") or [_attempt(one) for one in columns[attack]]
-    keys = zip(columns["task"], columns["id"], columns[attack], attempts, strict=True)
+    subjects = columns.get("subject") or [NO_SUBJECT] * len(attempts)
+    keys = zip(columns["task"], columns["id"], subjects, columns[attack], attempts, strict=True)
     for key, role, value in zip(keys, columns["role"], columns["logprob"], strict=True):
         # What was written is a number or NaN; a null is what others make of a NaN.
         tokens[key][role].append(math.nan if value is None else value)

@@ -45,6 +45,8 @@ class BenchmarkUse:
     """What was changed in how questions are asked, e.g. `chat template; max_gen_toks=10`; empty: as the tasks say."""
     blur_images: bool = False
     """Whether pages show its pictures only to those who ask for them."""
+    one_at_a_time: bool = False
+    """Whether each subject was forgotten alone, and its questions asked of a model that had forgotten nothing else."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,18 @@ class LevelResult:
     """The same for the target model."""
     retain: float | None
     """The same for the retain model; None where there is none."""
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """What one subject came to that was forgotten alone."""
+
+    name: str
+    """The subject."""
+    num_questions: int
+    """Questions asked of the model that had forgotten it, attacks included."""
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    """Mean scores by `<set>/<metric>`, clean profile, without attacks; None where nothing could be scored."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +301,8 @@ class RunRecord:
     """The numbers of the headline that have a value, without each subject: what numbers over seeds are made of."""
     levels: tuple[LevelResult, ...] = ()
     """What is remembered by node of the hierarchy, a node before what is below it; empty for benchmarks without."""
+    instances: tuple[InstanceResult, ...] = ()
+    """A row for each subject where they were forgotten one at a time; empty otherwise."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """`wall_s`, `peak_memory_bytes`, `num_steps`, `num_trainable`, ... of the training that made the model."""
     cost: Cost = field(default_factory=Cost)

@@ -94,6 +94,7 @@ def test_the_parquet_file_has_one_line_a_token(tmp_path: Path) -> None:
         "task": "t_prob",
         "set": "forget",
         "id": "a/0",
+        "subject": "a",
         "attack": None,
         "attempt": None,
         "role": "answer",

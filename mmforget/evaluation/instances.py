@@ -1,0 +1,41 @@
+"""What each of the subjects that were forgotten one at a time came to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from mmforget.benchmark.spec import Benchmark
+from mmforget.evaluation.headline import PROFILE
+from mmforget.evaluation.measurements import Measurements
+from mmforget.metrics.arguments import metric_of
+from mmforget.metrics.base import SampleMetric, profile_of
+from mmforget.results.schema import InstanceResult
+from mmforget.types import Sample, Score
+
+
+def instance_results(benchmark: Benchmark, samples: Sequence[Sample]) -> Iterator[InstanceResult]:
+    """One result for each subject, in the order in which they were asked: the mean of its scores by set and metric."""
+    measured = Measurements(benchmark, samples)
+    counts: dict[str, int] = {}
+    for sample in samples:
+        counts[sample.subject] = counts.get(sample.subject, 0) + 1
+    columns = dict(_columns(measured))
+    for name, count in counts.items():
+        values = {key: _mean([one for one in scores if one.subject == name]) for key, scores in columns.items()}
+        yield InstanceResult(name, count, values)
+
+
+def _columns(measured: Measurements) -> Iterator[tuple[str, list[Score]]]:
+    """The scores of every metric of single answers on its set, without attacks."""
+    for use in measured.benchmark.metrics:
+        metric = metric_of(use, document=measured.benchmark.name)
+        if isinstance(metric, SampleMetric):
+            for task in measured.tasks(use.set, metric.kind)[:1]:
+                scores = measured.scores(metric, task=task.name, profile=profile_of(metric, PROFILE))
+                yield f"{use.set}/{use.key}", scores
+
+
+def _mean(scores: Sequence[Score]) -> float | None:
+    values = [one.value for one in scores if one.value is not None]
+    return math.fsum(values) / len(values) if values else None
