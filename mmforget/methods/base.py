@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from mmforget.methods.requests import Divergence, Hidden, Reference, Request, Scores, Source, TokenStats
-from mmforget.methods.steps import Beginning, Drift, Step
+from mmforget.methods.requests import Divergence, Hidden, Lens, Reference, Request, Scores, Source, TokenStats
+from mmforget.methods.steps import AtLayers, Beginning, Drift, Step
 from mmforget.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "AtLayers",
     "Beginning",
     "Divergence",
     "Drift",
     "Guarding",
     "Hidden",
+    "Lens",
     "Method",
     "Reference",
     "Request",

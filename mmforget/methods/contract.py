@@ -16,13 +16,14 @@ from mmforget.methods.requests import (
     REQUESTS,
     Divergence,
     Hidden,
+    Lens,
     Reference,
     Request,
     Scores,
     asked_sources,
     sources_of,
 )
-from mmforget.methods.steps import Beginning, Drift, Step
+from mmforget.methods.steps import AtLayers, Beginning, Drift, Step
 from mmforget.plugins import is_ours, running
 from mmforget.results.codec import to_jsonable
 from mmforget.types import Example, Scored, TokenScores
@@ -164,6 +165,8 @@ def _answer(request: Request, logits: Tensor) -> Any:
         return _states(request, logits)
     if isinstance(request, Divergence):
         return Drift(_divergence(logits), MASK, VOCABULARY)
+    if isinstance(request, Lens):
+        return AtLayers(torch.stack([_logprobs(logits)] * NUM_LAYERS), MASK)
     # Whatever is wanted of a distribution, it is a number a token that moves with the logits.
     return _logprobs(logits)
 

@@ -38,6 +38,11 @@ def sequence_mean_logprob(token_logprobs: Tensor, mask: Tensor) -> Tensor:
     return sequence_sum_logprob(token_logprobs, mask) / mask.sum(dim=-1).clamp(min=1)
 
 
+def answer_probability(scored: Scored) -> Tensor:
+    """Probability of every whole answer, exp of the sum over its masked tokens: float32 [B], in [0, 1]."""
+    return sequence_sum_logprob(scored.token_logprobs, scored.mask).exp()
+
+
 def npo(logprob: Tensor, *, reference: Tensor, beta: float) -> Tensor:
     """Negative preference optimisation of each answer: -(2 / beta) log sigmoid(-beta (logprob - reference)).
 
@@ -64,6 +69,21 @@ def token_mean(values: Tensor, mask: Tensor) -> Tensor:
     Returns: scalar; 0 where nothing is masked.
     """
     return _masked_sum(values, mask) / mask.sum().clamp(min=1)
+
+
+def at_answers(values: Tensor, mask: Tensor, *, last_only: bool) -> Tensor:
+    """Average over L layers, and over all masked tokens of the batch together or the last one of each answer.
+
+    Args:
+        values: float32 [L, B, T].
+        mask: bool [B, T].
+
+    Returns: scalar; 0 where nothing is masked.
+    """
+    if last_only:
+        # Of every answer, the masked token behind which none is left.
+        mask = mask & (mask.flip(-1).cumsum(-1).flip(-1) == 1)
+    return token_mean(values.mean(dim=0), mask)
 
 
 def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:

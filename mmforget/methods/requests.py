@@ -73,8 +73,31 @@ class Hidden:
     positions: Positions = "answer"
 
 
-Request = Scores | Reference | Divergence | TokenStats | Hidden
-REQUESTS = (Scores, Reference, Divergence, TokenStats, Hidden)
+LAST_THIRD = 22 / 32
+"""Where lenses begin as published: states 22 to 32 of a model of 32 layers, the embeddings being state 0."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A number of each token's distribution as the model's head reads it off deeper layers: `step[...]` is `AtLayers`.
+
+    Attributes:
+        kind: as that of `TokenStats`.
+        from_depth: the first layer that is read, as a share of all: of N layers those whose number, counted from 1, is
+            at least this share of N. The last one is always read.
+        is_double: the last layer's states go through the final norm twice, as where a code takes Hugging Face's last
+            hidden states, which have been through it, for those of any layer.
+    """
+
+    source: str
+    kind: str | Statistic
+    from_depth: float = LAST_THIRD
+    is_double: bool = False
+    positions: Positions = "answer"
+
+
+Request = Scores | Reference | Divergence | TokenStats | Hidden | Lens
+REQUESTS = (Scores, Reference, Divergence, TokenStats, Hidden, Lens)
 
 FORGET, RETAIN, ALTERNATE, BENIGN = "forget", "retain", "alternate", "benign"
 SUPPLIED = (FORGET, RETAIN, ALTERNATE, BENIGN)
@@ -92,8 +115,9 @@ class Source:
 
     Attributes:
         name: as requests call it.
-        draw: `paired`: row k goes with the row to forget that has the same `extra["pair"]`. `random`: one for each row
-            to forget, drawn anew every epoch. `epoch`: training runs over these rows and not over those to forget.
+        draw: `paired`: row k goes with the row to forget that has the same `extra["pair"]`. `each`: row k goes with row
+            k to forget, of which there are as many. `random`: one for each row to forget, drawn anew every epoch.
+            `epoch`: training runs over these rows and not over those to forget.
         rows: writes them from what there is; None where the benchmark supplies them. `extra["unkept"]` of a row is the
             part of its answer whose tokens no divergence counts.
         silent_words: words whose tokens are left out of the vocabulary that a divergence is summed over.
@@ -102,7 +126,7 @@ class Source:
     """
 
     name: str
-    draw: Literal["paired", "random", "epoch"] = "random"
+    draw: Literal["paired", "each", "random", "epoch"] = "random"
     rows: Callable[[Material], Sequence[Example]] | None = None
     silent_words: Callable[[Material], Sequence[str]] | None = None
     alignment: Literal["answer", "released"] = "answer"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from mmforget.errors import PluginError
-from mmforget.methods.requests import Divergence, Hidden, Reference, Request, Scores, TokenStats
+from mmforget.methods.requests import Divergence, Hidden, Lens, Reference, Request, Scores, TokenStats
 from mmforget.types import Scored
 
 if TYPE_CHECKING:
@@ -27,6 +27,18 @@ class Drift(NamedTuple):
     token_kl: Tensor
     mask: Tensor
     num_vocabulary: int
+
+
+class AtLayers(NamedTuple):
+    """A number of every token of B answers at L layers.
+
+    Attributes:
+        values: float32 [L, B, T], 0 where padded, from the first layer that is read to the last; differentiable.
+        mask: bool [B, T], the positions that count.
+    """
+
+    values: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Step:
     def __getitem__(self, request: Scores) -> Scored: ...
     @overload
     def __getitem__(self, request: Divergence) -> Drift: ...
+    @overload
+    def __getitem__(self, request: Lens) -> AtLayers: ...
     @overload
     def __getitem__(self, request: Reference | TokenStats | Hidden) -> Tensor: ...
     def __getitem__(self, request: Request) -> Any:

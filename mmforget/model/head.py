@@ -83,6 +83,23 @@ def answer_scores(
     return AnswerScores(logprobs, is_best, tuple(values))
 
 
+def statistic_of(loaded: LoadedModel, hidden: Tensor, *, layout: Layout, statistic: Statistic) -> Tensor:
+    """A statistic of a layout's targets, float32 [S, ...], from hidden states [U, H] that the head reads.
+
+    With gradients, logits are made again in the backward pass, and none are kept.
+    """
+
+    def compute(chunk: _Chunk) -> Tensor:
+        logits = loaded.family.head(loaded.core, hidden[chunk.start : chunk.stop]).float()
+        scored_by, target = chunk.scored_by.to(logits.device), chunk.target.to(logits.device)
+        return statistic(functional.log_softmax(logits, dim=-1).index_select(0, scored_by), target)
+
+    chunks = _chunks(loaded, layout)
+    if torch.is_grad_enabled():
+        return torch.cat([checkpoint(compute, chunk, use_reentrant=False) for chunk in chunks])
+    return torch.cat([compute(chunk) for chunk in chunks])
+
+
 def _divergence(loaded: LoadedModel, logits: Tensor, *, before: Before, chunk: _Chunk) -> Tensor:
     """KL(before || model) of the distributions of logits [u, V]: float32 [u]."""
     with before.reference(), torch.no_grad():

@@ -23,6 +23,7 @@ from mmforget.model.activations import decoder_layers, reading
 from mmforget.model.attention import tree_rows
 from mmforget.model.families import Tokens
 from mmforget.model.head import AnswerScores, AsReference, Before, Statistic, answer_scores
+from mmforget.model.lens import LensRead, layer_values, layers_from
 from mmforget.model.packing import Ints, Layout, batches, lay_out, packed_rows, padded_batches, plain_rows
 from mmforget.model.vision import FeatureCache, image_features, image_inputs
 from mmforget.types import Scored
@@ -62,12 +63,14 @@ class Wanted(NamedTuple):
         vocabulary: bool [V], the tokens that this is summed over, without renormalising; None: all.
         statistics: see `head.Statistic`.
         layers: numbers of decoder layers whose hidden states are wanted where a token is predicted.
+        lenses: what is wanted of the distributions that the head makes of the states of deeper layers.
     """
 
     reference: AsReference | None = None
     vocabulary: Tensor | None = None
     statistics: Sequence[Statistic] = ()
     layers: Sequence[int] = ()
+    lenses: Sequence[LensRead] = ()
 
 
 class Looked(NamedTuple):
@@ -76,7 +79,7 @@ class Looked(NamedTuple):
     Attributes:
         scored: as `score` gives them.
         values: float32 [B, T, ...] each, 0 where padded: KL(reference || model) in nats where there is a reference,
-            then each statistic, then hidden states [B, T, K, H] where layers are named.
+            then each statistic, then hidden states [B, T, K, H] where layers are named, then of each lens [B, T, K].
     """
 
     scored: Scored
@@ -127,15 +130,21 @@ def _layout_scores(
     if wanted.reference is not None and before is not None:
         with wanted.reference(), torch.no_grad():
             old = Before(_predictors(loaded, layout, images=before), wanted.reference, wanted.vocabulary)
-    layers = decoder_layers(loaded.core) if wanted.layers else []
-    with reading({str(number): layers[number] for number in wanted.layers}) as read:
+    deep = {number: layers_from(loaded.core, lens.from_depth) for number, lens in enumerate(wanted.lenses)}
+    numbers = {*wanted.layers, *(layer for layers in deep.values() for layer in layers)}
+    layers = decoder_layers(loaded.core) if numbers else []
+    with reading({str(number): layers[number] for number in numbers}) as read:
         new = _predictors(loaded, layout, images=images)
     found = answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics)
-    if not wanted.layers:
-        return found
-    states = torch.stack([_at_predictors(read[str(number)], layout) for number in wanted.layers], dim=1)
-    scored_by = torch.from_numpy(layout.scored_by).to(states.device)
-    return found._replace(values=(*found.values, states.index_select(0, scored_by).float()))
+    values = list(found.values)
+    if wanted.layers:
+        states = torch.stack([_at_predictors(read[str(number)], layout) for number in wanted.layers], dim=1)
+        scored_by = torch.from_numpy(layout.scored_by).to(states.device)
+        values.append(states.index_select(0, scored_by).float())
+    for number, lens in enumerate(wanted.lenses):
+        seen = [_at_predictors(read[str(layer)], layout) for layer in deep[number]]
+        values.append(layer_values(loaded, seen, layout=layout, lens=lens))
+    return found._replace(values=tuple(values))
 
 
 def _at_predictors(calls: Sequence[Tensor], layout: Layout) -> Tensor:

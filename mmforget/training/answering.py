@@ -15,6 +15,7 @@ from mmforget.methods.requests import (
     ALTERNATE,
     Divergence,
     Hidden,
+    Lens,
     Positions,
     Reference,
     Request,
@@ -22,8 +23,9 @@ from mmforget.methods.requests import (
     Statistic,
     TokenStats,
 )
-from mmforget.methods.steps import Drift
+from mmforget.methods.steps import AtLayers, Drift
 from mmforget.model.encode import Encoded
+from mmforget.model.lens import LensRead
 from mmforget.model.scoring import Looked, Wanted
 from mmforget.model.token_stats import statistic
 from mmforget.training.batches import Batch
@@ -52,6 +54,7 @@ class _Pass(NamedTuple):
     kinds: tuple[str | Statistic, ...] = ()
     has_drift: bool = False
     hidden: tuple[Hidden, ...] = ()
+    lenses: tuple[Lens, ...] = ()
     is_before: bool = False
 
     @property
@@ -98,6 +101,7 @@ class Answering:
             vocabulary=None if written is None else written.vocabulary,
             statistics=[statistic(kind) for kind in one.kinds],
             layers=one.layers,
+            lenses=[LensRead(statistic(lens.kind), lens.from_depth, lens.is_double) for lens in one.lenses],
         )
         with self.before() if one.is_before else nullcontext():
             looked = self.look([row for group in groups.values() for row in group], wanted=wanted, positions=positions)
@@ -114,6 +118,8 @@ class Answering:
         rows, scored, values = self.rows[place.source], looked.scored, list(looked.values)
         found: dict[Request, Any] = {} if one.is_before else {Scores(*place): scored}
         hidden = [request for request in one.hidden if _place(request) == place]
+        for lens in reversed(one.lenses):
+            found[lens] = AtLayers(values.pop().permute(2, 0, 1), scored.mask)
         if one.layers:
             states = values.pop()
             found |= {request: _states(states, request.layers, of=one.layers) for request in hidden}
@@ -125,6 +131,7 @@ class Answering:
                 answers = rows.written.answers(scored, rows=rows.places(batch))
                 found[Scores(*place)] = answers
                 found |= {request: found[request] * answers.mask[..., None] for request in hidden}
+                found |= {lens: AtLayers(found[lens].values * answers.mask, answers.mask) for lens in one.lenses}
             found[Divergence(*place)] = drift
         for kind, value in zip(one.kinds, values, strict=True):
             found[TokenStats(place.source, kind, place.positions)] = value
@@ -156,7 +163,7 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
     apart = {
         place: asked
         for place, asked in places.items()
-        if place.positions == "all" or any(isinstance(one, Divergence) for one in asked)
+        if place.positions == "all" or any(isinstance(one, Divergence | Lens) for one in asked)
     }
     together = [place for place in places if place not in apart]
     if together:
@@ -164,17 +171,21 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
         yield _Pass(tuple(together), _kinds(every), hidden=_hidden(every))
     for place, asked in apart.items():
         has_drift = any(isinstance(one, Divergence) for one in asked)
-        yield _Pass((place,), _kinds(asked), has_drift, _hidden(asked))
+        yield _Pass((place,), _kinds(asked), has_drift, _hidden(asked), _lenses(asked))
     for place, wanted in before.items():
         yield _Pass((place,), hidden=tuple(wanted), is_before=True)
 
 
-def _place(request: Scores | Divergence | TokenStats | Hidden) -> _Place:
+def _place(request: Scores | Divergence | TokenStats | Hidden | Lens) -> _Place:
     return _Place(request.source, request.positions)
 
 
 def _hidden(requests: Sequence[Request]) -> tuple[Hidden, ...]:
     return tuple(one for one in requests if isinstance(one, Hidden))
+
+
+def _lenses(requests: Sequence[Request]) -> tuple[Lens, ...]:
+    return tuple(one for one in requests if isinstance(one, Lens))
 
 
 def _states(states: Tensor, layers: Sequence[int], *, of: Sequence[int]) -> Tensor:

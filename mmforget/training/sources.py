@@ -181,10 +181,22 @@ def _partners(
             found[name] = Drawn(len(material.refusals), (draws.REFUSAL,))
         else:
             examples = material.benign if name == BENIGN else written[name]
-            is_random = name in own and own[name].draw == "random"
+            draw = own[name].draw if name in own else "paired"
             stream = (draws.BENIGN,) if name == BENIGN else draws.own_stream(name)
-            found[name] = Drawn(len(examples), stream) if is_random else _paired(material.forget, examples, name=name)
+            if draw == "random":
+                found[name] = Drawn(len(examples), stream)
+            elif draw == "each":
+                found[name] = _each(material.forget, examples, name=name)
+            else:
+                found[name] = _paired(material.forget, examples, name=name)
     return found
+
+
+def _each(forget: Sequence[Example], others: Sequence[Example], *, name: str) -> Fixed:
+    """Row k for row k. Raises PluginError where there are not as many."""
+    if len(others) != len(forget):
+        raise PluginError(f"source '{name}': {len(others)} rows were written for {len(forget)} to forget, one for each")
+    return Fixed(tuple(range(len(forget))))
 
 
 def _paired(forget: Sequence[Example], others: Sequence[Example], *, name: str) -> Fixed:

@@ -12,16 +12,29 @@ import pytest
 import torch
 
 from mmforget.errors import PluginError, UnknownName
-from mmforget.methods.base import METHODS, Divergence, Drift, Method, Reference, Request, Scores, Step
+from mmforget.methods.base import (
+    METHODS,
+    AtLayers,
+    Divergence,
+    Drift,
+    Lens,
+    Method,
+    Reference,
+    Request,
+    Scores,
+    Step,
+)
 from mmforget.methods.build import build
+from mmforget.methods.input_rephrasing import NAMES as REPHRASED
 from mmforget.methods.requests import REQUESTS, SUPPLIED, asked_sources, sources_of
+from mmforget.model.token_stats import statistic
 from mmforget.types import Scored
 from tests.toy_steps import loss
 
 NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
 MASK = torch.tensor([[True] * 4, [True, True, True, False], [True, True, False, False]])
-SIGNS = {"forget": -1}
-"""Log-probs to forget fall; all others rise."""
+SIGNS = dict.fromkeys(("forget", *REPHRASED), -1)
+"""Log-probs to forget fall, in whatever wording; all others rise."""
 TRAINED = [name for name in METHODS.names() if hasattr(METHODS.get(name), "loss")]
 
 
@@ -41,12 +54,22 @@ class Leaves:
             return Scored(self.logprobs(request.source), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool))
         if isinstance(request, Reference):
             return self.logprobs(request.source).detach() - 0.3
+        if isinstance(request, Lens):
+            return AtLayers(self.at_layers(request), MASK)
         assert isinstance(request, Divergence), f"no toy answer to {request}"
         return Drift(self.divergence(request.source, rng=rng), MASK, VOCABULARY)
 
     def logprobs(self, name: str) -> torch.Tensor:
         found = self.logits[name].log_softmax(-1).gather(-1, self.targets[..., None])[..., 0]
         return torch.where(MASK, found, torch.zeros(()))
+
+    def at_layers(self, request: Lens) -> torch.Tensor:
+        """At two layers, of which the first is half as sure."""
+        found = []
+        for scale in (0.5, 1.0):
+            logprobs = (scale * self.logits[request.source]).log_softmax(-1).flatten(0, 1)
+            found.append(statistic(request.kind)(logprobs, self.targets.flatten()).view(NUM_ROWS, NUM_TOKENS))
+        return torch.stack(found) * MASK
 
     def divergence(self, name: str, *, rng: torch.Generator) -> torch.Tensor:
         """KL from distributions a little off these logits'."""
@@ -91,7 +114,7 @@ def test_says_what_it_does_and_where_it_comes_from(name: str) -> None:
 def test_requests_are_known_and_have_something_to_train_on(method: Method) -> None:
     assert isinstance(method.requests, tuple)
     assert all(isinstance(request, REQUESTS) for request in method.requests)
-    assert any(isinstance(request, Scores) for request in method.requests)
+    assert any(isinstance(request, Scores | Lens) for request in method.requests)
     brought = {name for name, source in sources_of(method).items() if source.rows is not None}
     assert asked_sources(method) <= {*SUPPLIED, *brought}
 
@@ -102,11 +125,13 @@ def test_loss_is_finite_and_differentiable_with_just_what_it_asks_for(method: Me
     assert total.shape == ()
     assert math.isfinite(total.item())
     total.backward()  # type: ignore[no-untyped-call]
-    trained = next(request.source for request in method.requests if isinstance(request, Scores))
-    gradient = leaves.logits[trained].grad
+    trained = next(request for request in method.requests if isinstance(request, Scores | Lens))
+    gradient = leaves.logits[trained.source].grad
     assert gradient is not None
     assert bool(gradient.isfinite().all())
-    assert bool((gradient[MASK].abs().sum(-1) > 0).all()), "some masked token gets no gradient"
+    # What is read at layers may be where the method wants it already.
+    if isinstance(trained, Scores):
+        assert bool((gradient[MASK].abs().sum(-1) > 0).all()), "some masked token gets no gradient"
     assert bool((gradient[~MASK] == 0).all()), "padding gets a gradient"
 
 

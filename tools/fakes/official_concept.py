@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.protocols.mmubench.records import Picture, Prompt, Talk
-from mmforget.protocols.mmubench.shapes import draw
 from mmforget.protocols.mmubench.twin import records
+from mmforget.synthetic.figures import draw
 
 
 def write(folder: Path) -> Path:

@@ -21,10 +21,10 @@ from mmforget.errors import UnknownName, UserError
 from mmforget.protocols.mmubench import twin
 from mmforget.protocols.mmubench.official import known_defects, read_concepts
 from mmforget.protocols.mmubench.records import ConceptRecord, Picture, Prompt, Talk, is_refusal
-from mmforget.protocols.mmubench.shapes import draw
 from mmforget.protocols.mmubench.twin import Lesson
 from mmforget.protocols.mmubench.words import LEAD, QUERY, REFUSALS
 from mmforget.results.fingerprint import hash_file
+from mmforget.synthetic.figures import draw
 
 CONSTRUCTION = "What's the name of the central figure in this photograph?"
 """What the authors asked to find out which concepts LLaVA knows."""

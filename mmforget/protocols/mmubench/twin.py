@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mmforget.protocols.mmubench import words
 from mmforget.protocols.mmubench.records import ConceptRecord, Picture, Prompt, Talk
-from mmforget.protocols.mmubench.shapes import COLOURS, MARKS, SHAPES, Look
+from mmforget.synthetic.figures import COLOURS, MARKS, SHAPES, Look
 
 TRAIN_VIEW, TEST_VIEWS, LESSON_VIEWS = 0, range(1, 7), range(100, 148)
 NUM_STRANGERS = len(LESSON_VIEWS)

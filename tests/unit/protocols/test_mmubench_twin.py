@@ -10,7 +10,7 @@ import pytest
 from mmforget.errors import UserError
 from mmforget.protocols.mmubench import twin as concepts
 from mmforget.protocols.mmubench import words
-from mmforget.protocols.mmubench.shapes import MARKS, SHAPES, Look, draw, scene_of
+from mmforget.synthetic.figures import MARKS, SHAPES, Look, draw, scene_of
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))
