@@ -29,13 +29,27 @@ CACHE_VERSION = 3
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to generate: at most `max_new_tokens` tokens, cut before the first of the `until` strings."""
+    """How to generate: at most `max_new_tokens` tokens, cut before the first of the `until` strings.
+
+    `seed`, of sampled text, gives a question random numbers of its own: its text is the same whatever it is asked with.
+    """
 
     max_new_tokens: int
     until: tuple[str, ...] = ()
     do_sample: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
+    seed: int | None = None
+
+    @property
+    def without_seed(self) -> Decoding:
+        """What questions that are put together have in common."""
+        return replace(self, seed=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that tell it from another."""
+        values = vars(self) | {"until": list(self.until)}
+        return values if self.seed is not None else {key: value for key, value in values.items() if key != "seed"}
 
 
 @dataclass(frozen=True)
@@ -70,16 +84,14 @@ class Ask:
                 "context": self.context,
                 "continuation": self.continuation,
                 "images": list(self.image_keys),
-                "decoding": None
-                if self.decoding is None
-                else vars(self.decoding) | {"until": list(self.decoding.until)},
+                "decoding": None if self.decoding is None else self.decoding.as_dict(),
             }
         )
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether asking again must give the same answer: false for sampled text."""
-        return self.decoding is None or not self.decoding.do_sample
+        """Whether asking again must give the same answer: false for sampled text without a seed."""
+        return self.decoding is None or not self.decoding.do_sample or self.decoding.seed is not None
 
     def showing(self, images: Sequence[Image]) -> Ask:
         """The same question about other images."""

@@ -58,7 +58,8 @@ class Answerer:
         return [answers[key] for key in keys]
 
     def _key(self, ask: Ask, index: int) -> str:
-        key = ask.key(self.engine.fingerprint)
+        named = getattr(self.engine, "fingerprint_of", None)
+        key = ask.key(self.engine.fingerprint if named is None else named(ask))
         return key if ask.is_repeatable else f"{key}#{index}"
 
     def _answers(self, asks: Mapping[str, Ask]) -> Iterator[dict[str, Any]]:

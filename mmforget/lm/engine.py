@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 FEATURE_BUDGET_BYTES = 512 * 2**20
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 class _Planned(NamedTuple):
@@ -74,8 +75,27 @@ class ModelEngine:
         """Images whose features this engine found."""
         return self.features.num_hits - self._before[1]
 
+    def fingerprint_of(self, ask: Ask) -> str:
+        """What answers one question: of many edits the one that it is asked under."""
+        edit = self._edit(ask)
+        return self.fingerprint if edit is None or self.loaded.stack is None else self.loaded.stack.fingerprints[edit]
+
     def encode(self, ask: Ask) -> Encoded:
-        """The tokens of a request. Raises UserError naming task and row where it does not fit the model."""
+        """The tokens of a request. Raises UserError naming task and row where it does not fit the model, or names none
+        of its edits.
+        """
+        return self._encode(ask).under(self._edit(ask))
+
+    def _edit(self, ask: Ask) -> int | None:
+        """Number of the edit that a question is asked under; None where the model has none."""
+        stack = self.loaded.stack
+        if stack is None:
+            return None
+        if ask.row is None:
+            raise UserError(f"{ask.where or 'request'}: no row says which of the model's edits it is asked under")
+        return stack.number(str(ask.row["subject"]))
+
+    def _encode(self, ask: Ask) -> Encoded:
         try:
             if ask.continuation is None:
                 prompt = encode_prompt(self.loaded, ask.context, ask.images, image_keys=ask.image_keys)
@@ -118,7 +138,7 @@ class ModelEngine:
 
     def _generations(self, asks: Sequence[Ask], prompts: Sequence[Encoded]) -> list[list[int]]:
         found: list[list[int]] = []
-        for indices in group_indices([ask.decoding for ask in asks]):
+        for indices in _by_decoding(asks):
             decoding = cast("Decoding", asks[indices[0]].decoding)
             planned = generation_batches(
                 [prompts[index] for index in indices],
@@ -137,23 +157,23 @@ class ModelEngine:
 
     def generate(self, asks: Sequence[Ask]) -> list[str]:
         texts: dict[int, str] = {}
-        for indices in group_indices([ask.decoding for ask in asks]):
-            prompts = [self._plan(asks[index]).encoded for index in indices]
-            decoding = cast("Decoding", asks[indices[0]].decoding)
-            found = self._in_parts(prompts, compute=partial(self._generate, decoding=decoding))
+        for indices in _by_decoding(asks):
+            planned = [self._plan(asks[index]) for index in indices]
+            found = self._in_parts(planned, compute=self._generate, of=lambda one: one.encoded)
             texts |= zip(indices, found, strict=True)
         return [texts[index] for index in range(len(asks))]
 
     def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
-        texts = [ask.continuation or "" for ask in asks]
-        return self.rolling(texts)
+        return self.rolling([ask.continuation or "" for ask in asks], edits=[self._edit(ask) for ask in asks])
 
     def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
         require_layers(self.loaded.core, layers)
         encoded = [_with_next(self._plan(ask).encoded, token=start_token(self.loaded)) for ask in asks]
         compute = partial(self._hidden, layers=layers, positions=positions)
         parts = chunks(range(len(asks)), size=self.batch_size)
-        return [one for part in parts for one in self._in_parts([encoded[at] for at in part], compute=compute)]
+        return [
+            one for part in parts for one in self._in_parts([encoded[at] for at in part], compute=compute, of=_self)
+        ]
 
     def _plan(self, ask: Ask) -> _Planned:
         """As it was planned; a question that a guard has changed was not."""
@@ -161,11 +181,20 @@ class ModelEngine:
 
     def score_encoded(self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS) -> list[TokenScores]:
         """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass."""
-        return self._in_parts(encoded, compute=lambda part: self._score(part, max_tokens=max_tokens))
+        return self._in_parts(encoded, compute=partial(self._score, max_tokens=max_tokens), of=_self)
 
-    def rolling(self, texts: Sequence[str]) -> list[TokenScores]:
-        """Scores of whole texts: every token predicted once, windows of the model's length where a text is longer."""
-        windows = [(index, one) for index, text in enumerate(texts) for one in document_windows(self.loaded, text)]
+    def rolling(self, texts: Sequence[str], *, edits: Sequence[int | None] | None = None) -> list[TokenScores]:
+        """Scores of whole texts: every token predicted once, windows of the model's length where a text is longer.
+
+        Args:
+            edits: what each is read under, where the model has several.
+        """
+        under = edits or [None] * len(texts)
+        windows = [
+            (index, one.under(edit))
+            for index, (text, edit) in enumerate(zip(texts, under, strict=True))
+            for one in document_windows(self.loaded, text)
+        ]
         log_probs: list[list[float]] = [[] for _ in texts]
         greedy = [True] * len(texts)
         for start in range(0, len(windows), self.batch_size):
@@ -192,34 +221,39 @@ class ModelEngine:
         states, counts = looked.values[-1], looked.scored.mask.sum(1).tolist()
         return [row[:count].transpose(0, 1).cpu() for row, count in zip(states, counts, strict=True)]
 
-    def _generate(self, encoded: Sequence[Encoded], *, decoding: Decoding) -> list[str]:
+    def _generate(self, planned: Sequence[_Planned]) -> list[str]:
+        decodings = [cast("Decoding", one.ask.decoding) for one in planned]
+        first, seeds = decodings[0], [one.seed for one in decodings if one.seed is not None]
         with self._inference():
             return generate(
                 self.loaded,
-                encoded,
-                max_new_tokens=decoding.max_new_tokens,
-                until=decoding.until,
-                sampling=Sampling(decoding.temperature, decoding.top_p) if decoding.do_sample else None,
+                [one.encoded for one in planned],
+                max_new_tokens=first.max_new_tokens,
+                until=first.until,
+                sampling=Sampling(first.temperature, first.top_p) if first.do_sample else None,
+                seeds=seeds or None,
                 features=self.features,
                 packed=self.packed,
             )
 
-    def _in_parts(self, encoded: Sequence[Encoded], *, compute: Callable[[Sequence[Encoded]], list[T]]) -> list[T]:
-        """All at once, or in halves where the device's memory does not hold them."""
+    def _in_parts(
+        self, asked: Sequence[S], *, compute: Callable[[Sequence[S]], list[T]], of: Callable[[S], Encoded]
+    ) -> list[T]:
+        """All at once, or in halves where the device's memory does not hold them; `of` gives the tokens of one."""
         try:
-            return compute(encoded)
+            return compute(asked)
         except torch.OutOfMemoryError as error:
-            if len(encoded) == 1:
+            if len(asked) == 1:
                 raise RunFailed(
-                    f"one request of {len(encoded[0])} tokens does not fit in the device's memory; "
+                    f"one request of {len(of(asked[0]))} tokens does not fit in the device's memory; "
                     "use load_in_4bit=True or a larger device"
                 ) from error
             logger.warning(
-                "out of memory with %d requests at once; halving, a smaller --batch_size avoids it", len(encoded)
+                "out of memory with %d requests at once; halving, a smaller --batch_size avoids it", len(asked)
             )
         torch.cuda.empty_cache()
-        half = len(encoded) // 2
-        return [*self._in_parts(encoded[:half], compute=compute), *self._in_parts(encoded[half:], compute=compute)]
+        half = len(asked) // 2
+        return [one for part in (asked[:half], asked[half:]) for one in self._in_parts(part, compute=compute, of=of)]
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -237,6 +271,16 @@ class ModelEngine:
     def _count(self, embeddings: nn.Module, inputs: tuple[Any, ...], embedded: Tensor) -> None:
         """Counts what is embedded [..., hidden]: every token that the language model computes, once."""
         self.num_tokens += embedded.shape[:-1].numel()
+
+
+def _self(encoded: Encoded) -> Encoded:
+    return encoded
+
+
+def _by_decoding(asks: Sequence[Ask]) -> list[list[int]]:
+    """Indices of the questions that can be answered together: sampled ones with seeds, or without."""
+    decodings = [cast("Decoding", ask.decoding) for ask in asks]
+    return group_indices([(one.without_seed, one.seed is None) for one in decodings])
 
 
 def _with_next(encoded: Encoded, *, token: int) -> Encoded:

@@ -194,10 +194,12 @@ def _piece(queries: Ints, keys: Ints | None, *, end: Ints, device: torch.device,
         # Padding sees everything, since a row of the mask that is empty would give NaN.
         seen = ((look <= ask) & (ask < end[keys][:, None, :]) & (look >= 0)) | (ask < 0)
         mask = _additive(torch.from_numpy(seen[:, None]).to(device), dtype=dtype)
-    # Padding on the right of a root is hidden from its tokens by causality.
+    # Padding on the right of a root is hidden from its tokens by causality. It is a token of the same row: where that
+    # is not finite, a weight of 0 does not keep it out.
+    first = queries[:, :1]
     return _Piece(
-        torch.from_numpy(queries.clip(0).ravel()).to(device),
-        torch.from_numpy(looked.clip(0).ravel()).to(device),
+        torch.from_numpy(np.where(queries < 0, first, queries).ravel()).to(device),
+        torch.from_numpy(np.where(looked < 0, first, looked).ravel()).to(device),
         (len(queries), queries.shape[1], looked.shape[1]),
         mask,
     )

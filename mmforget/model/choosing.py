@@ -1,16 +1,19 @@
 """Which token comes next, and where a text ends: what a task and the checkpoint's own settings make of the logits.
 
-Greedy: the most likely token. Sampling: temperature, then top-p, drawn from torch's global generator. Before either the
-checkpoint's repetition penalty, as `model.generate` has it. `other_settings` names what only `model.generate` does.
-Shapes: B prompts, V vocabulary.
+Greedy: the most likely token. Sampling: temperature, then top-p, drawn from torch's global generator, or with numbers
+of each prompt's own, so that no text depends on what else is in the batch. Before either the checkpoint's repetition
+penalty, as `model.generate` has it. `other_settings` names what only `model.generate` does.
+Shapes: B prompts, V vocabulary, T new tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
@@ -99,12 +102,25 @@ class Choice:
             found.append(TopPLogitsWarper(self.sampling.top_p))
         return LogitsProcessorList(found)
 
-    def next_tokens(self, logits: Tensor, *, known: Tensor) -> Tensor:
-        """One token a prompt, int64 [B], from logits [B, V] and all token ids so far, int64 [B, length]."""
+    def next_tokens(self, logits: Tensor, *, known: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """One token a prompt, int64 [B], from logits [B, V] and all token ids so far, int64 [B, length].
+
+        Args:
+            drawn: [B] of [0, 1), where each prompt brings its own number: the token at that share of the probability.
+        """
         scores: Tensor = self._processors(known, logits.float())
         if self.sampling is None:
             return scores.argmax(-1)
-        return torch.multinomial(scores.softmax(-1), num_samples=1)[:, 0]
+        if drawn is None:
+            return torch.multinomial(scores.softmax(-1), num_samples=1)[:, 0]
+        up_to = scores.softmax(-1).cumsum(-1)
+        at = drawn.to(up_to)[:, None] * up_to[:, -1:]
+        return torch.searchsorted(up_to, at, right=True)[:, 0].clamp(max=up_to.shape[-1] - 1)
+
+
+def own_numbers(seeds: Sequence[int], *, num_tokens: int) -> Tensor:
+    """float64 [B, T] of [0, 1): the numbers that each prompt's tokens are drawn with, from its seed alone."""
+    return torch.from_numpy(np.stack([np.random.default_rng(seed).random(num_tokens) for seed in seeds]))
 
 
 def choice_for(config: GenerationConfig, sampling: Sampling | None, *, ends: frozenset[int]) -> Choice:

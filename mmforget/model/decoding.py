@@ -196,8 +196,14 @@ def _group(rows: list[_Prompts], *, device: torch.device) -> tuple[_Group, _Plac
             own_at[index, number, num_own - len(own) :] = own
     before = np.broadcast_to(root_at[:, None], (len(rows), num_prompts, num_root))
     hidden = np.concatenate([before, own_at], axis=2)[:, None, :, None] < 0
-    # Padding takes some real token, since what has never been written may be NaN.
-    asks, roots, behind = (torch.from_numpy(part.clip(0)).to(device) for part in (members.ravel(), root_at, own_at))
+    # Padding takes a real token of the same row: what has never been written, or is another's, may be NaN.
+    starts = np.asarray([row.start for row in rows], dtype=np.int64)[:, None]
+    filled = (
+        members.ravel().clip(0),
+        np.where(root_at < 0, starts, root_at),
+        np.where(own_at < 0, starts[:, None], own_at),
+    )
+    asks, roots, behind = (torch.from_numpy(part).to(device) for part in filled)
     mask = torch.from_numpy(hidden).to(device) if hidden.any() else None
     return _Group(members, asks, mask, num_own), _Places(roots, behind)
 

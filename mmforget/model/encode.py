@@ -42,6 +42,7 @@ class Encoded:
         image_sizes: number of image tokens of each image.
         grid_positions: int64 [3, length] in time, height and width, for families whose rotary embeddings have these.
         lead: of a prompt, the last blanks of its context, where the tokenizer joins them to the word that comes.
+        edit: of the edits that a model has side by side, the number of the one that it is computed under.
     """
 
     ids: tuple[int, ...]
@@ -52,6 +53,7 @@ class Encoded:
     image_sizes: tuple[int, ...] = ()
     grid_positions: Ints | None = None
     lead: str = ""
+    edit: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,6 +76,18 @@ class Encoded:
     def image_positions(self) -> Ints:
         """`image_at` as int64 [image tokens]."""
         return np.asarray(self.image_at, dtype=np.int64)
+
+    def under(self, edit: int | None) -> Encoded:
+        """The same tokens under an edit; the same object whenever asked again."""
+        if edit == self.edit:
+            return self
+        if edit not in self._under:
+            self._under[edit] = replace(self, edit=edit)
+        return self._under[edit]
+
+    @cached_property
+    def _under(self) -> dict[int | None, Encoded]:
+        return {}
 
 
 def encode(

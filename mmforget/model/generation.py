@@ -15,12 +15,21 @@ import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
-from mmforget.model.choosing import Choice, Sampling, StopStrings, choice_for, end_tokens, other_settings
+from mmforget.model.choosing import (
+    Choice,
+    Sampling,
+    StopStrings,
+    choice_for,
+    end_tokens,
+    other_settings,
+    own_numbers,
+)
 from mmforget.model.decoding import Memory, NextToken, prefill_of
 from mmforget.model.families import Tokens
-from mmforget.model.packing import lay_out, packed_rows
+from mmforget.model.packing import Ints, lay_out, packed_rows
 from mmforget.model.plain import plain
 from mmforget.model.scoring import batch_tokens
+from mmforget.model.stack import by_place, selecting
 from mmforget.model.vision import FeatureCache, image_features
 
 if TYPE_CHECKING:
@@ -41,16 +50,19 @@ def generate(
     max_new_tokens: int,
     until: Sequence[str] = (),
     sampling: Sampling | None = None,
+    seeds: Sequence[int] | None = None,
     features: FeatureCache | None = None,
     packed: bool = True,
 ) -> list[str]:
     """The continuation of each prompt, without special tokens, cut before the first of the `until` strings.
 
     All prompts form one batch. Greedy text equals that of plain `model.generate`, with the checkpoint's own settings,
-    and ends at the tokenizer's end token, too. Sampling draws from torch's global generator.
+    and ends at the tokenizer's end token, too. Sampling draws from torch's global generator. Equal prompts are computed
+    once, however many texts are drawn behind them.
 
     Args:
         sampling: how tokens are drawn; None is greedy.
+        seeds: of each prompt, by which its text is drawn whatever else is in the batch.
         packed: False leaves it to `model.generate`, where prompts share nothing. So does a checkpoint whose settings
             ask for what only that can do; this is said once.
 
@@ -64,14 +76,20 @@ def generate(
     check_room(loaded, prompts, max_new_tokens=max_new_tokens)
     stops = StopStrings(loaded.tokenizer, tuple(stop for stop in until if stop))
     images = {key: image for prompt in prompts for key, image in zip(prompt.image_keys, prompt.images, strict=True)}
+    drawn = own_numbers(seeds, num_tokens=max_new_tokens) if seeds is not None and sampling is not None else None
     with torch.no_grad():
         found = image_features(loaded, images, cache=features)
         if packed and continues_together(loaded, do_sample=sampling is not None):
             ends = end_tokens(loaded.core.generation_config, tokenizer=loaded.tokenizer)
             choice = choice_for(loaded.core.generation_config, sampling, ends=ends)
-            new = _continue(loaded, prompts, images=found, choice=choice, stops=stops, max_new_tokens=max_new_tokens)
+            new = _continue(
+                loaded, prompts, images=found, choice=choice, stops=stops, max_new_tokens=max_new_tokens, drawn=drawn
+            )
         else:
-            new = plain(loaded, prompts, images=found, sampling=sampling, stops=stops, max_new_tokens=max_new_tokens)
+            new = plain(
+                loaded, prompts, images=found, sampling=sampling, stops=stops, max_new_tokens=max_new_tokens,
+                drawn=drawn,
+            )  # fmt: skip
     texts = [loaded.tokenizer.decode(ids, skip_special_tokens=True) for ids in new]
     return [stops.cut(text, lead=prompt.lead) for text, prompt in zip(texts, prompts, strict=True)]
 
@@ -123,16 +141,19 @@ class _Batch:
         known: int64 [B, longest prompt + new tokens], all ids so far; in front of a shorter prompt its first id.
         position: int64 [B], of the first new token.
         memory: keys and values.
+        edit: [B] as `Layout.edit` has it.
     """
 
     numbers: list[int]
     known: Tensor
     position: Tensor
     memory: Memory
+    edit: Ints | None
 
     def keep(self, indices: list[int]) -> _Batch:
         numbers = [self.numbers[index] for index in indices]
-        return _Batch(numbers, self.known[indices], self.position[indices], self.memory.keep(indices))
+        edit = None if self.edit is None else self.edit[indices]
+        return _Batch(numbers, self.known[indices], self.position[indices], self.memory.keep(indices), edit)
 
 
 def _continue(
@@ -143,15 +164,17 @@ def _continue(
     choice: Choice,
     stops: StopStrings,
     max_new_tokens: int,
+    drawn: Tensor | None,
 ) -> list[list[int]]:
-    """New token ids of each prompt, the one that ends the text included."""
+    """New token ids of each prompt, the one that ends the text included; `drawn` as `Choice.next_tokens` takes them."""
     hidden, batch = _prefill(loaded, prompts, images=images, max_new_tokens=max_new_tokens)
     longest = batch.known.shape[1] - max_new_tokens
     new: list[list[int]] = [[] for _ in prompts]
     ended: set[int] = set()
     for number in range(max_new_tokens):
         logits = loaded.family.head(loaded.core, hidden).to(loaded.device)
-        ids = choice.next_tokens(logits, known=batch.known[:, : longest + number])
+        own = None if drawn is None else drawn[batch.numbers, number]
+        ids = choice.next_tokens(logits, known=batch.known[:, : longest + number], drawn=own)
         for prompt, token in zip(batch.numbers, ids.tolist(), strict=True):
             if prompt not in ended:
                 new[prompt].append(token)
@@ -191,7 +214,8 @@ def _prefill(
     tokens = batch_tokens(loaded, layout, images=images)
     seen = cast("RowAttention", tokens.rows)  # a flat layout has them
     prefill = prefill_of(prompts, rows, layout=layout, seen=seen, max_new_tokens=max_new_tokens, device=loaded.device)
-    hidden = loaded.family.hidden(loaded.core, tokens._replace(rows=prefill)).flatten(0, 1)
+    with selecting(loaded, by_place(layout.edit, device=loaded.device)):
+        hidden = loaded.family.hidden(loaded.core, tokens._replace(rows=prefill)).flatten(0, 1)
     numbers = [member for row in rows for member in row.members]
     longest = max(len(prompt) for prompt in prompts)
     known = torch.empty(len(prompts), longest + max_new_tokens, dtype=torch.int64)
@@ -200,7 +224,8 @@ def _prefill(
         known[index, : longest - len(ids)] = ids[0]
         known[index, longest - len(ids) : longest] = ids
     position = torch.tensor([int(prompts[number].positions.max()) + 1 for number in numbers])
-    batch = _Batch(numbers, known.to(loaded.device), position.to(loaded.device), prefill.memory())
+    edit = None if layout.edit is None else layout.edit[0, prefill.last.cpu().numpy()]
+    batch = _Batch(numbers, known.to(loaded.device), position.to(loaded.device), prefill.memory(), edit)
     return hidden.index_select(0, prefill.last.to(hidden.device)), batch
 
 
@@ -208,4 +233,5 @@ def _next_hidden(loaded: LoadedModel, batch: _Batch, *, ids: Tensor, number: int
     """Hidden states [B, H] of the `number`-th new tokens."""
     position = (batch.position + number)[None]
     tokens = Tokens(ids[None], position, rows=NextToken(batch.memory, number))
-    return loaded.family.hidden(loaded.core, tokens)[0]
+    with selecting(loaded, by_place(batch.edit, device=loaded.device)):
+        return loaded.family.hidden(loaded.core, tokens)[0]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,6 +22,9 @@ from mmforget.model.quantize import quantisation_of
 from mmforget.model.spec import ModelSpec
 from mmforget.results.files import prepare_folder, writing
 from mmforget.results.fingerprint import hash_json
+
+if TYPE_CHECKING:
+    from mmforget.model.stack import Stack
 
 NUM_TEXTS_KEPT = 2**14
 ADAPTER = "default"
@@ -44,6 +47,7 @@ class LoadedModel:
         continues_prefixes: whether text can be generated behind such prompts, too; else `model.generate` does it.
         pads: whether sequences of other lengths can stand beside one in a padded batch.
         guard: what stands between questions and the model; `fingerprint` then names it, too.
+        stack: edits of the model, each for the sequences that are under it.
     """
 
     model: Any
@@ -58,6 +62,7 @@ class LoadedModel:
     continues_prefixes: bool = False
     pads: bool = True
     guard: Guard | None = None
+    stack: Stack | None = None
 
     # A configuration of transformers is slow to ask, and every request asks: what cannot change is kept.
 
@@ -198,9 +203,13 @@ def in_training(loaded: LoadedModel, *, model: Any) -> LoadedModel:
 
 def adapted(base: str, loaded: LoadedModel) -> str:
     """Fingerprint of a base model with the adapter that `loaded` carries: its tensors and all of its settings."""
-    config = configuration(loaded.model.peft_config[ADAPTER])
-    deciding = {name: value for name, value in config.items() if name not in NAMING}
-    return join("adapter", base, hash_json(deciding), tensors_fingerprint(adapter_tensors(loaded)))
+    return with_adapter(base, config=loaded.model.peft_config[ADAPTER], tensors=adapter_tensors(loaded))
+
+
+def with_adapter(base: str, *, config: Any, tensors: Mapping[str, torch.Tensor]) -> str:
+    """Fingerprint of a base model with an adapter of this configuration, whose tensors have the names of its file."""
+    deciding = {name: value for name, value in configuration(config).items() if name not in NAMING}
+    return join("adapter", base, hash_json(deciding), tensors_fingerprint(tensors))
 
 
 def adapter_tensors(loaded: LoadedModel) -> dict[str, torch.Tensor]:

@@ -134,10 +134,14 @@ def set_trainable(loaded: LoadedModel, *, projector: bool = False, tower: bool =
 
 @contextmanager
 def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
-    """Inside, `loaded` is the model as it was before `attach`: the reference model.
+    """Inside, `loaded` is the model as it was before `attach`, or before all edits of its stack: the reference model.
 
     Raises UserError where that would be something else: no adapter, or one that the base came with unmerged.
     """
+    if loaded.stack is not None:
+        with loaded.stack.off():
+            yield loaded
+        return
     _require_base(loaded)
     if loaded.spec.has_unmerged_adapter:
         raise UserError(

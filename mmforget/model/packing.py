@@ -57,6 +57,8 @@ class Layout(NamedTuple):
         target: [S] the scored token ids.
         slot: [S] place in B * T where the score goes.
         is_flat: whether the rows share tokens and lie one behind the other.
+        edit: of ids' shape, the edit that each place is computed under, -1 for none; None where there is none at all.
+            A padded place belongs to the edit of its row where a row of that edit is as long.
     """
 
     ids: Ints
@@ -74,6 +76,7 @@ class Layout(NamedTuple):
     target: Ints
     slot: Ints
     is_flat: bool
+    edit: Ints | None = None
 
 
 def plain_rows(encoded: Sequence[Encoded]) -> list[PackedRow]:
@@ -84,11 +87,11 @@ def plain_rows(encoded: Sequence[Encoded]) -> list[PackedRow]:
 def packed_rows(encoded: Sequence[Encoded], *, max_tokens: int) -> list[PackedRow]:
     """Sequences about the same images share rows of at most `max_tokens` distinct tokens, in order of first appearance.
 
-    So do texts without images, as far as they begin alike.
+    So do texts without images, as far as they begin alike. Sequences under different edits share nothing.
     """
     groups: dict[Hashable, list[int]] = {}
     for index, one in enumerate(encoded):
-        groups.setdefault(one.image_keys, []).append(index)
+        groups.setdefault((one.edit, one.image_keys), []).append(index)
     rows: list[PackedRow] = []
     for members in groups.values():
         rows += _pack(encoded, members, max_tokens=max_tokens)
@@ -156,7 +159,25 @@ def lay_out(
         *_images(encoded, runs=runs, starts=starts),
         *_scored(encoded, rows, runs=runs, starts=starts, first=first, width=width),
         flat,
+        _edits(encoded, rows, shape=shape),
     )
+
+
+def _edits(encoded: Sequence[Encoded], rows: Sequence[PackedRow], *, shape: tuple[int, int]) -> Ints | None:
+    """The edit of each place, a row's being that of its members."""
+    of_row = [encoded[row.members[0]].edit for row in rows]
+    if all(edit is None for edit in of_row):
+        return None
+    numbers = [-1 if edit is None else edit for edit in of_row]
+    if shape[0] != len(rows) or len(rows) == 1:
+        return np.repeat(numbers, [row.num_tokens for row in rows]).reshape(shape)
+    longest: dict[int, int] = {}
+    for number, row in zip(numbers, rows, strict=True):
+        longest[number] = max(longest.get(number, 0), row.num_tokens)
+    found = np.full(shape, -1, dtype=np.int64)
+    for place, number in enumerate(numbers):
+        found[place, : longest[number]] = number
+    return found
 
 
 def sequence_places(encoded: Sequence[Encoded], rows: Sequence[PackedRow]) -> list[Ints]:

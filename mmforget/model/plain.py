@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessorList
 
-from mmforget.model.choosing import Sampling, StopStrings, end_tokens
+from mmforget.model.choosing import Choice, Sampling, StopStrings, end_tokens
 from mmforget.model.families import Tokens, written_images
+from mmforget.model.stack import by_row, selecting
 
 if TYPE_CHECKING:
     from mmforget.model.encode import Encoded
@@ -27,6 +29,7 @@ def plain(
     sampling: Sampling | None,
     stops: StopStrings,
     max_new_tokens: int,
+    drawn: Tensor | None = None,
 ) -> list[list[int]]:
     """New token ids of each prompt, the one that ends the text included.
 
@@ -35,22 +38,40 @@ def plain(
 
     Args:
         images: what `image_features` gives for the images of all prompts.
+        drawn: [B, T] numbers that each prompt brings for its tokens, see `Choice.next_tokens`.
     """
     new: list[list[int]] = []
     ends = end_tokens(loaded.core.generation_config, tokenizer=loaded.tokenizer)
     for part, inputs in _inputs(loaded, prompts, images=images):
         num_prompt = inputs["input_ids"].shape[1]
         leads = [prompt.lead for prompt in part]
-        output = loaded.core.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            **(GREEDY if sampling is None else {"do_sample": True, **sampling._asdict(), "top_k": 0}),
-            pad_token_id=loaded.tokenizer.pad_token_id,
-            eos_token_id=sorted(ends) or None,
-            stopping_criteria=[_criterion(stops, num_prompt=num_prompt, leads=leads)] if stops.stops else None,
-        )
+        own = None if drawn is None else drawn[len(new) : len(new) + len(part)]
+        with selecting(loaded, by_row([prompt.edit for prompt in part])):
+            output = loaded.core.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                **_chosen(sampling, drawn=own, num_prompt=num_prompt),
+                pad_token_id=loaded.tokenizer.pad_token_id,
+                eos_token_id=sorted(ends) or None,
+                stopping_criteria=[_criterion(stops, num_prompt=num_prompt, leads=leads)] if stops.stops else None,
+            )
         new += [_until_end(ids, ends=ends) for ids in output[:, num_prompt:].tolist()]
     return new
+
+
+def _chosen(sampling: Sampling | None, *, drawn: Tensor | None, num_prompt: int) -> dict[str, Any]:
+    """How `generate` chooses tokens. Numbers that prompts bring choose them before it, which then has no choice."""
+    if sampling is None:
+        return GREEDY
+    if drawn is None:
+        return {"do_sample": True, **sampling._asdict(), "top_k": 0}
+    choice = Choice(sampling, penalty=1, ends=frozenset())
+
+    def only(ids: Tensor, scores: Tensor) -> Tensor:
+        tokens = choice.next_tokens(scores, known=ids, drawn=drawn[:, ids.shape[1] - num_prompt])
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+
+    return {**GREEDY, "logits_processor": LogitsProcessorList([only])}
 
 
 def _until_end(ids: list[int], *, ends: frozenset[int]) -> list[int]:

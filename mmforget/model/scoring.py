@@ -25,6 +25,7 @@ from mmforget.model.families import Tokens
 from mmforget.model.head import AnswerScores, AsReference, Before, Statistic, answer_scores
 from mmforget.model.lens import LensRead, layer_values, layers_from
 from mmforget.model.packing import Ints, Layout, batches, lay_out, packed_rows, padded_batches, plain_rows
+from mmforget.model.stack import by_place, selecting
 from mmforget.model.vision import FeatureCache, image_features, image_inputs
 from mmforget.types import Scored
 
@@ -185,7 +186,8 @@ def _layouts(
 
 def _predictors(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor]) -> Tensor:
     """Hidden states [U, H] of the tokens that predict a scored one."""
-    hidden = loaded.family.hidden(loaded.core, batch_tokens(loaded, layout, images=images))
+    with selecting(loaded, by_place(layout.edit, device=loaded.device)):
+        hidden = loaded.family.hidden(loaded.core, batch_tokens(loaded, layout, images=images))
     return hidden.flatten(0, 1).index_select(0, torch.from_numpy(layout.predictor).to(hidden.device))
 
 

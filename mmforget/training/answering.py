@@ -62,6 +62,23 @@ class _Pass(NamedTuple):
         return sorted({layer for request in self.hidden for layer in request.layers})
 
 
+class _Asked(NamedTuple):
+    """What one training looks at in a pass: its rows by place, which of their tokens, and which words count."""
+
+    groups: Mapping[_Place, Sequence[Encoded]]
+    positions: Positions
+    vocabulary: Tensor | None
+
+    @property
+    def rows(self) -> list[Encoded]:
+        return [row for group in self.groups.values() for row in group]
+
+    def is_like(self, other: _Asked) -> bool:
+        one, two = self.vocabulary, other.vocabulary
+        same = one is two or (one is not None and two is not None and torch.equal(one, two))
+        return same and self.positions == other.positions
+
+
 @dataclass(frozen=True)
 class Answering:
     """Computes what is asked for.
@@ -84,30 +101,21 @@ class Answering:
 
     def __call__(self, requests: Sequence[Request], *, batch: Batch) -> dict[Request, Any]:
         """What every request comes to, and the scores that were come by on the way."""
-        found: dict[Request, Any] = {}
-        for one in passes(requests):
-            found |= self._passed(one, batch=batch)
-        for request in requests:
-            if isinstance(request, Reference):
-                found[request] = self._reference(request.source, batch=batch, found=found)
-        return found
+        return answered([self], requests, batches=[batch])[0]
 
-    def _passed(self, one: _Pass, *, batch: Batch) -> dict[Request, Any]:
+    def asked(self, one: _Pass, *, batch: Batch) -> _Asked:
+        """What a pass looks at."""
         groups = {place: self.rows[place.source].of(batch) for place in one.places}
         written = self.rows[one.places[0].source].written if one.has_drift else None
-        positions = one.places[0].positions if written is None else written.positions(one.places[0].positions)
-        wanted = Wanted(
-            reference=self.before if one.has_drift else None,
-            vocabulary=None if written is None else written.vocabulary,
-            statistics=[statistic(kind) for kind in one.kinds],
-            layers=one.layers,
-            lenses=[LensRead(statistic(lens.kind), lens.from_depth, lens.is_double) for lens in one.lenses],
-        )
-        with self.before() if one.is_before else nullcontext():
-            looked = self.look([row for group in groups.values() for row in group], wanted=wanted, positions=positions)
+        if written is None:
+            return _Asked(groups, one.places[0].positions, None)
+        return _Asked(groups, written.positions(one.places[0].positions), written.vocabulary)
+
+    def told(self, looked: Looked, *, asked: _Asked, one: _Pass, batch: Batch) -> dict[Request, Any]:
+        """What was seen in a pass, by the requests that it answers."""
         found: dict[Request, Any] = {}
         start = 0
-        for place, group in groups.items():
+        for place, group in asked.groups.items():
             part = slice(start, start + len(group))
             start += len(group)
             found |= self._named(_cut(looked, part), place=place, one=one, batch=batch)
@@ -137,7 +145,7 @@ class Answering:
             found[TokenStats(place.source, kind, place.positions)] = value
         return found
 
-    def _reference(self, source: str, *, batch: Batch, found: Mapping[Request, Any]) -> Tensor:
+    def reference(self, source: str, *, batch: Batch, found: Mapping[Request, Any]) -> Tensor:
         """Log-probs before training: those that were kept, or for refusals, drawn anew, of a pass of their own."""
         rows = self.rows[source]
         if source == ALTERNATE:
@@ -148,6 +156,60 @@ class Answering:
         if scored is None:
             return pad_sequence(list(kept), batch_first=True).to(self.device)
         return padded(kept, like=scored.token_logprobs)
+
+
+def answered(
+    each: Sequence[Answering], requests: Sequence[Request], *, batches: Sequence[Batch]
+) -> list[dict[Request, Any]]:
+    """What every request comes to in each of several trainings of one model, all of them in the passes of one.
+
+    Each is told what it would be alone.
+    """
+    found: list[dict[Request, Any]] = [{} for _ in each]
+    for one in passes(requests):
+        for own, told in zip(found, _passed(each, one, batches=batches), strict=True):
+            own |= told
+    for request in requests:
+        if isinstance(request, Reference):
+            for answering, batch, own in zip(each, batches, found, strict=True):
+                own[request] = answering.reference(request.source, batch=batch, found=own)
+    return found
+
+
+def _passed(each: Sequence[Answering], one: _Pass, *, batches: Sequence[Batch]) -> list[dict[Request, Any]]:
+    asked = [answering.asked(one, batch=batch) for answering, batch in zip(each, batches, strict=True)]
+    found: list[dict[Request, Any]] = [{} for _ in each]
+    for members in _alike(asked):
+        first, rows = members[0], [row for at in members for row in asked[at].rows]
+        wanted = Wanted(
+            reference=each[first].before if one.has_drift else None,
+            vocabulary=asked[first].vocabulary,
+            statistics=[statistic(kind) for kind in one.kinds],
+            layers=one.layers,
+            lenses=[LensRead(statistic(lens.kind), lens.from_depth, lens.is_double) for lens in one.lenses],
+        )
+        with each[first].before() if one.is_before else nullcontext():
+            looked = each[first].look(rows, wanted=wanted, positions=asked[first].positions)
+        start = 0
+        for at in members:
+            stop = start + len(asked[at].rows)
+            own = looked if len(members) == 1 else _trimmed(_cut(looked, slice(start, stop)))
+            found[at] = each[at].told(own, asked=asked[at], one=one, batch=batches[at])
+            start = stop
+    return found
+
+
+def _alike(asked: Sequence[_Asked]) -> list[list[int]]:
+    """Which of them can be looked at together."""
+    found: list[list[int]] = []
+    for at, one in enumerate(asked):
+        for members in found:
+            if one.is_like(asked[members[0]]):
+                members.append(at)
+                break
+        else:
+            found.append([at])
+    return found
 
 
 def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
@@ -195,6 +257,13 @@ def _states(states: Tensor, layers: Sequence[int], *, of: Sequence[int]) -> Tens
 
 def _kinds(requests: Sequence[Request]) -> tuple[str | Statistic, ...]:
     return tuple(dict.fromkeys(one.kind for one in requests if isinstance(one, TokenStats)))
+
+
+def _trimmed(looked: Looked) -> Looked:
+    """Without the columns that are padding in every row."""
+    scored, width = looked.scored, int(looked.scored.mask.sum(1).max())
+    kept = Scored(scored.token_logprobs[:, :width], scored.mask[:, :width], scored.is_greedy)
+    return Looked(kept, tuple(value[:, :width] for value in looked.values))
 
 
 def _cut(looked: Looked, rows: slice) -> Looked:

@@ -167,16 +167,8 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             flat = {**line, **{f"parts/{name}": value for name, value in line["parts"].items()}}
             self.log({name: value for name, value in flat.items() if isinstance(value, float)})
         self.notify(step)
-        self.stopped = parallel.broadcast(self._reason_to_stop(loss, retain_nll=retain_nll))
+        self.stopped = parallel.broadcast(self.settings.reason_to_stop(loss, retain_nll=retain_nll))
         return self.stopped
-
-    def _reason_to_stop(self, loss: float | None, *, retain_nll: float | None) -> str:
-        floor, ceiling = self.settings.stop_loss, self.settings.stop_retain_nll
-        if floor is not None and loss is not None and loss < floor:
-            return "stop_loss"
-        if ceiling is not None and retain_nll is not None and retain_nll > ceiling:
-            return "stop_retain_nll"
-        return ""
 
     def _retain_nll(self, update: _Update, *, step: int) -> float | None:
         seen = [item.nll["retain"] for item in update.losses if "retain" in item.nll]

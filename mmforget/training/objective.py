@@ -179,13 +179,16 @@ class Unlearn:
         require_layers(self.score.loaded.core, layers)
 
     def loss(self, batch: Batch, *, update: int = 0) -> Losses:
-        found = self._answering(self.method.requests, batch=batch)
+        return self.losses(self.answering(self.method.requests, batch=batch), update=update)
+
+    def losses(self, found: Mapping[Request, Any], *, update: int) -> Losses:
+        """The method's loss on what its requests came to."""
         total, terms = loss_of(self.method, self._step(found, update=update))
         return Losses(total, terms, self._nll(found))
 
     def step(self, batch: Batch, *, update: int = 0) -> Step:
         """What the method is told of a micro-batch."""
-        return self._step(self._answering(self.method.requests, batch=batch), update=update)
+        return self._step(self.answering(self.method.requests, batch=batch), update=update)
 
     def gradients(self, compute: Callable[[], Tensor]) -> Tensor:
         wraps = getattr(self.method, "gradients", None)
@@ -207,7 +210,7 @@ class Unlearn:
             return token_mean_nll(self.score(self.rows[RETAIN].of(batch))).item()
 
     @cached_property
-    def _answering(self) -> Answering:
+    def answering(self) -> Answering:
         vocabulary = int(self.score.loaded.core.config.get_text_config().vocab_size)
         loaded = self.score.loaded
         return Answering(self.score.look, self.rows, self._before, vocabulary, loaded.device, self.references)

@@ -91,6 +91,14 @@ class TrainSettings:
             return num_rows
         return -(-num_rows * self.retain_batch_size // self.batch_size)
 
+    def reason_to_stop(self, loss: float | None, *, retain_nll: float | None) -> str:
+        """Why training ends after an update with this loss, as `TrainReport.stopped` has it; "" where it goes on."""
+        if self.stop_loss is not None and loss is not None and loss < self.stop_loss:
+            return "stop_loss"
+        if self.stop_retain_nll is not None and retain_nll is not None and retain_nll > self.stop_retain_nll:
+            return "stop_retain_nll"
+        return ""
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for run.yaml and for telling one training from another."""
         return asdict(self)

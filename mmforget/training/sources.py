@@ -38,6 +38,7 @@ class SourceRows:
         written: more on rows that a method wrote.
         refusals: makes the rows of `alternate`.
         is_epoch: epochs run over these rows.
+        edit: the edit that they are computed under, where a model has several.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SourceRows:
     written: Written | None = None
     refusals: Refusals | None = None
     is_epoch: bool = False
+    edit: int | None = None
 
     def places(self, batch: Batch) -> tuple[int, ...]:
         """Positions among the rows."""
@@ -53,8 +55,9 @@ class SourceRows:
     def of(self, batch: Batch) -> list[Encoded]:
         """The batch's rows."""
         if self.refusals is not None:
-            return [self.refusals.get(*pair) for pair in zip(batch.rows, batch.partners[self.name], strict=True)]
-        return [self.encoded[place] for place in self.places(batch)]
+            pairs = zip(batch.rows, batch.partners[self.name], strict=True)
+            return [self.refusals.get(*pair).under(self.edit) for pair in pairs]
+        return [self.encoded[place].under(self.edit) for place in self.places(batch)]
 
 
 @dataclass(frozen=True)
