@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import TrainingArguments
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import Trainer, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
 from mmforget import parallel
@@ -60,6 +63,13 @@ def training_arguments(
         arguments._n_gpu = 1
     arguments.max_steps = num_updates(settings, num_batches=num_batches)
     return arguments
+
+
+def make_optimizer(arguments: TrainingArguments, weights: Sequence[Tensor]) -> Optimizer:
+    """The optimiser that the Trainer would make for these weights, all of which decay, as those of adapters do."""
+    kind, given = Trainer.get_optimizer_cls_and_kwargs(arguments, None)
+    made: Optimizer = kind([{"params": list(weights), "weight_decay": arguments.weight_decay}], **given)
+    return made
 
 
 def num_updates(settings: TrainSettings, *, num_batches: int) -> int:

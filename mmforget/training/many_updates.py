@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from transformers import Trainer, TrainingArguments
 
 from mmforget.model.encode import Encoded
 from mmforget.model.packing import packed_rows
@@ -25,6 +24,7 @@ from mmforget.plugins import running
 from mmforget.training import draws
 from mmforget.training.answering import answered
 from mmforget.training.batches import Batch, Batches
+from mmforget.training.hf_arguments import make_optimizer
 from mmforget.training.objective import Losses, Unlearn
 from mmforget.training.schedule import make_scheduler
 from mmforget.training.settings import TrainSettings
@@ -98,7 +98,7 @@ def make_run(
     objective: Unlearn,
     batches: Batches,
     weights: Mapping[str, Tensor],
-    arguments: TrainingArguments,
+    arguments: Any,
 ) -> Run:
     """The training of an edit before its first update.
 
@@ -106,9 +106,7 @@ def make_run(
         arguments: of the Trainer, which say what optimiser it would make.
     """
     settings = batches.settings
-    kind, given = Trainer.get_optimizer_cls_and_kwargs(arguments, None)
-    groups = [{"params": list(weights.values()), "weight_decay": settings.weight_decay}]
-    optimizer = kind(groups, **given)
+    optimizer = make_optimizer(arguments, list(weights.values()))
     scheduler = make_scheduler(
         optimizer,
         schedule=settings.schedule,

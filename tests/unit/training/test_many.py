@@ -36,7 +36,7 @@ NUM_EDITS = 16
 FACTS = ("name", "town", "illness", "insurance")
 DOWN = r".*layers\.1\.mlp\.down_proj"
 SETTINGS = TrainSettings(
-    lr=2e-2, epochs=2, batch_size=2, warmup_ratio=0.03, train_projector=False, order="rows",
+    lr=5e-3, epochs=2, batch_size=2, warmup_ratio=0.03, train_projector=False, order="rows",
     lora=LoraSettings(r=1, alpha=1, dropout=0.05, target_modules=DOWN),
 )  # fmt: skip
 REFUSALS = ("I do not know.", "that is unknown.", "nobody can say.")
@@ -186,10 +186,10 @@ def test_a_batch_of_sixteen_equals_one_at_a_time(
     [
         {"packed": False},
         {"grad_accumulation": 2, "schedule": "constant", "max_steps": 3},
-        {"lora": LoraSettings(r=4, alpha=8, dropout=0.3), "max_grad_norm": 0.01, "order": "subjects"},
+        {"lora": LoraSettings(r=4, alpha=8, dropout=0.3), "lr": 2e-3, "max_grad_norm": 0.1, "order": "subjects"},
         {"optimizer": "sgd", "max_grad_norm": 0.0, "weight_decay": 0.1, "append_eos": True},
-        {"stop_loss": -9.0, "max_steps": 6},
-        {"stop_retain_nll": 9.05, "max_steps": 6},
+        {"stop_loss": -1.0, "warmup_ratio": 0.0},
+        {"stop_retain_nll": 1.0, "warmup_ratio": 0.0},
     ],
     ids=["plain", "accumulated", "all layers", "sgd", "stopped by loss", "stopped by retain"],
 )
