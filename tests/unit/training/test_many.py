@@ -98,9 +98,18 @@ METHODS: dict[str, Any] = {
     "kl": build("kl", "positions=all"),
     "npo": build("npo"),
     "po": build("po"),
+    "fact_erasure": build("fact_erasure"),
+    "head_projection": build("head_projection", "k=190"),
+    "input_rephrasing": build("input_rephrasing"),
     "looking": Looking(),
     "wrapped": Composite(("ga", "twice"), (build("ga"), Twice())),
 }
+
+
+ERASING = ("fact_erasure", "head_projection")
+"""Methods that lower a probability, which a random model gives to no long answer."""
+VANISHING = ("input_rephrasing",)
+"""Methods that lower the product of several, which leaves next to no gradient here."""
 
 
 def people(loaded: LoadedModel) -> dict[str, list[Example]]:
@@ -122,9 +131,11 @@ def people(loaded: LoadedModel) -> dict[str, list[Example]]:
     return found
 
 
-def materials(loaded: LoadedModel) -> dict[str, Material]:
-    """Each person is forgotten, and two others are kept."""
+def materials(loaded: LoadedModel, *, short: bool = False) -> dict[str, Material]:
+    """Each person is forgotten, and two others are kept; short answers are one token."""
     every = list(people(loaded).items())
+    if short:
+        every = [(name, [replace(row, answer=" o") for row in rows]) for name, rows in every]
     return {
         name: Material(forget=rows, retain=[*every[at - 1][1], *every[at - 2][1]], refusals=REFUSALS)
         for at, (name, rows) in enumerate(every)
@@ -158,7 +169,7 @@ def test_a_batch_of_sixteen_equals_one_at_a_time(
     kind: str, name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     loaded: LoadedModel = request.getfixturevalue(kind)
-    method, every = METHODS[name], materials(loaded)
+    method, every = METHODS[name], materials(loaded, short=name in ERASING)
     chosen = list(every) if (kind, name) == ("llama", "ga") else ["person 6", "person 15"]
     rows = [row for own in people(loaded).values() for row in own][:12]
     with unlearn_many(loaded, every, method=method, settings=SETTINGS) as edits:
@@ -173,7 +184,7 @@ def test_a_batch_of_sixteen_equals_one_at_a_time(
         assert difference(found[one], wanted) <= 1e-5
         assert (steps[one].num_steps, steps[one].num_planned) == (report.num_steps, report.num_planned)
         assert steps[one].final_parts == pytest.approx(report.final_parts, abs=1e-4)
-        assert (said[one] - start).abs().max() > 1e-3
+        assert name in VANISHING or (said[one] - start).abs().max() > 1e-3
     alone = load_model(replace(loaded.spec, peft=str(report.output)))
     assert (said[one] - logprobs(alone, rows)).abs().max() <= 1e-5
     again = load_model(replace(loaded.spec, peft=str(tmp_path / "many" / one)))
