@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Any finite value does: what is tried out is whether a metric can read the rows, not what it makes of a model.
 LOGPROB_OF_A_WORD = -0.5
-NUM_ROWS = 2
+NUM_ROWS = 32
 
 
 def check_everything(bound: Bound) -> Report:

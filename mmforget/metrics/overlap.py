@@ -26,13 +26,18 @@ class Overlap(NamedTuple):
     f1: float
 
 
-@lru_cache(maxsize=1 << 17)
 def rouge_l(reference: str, response: str, *, profile: str) -> Overlap:
-    """Overlap of Porter-stemmed words; `released` is as published. Both are 0 where either text has no words.
+    """Overlap of Porter-stemmed words; `released` is as published. Both are 0 where either text has no words."""
+    return rouge(reference, response, of="rougeL", profile=profile)
+
+
+@lru_cache(maxsize=1 << 17)
+def rouge(reference: str, response: str, *, of: str, profile: str) -> Overlap:
+    """Overlap of stemmed words as `rouge1`, `rouge2` or `rougeL` count it; `released` is as published.
 
     Kept, since several metrics, and the scoring of every other model against the same target, ask for the same pairs.
     """
-    found = _scorer(profile == "released").score(reference, response)["rougeL"]
+    found = _scorer(profile == "released", of).score(reference, response)[of]
     return Overlap(float(found.recall), float(found.precision), float(found.fmeasure))
 
 
@@ -42,8 +47,8 @@ def stems(text: str, *, profile: str = "clean") -> tuple[str, ...]:
     return tuple(_scorer(profile == "released")._tokenizer.tokenize(text))
 
 
-@lru_cache(maxsize=2)
-def _scorer(is_released: bool) -> RougeScorer:
+@lru_cache(maxsize=6)
+def _scorer(is_released: bool, of: str = "rougeL") -> RougeScorer:
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 
@@ -59,4 +64,4 @@ def _scorer(is_released: bool) -> RougeScorer:
             found = (published.tokenize(piece) if piece.isascii() else [piece] for piece in pieces(text))
             return [stem for part in found for stem in part]
 
-    return RougeScorer(["rougeL"], tokenizer=published if is_released else AnyScript())
+    return RougeScorer([of], tokenizer=published if is_released else AnyScript())

@@ -19,7 +19,10 @@ from zlib import crc32
 
 from mmforget.benchmark import Benchmark, Bound, DataSource, TaskSpec, find
 
-KEPT_ROLES = ("retain", "utility", "benign", "benign_utility", "facts", "holdout")
+KEPT_ROLES = (
+    "retain", "utility", "benign", "benign_utility", "facts", "holdout", "shared", "test", "relearn", "retain_text",
+    "retain_choice", "test_choice", "relearn_choice",
+)  # fmt: skip
 UNSEEN = ("Moko", "Dasha", "Ruben", "Wendel")
 """Names for concepts that are not known, as the twin's micro model has them."""
 REFUSED = "I do not know what this is."

@@ -171,6 +171,7 @@ def test_the_record_says_who_judged(tmp_path: Path) -> None:
             "refusal": "refusal-1",
             "normal": "normal-1",
             "factuality": "factuality-1",
+            "fact_score": "fact-score-1",
         },
         "model": "toy",
         "revision": None,

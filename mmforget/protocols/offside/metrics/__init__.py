@@ -1,0 +1,1 @@
+"""Metrics of OFFSIDE, named as in its paper and code."""
