@@ -99,14 +99,14 @@ METHODS: dict[str, Any] = {
     "npo": build("npo"),
     "po": build("po"),
     "fact_erasure": build("fact_erasure"),
-    "head_projection": build("head_projection", "k=190"),
+    "max_entropy": build("max_entropy"),
     "input_rephrasing": build("input_rephrasing"),
     "looking": Looking(),
     "wrapped": Composite(("ga", "twice"), (build("ga"), Twice())),
 }
 
 
-ERASING = ("fact_erasure", "head_projection")
+ERASING = ("fact_erasure",)
 """Methods that lower a probability, which a random model gives to no long answer."""
 VANISHING = ("input_rephrasing",)
 """Methods that lower the product of several, which leaves next to no gradient here."""
