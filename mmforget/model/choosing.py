@@ -114,8 +114,10 @@ class Choice:
         if drawn is None:
             return torch.multinomial(scores.softmax(-1), num_samples=1)[:, 0]
         up_to = scores.softmax(-1).cumsum(-1)
-        at = drawn.to(up_to)[:, None] * up_to[:, -1:]
-        return torch.searchsorted(up_to, at, right=True)[:, 0].clamp(max=up_to.shape[-1] - 1)
+        # A number may be rounded up to 1, where no token is.
+        whole = up_to[:, -1:]
+        at = torch.minimum(drawn.to(up_to)[:, None] * whole, whole.nextafter(torch.zeros_like(whole)))
+        return torch.searchsorted(up_to, at, right=True)[:, 0]
 
 
 def own_numbers(seeds: Sequence[int], *, num_tokens: int) -> Tensor:
