@@ -19,7 +19,10 @@ LIST_COLUMNS = ("choices", "question_rephrased", "answer_rephrased", "answer_per
 AS_RELEASED = "as_released"
 """Key of `extra`: candidates, by role, that the official code words otherwise; the profile `released` scores these."""
 COLUMNS = ("id", "subject", "images", "question", "answer", *LIST_COLUMNS, "extra")
-OPTIONAL = ("gold", "turns", "text")
+ATTACK_IMAGES = "attack_images"
+"""Pictures that attacks show in place of a row's own, none of which its task shows; `extra["attack_levels"]` has their
+names in the same order."""
+OPTIONAL = ("gold", "turns", "text", ATTACK_IMAGES)
 """Columns of the row sets alone that use them."""
 ROLES = ("system", "user", "assistant")
 PLACEHOLDER = "<image>"
@@ -37,6 +40,7 @@ def row_features(columns: Sequence[str] = COLUMNS) -> datasets.Features:
     features: dict[str, Any] = dict.fromkeys(TEXT_COLUMNS, text)
     features |= {name: datasets.List(text) for name in LIST_COLUMNS}
     features |= {"images": datasets.List(datasets.Image(mode="RGB")), "extra": text}
+    features |= {ATTACK_IMAGES: features["images"]}
     features |= {"gold": datasets.Value("int64"), "turns": datasets.List({"role": text, "content": text}), "text": text}
     return datasets.Features({name: features[name] for name in columns})
 
@@ -62,7 +66,7 @@ def make_dataset(docs: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
     docs = [completed(doc) for doc in docs]
     columns: dict[str, list[Any]] = {name: [doc.get(name, "") for doc in docs] for name in TEXT_COLUMNS}
     columns |= {name: [list(doc.get(name, ())) for doc in docs] for name in LIST_COLUMNS}
-    columns["images"] = _stored_images(docs)
+    columns |= {name: _stored_images(docs, name=name) for name in ("images", ATTACK_IMAGES)}
     columns["extra"] = [json.dumps(dict(doc.get("extra", {})), sort_keys=True, ensure_ascii=False) for doc in docs]
     columns["gold"] = [doc.get("gold") for doc in docs]
     columns["turns"] = [[dict(turn) for turn in doc.get("turns") or ()] for doc in docs]
@@ -100,12 +104,12 @@ def differing_columns(rows: object) -> list[str]:
     return [*missing, *(name for name in wanted if name in found and found[name] != wanted[name])]
 
 
-def _stored_images(docs: Sequence[Mapping[str, Any]]) -> list[list[ImageValue]]:
-    """The images of every doc, each distinct one looked at once."""
+def _stored_images(docs: Sequence[Mapping[str, Any]], *, name: str) -> list[list[ImageValue]]:
+    """The images of every doc in a column, each distinct one looked at once."""
     known: dict[str | int, ImageValue] = {}
     faults: dict[str, None] = {}
     for doc in docs:
-        for value in doc.get("images", ()):
+        for value in doc.get(name, ()):
             try:
                 if _same(value) not in known:
                     known[_same(value)] = as_datasets_read(value)
@@ -114,7 +118,7 @@ def _stored_images(docs: Sequence[Mapping[str, Any]]) -> list[list[ImageValue]]:
                 faults[f"row {doc.get('id')}: image {value['path'] or '(embedded)'}: {error}"] = None
     if faults:
         raise BadData("rows", faults=list(faults))
-    return [[known[_same(value)] for value in doc.get("images", ())] for doc in docs]
+    return [[known[_same(value)] for value in doc.get(name, ())] for doc in docs]
 
 
 def _same(value: ImageValue) -> str | int:
@@ -243,7 +247,7 @@ def _image_faults(docs: Sequence[Mapping[str, Any]]) -> list[str]:
     users: dict[str, list[str]] = {}
     known: dict[str | int, str | None] = {}
     for doc in docs:
-        for value in doc.get("images", ()):
+        for value in (*doc.get("images", ()), *doc.get(ATTACK_IMAGES, ())):
             if _same(value) not in known:
                 known[_same(value)] = image_fault(value)
             fault = known[_same(value)]

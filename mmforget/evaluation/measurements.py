@@ -22,6 +22,7 @@ from mmforget.metrics.base import (
     profile_of,
 )
 from mmforget.metrics.estimate import no_estimate, with_interval
+from mmforget.metrics.paired import PairedMetric
 from mmforget.plugins import running
 from mmforget.statistics.jackknife import derived, mean_replicates
 from mmforget.types import Estimate, Replicates, Sample, Score
@@ -154,6 +155,10 @@ class Measurements:
             if isinstance(found, SampleMetric):
                 without = self.replicates(found, task=task.name, profile=own, attack=asked)
                 replicates.update({} if without is None else {component.key: without})
+            elif isinstance(found, PairedMetric) and parts[component.key].value is not None:
+                scores = found.pairs(self.of_task(task.name), self._others(found, task=task.name), profile=own)
+                without = replicates_of(found, scores)
+                replicates.update({} if without is None else {component.key: without})
         return parts, replicates
 
     def was_asked(self, metric: CompositeMetric, *, attack: str) -> bool:
@@ -172,13 +177,22 @@ class Measurements:
             return self._against_holdout(metric, task=task, profile=profile)
         if metric.other == "itself":
             return self._against(metric, self.answers, task=task.name, profile=profile)
-        name, model = ("target", self.target) if metric.other == "target" else ("retain", self.retain)
+        name, model = self._other_model(metric)
         if model is None:
             return unmeasured(metric, reason=f"no {name} model to compare with", num_unscored=len(samples))
         others = Answers.of(model)
         if not others.of_task(task.name):
             return unmeasured(metric, reason=f"the {name} model was not asked {task.name}", num_unscored=len(samples))
         return self._against(metric, others, task=task.name, profile=profile)
+
+    def _other_model(self, metric: ReferenceMetric) -> tuple[str, Sequence[Sample] | None]:
+        """The model that a metric compares with: what it is called, and its samples."""
+        return ("target", self.target) if metric.other == "target" else ("retain", self.retain)
+
+    def _others(self, metric: ReferenceMetric, *, task: str) -> list[Sample]:
+        """The samples of a task that the other model gave; none where there is no such model."""
+        model = self._other_model(metric)[1]
+        return [] if model is None else Answers.of(model).of_task(task)
 
     def _against(
         self, metric: ReferenceMetric, others: Answers, *, task: str, profile: str, other_task: str | None = None
@@ -209,7 +223,7 @@ def unmeasured(metric: Declared, *, reason: str, num_unscored: int = 0) -> Estim
     return no_estimate(metric, reasons=(reason,), num_unscored=num_unscored)
 
 
-def replicates_of(metric: SampleMetric, scores: Sequence[Score]) -> Replicates | None:
+def replicates_of(metric: Declared, scores: Sequence[Score]) -> Replicates | None:
     """What the mean of the scores is without each subject; None where nothing could be scored."""
     scored = [(score.value, score.subject) for score in scores if score.value is not None]
     if not scored:

@@ -23,7 +23,7 @@ from tests.helpers import tiny_llama, tiny_llava
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "fiubench_forget_gen"
-GROUPS = ("fiubench", "medforget", "mmubench", "offside", "safe_eraser")
+GROUPS = ("fiubench", "medforget", "mmubench", "offside", "safe_eraser", "unlok_vqa")
 
 
 class Stock(NamedTuple):

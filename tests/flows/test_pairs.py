@@ -28,6 +28,7 @@ PAIRS = {
     "mmubench": ("siu", ("target",)),
     "safe_eraser": ("grad_diff+pd", ("target",)),
     "medforget_study": ("chip", ("target", "retain")),
+    "unlok_vqa": ("head_projection", ("target",)),
 }
 
 

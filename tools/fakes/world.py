@@ -18,10 +18,11 @@ from typing import Any
 from zlib import crc32
 
 from mmforget.benchmark import Benchmark, Bound, DataSource, TaskSpec, find
+from mmforget.benchmark.rows import ATTACK_IMAGES
 
 KEPT_ROLES = (
     "retain", "utility", "benign", "benign_utility", "facts", "holdout", "shared", "test", "relearn", "retain_text",
-    "retain_choice", "test_choice", "relearn_choice",
+    "retain_choice", "test_choice", "relearn_choice", "neighbour", "neighbour_image",
 )  # fmt: skip
 UNSEEN = ("Moko", "Dasha", "Ruben", "Wendel")
 """Names for concepts that are not known, as the twin's micro model has them."""
@@ -190,7 +191,8 @@ def world_of(group: str, *, data: DataSource, max_rows: int = MAX_ROWS) -> World
         found = bound.rows(name)
         # In Arrow's own form no picture is decoded.
         shown = [bool(images) for images in found.with_format("arrow")[:]["images"].to_pylist()] if len(found) else []
-        docs = [dict(doc) for doc in found.remove_columns("images")]
+        pictures = [column for column in ("images", ATTACK_IMAGES) if column in found.column_names]
+        docs = [dict(doc) for doc in found.remove_columns(pictures)]
         rows[name] = [doc | {"has_image": has} for doc, has in zip(docs, shown, strict=True)]
     tasks = tuple(task for task in benchmark.tasks if rows[task.set])
     return World(Bound(replace(benchmark, tasks=tasks), bound.data), rows, max_rows)

@@ -236,3 +236,15 @@ def test_a_drawing_is_made_once_for_its_parameters() -> None:
     assert made == [("red", 2), ("red", 3)]
     assert open_image(other).size == (3, 3)
     assert open_image(first).getpixel((1, 1)) == (255, 0, 0)
+
+
+def test_pictures_for_attacks_have_a_column_of_their_own_which_no_other_rows_have(tmp_path: Path) -> None:
+    """They are decoded when they are looked at, and a broken one is named as a row's own is."""
+    picture = from_picture(Image.new("RGB", (4, 4), (9, 9, 9)))
+    doc = {"id": "a", "subject": "s", "question": "q", "answer": "x", "images": [], "attack_images": [picture]}
+    rows = make_dataset([doc, {**doc, "id": "b", "attack_images": []}])
+    assert [picture.getpixel((0, 0)) for picture in rows[0]["attack_images"]] == [(9, 9, 9)]
+    assert rows[1]["attack_images"] == []
+    assert "attack_images" not in make_dataset([{**doc, "attack_images": []}]).column_names
+    with pytest.raises(BadData, match="row a: image .* does not exist"):
+        check_rows([{**doc, "attack_images": [from_file(tmp_path / "none.png")]}], source="rows")
