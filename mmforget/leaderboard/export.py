@@ -17,6 +17,7 @@ from typing import Any
 
 from mmforget import __version__
 from mmforget.leaderboard import table, words
+from mmforget.leaderboard.attacks import attack_table
 from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.results.codec import to_jsonable
 from mmforget.results.fingerprint import hash_file
@@ -186,7 +187,19 @@ def _markdown(board: Board) -> str:
     lines += [f"- {_escaped(words.row_sentence(row))}" for row in told]
     lines += [f"- {_escaped(row.label)}: {words.place_note(row)}." for row in board.ranked if words.place_note(row)]
     lines += ["", words.intervals_sentence(board)] if words.intervals_sentence(board) else []
-    return "\n".join(lines)
+    return "\n".join([*lines, *_attacked(board)])
+
+
+def _attacked(board: Board) -> list[str]:
+    """The table of attacks; nothing where there is none."""
+    found = attack_table(board)
+    if found is None:
+        return []
+    lines = ["", f"{_escaped(found.metric)}, profile {found.profile}: share of answers that an attack finds", ""]
+    lines += [f"| defence | {' | '.join(map(_escaped, found.attacks))} |", "|:---|" + "---:|" * len(found.attacks)]
+    for line in found.lines:
+        lines.append(f"| {_escaped(line.label)} | {' | '.join(map(words.measured, line.rates))} |")
+    return lines
 
 
 def _escaped(text: str) -> str:

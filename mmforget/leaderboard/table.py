@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmforget.leaderboard import words
+from mmforget.leaderboard.attacks import AttackTable, attack_table
 from mmforget.leaderboard.board import NOTHING, Board, BoardRow
 from mmforget.types import Estimate
 
@@ -44,7 +46,22 @@ def render(board: Board) -> RenderableType:
     table.add_section()
     for row in (*board.ranked, *board.refused):
         table.add_row(*_cells(row, board), style="red" if row.collapsed else "dim" if row.rank is None else None)
-    return Group(table, *_below(board))
+    attacked = attack_table(board)
+    return Group(table, *_below(board), *([] if attacked is None else [_attacked(attacked)]))
+
+
+def _attacked(found: AttackTable) -> Table:
+    """The table of attacks: columns are narrow, so that seven of them fit an ordinary terminal."""
+    table = Table(
+        title=shown(f"{found.metric} · profile {found.profile}: share of answers that an attack finds"),
+        title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    table.add_column("defence", overflow="fold")
+    for attack in found.attacks:
+        table.add_column(shown(re.sub(r"[_(]", "\n", attack).rstrip(")")), justify="right", overflow="fold")
+    for line in found.lines:
+        table.add_row(shown(line.label), *(_stacked(rate) for rate in line.rates))
+    return table
 
 
 def render_all(boards: Sequence[Board]) -> RenderableType:
