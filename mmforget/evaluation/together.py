@@ -1,4 +1,4 @@
-"""Several evaluations of one benchmark, each of another instance, as one."""
+"""Several evaluations of one benchmark, each of other instances, as one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ ADDED_UP = ("wall_s", "num_tokens", "num_requests", "num_cached", "num_images_en
 
 @dataclass(frozen=True)
 class Part:
-    """What one instance was asked after it was forgotten.
+    """What some instances were asked after each was forgotten.
 
     Attributes:
+        names: of the instances.
         results: lm_eval's own of these questions.
         edit_s: seconds that forgetting took.
     """
 
-    name: str
+    names: tuple[str, ...]
     samples: Sequence[Sample]
     results: Mapping[str, Any]
     cost: Cost
@@ -40,7 +41,10 @@ def together(parts: Sequence[Part], *, expected: Mapping[str, tuple[str, int]]) 
     samples = [sample for part in parts for sample in part.samples]
     results = {**parts[-1].results, **_means([part.results for part in parts])}
     used = _sets(samples, expected=expected, hashes=results["task_hashes"])
-    training = {"num_instances": len(parts), "wall_s": round(math.fsum(part.edit_s for part in parts), 3)}
+    training = {
+        "num_instances": sum(len(part.names) for part in parts),
+        "wall_s": round(math.fsum(part.edit_s for part in parts), 3),
+    }
     return Evaluation(results, samples, used, (), _costs([part.cost for part in parts]), training=training)
 
 

@@ -6,7 +6,8 @@ What each instance answered lies in a folder of its own as soon as it was asked,
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,12 @@ from mmforget.results.samples import read_samples, write_samples
 from mmforget.results.schema import Cost
 from mmforget.results.store import safe_name
 from mmforget.training.edited import edited
+from mmforget.training.many import Edits, Sharing, obstacle, unlearn_many
 from mmforget.types import Example, Progress
 
 FOLDER, DONE = "instances", "done.json"
+INSTANCES_AT_ONCE = 16
+"""Edits that are made and asked together; a run that is killed goes on at the next as many."""
 
 
 def is_one_at_a_time(config: RunConfig, *, bound: Bound) -> bool:
@@ -56,6 +60,32 @@ def check_alone(plan: MethodPlan) -> None:
         raise UserError(
             f"method '{plan.name}' needs all subjects at once; leave --one_at_a_time out, or choose another method"
         )
+
+
+@dataclass(frozen=True)
+class _Edited:
+    """A model that has forgotten some instances, each alone; several where `edits` are.
+
+    Attributes:
+        wall_s: seconds that forgetting took.
+    """
+
+    loaded: LoadedModel
+    wall_s: float
+    edits: Edits | None = None
+
+    @property
+    def num(self) -> int:
+        return 1 if self.edits is None else len(self.edits.names)
+
+    def model(self, name: str | None) -> LoadedModel:
+        """What answers for one instance; None: each row for its own subject."""
+        return self.loaded if self.edits is None or name is None else self.edits.only(name)
+
+    def save(self, home: Path) -> None:
+        """Leaves every edit as an adapter that anybody can load, by the name of its instance."""
+        for name in () if self.edits is None else self.edits.names:
+            self.edits.save(name, home / "adapters" / safe_name(name))
 
 
 @dataclass(frozen=True)
@@ -91,33 +121,64 @@ class Alone:
         Args:
             asked: identifies what is asked and how; answers of another key are asked again.
         """
-        instances = instances_of(self.place.bound)
-        parts = []
-        for number, name in enumerate(instances.names):
-            progress(number, len(instances.names), f"{self.plan.label}: {name}")
-            home = self.place.folder / FOLDER / f"{number:04d}_{safe_name(name)}"
-            parts.append(self._part(name, instances=instances, home=home, key=f"{self.key}-{asked}"))
+        instances, key = instances_of(self.place.bound), f"{self.key}-{asked}"
+        size = 1 if self.obstacle else INSTANCES_AT_ONCE
+        parts: list[Part] = []
+        for start in range(0, len(instances.names), size):
+            names = instances.names[start : start + size]
+            progress(start, len(instances.names), f"{self.plan.label}: {', '.join(names)}")
+            home = self.place.folder / FOLDER / f"{start:04d}_{safe_name(names[0])}"
+            parts += self._parts(names, instances=instances, home=home, key=key)
         progress(len(instances.names), len(instances.names), f"{self.plan.label}: all instances")
         tasks = self.place.bound.benchmark.tasks
         return together(parts, expected={t.name: (t.set, instances.num_questions(t.set)) for t in tasks})
 
-    def _part(self, name: str, *, instances: Instances, home: Path, key: str) -> Part:
+    @property
+    def obstacle(self) -> str | None:
+        """Why the edits are made one by one and not many at a time; None where they are."""
+        return obstacle(self.loaded, method=self.plan.method, settings=self.plan.settings)
+
+    def _parts(self, names: Sequence[str], *, instances: Instances, home: Path, key: str) -> list[Part]:
+        """What these instances answered: now, or before."""
         found = parallel.on_main(lambda: _read(home, key=key))
         if found is not None:
             return found
-        limit = self.place.config.limit
-        rows = {t.name: instances.asked(t.set, name, limit=limit) for t in self.place.bound.benchmark.tasks}
-        begun = time.monotonic()
-        with edited(
-            self.loaded, self._of(name), method=self.plan.method, settings=self.plan.settings, label=self.plan.name,
-            features=run_features(self.place.config),
-        ) as forgetful:  # fmt: skip
-            edit_s = time.monotonic() - begun
-            done = evaluate_tasks(forgetful, place=self.place, progress=_silent, rows=_filled(rows))
-        samples = [replace(one, subject=name) if one.set in instances.shared else one for one in done.samples]
-        part = Part(name, samples, results=to_jsonable(done.results, strict=False).value, cost=done.cost, edit_s=edit_s)
-        parallel.on_main(lambda: _write(home, part, key=key))
-        return part
+        with self._edited(names) as edits:
+            # Rows that belong to nobody are asked once for each instance; without such all are asked in one go.
+            several = [(name,) for name in names] if instances.shared else [tuple(names)]
+            parts = [self._asked(some, edits=edits, instances=instances) for some in several]
+            edits.save(home)
+        parallel.on_main(lambda: _write(home, parts, key=key))
+        return parts
+
+    @contextmanager
+    def _edited(self, names: Sequence[str]) -> Iterator[_Edited]:
+        """The model that has forgotten these instances, each alone."""
+        plan, begun, features = self.plan, time.monotonic(), run_features(self.place.config)
+        if self.obstacle:
+            (name,) = names
+            material = self._of(name)
+            with edited(
+                self.loaded, material, method=plan.method, settings=plan.settings, label=plan.name, features=features
+            ) as forgetful:
+                yield _Edited(forgetful, time.monotonic() - begun)
+            return
+        materials = {name: self._of(name) for name in names}
+        with unlearn_many(
+            self.loaded, materials, method=plan.method, settings=plan.settings, label=plan.name,
+            sharing=Sharing(features),
+        ) as edits:  # fmt: skip
+            yield _Edited(edits.loaded, time.monotonic() - begun, edits)
+
+    def _asked(self, names: tuple[str, ...], *, edits: _Edited, instances: Instances) -> Part:
+        """One evaluation of the rows of these instances, each under its own edit."""
+        tasks, limit = self.place.bound.benchmark.tasks, self.place.config.limit
+        rows = {t.name: sorted(p for n in names for p in instances.asked(t.set, n, limit=limit)) for t in tasks}
+        of = names[0] if instances.shared else None
+        done = evaluate_tasks(edits.model(of), place=self.place, progress=_silent, rows=_filled(rows))
+        samples = [replace(one, subject=of) if of and one.set in instances.shared else one for one in done.samples]
+        results = to_jsonable(done.results, strict=False).value
+        return Part(names, samples, results=results, cost=done.cost, edit_s=edits.wall_s * len(names) / edits.num)
 
     def _of(self, name: str) -> Material:
         """What there is for one instance: its own rows, and those to keep that are its own or nobody's."""
@@ -144,23 +205,30 @@ def _silent(done: int, total: int, label: str) -> None:
     """An instance takes seconds; that they pass is shown."""
 
 
-def _write(home: Path, part: Part, *, key: str) -> None:
+def _write(home: Path, parts: Sequence[Part], *, key: str) -> None:
     """Samples first: without the file that names them they do not count."""
-    files = write_samples(home, part.samples, model=part.name) if part.samples else {}
-    told: dict[str, Any] = {"key": key, "instance": part.name, "files": files, "edit_s": part.edit_s}
-    write_json(home / DONE, {**told, "cost": to_jsonable(part.cost).value, "results": part.results})
+    told = []
+    for number, part in enumerate(parts):
+        files = write_samples(home / str(number), part.samples, model=part.names[0]) if part.samples else {}
+        about = {"instances": list(part.names), "files": files, "edit_s": part.edit_s, "results": part.results}
+        told.append(about | {"cost": to_jsonable(part.cost).value})
+    write_json(home / DONE, {"key": key, "parts": told})
 
 
-def _read(home: Path, *, key: str) -> Part | None:
-    """What an instance answered before; None where that was not finished, is damaged, or was of something else."""
+def _read(home: Path, *, key: str) -> list[Part] | None:
+    """What instances answered before; None where that was not finished, is damaged, or was of something else."""
     if not (home / DONE).is_file():
         return None
     try:
         told = read_json(home / DONE)
         if not isinstance(told, dict) or told.get("key") != key:
             return None
-        cost = from_json(Cost, told["cost"], source=str(home / DONE))
-        samples = read_samples(home, files=told["files"])
-        return Part(told["instance"], samples, results=told["results"], cost=cost, edit_s=told["edit_s"])
-    except (UserError, KeyError):
+        return [_part(about, home=home / str(number)) for number, about in enumerate(told["parts"])]
+    except (UserError, KeyError, TypeError):
         return None
+
+
+def _part(about: Mapping[str, Any], *, home: Path) -> Part:
+    cost = from_json(Cost, about["cost"], source=str(home))
+    samples = read_samples(home, files=about["files"])
+    return Part(tuple(about["instances"]), samples, results=about["results"], cost=cost, edit_s=about["edit_s"])

@@ -31,7 +31,7 @@ def part(name: str, *, forget: list[str], keep: list[str], mean: float) -> Part:
         "task_hashes": dict.fromkeys(counts, name),
     }
     cost = Cost(wall_s=2.0, peak_memory_bytes=len(keep), num_tokens=10, num_requests=len(answered))
-    return Part(name, answered, results=results, cost=cost, edit_s=0.5)
+    return Part((name,), answered, results=results, cost=cost, edit_s=0.5)
 
 
 PARTS = [part("Ann", forget=[FULL, NONE], keep=[FULL], mean=0.5), part("Bob", forget=[HALF], keep=[NONE] * 3, mean=0.1)]
