@@ -89,8 +89,8 @@ class ModelEngine:
     def _edit(self, ask: Ask) -> int | None:
         """Number of the edit that a question is asked under; None where the model has none."""
         stack = self.loaded.stack
-        if stack is None:
-            return None
+        if stack is None or self.loaded.edit is not None:
+            return self.loaded.edit
         if ask.row is None:
             raise UserError(f"{ask.where or 'request'}: no row says which of the model's edits it is asked under")
         return stack.number(str(ask.row["subject"]))

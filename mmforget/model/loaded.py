@@ -48,6 +48,7 @@ class LoadedModel:
         pads: whether sequences of other lengths can stand beside one in a padded batch.
         guard: what stands between questions and the model; `fingerprint` then names it, too.
         stack: edits of the model, each for the sequences that are under it.
+        edit: the one of them that every question is asked under; None: that of the subject of the question's row.
     """
 
     model: Any
@@ -63,6 +64,7 @@ class LoadedModel:
     pads: bool = True
     guard: Guard | None = None
     stack: Stack | None = None
+    edit: int | None = None
 
     # A configuration of transformers is slow to ask, and every request asks: what cannot change is kept.
 

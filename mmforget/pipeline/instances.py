@@ -5,6 +5,7 @@ What each instance answered lies in a folder of its own as soon as it was asked,
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,8 +33,10 @@ from mmforget.results.samples import read_samples, write_samples
 from mmforget.results.schema import Cost
 from mmforget.results.store import safe_name
 from mmforget.training.edited import edited
-from mmforget.training.many import Edits, Sharing, obstacle, unlearn_many
+from mmforget.training.many import Edits, Sharing, obstacle, refuse_packed, unlearn_many
 from mmforget.types import Example, Progress
+
+logger = logging.getLogger(__name__)
 
 FOLDER, DONE = "instances", "done.json"
 INSTANCES_AT_ONCE = 16
@@ -121,8 +124,13 @@ class Alone:
         Args:
             asked: identifies what is asked and how; answers of another key are asked again.
         """
+        if hasattr(self.plan.method, "loss"):
+            refuse_packed(self.loaded, settings=self.plan.settings)
         instances, key = instances_of(self.place.bound), f"{self.key}-{asked}"
-        size = 1 if self.obstacle else INSTANCES_AT_ONCE
+        size = INSTANCES_AT_ONCE
+        if self.obstacle:
+            size = 1
+            logger.info("%s: one edit after another: %s", self.plan.label, self.obstacle)
         parts: list[Part] = []
         for start in range(0, len(instances.names), size):
             names = instances.names[start : start + size]

@@ -113,6 +113,10 @@ class Edits:
         """Identifies what the model computes under one edit: as `load_model` has it for the edit's saved adapter."""
         return self.stack.fingerprints[self.number(name)]
 
+    def only(self, name: str) -> LoadedModel:
+        """The model under one edit, whatever a question is about. Raises UserError where there is none of this name."""
+        return replace(self.loaded, edit=self.number(name), fingerprint=self.fingerprint(name))
+
     def save(self, name: str, folder: Path) -> Path:
         """Saves one edit as an adapter that anybody can load. Raises UserError where the folder cannot be written."""
         note = Note(model_name(self.base.spec.pretrained), self.base.quantisation)
@@ -194,6 +198,12 @@ def obstacle(loaded: LoadedModel, *, method: Any, settings: TrainSettings) -> st
             f"{loaded.spec.pretrained} drops activations while it trains, which would mix edits; make them one by one"
         )
     return None
+
+
+def refuse_packed(loaded: LoadedModel, *, settings: TrainSettings) -> None:
+    """Raises UserError for edits of a layer that lies packed in 4 or 8 bit: they are made in full precision."""
+    if settings.lora is not None and loaded.quantisation is not None:
+        first_edited_layer(loaded.core, _edited_layers(loaded, wanted=settings.lora.target_modules))
 
 
 def _drops(module: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmforget.methods.base import METHODS
+from mmforget.pipeline import instances
 from mmforget.results.store import StoredRun, read_run
 from tests.commands import Said, command
 from tests.helpers import tiny_llava
@@ -81,10 +82,38 @@ def test_each_edit_is_that_of_a_run_which_forgets_this_subject_alone(alone: Path
             assert values == pytest.approx(other.token_logprobs[role], abs=1e-5)
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_next_subject(alone: Path, model: Path, tmp_path: Path) -> None:
-    """As after a kill in the second subject: its record and the second one's answers are not there yet."""
+def test_every_edit_is_left_as_an_adapter_that_loads_alone(alone: Path, model: Path) -> None:
+    """Its log-probs of the subject's answers, through the plain adapter, are those of the record."""
+    last = record(alone).record.instances[-1].name
+    (adapter,) = (alone / "ga").glob(f"instances/*/adapters/{last}")
+    words = (
+        "eval",
+        "--model",
+        "hf",
+        "--model_args",
+        f"pretrained={model},dtype=float32,peft={adapter}",
+        "--device",
+        "cpu",
+    )
+    out = alone.parent / "eval"
+    tasks = ("--tasks", f"{GROUP}_prob", *PEOPLE, "--limit", "40", "--quiet", "--output_path", out)
+    assert command(*words, *tasks).status == 0
+    theirs = {s.id: s for s in read_run(out / GROUP).samples() if s.attack is None}
+    mine = [s for s in record(alone).samples() if s.kind == "prob" and s.set == "forget" and s.subject == last]
+    assert len([s for s in mine if s.attack is None]) == 3
+    for sample in mine:
+        if sample.attack is None:
+            assert sample.token_logprobs["answer"] == pytest.approx(
+                theirs[sample.id].token_logprobs["answer"], abs=1e-5
+            )
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(alone: Path, model: Path, tmp_path: Path) -> None:
+    """As after a kill among the second edits: neither their answers nor a record are there yet."""
     out = tmp_path / "again"
-    shutil.copytree(alone.parent, out)
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(instances, "INSTANCES_AT_ONCE", 1)
+    assert run(model, out, "--one_at_a_time").status == 0
     home = out / GROUP / "ga"
     first, second = sorted((home / "instances").iterdir())
     shutil.rmtree(second)
@@ -92,11 +121,23 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_subject(alone: Path, model
         (home / name).unlink()
     before = (first / "done.json").stat().st_mtime_ns
     assert run(model, out, "--one_at_a_time").status == 0
+    monkey.undo()
     assert (first / "done.json").stat().st_mtime_ns == before
-    assert record(out / GROUP).samples() == record(alone).samples()
-    assert [m.estimate for m in record(out / GROUP).record.metrics] == [
-        m.estimate for m in record(alone).record.metrics
-    ]
+    for mine, theirs in zip(record(out / GROUP).samples(), record(alone).samples(), strict=True):
+        assert (mine.task, mine.id, mine.subject, mine.response) == (
+            theirs.task,
+            theirs.id,
+            theirs.subject,
+            theirs.response,
+        )
+        for role, values in mine.token_logprobs.items():
+            assert values == pytest.approx(theirs.token_logprobs[role], abs=1e-5)
+
+
+def test_an_edit_of_a_packed_layer_is_refused(model: Path, tmp_path: Path) -> None:
+    said = run(model, tmp_path, "--one_at_a_time", "--target_model", f"pretrained={model},load_in_4bit=True")
+    assert said.status == 2
+    assert "is quantised (Linear4bit), and edits are made in full precision" in said.err.splitlines()[-1]
 
 
 def test_the_plan_says_how_many(model: Path, tmp_path: Path) -> None:
