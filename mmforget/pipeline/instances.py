@@ -87,8 +87,9 @@ class _Edited:
 
     def save(self, home: Path) -> None:
         """Leaves every edit as an adapter that anybody can load, by the name of its instance."""
-        for name in () if self.edits is None else self.edits.names:
-            self.edits.save(name, home / "adapters" / safe_name(name))
+        if self.edits is not None:
+            for name in self.edits.names:
+                self.edits.save(name, home / "adapters" / safe_name(name))
 
 
 @dataclass(frozen=True)
