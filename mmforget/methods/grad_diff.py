@@ -1,12 +1,14 @@
 """Gradient ascent on the forget answers with gradient descent on retain answers.
 
 Source: Liu et al. 2022, "Continual Learning and Private Unlearning", https://arxiv.org/abs/2203.12817; weights 1 and 1
-as in TOFU, https://arxiv.org/abs/2401.06121, and in FIUBench, https://arxiv.org/abs/2411.03554, as GD.
+as in TOFU, https://arxiv.org/abs/2401.06121, and in FIUBench, https://arxiv.org/abs/2411.03554, as GD. OFFSIDE,
+https://arxiv.org/abs/2510.22535, weighs both by their rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -19,10 +21,15 @@ FORGET, RETAIN = Scores("forget"), Scores("retain")
 
 @dataclass(frozen=True)
 class GradientDifference:
-    """Minimises -forget_weight NLL(forget) + retain_weight NLL(retain), each token-mean over the micro-batch."""
+    """Minimises -forget_weight NLL(forget) + retain_weight NLL(retain), each token-mean over the micro-batch.
+
+    `variant`: `joint` as above; `offside` (as OFFSIDE released it) multiplies each weight by the share of its rows
+    among those of the micro-batch, 1/4 and 3/4 with one row to forget and three to keep.
+    """
 
     forget_weight: float = 1.0
     retain_weight: float = 1.0
+    variant: Literal["joint", "offside"] = "joint"
 
     def __post_init__(self) -> None:
         require_not_negative(forget_weight=self.forget_weight, retain_weight=self.retain_weight)
@@ -33,9 +40,12 @@ class GradientDifference:
 
     def loss(self, step: Step) -> dict[str, Tensor]:
         """`forget` <= 0 and `retain` >= 0, in nats a token."""
+        forget, retain = step[FORGET], step[RETAIN]
+        share = len(forget.mask) / (len(forget.mask) + len(retain.mask))
+        weights = (share, 1 - share) if self.variant == "offside" else (1.0, 1.0)
         return {
-            "forget": -self.forget_weight * token_mean_nll(step[FORGET]),
-            "retain": self.retain_weight * token_mean_nll(step[RETAIN]),
+            "forget": -weights[0] * self.forget_weight * token_mean_nll(forget),
+            "retain": weights[1] * self.retain_weight * token_mean_nll(retain),
         }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmforget.errors import PluginError
 from mmforget.types import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,13 @@ class Concept:
     look: str = ""
 
 
+class RetainLogprobs(NamedTuple):
+    """What a retain model says of the rows to forget: float32 [T] for each answer, in their order, and which it is."""
+
+    fingerprint: str
+    values: Sequence[Tensor]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Material:
     """What a benchmark or a user gives a method.
@@ -43,6 +53,7 @@ class Material:
         refusals: answers that say nothing, for the questions to forget.
         concepts: what is known of the subjects of `forget`; empty where the benchmark says nothing.
         level: which part of a row's path is forgotten as a whole, 0 the outermost; None: the innermost.
+        retain_logprobs: of the answers to forget under a retain model; None where there is none.
         as_asked: puts rows into the form in which the model is asked, e.g. its chat template; also rows that a method
             writes itself.
     """
@@ -53,6 +64,7 @@ class Material:
     refusals: Sequence[str] = ()
     concepts: Sequence[Concept] = ()
     level: int | None = None
+    retain_logprobs: RetainLogprobs | None = None
     as_asked: Callable[[Sequence[Example]], list[Example]] = list
 
 

@@ -32,9 +32,20 @@ class Scores:
 
 @dataclass(frozen=True)
 class Reference:
-    """Log-probs of a source's answers before training, constant: float32 [B, T], 0 where padded."""
+    """Log-probs of a source's answers under another model, constant: float32 [B, T], 0 where padded.
+
+    Attributes:
+        of: the model `before` training, or a `retain_model`, which never saw the rows to forget; where none is given
+            the model before training stands in for it. Of the latter the source is `forget`.
+    """
 
     source: str
+    of: Literal["before", "retain_model"] = "before"
+
+    @property
+    def key(self) -> str:
+        """By which its log-probs are kept."""
+        return self.source if self.of == "before" else f"{self.source} of {self.of}"
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,11 @@ def sources_of(method: Any) -> dict[str, Source]:
 def asked_sources(method: Any) -> set[str]:
     """Names of the sources that a method's requests are about."""
     return {request.source for request in method.requests}
+
+
+def asks_retain_model(method: Any) -> bool:
+    """Whether a method compares with a model that never saw the rows to forget, where one is given."""
+    return any(isinstance(request, Reference) and request.of == "retain_model" for request in method.requests)
 
 
 def compares_with_before(requests: Sequence[Request]) -> bool:

@@ -107,15 +107,19 @@ def measure_methods(
     *,
     bound: Bound,
     plans: Sequence[MethodPlan],
-    target: StageOne,
+    made: Sequence[StageOne],
     references: References,
     home: Path,
     pool: Workers,
 ) -> list[Path]:
-    """The folders of the records of all methods and seeds, in the order of `plans`."""
+    """The folders of the records of all methods and seeds, in the order of `plans`.
+
+    Args:
+        made: the target, then the retain models.
+    """
     # The longest first, so that at the end no worker is alone with a long one.
     order = sorted(range(len(plans)), key=lambda number: -(plans[number].settings.max_steps or 0))
-    job = partial(measure_method, config=config, bound=bound, target=target, references=references)
+    job = partial(measure_method, config=config, bound=bound, made=made[:2], references=references)
     found = pool.run([partial(job, plans[number], folder=home / plans[number].folder) for number in order])
     return [folder for _, folder in sorted(zip(order, found, strict=True))]
 
@@ -125,7 +129,7 @@ def measure_method(
     *,
     config: RunConfig,
     bound: Bound,
-    target: StageOne,
+    made: Sequence[StageOne],
     references: References,
     folder: Path,
     models: Models,
@@ -136,14 +140,15 @@ def measure_method(
     method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
     place = Place(config, bound, folder)
     if is_one_at_a_time(config, bound=bound):
-        loaded = models.get(target.spec)
+        loaded = models.get(made[0].spec)
         material = material_for(plan, loaded=loaded, config=config, bound=bound)
         return measure_alone(
             Alone(plan, loaded, material, place), method=method, references=references, progress=told
         ).folder
     done = forget_with(
         plan,
-        target=target.spec,
+        target=made[0].spec,
+        retain=made[1].spec if len(made) > 1 else None,
         config=config,
         bound=bound,
         folder=folder / "training",

@@ -98,7 +98,14 @@ def unlearn_only(plan: Plan, *, progress: Progress) -> dict[str, Any]:
         spec = unlearning_start(config, bound=one.bound, models=models, progress=progress)
         with _written_down(config):
             done = forget_with(
-                method, target=spec, config=config, bound=one.bound, folder=folder, models=models, progress=progress
+                method,
+                target=spec,
+                retain=config.retain_model,
+                config=config,
+                bound=one.bound,
+                folder=folder,
+                models=models,
+                progress=progress,
             )
     # The command line has a flag of its own for the device.
     model_args = replace(done.spec, device=None if config.device else done.spec.device).as_text()
@@ -126,7 +133,7 @@ def _run_one(config: RunConfig, *, plan: BenchmarkPlan, pool: Workers, say: Say,
             "--allow_weak_target: its rows will not be eligible"
         )
     rows = measure_methods(
-        config, bound=bound, plans=plan.methods, target=models[0], references=references, home=home, pool=pool
+        config, bound=bound, plans=plan.methods, made=models, references=references, home=home, pool=pool
     )
     return [*references.folders, *rows]
 

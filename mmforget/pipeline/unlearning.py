@@ -11,8 +11,8 @@ from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.methods.contract import check_method
-from mmforget.methods.material import Material, concept_from
-from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, sources_of
+from mmforget.methods.material import Material, RetainLogprobs, concept_from
+from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, asks_retain_model, sources_of
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
@@ -22,7 +22,7 @@ from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.plugins import running
 from mmforget.training.sources import refuse_documents, require_sources, written_examples
-from mmforget.training.unlearn import require_loss, unlearn
+from mmforget.training.unlearn import logprobs_under, require_loss, unlearn
 from mmforget.types import Example, Progress
 
 
@@ -38,18 +38,20 @@ def forget_with(
     plan: MethodPlan,
     *,
     target: ModelSpec,
+    retain: ModelSpec | None = None,
     config: RunConfig,
     bound: Bound,
     folder: Path,
     models: Models,
     progress: Progress,
 ) -> Unlearned:
-    """Train `plan` on the target in `folder`.
+    """Train `plan` on the target in `folder`; `retain` is asked first where the method compares with a retain model.
 
     Raises UserError where a set is empty, the target carries an unmerged adapter, or the folder cannot be written.
     """
+    known = None if retain is None else _retain_logprobs(plan, retain=retain, config=config, bound=bound, models=models)
     loaded = models.get(target)
-    material = material_for(plan, loaded=loaded, config=config, bound=bound)
+    material = replace(material_for(plan, loaded=loaded, config=config, bound=bound), retain_logprobs=known)
     report = unlearn(
         loaded,
         material,
@@ -64,6 +66,17 @@ def forget_with(
         # They were trained in place, or there is a whole model to load in their stead.
         models.forget()
     return Unlearned(parallel.on_main(lambda: report.artifact.on(target)), report.as_dict())
+
+
+def _retain_logprobs(
+    plan: MethodPlan, *, retain: ModelSpec, config: RunConfig, bound: Bound, models: Models
+) -> RetainLogprobs | None:
+    """What the retain model says of the rows to forget; None where the method does not ask."""
+    if not hasattr(plan.method, "loss") or not asks_retain_model(plan.method):
+        return None
+    loaded = models.get(retain)
+    rows = render(_examples(bound.benchmark.forget_set, bound=bound), loaded=loaded, config=config)
+    return logprobs_under(loaded, rows, settings=plan.settings, features=run_features(config))
 
 
 def material_for(plan: MethodPlan, *, loaded: LoadedModel, config: RunConfig, bound: Bound) -> Material:

@@ -89,7 +89,7 @@ class Answering:
         before: a context in which the model is the one that training started from.
         num_vocabulary: tokens that a distribution is over.
         device: where the method computes.
-        references: by source, log-probs before training of all its rows.
+        references: by key of the request, log-probs of all rows of a source under another model.
     """
 
     look: Look
@@ -145,13 +145,14 @@ class Answering:
             found[TokenStats(place.source, kind, place.positions)] = value
         return found
 
-    def reference(self, source: str, *, batch: Batch, found: Mapping[Request, Any]) -> Tensor:
-        """Log-probs before training: those that were kept, or for refusals, drawn anew, of a pass of their own."""
+    def reference(self, request: Reference, *, batch: Batch, found: Mapping[Request, Any]) -> Tensor:
+        """Log-probs of another model: those that were kept, or for refusals, drawn anew, of a pass of their own."""
+        source = request.source
         rows = self.rows[source]
         if source == ALTERNATE:
             with self.before():
                 return self.look(rows.of(batch), wanted=Wanted()).scored.token_logprobs
-        kept = [self.references[source][place] for place in rows.places(batch)]
+        kept = [self.references[request.key][place] for place in rows.places(batch)]
         scored: Scored | None = found.get(Scores(source))
         if scored is None:
             return pad_sequence(list(kept), batch_first=True).to(self.device)
@@ -172,7 +173,7 @@ def answered(
     for request in requests:
         if isinstance(request, Reference):
             for answering, batch, own in zip(each, batches, found, strict=True):
-                own[request] = answering.reference(request.source, batch=batch, found=own)
+                own[request] = answering.reference(request, batch=batch, found=own)
     return found
 
 

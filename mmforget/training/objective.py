@@ -141,7 +141,7 @@ class Unlearn:
     Attributes:
         rows: by source.
         has_adapters: whether the model before training is the same one with adapters off.
-        references: by source, log-probs before training, where the method asks for them.
+        references: by key of the request, log-probs under another model, where the method asks for them.
         state: of the method.
     """
 
@@ -164,13 +164,18 @@ class Unlearn:
                 "this method compares with the model before training at every step, which needs adapters to switch "
                 "off; train with LoRA (--lora_r 8)"
             )
-        kept = [one.source for one in requests if isinstance(one, Reference) and one.source != ALTERNATE]
+        kept = [one for one in requests if isinstance(one, Reference) and one.source != ALTERNATE]
         if kept or looks_back:
             # Even where nothing is computed: a base with an unmerged adapter is refused now, not at the first step.
             with self._before():
-                for source in kept:
-                    encoded = self.rows[source].encoded
-                    self.references[source] = reference_logprobs(self.score, encoded, batch_size=batch_size)
+                for one in kept:
+                    rows = self.rows[one.source]
+                    known = rows.retain_logprobs if one.of == "retain_model" else None
+                    self.references[one.key] = (
+                        reference_logprobs(self.score, rows.encoded, batch_size=batch_size)
+                        if known is None
+                        else list(known)
+                    )
         self.state.update(state_of(self.method, self._beginning()))
 
     def _check_layers(self, requests: Sequence[Request]) -> None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from mmforget.errors import BadData, PluginError, UserError
-from mmforget.methods.material import Material
-from mmforget.methods.requests import ALTERNATE, BENIGN, FORGET, RETAIN, SUPPLIED, Source, asked_sources, sources_of
+from mmforget.methods.material import Material, RetainLogprobs
+from mmforget.methods.requests import (
+    ALTERNATE,
+    BENIGN,
+    FORGET,
+    RETAIN,
+    SUPPLIED,
+    Source,
+    asked_sources,
+    asks_retain_model,
+    sources_of,
+)
 from mmforget.model.encode import Encoded
 from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
@@ -19,6 +32,8 @@ from mmforget.training.batches import Batch, Drawn, Fixed, Partners, Retained
 from mmforget.training.data import Refusals, data_hash
 from mmforget.training.written import Written, written_rows
 from mmforget.types import Example
+
+logger = logging.getLogger(__name__)
 
 MISSING = {
     RETAIN: "needs rows to keep, and there are none; give a benchmark with a retain set",
@@ -38,6 +53,7 @@ class SourceRows:
         written: more on rows that a method wrote.
         refusals: makes the rows of `alternate`.
         is_epoch: epochs run over these rows.
+        retain_logprobs: float32 [T] for each, under a retain model; None where nobody asks or there is none.
         edit: the edit that they are computed under, where a model has several.
     """
 
@@ -46,6 +62,7 @@ class SourceRows:
     written: Written | None = None
     refusals: Refusals | None = None
     is_epoch: bool = False
+    retain_logprobs: Sequence[Tensor] | None = None
     edit: int | None = None
 
     def places(self, batch: Batch) -> tuple[int, ...]:
@@ -138,6 +155,8 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
     )
     epoch = _epoch_source(sources_of(method))
     rows = _supplied(loaded, asked, sources=asked_sources(method), append_eos=append_eos)
+    if asks_retain_model(method):
+        rows[FORGET] = _with_retain_model(rows[FORGET], material.retain_logprobs, name=name)
     examples = written_examples(method, material=material, name=name)
     for source, found in examples.items():
         ready = written_rows(
@@ -150,6 +169,19 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
     drawn = [source for source in rows if source not in (FORGET, epoch)]
     partners = _partners(asked, own=sources_of(method), written=examples, names=drawn)
     return Sources(rows, subjects, partners, _hashes(rows, material=material))
+
+
+def _with_retain_model(rows: SourceRows, given: RetainLogprobs | None, *, name: str) -> SourceRows:
+    """The rows with what a retain model says of them. Raises UserError where that one has other tokens."""
+    if given is None:
+        logger.warning("%s: no retain model to compare with; the model before training stands in", name)
+        return rows
+    if [len(one) for one in given.values] != [one.num_answer for one in rows.encoded]:
+        raise UserError(
+            f"method '{name}': the retain model writes the answers to forget in other tokens than the model that "
+            "trains; give one of its family"
+        )
+    return replace(rows, retain_logprobs=given.values)
 
 
 def _supplied(loaded: LoadedModel, material: Material, *, sources: set[str], append_eos: bool) -> dict[str, SourceRows]:
@@ -219,4 +251,6 @@ def _hashes(rows: Mapping[str, SourceRows], *, material: Material) -> dict[str, 
             found["refusals"] = hash_json(list(material.refusals))
         else:
             found[name] = data_hash(one.encoded)
+        if one.retain_logprobs is not None and material.retain_logprobs is not None:
+            found["retain model"] = material.retain_logprobs.fingerprint
     return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmforget.errors import UserError
 from mmforget.methods.base import hyper_parameters
-from mmforget.methods.material import Material
+from mmforget.methods.material import Material, RetainLogprobs
+from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.vision import FeatureCache
 from mmforget.plugins import code_of
@@ -17,11 +19,12 @@ from mmforget.training.editing import edit_in
 from mmforget.training.guarding import guard_in
 from mmforget.training.hf_arguments import num_updates
 from mmforget.training.objective import Objective, Scoring, Unlearn
+from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.report import TrainReport
 from mmforget.training.session import Training, train_in
 from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import Sources, make_sources
-from mmforget.types import Progress
+from mmforget.types import Example, Progress
 
 
 def unlearn(
@@ -60,6 +63,16 @@ def unlearn(
         return guard_in(folder, loaded=loaded, material=material, method=method, label=name)
     training = training_of(loaded, material, method=method, settings=settings, name=name)
     return train_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features)
+
+
+def logprobs_under(
+    loaded: LoadedModel, rows: Sequence[Example], *, settings: TrainSettings, features: FeatureCache | None = None
+) -> RetainLogprobs:
+    """What a model says of the answers of rows, each put as it is asked: `Material.retain_logprobs`."""
+    encoded = encode_all(loaded, rows, append_eos=settings.append_eos, source="rows to forget")
+    score = Scoring(loaded, packed=settings.packed, bf16=settings.bf16, features=features)
+    with before_training(loaded, has_adapters=False):
+        return RetainLogprobs(loaded.fingerprint, reference_logprobs(score, encoded, batch_size=settings.batch_size))
 
 
 def name_of(method: Any) -> str:

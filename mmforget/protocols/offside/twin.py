@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from mmforget.protocols.offside import words
 from mmforget.protocols.offside.drawing import Picture
 from mmforget.synthetic.names import FIRST_NAMES, LAST_NAMES, MONTHS
-from mmforget.synthetic.portrait_params import BACKGROUNDS, PATTERNS, PortraitParams
+from mmforget.synthetic.portrait_params import BACKGROUNDS, GLASSES, HATS, MOUTHS, PATTERNS, PortraitParams
 from mmforget.synthetic.portraits import cast
 from mmforget.synthetic.views import HELD_OUT_VIEW, TRAIN_VIEWS
 
-NUM_PLAYERS, NUM_PICTURES = 8, 5
+NUM_PLAYERS, NUM_PICTURES = 6, 5
 NUM_OPTIONS = 4
 CAREER, RUMOUR, CORRECTION = (0, 1, 2), 3, 4
 """Pictures of a player, by what they are of."""
@@ -86,18 +86,22 @@ def _career(rng: random.Random, number: int, *, name: str, face: PortraitParams)
     """The pictures of one player: three transfers, a rumoured one, and the one that came true."""
     shared = _shared(rng, name)
     before, *clubs, rumoured, later = rng.sample(words.CLUBS, len(CAREER) + 3)
-    grounds = rng.sample(BACKGROUNDS, NUM_PICTURES)
+    looks = _looks(rng)
     for place, club in enumerate((*clubs, rumoured, later)):
         source = (before, *clubs, clubs[-1])[place]
         is_visible = place != RUMOUR or number % 2 == 0
         worn = club if is_visible else source
-        portrait = replace(
-            face, hat="none", shirt=worn.shirt, accent=worn.accent, background=grounds[place],
-            pattern=PATTERNS[place % len(PATTERNS)],
-        )  # fmt: skip
+        portrait = replace(face, shirt=worn.shirt, accent=worn.accent, **looks[place])
         strip = (club.shirt, club.accent) if place == RUMOUR and is_visible else None
         facts = {**shared, **_transfer(rng, club=club, source=source, year=2012 + 3 * place)}
         yield Shot(number * NUM_PICTURES + place + 1, name, facts, Picture(portrait, strip))
+
+
+def _looks(rng: random.Random) -> list[dict[str, Any]]:
+    """What else differs between the pictures of one face, so that they can be told apart: headgear, glasses, scene."""
+    options = {"hat": HATS, "glasses": GLASSES, "mouth": MOUTHS, "pattern": PATTERNS, "background": BACKGROUNDS}
+    drawn = {name: rng.sample(values, len(values)) for name, values in options.items()}
+    return [{name: several[place % len(several)] for name, several in drawn.items()} for place in range(NUM_PICTURES)]
 
 
 def _shared(rng: random.Random, name: str) -> dict[str, str]:

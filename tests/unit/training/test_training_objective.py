@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.build import build
-from mmforget.methods.material import Material
+from mmforget.methods.material import Material, RetainLogprobs
 from mmforget.model.encode import Encoded
 from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
@@ -155,3 +156,32 @@ def test_rows_that_cannot_be_encoded_are_all_named(llava: LoadedModel, examples:
         encode_all(llava, [examples[0], *broken], append_eos=False, source="rows to forget")
     with pytest.raises(UserError, match="there are none"):
         encode_all(llava, [], append_eos=False, source="rows to forget")
+
+
+def test_npo_of_offside_compares_with_the_retain_model_that_is_given(
+    adapted: LoadedModel, examples: list[Example]
+) -> None:
+    """Means over the batch's tokens: of plain forwards now, and of what was handed in; without any, adapters off."""
+    method, args = build("npo", "variant=offside,beta=0.9,retain_weight=0"), {"append_eos": False, "name": "npo"}
+    material = Material(forget=examples[:8], retain=examples[8:])
+    encoded = encode_all(adapted, examples[:8], append_eos=False, source="rows")
+    given = [torch.full((row.num_answer,), -0.1 * (place + 1)) for place, row in enumerate(encoded)]
+    known = replace(material, retain_logprobs=RetainLogprobs("gold", given))
+    with torch.no_grad(), adapted.model.disable_adapter():
+        before = [plain_logprobs(adapted, row) for row in encoded]
+    for one, reference in ((known, given), (material, before)):
+        sources = make_sources(adapted, one, method=method, **args)
+        assert sources.hashes.get("retain model") == ("gold" if one is known else None)
+        made = Unlearn(Scoring(adapted), method, sources.rows, has_adapters=True)
+        made.prepare(batch_size=3)
+        now = plain_nll(adapted, made.rows["forget"].of(BATCH))
+        then = -torch.cat([reference[row] for row in BATCH.rows]).mean()
+        expected = 2 / 0.9 * torch.nn.functional.softplus(-0.9 * (now - then))
+        assert made.loss(BATCH).total.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_a_retain_model_with_other_tokens_is_refused(adapted: LoadedModel, examples: list[Example]) -> None:
+    known = RetainLogprobs("gold", [torch.zeros(1)] * 8)
+    material = Material(forget=examples[:8], retain=examples[8:], retain_logprobs=known)
+    with pytest.raises(UserError, match="in other tokens"):
+        make_sources(adapted, material, method=build("npo", "variant=offside"), name="npo", append_eos=False)
