@@ -270,6 +270,10 @@ class ModelEngine:
 
     def _count(self, embeddings: nn.Module, inputs: tuple[Any, ...], embedded: Tensor) -> None:
         """Counts what is embedded [..., hidden]: every token that the language model computes, once."""
+        stack = self.loaded.stack
+        if stack is not None and stack.lower is not None and stack.lower.is_computing:
+            # These tokens go on to the layers above in a pass of their own.
+            return
         self.num_tokens += embedded.shape[:-1].numel()
 
 

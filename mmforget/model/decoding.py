@@ -116,12 +116,16 @@ class Prefill:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float, dropout: float
     ) -> Tensor:
+        self.put(layer, key, value)
+        return self.seen.attend(layer, query, key, value, scaling=scaling, dropout=dropout)
+
+    def put(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Keeps the keys and values [N, heads of keys, D] of one layer."""
         # The last new token is never looked at.
         room = self.max_new_tokens - 1
         self.layers[layer] = [
             _Layer(_kept(key, places, room=room), _kept(value, places, room=room)) for _, places in self.groups
         ]
-        return self.seen.attend(layer, query, key, value, scaling=scaling, dropout=dropout)
 
     def memory(self) -> Memory:
         """What has been kept, once the prompts have gone through all layers."""

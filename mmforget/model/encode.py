@@ -7,6 +7,7 @@ context, the answer begins where generation begins: what is trained, scored and 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mmforget.model.loaded import LoadedModel
 
 Ints = NDArray[np.int64]
+BLOCK_TOKENS = 64
+DERIVED = ("array", "positions", "image_positions", "prefixes")
+"""What an `Encoded` keeps that is the same under any edit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +86,22 @@ class Encoded:
         if edit == self.edit:
             return self
         if edit not in self._under:
-            self._under[edit] = replace(self, edit=edit)
+            self._under[edit] = other = replace(self, edit=edit)
+            vars(other).update({name: value for name, value in vars(self).items() if name in DERIVED})
         return self._under[edit]
+
+    @cached_property
+    def prefixes(self) -> tuple[bytes, ...]:
+        """Names of what the sequence begins with, up to the end of each block of `BLOCK_TOKENS`, edits left out."""
+        digest = hashlib.sha256(" ".join(self.image_keys).encode())
+        found = []
+        for start in range(0, len(self.ids), BLOCK_TOKENS):
+            block = slice(start, start + BLOCK_TOKENS)
+            digest.update(self.array[block].tobytes())
+            if self.grid_positions is not None:
+                digest.update(self.grid_positions[:, block].tobytes())
+            found.append(digest.digest())
+        return tuple(found)
 
     @cached_property
     def _under(self) -> dict[int | None, Encoded]:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -26,9 +26,10 @@ from mmforget.model.choosing import (
 )
 from mmforget.model.decoding import Memory, NextToken, prefill_of
 from mmforget.model.families import Tokens
+from mmforget.model.inputs import batch_tokens
+from mmforget.model.lower_states import starting_above, usable
 from mmforget.model.packing import Ints, lay_out, packed_rows
 from mmforget.model.plain import plain
-from mmforget.model.scoring import batch_tokens
 from mmforget.model.stack import by_place, selecting
 from mmforget.model.vision import FeatureCache, image_features
 
@@ -75,20 +76,24 @@ def generate(
         _check_sampling(sampling)
     check_room(loaded, prompts, max_new_tokens=max_new_tokens)
     stops = StopStrings(loaded.tokenizer, tuple(stop for stop in until if stop))
-    images = {key: image for prompt in prompts for key, image in zip(prompt.image_keys, prompt.images, strict=True)}
     drawn = own_numbers(seeds, num_tokens=max_new_tokens) if seeds is not None and sampling is not None else None
     with torch.no_grad():
-        found = image_features(loaded, images, cache=features)
         if packed and continues_together(loaded, do_sample=sampling is not None):
             ends = end_tokens(loaded.core.generation_config, tokenizer=loaded.tokenizer)
             choice = choice_for(loaded.core.generation_config, sampling, ends=ends)
             new = _continue(
-                loaded, prompts, images=found, choice=choice, stops=stops, max_new_tokens=max_new_tokens, drawn=drawn
+                loaded,
+                prompts,
+                features=features,
+                choice=choice,
+                stops=stops,
+                max_new_tokens=max_new_tokens,
+                drawn=drawn,
             )
         else:
             new = plain(
-                loaded, prompts, images=found, sampling=sampling, stops=stops, max_new_tokens=max_new_tokens,
-                drawn=drawn,
+                loaded, prompts, images=_images(loaded, prompts, features=features), sampling=sampling, stops=stops,
+                max_new_tokens=max_new_tokens, drawn=drawn,
             )  # fmt: skip
     texts = [loaded.tokenizer.decode(ids, skip_special_tokens=True) for ids in new]
     return [stops.cut(text, lead=prompt.lead) for text, prompt in zip(texts, prompts, strict=True)]
@@ -160,14 +165,14 @@ def _continue(
     loaded: LoadedModel,
     prompts: Sequence[Encoded],
     *,
-    images: dict[str, Tensor],
+    features: FeatureCache | None,
     choice: Choice,
     stops: StopStrings,
     max_new_tokens: int,
     drawn: Tensor | None,
 ) -> list[list[int]]:
     """New token ids of each prompt, the one that ends the text included; `drawn` as `Choice.next_tokens` takes them."""
-    hidden, batch = _prefill(loaded, prompts, images=images, max_new_tokens=max_new_tokens)
+    hidden, batch = _prefill(loaded, prompts, features=features, max_new_tokens=max_new_tokens)
     longest = batch.known.shape[1] - max_new_tokens
     new: list[list[int]] = [[] for _ in prompts]
     ended: set[int] = set()
@@ -192,7 +197,7 @@ def _continue(
 
 def stepwise_logprobs(loaded: LoadedModel, prompts: Sequence[Encoded], new: Tensor) -> Tensor:
     """Log-probs [B, T] of given new tokens, int64 [B, T], computed as generation does it: one behind the other."""
-    hidden, batch = _prefill(loaded, prompts, images={}, max_new_tokens=new.shape[1])
+    hidden, batch = _prefill(loaded, prompts, features=None, max_new_tokens=new.shape[1])
     found = torch.empty(new.shape)
     for number in range(new.shape[1]):
         ids = new[batch.numbers, number].to(loaded.device)
@@ -206,15 +211,22 @@ def stepwise_logprobs(loaded: LoadedModel, prompts: Sequence[Encoded], new: Tens
 
 
 def _prefill(
-    loaded: LoadedModel, prompts: Sequence[Encoded], *, images: dict[str, Tensor], max_new_tokens: int
+    loaded: LoadedModel, prompts: Sequence[Encoded], *, features: FeatureCache | None, max_new_tokens: int
 ) -> tuple[Tensor, _Batch]:
     """Hidden states [B, H] of the last token of each prompt, every distinct token computed once."""
     rows = packed_rows(prompts, max_tokens=sum(map(len, prompts)))
     layout = lay_out(prompts, rows, first=[len(prompt) for prompt in prompts], width=0)
+    lower, states = usable(loaded, is_flat=True), None
+    images = None if lower is not None else _images(loaded, prompts, features=features)
     tokens = batch_tokens(loaded, layout, images=images)
     seen = cast("RowAttention", tokens.rows)  # a flat layout has them
     prefill = prefill_of(prompts, rows, layout=layout, seen=seen, max_new_tokens=max_new_tokens, device=loaded.device)
-    with selecting(loaded, by_place(layout.edit, device=loaded.device)):
+    if lower is not None and loaded.stack is not None:
+        kept = lower.of(loaded, prompts, rows, first_layer=loaded.stack.first_layer, features=features, with_keys=True)
+        states = kept.states
+        for layer, pair in kept.keys.items():
+            prefill.put(layer, *pair)
+    with selecting(loaded, by_place(layout.edit, device=loaded.device)), starting_above(loaded, states=states):
         hidden = loaded.family.hidden(loaded.core, tokens._replace(rows=prefill)).flatten(0, 1)
     numbers = [member for row in rows for member in row.members]
     longest = max(len(prompt) for prompt in prompts)
@@ -227,6 +239,12 @@ def _prefill(
     edit = None if layout.edit is None else layout.edit[0, prefill.last.cpu().numpy()]
     batch = _Batch(numbers, known.to(loaded.device), position.to(loaded.device), prefill.memory(), edit)
     return hidden.index_select(0, prefill.last.to(hidden.device)), batch
+
+
+def _images(loaded: LoadedModel, prompts: Sequence[Encoded], *, features: FeatureCache | None) -> dict[str, Any]:
+    """What `image_features` gives for the images of all prompts."""
+    images = {key: image for prompt in prompts for key, image in zip(prompt.image_keys, prompt.images, strict=True)}
+    return image_features(loaded, images, cache=features)
 
 
 def _next_hidden(loaded: LoadedModel, batch: _Batch, *, ids: Tensor, number: int) -> Tensor:

@@ -10,7 +10,7 @@ layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
@@ -20,13 +20,22 @@ from torch.nn import functional
 
 from mmforget.errors import UserError
 from mmforget.model.activations import decoder_layers, reading
-from mmforget.model.attention import tree_rows
-from mmforget.model.families import Tokens
 from mmforget.model.head import AnswerScores, AsReference, Before, Statistic, answer_scores
+from mmforget.model.inputs import batch_tokens
 from mmforget.model.lens import LensRead, layer_values, layers_from
-from mmforget.model.packing import Ints, Layout, batches, lay_out, packed_rows, padded_batches, plain_rows
+from mmforget.model.lower_states import starting_above, usable
+from mmforget.model.packing import (
+    Ints,
+    Layout,
+    PackedRow,
+    batches,
+    lay_out,
+    packed_rows,
+    padded_batches,
+    plain_rows,
+)
 from mmforget.model.stack import by_place, selecting
-from mmforget.model.vision import FeatureCache, image_features, image_inputs
+from mmforget.model.vision import FeatureCache, image_features
 from mmforget.types import Scored
 
 if TYPE_CHECKING:
@@ -104,38 +113,65 @@ def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **s
     """`score`, and what is wanted of the distributions that the scores come from, in the same pass."""
     positions = settings.get("positions", "answer")
     first, width = _extent(encoded, positions=positions)
-    distinct, cache = _distinct_images(encoded), settings.get("features")
-    images = image_features(loaded, distinct, cache=cache)
-    before = None
-    if wanted.reference is not None:
-        with wanted.reference(), torch.no_grad():
-            before = image_features(loaded, distinct, cache=cache)
-    slots, parts = [], []
     packed, max_tokens = settings.get("packed", True), settings.get("max_tokens", MAX_TOKENS)
-    for layout in _layouts(loaded, encoded, first=first, width=width, packed=packed, max_tokens=max_tokens):
+    deep = {number: layers_from(loaded.core, lens.from_depth) for number, lens in enumerate(wanted.lenses)}
+    numbers = {*wanted.layers, *(layer for layers in deep.values() for layer in layers)}
+    lower = usable(loaded, is_flat=packed and loaded.shares_prefixes, layers=sorted(numbers))
+    features = settings.get("features")
+    given = _Given() if lower is not None else _images(loaded, encoded, wanted=wanted, features=features)
+    slots, parts = [], []
+    for rows, layout in _layouts(loaded, encoded, first=first, width=width, packed=packed, max_tokens=max_tokens):
+        if lower is not None and loaded.stack is not None:
+            kept = lower.of(loaded, encoded, rows, first_layer=loaded.stack.first_layer, features=features)
+            given = given._replace(states=kept.states)
         slots.append(layout.slot)
-        parts.append(_layout_scores(loaded, layout, images=images, before=before, wanted=wanted))
+        parts.append(_layout_scores(loaded, layout, given=given, wanted=wanted, deep=deep))
     return _assemble(slots, parts, shape=(len(encoded), width))
+
+
+class _Given(NamedTuple):
+    """What stands below the layers that are computed.
+
+    Attributes:
+        images: features by key, and
+        before: those in the reference, where there is one.
+        states: [N, H] what goes into the lowest edited layer, where that is known; then no images are needed.
+    """
+
+    images: dict[str, Tensor] | None = None
+    before: dict[str, Tensor] | None = None
+    states: Tensor | None = None
+
+
+def _images(
+    loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, features: FeatureCache | None
+) -> _Given:
+    distinct = _distinct_images(encoded)
+    images = image_features(loaded, distinct, cache=features)
+    if wanted.reference is None:
+        return _Given(images)
+    with wanted.reference(), torch.no_grad():
+        return _Given(images, image_features(loaded, distinct, cache=features))
 
 
 def _layout_scores(
     loaded: LoadedModel,
     layout: Layout,
     *,
-    images: dict[str, Tensor],
-    before: dict[str, Tensor] | None,
+    given: _Given,
     wanted: Wanted,
+    deep: Mapping[int, Sequence[int]],
 ) -> AnswerScores:
-    """Scores of one layout; `before` are the images' features in the reference, where there is one."""
+    """Scores of one layout; `deep` are the layers of each lens."""
     old = None
-    if wanted.reference is not None and before is not None:
+    if wanted.reference is not None:
         with wanted.reference(), torch.no_grad():
-            old = Before(_predictors(loaded, layout, images=before), wanted.reference, wanted.vocabulary)
-    deep = {number: layers_from(loaded.core, lens.from_depth) for number, lens in enumerate(wanted.lenses)}
+            before = _predictors(loaded, layout, images=given.before, states=given.states)
+            old = Before(before, wanted.reference, wanted.vocabulary)
     numbers = {*wanted.layers, *(layer for layers in deep.values() for layer in layers)}
     layers = decoder_layers(loaded.core) if numbers else []
     with reading({str(number): layers[number] for number in numbers}) as read:
-        new = _predictors(loaded, layout, images=images)
+        new = _predictors(loaded, layout, images=given.images, states=given.states)
     found = answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics)
     values = list(found.values)
     if wanted.layers:
@@ -172,7 +208,7 @@ def _distinct_images(encoded: Sequence[Encoded]) -> dict[str, Image]:
 
 def _layouts(
     loaded: LoadedModel, encoded: Sequence[Encoded], *, first: Sequence[int], width: int, packed: bool, max_tokens: int
-) -> Iterator[Layout]:
+) -> Iterator[tuple[list[PackedRow], Layout]]:
     share = packed and loaded.shares_prefixes
     if share:
         planned = batches(packed_rows(encoded, max_tokens=max_tokens), max_tokens=max_tokens)
@@ -181,28 +217,19 @@ def _layouts(
     else:
         planned = [[row] for row in plain_rows(encoded)]
     for rows in planned:
-        yield lay_out(encoded, rows, first=first, width=width, flat=share)
+        yield rows, lay_out(encoded, rows, first=first, width=width, flat=share)
 
 
-def _predictors(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor]) -> Tensor:
-    """Hidden states [U, H] of the tokens that predict a scored one."""
-    with selecting(loaded, by_place(layout.edit, device=loaded.device)):
+def _predictors(
+    loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor] | None, states: Tensor | None
+) -> Tensor:
+    """Hidden states [U, H] of the tokens that predict a scored one, from images or from states below the edits."""
+    with (
+        selecting(loaded, by_place(layout.edit, device=loaded.device)),
+        starting_above(loaded, states=states),
+    ):
         hidden = loaded.family.hidden(loaded.core, batch_tokens(loaded, layout, images=images))
     return hidden.flatten(0, 1).index_select(0, torch.from_numpy(layout.predictor).to(hidden.device))
-
-
-def batch_tokens(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor]) -> Tokens:
-    """What a family's forward pass takes, from a layout and the projected features of its images."""
-    device = loaded.device
-    positions = torch.from_numpy(layout.positions).to(device)
-    weight: Tensor = loaded.core.get_input_embeddings().weight
-    return Tokens(
-        ids=torch.from_numpy(layout.ids).to(device),
-        positions=positions[0] if len(positions) == 1 else positions,
-        attention=None if layout.is_token.all() else torch.from_numpy(layout.is_token).to(device),
-        rows=tree_rows(layout, device=device, dtype=weight.dtype) if layout.is_flat else None,
-        **image_inputs(loaded, layout, images=images),
-    )
 
 
 def _assemble(slots: Sequence[Ints], parts: Sequence[AnswerScores], *, shape: tuple[int, int]) -> Looked:

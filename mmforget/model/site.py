@@ -18,9 +18,9 @@ from mmforget.model.activations import decoder_layers, replaced, watching
 from mmforget.model.encode import Encoded
 from mmforget.model.examples import encode_all
 from mmforget.model.experts import find_experts
+from mmforget.model.inputs import batch_tokens
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.packing import Layout, PackedRow, batches, lay_out, packed_rows, plain_rows, sequence_places
-from mmforget.model.scoring import batch_tokens
 from mmforget.model.vision import FeatureCache, image_features
 from mmforget.types import Example, Matrix, Pooling, Sums
 

@@ -29,6 +29,7 @@ from mmforget.model.activations import decoder_layers
 
 if TYPE_CHECKING:
     from mmforget.model.loaded import LoadedModel
+    from mmforget.model.lower_states import LowerStates
 
 Ints = NDArray[np.int64]
 
@@ -98,6 +99,7 @@ class Stack:
         dropout: in [0, 1), on the input of `down` while `numbers` are there to draw it from.
         first_layer: number of the lowest decoder layer that is edited.
         config: PEFT's configuration of each edit.
+        lower: where states below the edits are kept; None computes them in every pass.
         fingerprints: identify what the model computes under each edit, once they are made.
         numbers: set while the edits are trained.
         is_on: whether edits count; switched by `off`.
@@ -110,6 +112,7 @@ class Stack:
     dropout: float
     first_layer: int
     config: Any
+    lower: LowerStates | None = None
     fingerprints: tuple[str, ...] = ()
     numbers: Numbers | None = None
     is_on: bool = True

@@ -34,6 +34,7 @@ from mmforget.model.adapter_files import Note
 from mmforget.model.adapter_names import PREFIX
 from mmforget.model.fingerprint import join
 from mmforget.model.loaded import ADAPTER, LoadedModel, with_adapter
+from mmforget.model.lower_states import LowerStates
 from mmforget.model.stack import Factors, Numbers, Stack, attached, first_edited_layer
 from mmforget.model.targets import targets
 from mmforget.model.vision import FeatureCache
@@ -63,10 +64,12 @@ class Sharing(NamedTuple):
 
     Attributes:
         features: of images; None keeps them for this training alone.
+        lower: states below the edits; None keeps them for this training and what is asked of its edits.
         max_tokens: distinct tokens of one forward and backward pass.
     """
 
     features: FeatureCache | None = None
+    lower: LowerStates | None = None
     max_tokens: int = MAX_TOKENS
 
 
@@ -266,7 +269,8 @@ def _trained(
 ) -> Iterator[Edits]:
     """Inside, the model has the edits of a stack, of which those with materials have been trained on these."""
     features = FeatureCache(FEATURE_BUDGET_BYTES) if sharing.features is None else sharing.features
-    sharing = sharing._replace(features=features)
+    stack.lower = LowerStates() if sharing.lower is None else sharing.lower
+    sharing = sharing._replace(features=features, lower=stack.lower)
     with attached(loaded, stack, fingerprint=f"in-training-{uuid.uuid4().hex}") as stacked:
         scoring = Scoring(stacked, packed=settings.packed, bf16=settings.bf16, features=features)
         runs = _runs(scoring, stack, materials=materials, method=method, label=label, settings=settings)
