@@ -252,7 +252,7 @@ def test_the_base_is_what_it_was(llava: LoadedModel) -> None:
         assert not edits.loaded.trainable()
         assert edits.loaded.fingerprint != llava.fingerprint
         with adapters_off(edits.loaded):
-            assert torch.equal(logprobs(edits.loaded, rows), before)
+            assert (logprobs(edits.loaded, rows) - before).abs().max() <= 1e-5
         with pytest.raises(ZeroDivisionError), edits.continue_training({}, SETTINGS):
             1 / 0  # noqa: B018
     assert torch.equal(logprobs(llava, rows), before)
