@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from mmforget.errors import PluginError, UserError
 from mmforget.plugins import running
@@ -23,8 +23,23 @@ if TYPE_CHECKING:
 
 Positions = Literal["answer", "all"]
 T = TypeVar("T")
+Look = Callable[["Tensor", int], T]
+"""What is kept of logits: (float32 [D, V], a row a depth, on the model's device; the token that comes) -> anything."""
+NOT_SHOWN = "the guard gives no hidden states; look at the model itself, without guard="
 CACHE_VERSION = 3
 """Raised when the same question would be answered differently by new code, so that old answers are not found."""
+
+
+class Depth(NamedTuple):
+    """Where in a model an answer is looked for: what a decoder layer puts out, through the final norm and the head.
+
+    Attributes:
+        layer: its number, 0 the first.
+        num_norms: how often the final norm is applied; of the last layer 1 gives the model's own logits.
+    """
+
+    layer: int
+    num_norms: int = 1
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,12 @@ class Engine(Protocol):
         Raises UserError where there are none.
         """
 
+    def lens(self, asks: Sequence[Ask], *, depths: Sequence[Depth], look: Look[T]) -> list[list[T]]:
+        """What `look` makes of the logits at these depths, at each place that predicts a token of the continuation.
+
+        Raises UserError where there are none.
+        """
+
 
 @dataclass(frozen=True)
 class GuardEngine:
@@ -158,7 +179,10 @@ class GuardEngine:
         return [NoScores("the guard gives no log-probs of documents") for _ in asks]
 
     def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
-        raise UserError("the guard gives no hidden states; look at the model itself, without guard=")
+        raise UserError(NOT_SHOWN)
+
+    def lens(self, asks: Sequence[Ask], *, depths: Sequence[Depth], look: Look[T]) -> list[list[T]]:
+        raise UserError(NOT_SHOWN)
 
 
 @dataclass(frozen=True)
@@ -229,6 +253,11 @@ class _Guarded(GuardEngine):
         if not all(getattr(one, "ndim", None) == 3 and len(one) == len(layers) for one in found):
             raise PluginError(f"method '{self.guard.name}': hidden: has to give a tensor [L, T, H] for each question")
         return found
+
+    def lens(self, asks: Sequence[Ask], *, depths: Sequence[Depth], look: Look[T]) -> list[list[T]]:
+        if not hasattr(self.inner, "lens"):
+            return super().lens(asks, depths=depths, look=look)
+        return self._answers("lens", partial(self.inner.lens, depths=depths, look=look), asks=asks, kinds=(list,))
 
     def _answers(
         self, what: str, answer: Callable[[Sequence[Ask]], Sequence[T]], *, asks: Sequence[Ask], kinds: tuple[type, ...]

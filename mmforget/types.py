@@ -214,6 +214,7 @@ class Sample:
     own. `extra` is the row's. `labels` is what a judge said of the response, by what it was asked. `unanswered` says
     why there is no answer, where a guard has none. `ranks` is what an attack that looks into the model finds: the
     place of the right answer in each list of candidates that it makes, 0 for the first; one by questions has none.
+    `lacking` says what an attack needs and the row has not, so that there was no attempt.
     """
 
     task: str
@@ -235,6 +236,7 @@ class Sample:
     choices: tuple[str, ...] = ()
     gold: int | None = None
     ranks: tuple[int, ...] = ()
+    lacking: str = ""
 
     def with_role(self, prefix: str, *, profile: str = "clean") -> list[tuple[float, ...]]:
         """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order.

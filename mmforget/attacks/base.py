@@ -1,28 +1,65 @@
 """What an attack is: a frozen dataclass whose fields are its arguments, registered under its file's name.
 
-A black-box attack makes other questions of one; each is an attempt, and a sample says which.
+It says what it needs of a model (`access`):
+
+- `black_box`: answers alone. `asks(ask)` makes other questions of one; each is an attempt, and a sample says which.
+- `logits`, `hidden`: `depths(num_layers)` names where in the model it looks (`logits`: at the last layer alone), and
+  `ranks(logits, token)` says for each list of candidates that it makes of what is there, how many come before the token
+  of the right answer. Ranks are kept, so that every budget is known afterwards. All attacks of a run look at once.
+- `weights`: `training(material)` says on which rows the model is trained before the attack `then` is made on it.
+
+It may also say how much it takes: `budget`, how many candidates it looks at, and `cost`, in words; and whom it is made
+on: `kinds`, the kinds of task (default: all), and `sets`, `forget` for what tries to get a forgotten answer back, so
+that nothing else is asked (default: `any`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
-from mmforget.asking import Ask
-from mmforget.errors import PluginError
+from mmforget.asking import Ask, Depth
+from mmforget.errors import PluginError, UserError
 from mmforget.methods.arguments import from_arguments
+from mmforget.methods.material import Material
 from mmforget.plugins import running
 from mmforget.registry import Registry
+from mmforget.training.settings import TrainSettings
+from mmforget.types import Example
 
-Access = Literal["black_box"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Access = Literal["black_box", "logits", "hidden", "weights"]
+Modality = Literal["image", "any"]
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "black_box": ("asks",),
+    "logits": ("depths", "ranks", "is_whole"),
+    "hidden": ("depths", "ranks", "is_whole"),
+    "weights": ("training", "then"),
+}
+"""What an attack has to have, by its access."""
+
+
+class Lacking(NamedTuple):
+    """In place of attempts: what the attack needs and the row has not, in words, e.g. `no paraphrase`."""
+
+    reason: str
+
+
+class Retraining(NamedTuple):
+    """What a model is trained on before it is asked: rows with the answers to learn, and how."""
+
+    rows: Sequence[Example]
+    settings: TrainSettings
 
 
 class Attack(Protocol):
-    """A black-box attack.
+    """What every attack says about itself.
 
     Attributes:
-        access: what it needs of the model; `black_box` is its answers alone.
+        access: what it needs of the model.
         modality: `image` for an attack on questions about images alone, `any` for one on all.
         label: what it does to a question, for progress, in two or three words.
     """
@@ -30,24 +67,57 @@ class Attack(Protocol):
     @property
     def access(self) -> Access: ...
     @property
-    def modality(self) -> Literal["image", "any"]: ...
+    def modality(self) -> Modality: ...
     @property
     def label(self) -> str: ...
 
-    def asks(self, ask: Ask) -> list[Ask]:
+
+class Asking(Attack, Protocol):
+    """A black-box attack."""
+
+    def asks(self, ask: Ask) -> list[Ask] | Lacking:
         """The attempts at a question, in order; of a repeatable question always the same ones."""
+
+
+class Reading(Attack, Protocol):
+    """An attack that looks at logits or hidden states.
+
+    Attributes:
+        is_whole: whether every token of the answer has to be found, behind those before it, or the first one alone.
+    """
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    def depths(self, num_layers: int) -> tuple[Depth, ...]:
+        """Where it looks in a model of so many decoder layers. Raises UserError where that has too few."""
+
+    def ranks(self, logits: Tensor, token: int) -> tuple[int, ...]:
+        """One rank for each list of candidates, from logits float32 [D, V], one row a depth."""
+
+
+class Training(Attack, Protocol):
+    """An attack that trains the model. `then` is the attack that it is asked under afterwards, with its arguments."""
+
+    @property
+    def then(self) -> str: ...
+
+    def training(self, material: Material) -> Retraining:
+        """What the model is trained on; `material.retain` are rows that have nothing to do with what was forgotten."""
 
 
 def shape_faults(name: str, plugin: object) -> list[str]:
     """What keeps an object from being an attack, in words."""
     if not isinstance(plugin, type) or not is_dataclass(plugin):
         return ["ATTACK is no dataclass; it has to be the class itself, whose fields are the attack's arguments"]
-    missing = [key for key in ("access", "modality", "label", "asks") if not hasattr(plugin, key)]
-    if missing:
-        return [f"ATTACK ({plugin.__name__}) lacks {' and '.join(missing)}"]
-    access = getattr(plugin, "access")  # noqa: B009
-    known = ", ".join(get_args(Access))
-    return [] if access in get_args(Access) else [f"ATTACK ({plugin.__name__}): access '{access}' is none of {known}"]
+    access = getattr(plugin, "access", None)
+    if access is not None and access not in get_args(Access):
+        return [f"ATTACK ({plugin.__name__}): access '{access}' is none of {', '.join(get_args(Access))}"]
+    needed = ("access", "modality", "label", *NEEDS[access or "black_box"])
+    # An argument without a default is no attribute of the class.
+    there = {*dir(plugin), *plugin.__dataclass_fields__}
+    missing = [key for key in needed if key not in there]
+    return [f"ATTACK ({plugin.__name__}) lacks {' and '.join(missing)}"] if missing else []
 
 
 ATTACKS: Registry[type[Any]] = Registry(
@@ -55,26 +125,50 @@ ATTACKS: Registry[type[Any]] = Registry(
 )
 
 
-def build_attack(name: str, args: str | Mapping[str, Any] = "") -> Attack:
+def build_attack(name: str, args: str | Mapping[str, Any] = "") -> Any:
     """The attack `name` with its arguments, as `"num=3"` or as a mapping.
 
     Raises UnknownName for an attack or an argument that does not exist, UserError for a value that cannot be.
     """
     kind = ATTACKS.get(name)
-    with running(kind, what=f"attack '{name}'"):
-        found: Attack = from_arguments(kind, args, owner=f"attack '{name}'")
-    return found
+    owner = f"attack '{name}'"
+    try:
+        with running(kind, what=owner):
+            return from_arguments(kind, args, owner=owner)
+    except UserError as error:
+        raise error if owner in str(error) else UserError(f"{owner}: {error}") from error
 
 
-def reaches(attack: Attack, *, modality: str) -> bool:
-    """Whether an attack applies to a task of this modality: one on images leaves out questions in words alone."""
-    return attack.modality == "any" or modality != "text"
+def reaches(attack: Attack, *, modality: str, kind: str = "gen", is_forget: bool = True) -> bool:
+    """Whether an attack applies to a task: of this modality and kind, on the set that is to be forgotten or another."""
+    if attack.modality == "image" and modality == "text":
+        return False
+    return kind in getattr(attack, "kinds", (kind,)) and (is_forget or not recovers(attack))
 
 
-def attempts_at(ask: Ask, *, attack: Attack, name: str) -> list[Ask]:
+def recovers(attack: Attack) -> bool:
+    """Whether an attack tries to get a forgotten answer back, so that it is made on the forget set alone."""
+    return getattr(attack, "sets", "any") == "forget"
+
+
+def budget_of(attack: Attack) -> int | None:
+    """How many candidates an attack looks at; None where it does not say."""
+    budget: int | None = getattr(attack, "budget", None)
+    return budget
+
+
+def cost_of(attack: Attack) -> str:
+    """What an attack takes, in words; empty where it does not say."""
+    return str(getattr(attack, "cost", ""))
+
+
+def attempts_at(ask: Ask, *, attack: Asking, name: str) -> list[Ask] | Lacking:
     """The attack's questions. Raises PluginError where it fails, or gives what are no questions of the same kind."""
     with running(attack, what=f"attack '{name}': asks"):
-        found = list(attack.asks(ask))
+        found = attack.asks(ask)
+        found = found if isinstance(found, Lacking) else list(found)
+    if isinstance(found, Lacking):
+        return found
     if not all(isinstance(one, Ask) and one.kind == ask.kind for one in found):
         raise PluginError(f"attack '{name}': asks has to give questions (Ask) of the kind it was given, '{ask.kind}'")
     return found

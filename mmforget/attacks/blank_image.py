@@ -35,6 +35,8 @@ class BlankImage:
     access: ClassVar[Literal["black_box"]] = "black_box"
     modality: ClassVar[Literal["image"]] = "image"
     label: ClassVar[str] = "grey images"
+    budget: ClassVar[int] = 1
+    cost: ClassVar[str] = "one answer more to every question"
 
     def asks(self, ask: Ask) -> list[Ask]:
         blanks = [blank(image.size) for image in ask.images]

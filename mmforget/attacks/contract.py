@@ -2,32 +2,110 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
 
 from mmforget.asking import Ask, Decoding
-from mmforget.attacks.base import attempts_at, build_attack
-from mmforget.errors import PluginError
+from mmforget.attacks.base import Lacking, Reading, Retraining, Training, attempts_at, build_attack, reaches
+from mmforget.attacks.naming import attack_of
+from mmforget.errors import PluginError, UserError
+from mmforget.methods.material import Material
+from mmforget.plugins import running
+from mmforget.types import Example
 
 COLOURS = ((200, 30, 30), (30, 30, 200))
+KINDS = {"generate": "gen", "score": "prob"}
+LAYERS = (2, 5, 32, 40)
+NUM_TOKENS = 50
 
 
 def toy_asks() -> list[Ask]:
-    """A text to write and an answer to score, each with and without a picture."""
-    plain = [
+    """A text to write and an answer to score, each with and without a picture, about a row that has all there is."""
+    asks = [
         Ask("generate", "toy", "Who is this?", None, (), (), Decoding(8), where="toy question"),
         Ask("score", "toy", "Who is this?", " Ann.", (), (), where="toy question"),
     ]
     pictures = [Image.new("RGB", (8, 6), colour) for colour in COLOURS]
+    row = {
+        "id": "toy/0",
+        "subject": "toy",
+        "question": "Who is this?",
+        "answer": "Ann.",
+        "question_rephrased": ["What is her name?", "Who do you see?"],
+        "attack_images": [pictures[1], pictures[0], pictures[1]],
+        "extra": json.dumps({
+            "attack_levels": ["easy", "medium", "hard"], "jailbreak_subject": "woman", "jailbreak_object": "hat",
+        }),
+    }  # fmt: skip
+    plain = [replace(ask, row=row) for ask in asks]
     return plain + [ask.showing([picture]) for ask, picture in zip(plain, pictures, strict=True)]
 
 
 def check_attack(name: str, args: Mapping[str, Any] | None = None) -> None:
-    """Tries an attack on toy questions. Raises PluginError with what is wrong, and what `build_attack` raises."""
+    """Tries an attack on toy questions, logits and rows, as its access says.
+
+    Raises PluginError with what is wrong, and what `build_attack` raises.
+    """
     attack = build_attack(name, args or {})
+    if attack.access == "black_box":
+        _check_asks(attack, name=name)
+    elif attack.access == "weights":
+        _check_training(attack, name=name)
+    else:
+        _check_ranks(attack, name=name)
+
+
+def _check_asks(attack: Any, *, name: str) -> None:
     for ask in toy_asks():
-        first, again = ([one.key("toy") for one in attempts_at(ask, attack=attack, name=name)] for _ in range(2))
-        if first != again:
-            raise PluginError(f"attack '{name}': asks gives other attempts when it is called again")
+        if not reaches(attack, modality="image" if ask.images else "text", kind=KINDS[ask.kind]):
+            continue
+        for tried in (ask, replace(ask, row=None)):
+            first, again = (_told(attempts_at(tried, attack=attack, name=name)) for _ in range(2))
+            if first != again:
+                raise PluginError(f"attack '{name}': asks gives other attempts when it is called again")
+            if first == [""]:
+                raise PluginError(f"attack '{name}': asks gives Lacking without a reason")
+
+
+def _told(found: list[Ask] | Lacking) -> list[str]:
+    return [found.reason] if isinstance(found, Lacking) else [one.key("toy") for one in found]
+
+
+def _check_ranks(attack: Reading, *, name: str) -> None:
+    import torch
+
+    for num_layers in LAYERS:
+        try:
+            with running(attack, what=f"attack '{name}': depths"):
+                depths = attack.depths(num_layers)
+        except PluginError:
+            raise
+        except UserError:
+            continue  # a model of so few layers is none for it, or of so many
+        if not depths or not all(0 <= depth.layer < num_layers for depth in depths):
+            raise PluginError(f"attack '{name}': depths names none of the {num_layers} layers, or others: {depths}")
+        logits = torch.arange(len(depths) * NUM_TOKENS).view(len(depths), NUM_TOKENS).mul(37).remainder(101) / 10
+        found = []
+        for token in (0, NUM_TOKENS - 1, 0):
+            with running(attack, what=f"attack '{name}': ranks"):
+                found.append(tuple(attack.ranks(logits, token)))
+        if found[0] != found[2] or len(found[0]) != len(found[1]):
+            raise PluginError(f"attack '{name}': ranks gives other lists for the same logits, or for another token")
+        if not found[0] or not all(0 <= rank < NUM_TOKENS for one in found for rank in one):
+            raise PluginError(f"attack '{name}': ranks gives {found[0]}, no places among {NUM_TOKENS} tokens")
+
+
+def _check_training(attack: Training, *, name: str) -> None:
+    rows = {name: [Example(f"{name}/{at}", name, "Who?", " Ann.") for at in range(3)] for name in ("forget", "retain")}
+    material = Material(forget=rows["forget"], retain=rows["retain"])
+    with running(attack, what=f"attack '{name}': training"):
+        found = attack.training(material)
+    if not isinstance(found, Retraining) or not found.rows:
+        raise PluginError(f"attack '{name}': training has to give a Retraining(rows, settings) with rows")
+    if any(row.subject == "forget" for row in found.rows):
+        raise PluginError(f"attack '{name}': training teaches the very rows that were to be forgotten")
+    attack_of(attack.then)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,11 +183,14 @@ class Bound:
         """How many rows a set has; 0 says that the data cannot fill it, and its tasks have to be left out."""
         return len(self.rows(set_name))
 
-    def examples(self, set_name: str) -> list[Example]:
-        """Every row as the context a task shows and the answer it expects. Rows of one picture share one object."""
+    def examples(self, set_name: str, *, subjects: Collection[str] | None = None) -> list[Example]:
+        """Every row, or those of these subjects, as the context a task shows and the answer it expects.
+
+        Rows of one picture share one object.
+        """
         pictures: dict[str | bytes | None, Image] = {}
         # So that each distinct picture is decoded once, here.
-        docs = undecoded(self.rows(set_name))
+        docs = [doc for doc in undecoded(self.rows(set_name)) if subjects is None or doc["subject"] in subjects]
         return [self._example(doc, set_name=set_name, pictures=pictures) for doc in docs]
 
     def _example(self, doc: Mapping[str, Any], *, set_name: str, pictures: dict[str | bytes | None, Image]) -> Example:

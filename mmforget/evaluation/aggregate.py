@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from mmforget.attacks.base import budget_of, recovers
+from mmforget.attacks.naming import attack_of
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
+from mmforget.errors import UserError
 from mmforget.evaluation.measurements import Measurements
 from mmforget.metrics.arguments import metric_of
-from mmforget.metrics.base import CompositeMetric, Metric, SampleMetric
+from mmforget.metrics.attack_success import BUDGET
+from mmforget.metrics.base import CompositeMetric, Metric, SampleMetric, reads_attempts
 from mmforget.results.schema import MetricResult
 from mmforget.types import Estimate, Sample
 
@@ -25,7 +29,8 @@ def aggregate(
 
     A metric on a set gives one result for each task and profile, the benchmark's own modality first, and one more for
     each attack that was asked, over all of its attempts. A set that was not asked gives none. What needs another model
-    and has none, or could not be scored, is there without a value and with the reason.
+    and has none, or could not be scored, is there without a value and with the reason. Where attacks on what was
+    forgotten were made, their success is there, whether or not the document names it.
 
     Args:
         samples: everything the model was asked, attacks included.
@@ -35,7 +40,35 @@ def aggregate(
     Raises UnknownName for a metric, argument or profile that does not exist.
     """
     measured = Measurements(benchmark, samples, retain, target)
-    return [result for use in benchmark.metrics for result in _results(use, measured=measured)]
+    named = [result for use in benchmark.metrics for result in _results(use, measured=measured)]
+    return [*named, *_of_attacks(measured)]
+
+
+def _of_attacks(measured: Measurements) -> Iterator[MetricResult]:
+    """How far attacks got that try to get a forgotten answer back, each at its budget and over all smaller ones.
+
+    What the document names itself is left out.
+    """
+    benchmark = measured.benchmark
+    named = {use.metric for use in benchmark.metrics if use.set == benchmark.forget_set}
+    asked = dict.fromkeys(sample.attack for sample in measured.samples if sample.attack)
+    budgets = {key: budget for key in asked if (budget := _budget(key)) is not None}
+    for budget in dict.fromkeys(budgets.values()):
+        args = {} if budget == BUDGET else {"budget": budget}
+        others = [key for key, own in budgets.items() if own != budget]
+        for metric in ("attack_success", "attack_success_area"):
+            use = MetricUse(metric, benchmark.forget_set, "lower", headline=False, args=args)
+            if metric not in named:
+                yield from (one for one in _results(use, measured=measured) if one.attack not in others)
+
+
+def _budget(key: str) -> int | None:
+    """The budget of an attack on what was forgotten; None of another, and of one that is not there any more."""
+    try:
+        attack = attack_of(key)
+    except UserError:
+        return None
+    return (budget_of(attack) or BUDGET) if recovers(attack) else None
 
 
 def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult]:
@@ -61,9 +94,12 @@ def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult
 
 
 def _attacks(metric: Metric, *, task: TaskSpec, measured: Measurements) -> tuple[str | None, ...]:
-    if isinstance(metric, SampleMetric):
-        return (None, *measured.answers.attacks_on(task.name))
-    return (None,)
+    if not isinstance(metric, SampleMetric):
+        return (None,)
+    found = measured.answers.attacks_on(task.name)
+    if not reads_attempts(metric):
+        found = [attack for attack in found if not measured.answers.is_ranked(task.name, attack=attack)]
+    return (None, *found)
 
 
 def _directed(estimate: Estimate, use: MetricUse) -> Estimate:

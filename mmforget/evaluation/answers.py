@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
 from mmforget.metrics.arguments import identity
-from mmforget.metrics.base import SampleMetric
+from mmforget.metrics.base import SampleMetric, reads_attempts
 from mmforget.plugins import running
 from mmforget.types import Sample, Score
 
@@ -63,19 +63,24 @@ class Answers(Sequence[Sample]):
         return list(self._by_task.get((task, attack), ()))
 
     def scores(self, metric: SampleMetric, *, task: str, profile: str, attack: str | None = None) -> list[Score]:
-        """One score for each sample of a task, in order; none is made of what was not answered."""
+        """One score for each sample of a task, in order; none is made of what was not answered.
+
+        A metric that reads all attempts at a question has one for each question.
+        """
 
         def score() -> list[Score]:
             samples = self.of_task(task, attack=attack)
             with running(metric, what=f"metric '{metric.name}': score on {task}"):
-                return [
-                    Score(None, sample.subject, sample.unanswered)
-                    if sample.unanswered
-                    else metric.score(sample, profile=profile)
-                    for sample in samples
-                ]
+                if reads_attempts(metric):
+                    tried = _by_question(samples)
+                    return [_none_of(one[0]) or metric.score_attempts(one, profile=profile) for one in tried]
+                return [_none_of(sample) or metric.score(sample, profile=profile) for sample in samples]
 
         return self.once(score, "scores", *identity(metric), task, profile, attack)
+
+    def is_ranked(self, task: str, *, attack: str | None) -> bool:
+        """Whether there are ranks of the answers in place of answers."""
+        return any(sample.ranks for sample in self._by_task.get((task, attack), ()))
 
     def once(self, compute: Callable[[], T], *key: object) -> T:
         """What `compute` gives, computed for the first who asks under this key."""
@@ -83,3 +88,16 @@ class Answers(Sequence[Sample]):
             self._found[key] = compute()
         found: T = self._found[key]
         return found
+
+
+def _by_question(samples: Iterable[Sample]) -> list[list[Sample]]:
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        found[sample.id].append(sample)
+    return list(found.values())
+
+
+def _none_of(sample: Sample) -> Score | None:
+    """Why there is nothing to score; None where there is."""
+    reason = sample.unanswered or sample.lacking
+    return Score(None, sample.subject, reason, lacking=not sample.unanswered) if reason else None

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from mmforget import parallel
-from mmforget.attacks.base import Attack, attempts_at, build_attack, reaches
+from mmforget.attacks.base import build_attack
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.source import DataSource
-from mmforget.errors import PluginError, UserError
-from mmforget.evaluation.samples import BLANK_IMAGE, Attempt, samples_of
+from mmforget.errors import UserError
+from mmforget.evaluation.attacking import Chosen, attack_tasks, chosen_attacks, require_access
+from mmforget.evaluation.samples import BLANK_IMAGE, samples_of
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks, load_tasks
 from mmforget.evaluation.undecoded import leave_undecoded
 from mmforget.lm import inside
@@ -119,27 +120,24 @@ def evaluate(
     for task in loaded.tasks.values():
         leave_undecoded(task)
         inside.show_turns(task)
-    attacked = {BLANK_IMAGE: _blanked(loaded, wanted=blank_image)}
-    named = {one.key: one for one in (AttackName(a) if isinstance(a, str) else a for a in settings.attacks)}
-    attacks = {BLANK_IMAGE: build_attack(BLANK_IMAGE)}
-    attacks |= {key: build_attack(one.attack, one.args) for key, one in named.items()}
-    attacked |= {key: _attackable(loaded, attack=attacks[key]) for key in named}
+    chosen = _chosen_attacks(settings, loaded=loaded, blank_image=blank_image)
+    require_access(lm, chosen)
     shown, lm.progress = lm.progress, progress
     lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
     try:
         with inside.bars_off(), inside.quiet(), inside.prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
             inside.without_numbers(results, _unanswered(loaded))
-            samples = _samples(loaded)
-            for name, names in attacked.items():
-                samples += _attacked(lm, loaded, attack=attacks[name], name=name, tasks=names)
+            attacked = attack_tasks(lm, loaded, chosen=chosen, template=settings.apply_chat_template)
+            samples = _samples(loaded) + attacked.samples
     finally:
         lm.progress = shown
     logged = results.pop("samples", {})
     hashes = _hashes(loaded)
     cost = _spent(before, lm.cost(), wall_s=time.monotonic() - started, device=lm.device)
     results |= _about(lm, limit=limit, settings=settings, wall_s=cost.wall_s) | {"task_hashes": hashes}
-    return Evaluation(results, samples, _sets(loaded, hashes=hashes), loaded.left_out, cost, logged)
+    left_out = (*loaded.left_out, *attacked.left_out)
+    return Evaluation(results, samples, _sets(loaded, hashes=hashes), left_out, cost, logged)
 
 
 def _seed(settings: Settings) -> None:
@@ -243,42 +241,12 @@ def _blanked(loaded: LoadedTasks, *, wanted: bool | Collection[str]) -> list[str
     return [name for name in with_image if name in wanted]
 
 
-def _attackable(loaded: LoadedTasks, *, attack: Attack) -> list[str]:
-    """The tasks that an attack applies to."""
-    return [task for task, label in loaded.labels.items() if reaches(attack, modality=label.modality)]
-
-
-def _attacked(lm: MMForgetLM, loaded: LoadedTasks, *, attack: Attack, name: str, tasks: Sequence[str]) -> list[Sample]:
-    """The attack's questions about the documents of these tasks; lm_eval's own scores are left as they are."""
-    found: list[Sample] = []
-    for task in tasks:
-        requests = inside.requests_of(loaded.tasks[task])
-        answers = lm.attempts(
-            requests, method=requests[0].request_type, label=attack.label,
-            attack=partial(attempts_at, attack=attack, name=name),
-        )  # fmt: skip
-        _require_even(requests, answers, name=name)
-        for number in range(max(map(len, answers))):
-            tried = [(r, one[number]) for r, one in zip(requests, answers, strict=True) if number < len(one)]
-            own, answered = [request for request, _ in tried], [answer for _, answer in tried]
-            attempt = Attempt(name, number)
-            found += samples_of(
-                task, label=loaded.labels[task], requests=own, answers=answered, attempt=attempt,
-                choices_of=inside.choices_of(loaded.tasks[task]),
-            )  # fmt: skip
-    return found
-
-
-def _require_even(requests: Sequence[Any], answers: Sequence[Sequence[Any]], *, name: str) -> None:
-    """Raises PluginError where an attack does not try all candidate answers of a document equally often."""
-    counts: dict[Any, set[int]] = {}
-    for request, tried in zip(requests, answers, strict=True):
-        counts.setdefault(request.doc_id, set()).add(len(tried))
-    uneven = next((doc for doc, found in counts.items() if len(found) > 1), None)
-    if uneven is not None:
-        raise PluginError(
-            f"attack '{name}': asks gives more questions for some answers of document {uneven} than for others"
-        )
+def _chosen_attacks(settings: Settings, *, loaded: LoadedTasks, blank_image: bool | Collection[str]) -> list[Chosen]:
+    """The blank image, on the tasks that are to be asked without images, then the attacks that are named."""
+    blanked = tuple(_blanked(loaded, wanted=blank_image))
+    named = chosen_attacks(settings.attacks, loaded=loaded)
+    first = [] if any(one.key == BLANK_IMAGE for one in named) else [(BLANK_IMAGE, build_attack(BLANK_IMAGE), blanked)]
+    return [*(Chosen(*one) for one in first if blanked), *named]
 
 
 def _hashes(loaded: LoadedTasks) -> dict[str, str]:

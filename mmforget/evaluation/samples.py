@@ -63,6 +63,14 @@ def samples_of(
     return samples
 
 
+def unasked_sample(
+    task: str, *, label: TaskLabel, doc: Mapping[str, Any], attack: str, ranks: tuple[int, ...] = (), lacking: str = ""
+) -> Sample:
+    """What an attack comes to that asks nothing about a row: where the right answer stands, or what the row lacks."""
+    found = sample_of(doc, kind=label.kind, task=task, set_name=label.set)
+    return replace(found, attack=attack, attempt=0, ranks=ranks, lacking=lacking)
+
+
 def _sample(
     name: str, *, label: TaskLabel, doc: Mapping[str, Any], answers: Sequence[Any], choices: Sequence[str] | None
 ) -> Sample:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,12 +36,20 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadedTasks:
-    """lm_eval's own task and group objects by name, and the label of each task that belongs to a benchmark of ours."""
+    """lm_eval's own task and group objects by name, and of each task that belongs to a benchmark of ours the label and
+    the benchmark with its data.
+    """
 
     tasks: Mapping[str, Any]
     groups: Mapping[str, Any]
     labels: Mapping[str, TaskLabel]
     left_out: tuple[LeftOut, ...] = ()
+    owners: Mapping[str, Bound] = field(default_factory=dict)
+
+    def is_forget(self, task: str) -> bool:
+        """Whether a task asks what is to be forgotten."""
+        owner = self.owners.get(task)
+        return owner is not None and self.labels[task].set == owner.benchmark.forget_set
 
 
 def load_tasks(
@@ -59,10 +67,13 @@ def load_tasks(
     tasks: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     left_out: list[LeftOut] = []
+    owners: dict[str, Bound] = {}
     with quiet():
         for benchmark in find_all(named.ours, named.include_paths) if named.ours else []:
-            found = _load_benchmark(benchmark.bind(source), include_paths=named.include_paths, left_out=left_out)
+            bound = benchmark.bind(source)
+            found = _load_benchmark(bound, include_paths=named.include_paths, left_out=left_out)
             tasks.update(found)
+            owners |= dict.fromkeys(found, bound)
             # A task named by itself stands for its own benchmark; a group of its name would hide its scores.
             if benchmark.group not in found:
                 groups[benchmark.group] = group_of(benchmark.group, tasks=found, version=benchmark.version)
@@ -73,7 +84,7 @@ def load_tasks(
     if not tasks:
         why = "; ".join(f"{item.task}: {item.reason}" for item in left_out)
         raise NothingToRun(f"no task is left to run: {why}")
-    return LoadedTasks(tasks, groups, _labels(tasks), tuple(left_out))
+    return LoadedTasks(tasks, groups, _labels(tasks), tuple(left_out), owners)
 
 
 def divide(names: Sequence[str], *, include_paths: Sequence[str | Path] = ()) -> Named:

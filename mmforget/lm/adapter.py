@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmforget import parallel
 from mmforget.arguments import arguments_in
-from mmforget.asking import Ask, Engine
+from mmforget.asking import Ask, Depth, Engine, Look
 from mmforget.errors import UserError
 from mmforget.lm.answering import Answerer, Tally
+from mmforget.lm.batching import chunks
 from mmforget.lm.cache import ResponseCache
 from mmforget.lm.engine import ModelEngine
 from mmforget.lm.images import ImageReader
@@ -32,6 +33,7 @@ from mmforget.results.provenance import model_name
 from mmforget.results.schema import Cost
 from mmforget.types import DocumentScore, NoScores, TokenScores
 
+T = TypeVar("T")
 DEFAULT_BATCH_SIZE = 8
 AUTO_BATCH_SIZE = 64
 """Where `auto` begins; a batch that memory does not hold is computed in halves."""
@@ -126,9 +128,25 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             method: which of lm_eval's requests these are, e.g. `generate_until`.
             label: what the attack does, for progress.
         """
-        made = [attack(ask) for ask in self._asks(requests, method=method)]
+        made = [attack(ask) for ask in self.asks(requests, method=method)]
         answers = iter(self._answers([ask for asks in made for ask in asks], label=f", {label}"))
         return [[next(answers) for _ in asks] for asks in made]
+
+    def lens(self, asks: Sequence[Ask], *, depths: Sequence[Depth], look: Look[T], label: str) -> list[list[T]]:
+        """What `look` makes of the logits at these depths, by question and token of its continuation.
+
+        Args:
+            label: what is done, for progress.
+
+        Raises UserError where the model, or the guard before it, shows none; also where nothing is asked.
+        """
+        found = self.asked.lens([], depths=depths, look=look)
+        labels = [f"{ask.task or 'requests'} ({label})" for ask in asks]
+        with told(self.progress, labels=labels) as advance:
+            for part in chunks(range(len(asks)), size=self.batch_size):
+                found += self.asked.lens([asks[at] for at in part], depths=depths, look=look)
+                advance(part)
+        return found
 
     def cost(self) -> Cost:
         """What the answers so far took, in all processes; wall time and memory are the caller's to add."""
@@ -215,7 +233,8 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         parts = range(0, len(encoded), self.batch_size)
         return [score for part in parts for score in self.engine.score_encoded(encoded[part : part + self.batch_size])]
 
-    def _asks(self, requests: Sequence[Any], *, method: str) -> list[Ask]:
+    def asks(self, requests: Sequence[Any], *, method: str) -> list[Ask]:
+        """What lm_eval's requests ask, in order."""
         if method == "loglikelihood_rolling":
             return [read_rolling_request(request) for request in requests]
         if method == "loglikelihood":
@@ -231,7 +250,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             for index, answer in found.items():
                 keep_answer(self, requests[index], method=method, answer=as_told(answer))
 
-        found = self._answers(self._asks(requests, method=method), keep=keep, quiet=quiet)
+        found = self._answers(self.asks(requests, method=method), keep=keep, quiet=quiet)
         return [as_told(answer) for answer in found]
 
     def _answers(

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmforget.asking import Ask, Decoding, Positions
+from mmforget.asking import Ask, Decoding, Depth, Look, Positions
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
+from mmforget.lm.lens import through_lens
 from mmforget.model.activations import require_layers
 from mmforget.model.choosing import Sampling
 from mmforget.model.encode import Encoded, document_windows, encode, encode_prompt, start_token
@@ -174,6 +175,9 @@ class ModelEngine:
         return [
             one for part in parts for one in self._in_parts([encoded[at] for at in part], compute=compute, of=_self)
         ]
+
+    def lens(self, asks: Sequence[Ask], *, depths: Sequence[Depth], look: Look[T]) -> list[list[T]]:
+        return through_lens(self, asks, depths=depths, look=look)
 
     def _plan(self, ask: Ask) -> _Planned:
         """As it was planned; a question that a guard has changed was not."""

@@ -135,6 +135,11 @@ def show_turns(task: Any) -> None:
     task.fewshot_context = fewshot_context
 
 
+def delimiter_of(task: Any) -> str:
+    """What stands between a question and its answer."""
+    return str(task.get_config("target_delimiter"))
+
+
 def requests_of(task: Any) -> list[Any]:
     """The requests that were made of its documents."""
     return list(task.instances)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mmforget.asking import Ask, Decoding, Guard, Positions
+from mmforget.asking import Ask, Decoding, Depth, Guard, Look, Positions
 from mmforget.errors import PluginError
 from mmforget.methods.material import Material
 from mmforget.methods.requests import (
@@ -142,6 +142,9 @@ class _ToyEngine:
 
     def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
         return [torch.zeros(len(layers), NUM_TOKENS, HIDDEN_SIZE) for _ in asks]
+
+    def lens(self, asks: Sequence[Ask], *, depths: Sequence[Depth], look: Look[Any]) -> list[list[Any]]:
+        return [[look(torch.zeros(len(depths), NUM_TOKENS), 0)] for _ in asks]
 
 
 def toy_step(

@@ -75,6 +75,17 @@ class SampleMetric(Declared, Protocol):
 
 
 @runtime_checkable
+class AttemptsMetric(SampleMetric, Protocol):
+    """A sample metric that reads all attempts at a question at once: one score for each question, not for each sample.
+
+    It alone is computed of what attacks on hidden states find, which are ranks and no answers.
+    """
+
+    def score_attempts(self, samples: Sequence[Sample], *, profile: str = "clean") -> Score:
+        """The score of the attempts at one question, at least one, under one attack or none."""
+
+
+@runtime_checkable
 class ReferenceMetric(Declared, Protocol):
     """Compares samples with others, which `other` names.
 
@@ -223,6 +234,11 @@ def label_of(metric: Declared) -> str | None:
 def discloses(metric: Declared) -> bool:
     """Whether the metric says how much of what was to be forgotten an answer gives away, in whatever format."""
     return bool(getattr(metric, "discloses", False))
+
+
+def reads_attempts(metric: Declared) -> TypeGuard[AttemptsMetric]:
+    """Whether the metric scores all attempts at a question at once."""
+    return isinstance(metric, AttemptsMetric)
 
 
 def counts_failures(metric: Declared) -> TypeGuard[SampleMetric]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mmforget.errors import BadData, UserError
+from mmforget.model.chat import render_chat
 from mmforget.model.encode import Encoded, document_windows, encode
 from mmforget.model.loaded import LoadedModel
 from mmforget.results.fingerprint import hash_image
@@ -48,6 +49,31 @@ def encode_all(loaded: LoadedModel, examples: Sequence[Example], *, append_eos: 
     if faults:
         raise BadData(source, faults=faults)
     return encoded
+
+
+def as_asked(examples: Sequence[Example], *, loaded: LoadedModel, template: bool | str) -> list[Example]:
+    """The examples as the model is asked: questions in its chat template where there is one, documents without and in
+    as many windows as they take.
+
+    lm_eval drops the target delimiter under a chat template, whose own text separates the turns; so do we.
+
+    Args:
+        template: whether the model's chat template is applied, or the name of one.
+    """
+    if template:
+        examples = [one if one.is_document else _in_chat(one, loaded=loaded, template=template) for one in examples]
+    return in_windows(loaded, examples)
+
+
+def _in_chat(example: Example, *, loaded: LoadedModel, template: bool | str) -> Example:
+    context = render_chat(
+        example.turns or [{"role": "user", "content": example.context}],
+        tokenizer=loaded.tokenizer,
+        processor=loaded.processor,
+        add_generation_prompt=True,
+        template=template if isinstance(template, str) else None,
+    )
+    return replace(example, context=context, answer=example.answer.removeprefix(example.delimiter), delimiter="")
 
 
 def in_windows(loaded: LoadedModel, examples: Sequence[Example]) -> list[Example]:

@@ -30,7 +30,15 @@ TEXTS, LATER = ("task", "id", "role"), ("attempt", "subject")
 `control`."""
 NO_SUBJECT = ""
 """In older Parquet files, which have no subjects."""
-ADDED: Mapping[str, Any] = {"extra": {}, "labels": {}, "unanswered": "", "choices": [], "gold": None, "ranks": []}
+ADDED: Mapping[str, Any] = {
+    "extra": {},
+    "labels": {},
+    "unanswered": "",
+    "choices": [],
+    "gold": None,
+    "ranks": [],
+    "lacking": "",
+}
 """Keys that lines of older schemas do not have, with what they meant then."""
 
 SampleKey = tuple[str, str, str, str | None, int | None]

@@ -168,7 +168,9 @@ def test_a_guard_that_breaks_the_contract_is_named(
     [
         (("ATTACK = Twice", "ATTACK = Twice()"), "ATTACK is no dataclass; it has to be the class itself"),
         (("def asks(", "def ask("), "ATTACK (Twice) lacks asks"),
-        (('access: ClassVar = "black_box"', 'access: ClassVar = "weights"'), "access 'weights' is none of black_box"),
+        (('access: ClassVar = "black_box"', 'access: ClassVar = "weight"'), "access 'weight' is none of black_box"),
+        (('access: ClassVar = "black_box"', 'access: ClassVar = "weights"'), "ATTACK (Twice) lacks training and then"),
+        (('access: ClassVar = "black_box"', 'access: ClassVar = "hidden"'), "lacks depths and ranks and is_whole"),
         (("ask.context)", "ask.text)"), "asks (theirs.py:13): AttributeError"),
         (("[replace(ask, context=begin + ask.context)", "[begin"), "asks has to give questions (Ask) of the kind"),
         (

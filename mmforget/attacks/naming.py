@@ -1,0 +1,63 @@
+"""Attacks as people type them and records call them: `logit_lens`, `question_rephrase(level=easy)`, a suite's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mmforget.arguments import split_top_level, typed_arguments
+from mmforget.attacks.base import ATTACKS, build_attack
+from mmforget.benchmark.document import AttackName
+from mmforget.errors import UnknownName, UserError
+
+SUITES: Mapping[str, tuple[str, ...]] = {
+    "unlok7": (
+        "logit_lens",
+        "probability_delta",
+        "second_difference",
+        "finetuning",
+        "question_rephrase",
+        "image_rephrase",
+        "multimodal_rephrase",
+    )
+}
+"""Attacks that are made together, by the name of the suite."""
+SUMMARIES: Mapping[str, str] = {
+    "unlok7": "suite: the seven attacks of UnLOK-VQA (arXiv 2505.01456), each at its default level",
+}
+
+
+def attack_names(text: str | Iterable[str | AttackName]) -> tuple[AttackName, ...]:
+    """The attacks that are named, `"unlok7,logit_lens(variant=faithful)"` or one by one, each once.
+
+    Raises UnknownName for an attack, suite or argument that does not exist, UserError for a value that cannot be and a
+    text that names none.
+    """
+    parts = split_top_level(text) if isinstance(text, str) else list(text)
+    if isinstance(text, str) and not parts:
+        raise UserError("no attack is named; see 'mmforget ls attacks'")
+    found = [name for part in parts for name in _named(part)]
+    for one in found:
+        build_attack(one.attack, one.args)
+    return tuple({one.key: one for one in found}.values())
+
+
+def attack_of(key: str) -> Any:
+    """The attack that a record calls `key`. Raises what `attack_names` does."""
+    (name,) = _named(key)
+    return build_attack(name.attack, name.args)
+
+
+def _named(part: str | AttackName) -> list[AttackName]:
+    if isinstance(part, AttackName):
+        return [part]
+    name, opening, rest = part.partition("(")
+    if not opening and name in SUITES:
+        return [AttackName(one) for one in SUITES[name]]
+    if name in ATTACKS.clashes or name in ATTACKS.entries:
+        if opening and not rest.endswith(")"):
+            raise UserError(f"attack '{part}' has no closing bracket; write NAME(ARGUMENT=VALUE,...)")
+        return [AttackName(name, typed_arguments(rest[:-1], owner=f"attack '{name}'"))]
+    if opening and name in SUITES:
+        raise UserError(f"'{name}' is a suite of attacks, which takes no arguments; name its attacks one by one")
+    raise UnknownName("attack", name=name, known=[*ATTACKS.entries, *SUITES])

@@ -1,0 +1,234 @@
+"""A model under attacks: on which tasks each is made, and what comes of it, as samples.
+
+Attacks that look into the model do so together: one forward pass of every question with its answer serves them all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmforget.asking import Ask, Depth
+from mmforget.attacks.base import Lacking, attempts_at, budget_of, build_attack, reaches
+from mmforget.attacks.naming import attack_names, attack_of
+from mmforget.benchmark.document import AttackName
+from mmforget.errors import PluginError, UserError
+from mmforget.evaluation.retraining import retrained
+from mmforget.evaluation.samples import Attempt, samples_of, unasked_sample
+from mmforget.evaluation.tasks import LeftOut, LoadedTasks
+from mmforget.lm import inside
+from mmforget.lm.adapter import MMForgetLM
+from mmforget.model.activations import decoder_layers
+from mmforget.plugins import running
+from mmforget.types import Sample
+
+logger = logging.getLogger(__name__)
+
+Ranks = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An attack, what records call it, and the tasks that it is made on."""
+
+    key: str
+    attack: Any
+    tasks: tuple[str, ...]
+
+
+class Attacked(NamedTuple):
+    """What came of attacks, and which of them applied to none of the tasks."""
+
+    samples: list[Sample]
+    left_out: list[LeftOut]
+
+
+def chosen_attacks(names: Iterable[str | AttackName], *, loaded: LoadedTasks) -> list[Chosen]:
+    """The attacks that are named, each with the tasks that it applies to. Raises what `attack_names` does."""
+    found = []
+    for one in attack_names(names):
+        attack = build_attack(one.attack, one.args)
+        reached = (
+            name
+            for name, label in loaded.labels.items()
+            if reaches(attack, modality=label.modality, kind=label.kind, is_forget=loaded.is_forget(name))
+        )
+        found.append(Chosen(one.key, attack, tuple(reached)))
+    return found
+
+
+def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
+    """Raises UserError where the model, or a guard before it, does not give an attack what it needs."""
+    for one in (some for some in chosen if some.tasks):
+        try:
+            if one.attack.access == "weights":
+                _require_weights(lm)
+                require_access(lm, [replace(one, attack=attack_of(one.attack.then))])
+            elif one.attack.access != "black_box":
+                _require_lens(lm, one)
+        except UserError as error:
+            if str(error).startswith("attack '"):
+                raise
+            raise UserError(f"attack '{one.key}': {error}") from error
+
+
+def attack_tasks(
+    lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Sequence[Chosen], template: bool | str = False
+) -> Attacked:
+    """The answers of the model under attacks, in their order; lm_eval's own scores are left as they are.
+
+    Args:
+        template: the chat template that questions are asked in; see `Settings.apply_chat_template`.
+    """
+    looking = [one for one in chosen if one.attack.access in ("logits", "hidden")]
+    ranked = _looked_into(lm, loaded, chosen=looking, template=template) if looking else {}
+    samples: list[Sample] = []
+    left_out: list[LeftOut] = []
+    for one in chosen:
+        if not one.tasks:
+            left_out.append(LeftOut(f"attack {one.key}", "applies to none of the tasks that run"))
+            logger.warning("attack %s applies to none of the tasks that run", one.key)
+            continue
+        if one.attack.access == "weights":
+            with retrained(lm, loaded, attack=one.attack, tasks=one.tasks, template=template) as other:
+                then = replace(one, attack=attack_of(one.attack.then))
+                found = attack_tasks(other, loaded, chosen=[then], template=template)
+            samples += found.samples
+            left_out += found.left_out
+        for task in one.tasks if one.attack.access == "black_box" else ():
+            samples += _asked(lm, loaded, chosen=one, task=task)
+        samples += ranked.get(one.key, ())
+    return Attacked(samples, left_out)
+
+
+# -- attacks by questions ----------------------------------------------------------------------------------------------
+
+
+def _asked(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, task: str) -> list[Sample]:
+    """The attack's questions about the documents of a task; one sample for a row that lacks what they need."""
+    requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
+    lacking: dict[str, tuple[Ask, str]] = {}
+
+    def attempts(ask: Ask) -> list[Ask]:
+        found = attempts_at(ask, attack=chosen.attack, name=chosen.key)
+        if isinstance(found, Lacking) or not found:
+            lacking[ask.where] = (ask, found.reason if isinstance(found, Lacking) else "the attack makes no attempt")
+            return []
+        return found
+
+    answers = lm.attempts(
+        requests, method=requests[0].request_type, label=chosen.attack.label, attack=attempts
+    )  # fmt: skip
+    _require_even(requests, answers, name=chosen.key)
+    samples = [
+        unasked_sample(task, label=label, doc=ask.row or {}, attack=chosen.key, lacking=reason)
+        for ask, reason in lacking.values()
+    ]
+    for number in range(max(map(len, answers))):
+        tried = [(r, one[number]) for r, one in zip(requests, answers, strict=True) if number < len(one)]
+        own, answered = [request for request, _ in tried], [answer for _, answer in tried]
+        samples += samples_of(
+            task, label=label, requests=own, answers=answered, attempt=Attempt(chosen.key, number),
+            choices_of=inside.choices_of(loaded.tasks[task]),
+        )  # fmt: skip
+    for reason, count in Counter(reason for _, reason in lacking.values()).most_common():
+        logger.warning("task %s, attack %s: %d rows left out (%s)", task, chosen.key, count, reason)
+    return samples
+
+
+def _require_even(requests: Sequence[Any], answers: Sequence[Sequence[Any]], *, name: str) -> None:
+    """Raises PluginError where an attack does not try all candidate answers of a document equally often."""
+    counts: dict[Any, set[int]] = {}
+    for request, tried in zip(requests, answers, strict=True):
+        counts.setdefault(request.doc_id, set()).add(len(tried))
+    uneven = next((doc for doc, found in counts.items() if len(found) > 1), None)
+    if uneven is not None:
+        raise PluginError(
+            f"attack '{name}': asks gives more questions for some answers of document {uneven} than for others"
+        )
+
+
+# -- attacks that look into the model ----------------------------------------------------------------------------------
+
+
+def _looked_into(
+    lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Sequence[Chosen], template: bool | str
+) -> dict[str, list[Sample]]:
+    """The samples of each attack, by its key: the model looks at every question once for all of them."""
+    found: dict[str, list[Sample]] = {one.key: [] for one in chosen}
+    for task in dict.fromkeys(task for one in chosen for task in one.tasks):
+        own = [one for one in chosen if task in one.tasks]
+        requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
+        delimiter = "" if template else inside.delimiter_of(loaded.tasks[task])
+        asks = [_with_answer(ask, delimiter) for ask in lm.asks(requests, method=requests[0].request_type)]
+        looked = _ranks(lm, asks, chosen=own)
+        for request, ranks in zip(requests, looked, strict=True):
+            for one, of_attack in zip(own, ranks, strict=True):
+                found[one.key].append(
+                    unasked_sample(task, label=label, doc=request.doc, attack=one.key, ranks=of_attack)
+                )
+    return found
+
+
+def _with_answer(ask: Ask, delimiter: str) -> Ask:
+    """The question with the right answer behind it, whose tokens are looked for."""
+    answer = "" if ask.row is None else ask.row["answer"]
+    return replace(ask, kind="score", continuation=delimiter + str(answer), decoding=None)
+
+
+def _ranks(lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Sequence[Chosen]) -> list[list[Ranks]]:
+    """By question and attack, the ranks of the answer: of its first token, or the worst of all of them."""
+    wanted = [_depths(one, lm=lm) for one in chosen]
+    depths = list(dict.fromkeys(depth for own in wanted for depth in own))
+    places = [[depths.index(depth) for depth in own] for own in wanted]
+
+    def look(logits: Tensor, token: int) -> list[Ranks]:
+        return [_ranks_of(one, logits[own], token) for one, own in zip(chosen, places, strict=True)]
+
+    looked = lm.lens(asks, depths=depths, look=look, label=", ".join(one.attack.label for one in chosen))
+    return [[_over_tokens(one, [token[at] for token in found]) for at, one in enumerate(chosen)] for found in looked]
+
+
+def _over_tokens(chosen: Chosen, ranks: Sequence[Ranks]) -> Ranks:
+    if len({len(one) for one in ranks}) > 1:
+        raise PluginError(f"attack '{chosen.key}': ranks gives lists of different lengths for the tokens of one answer")
+    return tuple(map(max, zip(*ranks, strict=True))) if chosen.attack.is_whole else ranks[0]
+
+
+def _ranks_of(chosen: Chosen, logits: Tensor, token: int) -> Ranks:
+    with running(chosen.attack, what=f"attack '{chosen.key}': ranks"):
+        found = tuple(chosen.attack.ranks(logits, token))
+    if not found or not all(isinstance(rank, int) and 0 <= rank < logits.shape[-1] for rank in found):
+        raise PluginError(
+            f"attack '{chosen.key}': ranks has to give a place in the vocabulary for each list, not {found}"
+        )
+    return found
+
+
+def _depths(chosen: Chosen, *, lm: MMForgetLM) -> tuple[Depth, ...]:
+    num_layers = len(decoder_layers(lm.loaded.core))
+    with running(chosen.attack, what=f"attack '{chosen.key}': depths"):
+        found = tuple(chosen.attack.depths(num_layers))
+    if chosen.attack.access == "logits" and found != (Depth(num_layers - 1),):
+        raise PluginError(f"attack '{chosen.key}': access 'logits' allows a look at the last layer alone; say 'hidden'")
+    return found
+
+
+def _require_lens(lm: MMForgetLM, chosen: Chosen) -> None:
+    depths = _depths(chosen, lm=lm)
+    lm.lens([], depths=depths, look=chosen.attack.ranks, label=chosen.attack.label)
+    lists, budget = len(_ranks_of(chosen, torch.zeros(len(depths), 2), 0)), budget_of(chosen.attack)
+    if budget is not None and budget < lists:
+        raise UserError(f"its {lists} lists share a budget of {budget}, so that none has a candidate; give more")
+
+
+def _require_weights(lm: MMForgetLM) -> None:
+    guard = lm.loaded.guard
+    if guard is not None:
+        raise UserError(f"trains the model, and a guard ({guard.name}) stands before it; attack it without guard=")

@@ -1,0 +1,85 @@
+"""A model that an attack has trained for a moment, asked in the place of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from mmforget.attacks.base import Retraining
+from mmforget.benchmark.spec import Bound
+from mmforget.errors import PluginError, UserError
+from mmforget.evaluation.tasks import LoadedTasks
+from mmforget.lm import inside
+from mmforget.lm.adapter import MMForgetLM
+from mmforget.methods.material import Material
+from mmforget.model.examples import as_asked
+from mmforget.model.loaded import LoadedModel
+from mmforget.plugins import running
+from mmforget.training.continuing import continued
+from mmforget.training.many import Edits, Sharing
+from mmforget.types import Example
+
+Render = Callable[[Sequence[Example]], list[Example]]
+
+
+@contextmanager
+def retrained(
+    lm: MMForgetLM, loaded: LoadedTasks, *, attack: Any, tasks: Sequence[str], template: bool | str
+) -> Iterator[MMForgetLM]:
+    """Inside, a model that has learned what the attack says; afterwards the model is what it was, bit by bit.
+
+    Of many edits each learns the rows of its own subject, where there are such.
+
+    Raises UserError where the tasks are of several benchmarks, which have rows of their own.
+    """
+    bounds = {id(loaded.owners[task]): loaded.owners[task] for task in tasks}
+    if len(bounds) != 1:
+        raise UserError(f"{attack.label} trains on the rows of one benchmark, and the tasks are of {len(bounds)}")
+    (bound,) = bounds.values()
+    asked = {str(doc["subject"]): None for task in tasks for doc in inside.docs_asked(loaded.tasks[task])}
+    render = partial(as_asked, loaded=lm.loaded, template=template)
+    learned = partial(_retraining, bound=bound, attack=attack, render=render)
+    with _trained(lm, subjects=list(asked), learned=learned, label=attack.label) as trained:
+        other = MMForgetLM(
+            trained, batch_size=lm.batch_size, cache=lm.cache, max_gen_toks=lm.max_gen_toks, packed=lm.engine.packed,
+            features=lm.engine.features, progress=lm.progress,
+        )  # fmt: skip
+        other.template = lm.template
+        yield other
+
+
+@contextmanager
+def _trained(
+    lm: MMForgetLM, *, subjects: Sequence[str], learned: Callable[[Collection[str]], Retraining], label: str
+) -> Iterator[LoadedModel]:
+    loaded, features = lm.loaded, lm.engine.features
+    if loaded.stack is None:
+        wanted = learned(subjects)
+        with continued(loaded, wanted.rows, settings=wanted.settings, label=label, features=features) as trained:
+            yield trained
+        return
+    base = replace(loaded, stack=None, fingerprint=loaded.base_fingerprint)
+    each = {name: learned([name]) for name in subjects}
+    settings = next(iter(each.values())).settings
+    edits = Edits(loaded, loaded.stack, base, {}, Sharing(features))
+    with edits.continue_training({name: one.rows for name, one in each.items()}, settings) as attacked:
+        yield attacked.loaded
+
+
+def _retraining(subjects: Collection[str], *, bound: Bound, attack: Any, render: Render) -> Retraining:
+    """What the attack trains on for these subjects: of the rows to keep those of their own, else all."""
+    benchmark = bound.benchmark
+    own = bound.examples(benchmark.retain_set, subjects=subjects)
+    material = Material(
+        forget=bound.examples(benchmark.forget_set, subjects=subjects),
+        retain=own or bound.examples(benchmark.retain_set),
+        as_asked=render,
+    )
+    with running(attack, what=f"attack {attack.label}: training"):
+        found = attack.training(material)
+    if not isinstance(found, Retraining) or not found.rows:
+        raise PluginError(f"attack {attack.label}: training has to give a Retraining(rows, settings) with rows")
+    return found
