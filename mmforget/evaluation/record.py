@@ -37,6 +37,7 @@ def score_record(
     against = (target, retain) if record.role == "unlearned" else (None, None)
     collapse = signs_of_collapse(benchmark, samples, target=against[0], retain=against[1])
     found = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
+    is_alone = record.benchmark.one_at_a_time and record.role == "unlearned"
     record = replace(
         record,
         metrics=tuple(aggregate(benchmark, samples, retain=retain, target=target)),
@@ -44,7 +45,7 @@ def score_record(
         headline=found.estimates,
         replicates={name: one.replicates for name, one in found.numbers.items() if one.replicates is not None},
         levels=tuple(level_results(benchmark, samples, target=target, retain=retain)),
-        instances=tuple(instance_results(benchmark, samples)) if record.benchmark.one_at_a_time else (),
+        instances=tuple(instance_results(benchmark, samples)) if is_alone else (),
     )
     verdict = ruling(record, bound=bound, collapse=collapse, parts=found.parts, has_retain=retain is not None)
     return replace(record, headline=found.estimates | gaps(benchmark, samples), verdict=verdict)

@@ -23,7 +23,7 @@ from mmforget.methods.material import Material
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
-from mmforget.pipeline.measuring import Place, evaluate_tasks
+from mmforget.pipeline.measuring import Place, evaluate_tasks, is_one_at_a_time
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.plugins import code_of
 from mmforget.results.codec import from_json, to_jsonable
@@ -41,11 +41,6 @@ logger = logging.getLogger(__name__)
 FOLDER, DONE = "instances", "done.json"
 INSTANCES_AT_ONCE = 16
 """Edits that are made and asked together; a run that is killed goes on at the next as many."""
-
-
-def is_one_at_a_time(config: RunConfig, *, bound: Bound) -> bool:
-    """Whether each subject is forgotten alone, by the benchmark's document or by the flag."""
-    return config.one_at_a_time or bound.benchmark.document.one_at_a_time
 
 
 def reference_rows(config: RunConfig, *, bound: Bound) -> dict[str, list[int]] | None:

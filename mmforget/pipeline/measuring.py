@@ -118,6 +118,11 @@ def measure(
     return measured
 
 
+def is_one_at_a_time(config: RunConfig, *, bound: Bound) -> bool:
+    """Whether each subject is forgotten alone, by the benchmark's document or by the flag."""
+    return config.one_at_a_time or bound.benchmark.document.one_at_a_time
+
+
 def rule_on_retain(retain: Measured, *, target: Measured, bound: Bound) -> Measured:
     """The retain model's record with the target's samples to rule by, which exist only now; stored in its place."""
     return parallel.on_main(lambda: _ruled(retain, target=target, bound=bound))
@@ -219,7 +224,7 @@ def _record(
             benchmark.modality,
             asked=_asked(place.config),
             blur_images=benchmark.document.blur_images,
-            one_at_a_time=bool(done.training),
+            one_at_a_time=is_one_at_a_time(place.config, bound=bound),
         ),
         method=about.method,
         model_info=model_info(loaded),

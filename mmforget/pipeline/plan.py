@@ -19,8 +19,8 @@ from mmforget.evaluation.plan import Evaluations
 from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.instances import check_alone, is_one_at_a_time
-from mmforget.pipeline.measuring import check_document, judge_of
+from mmforget.pipeline.instances import check_alone
+from mmforget.pipeline.measuring import check_document, is_one_at_a_time, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.stage_one import Role, stage_one_settings
 from mmforget.pipeline.unlearning import check_material

@@ -10,13 +10,14 @@ from typing import Any
 
 from mmforget.benchmark.spec import Bound
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.instances import Alone, is_one_at_a_time, reference_rows
+from mmforget.pipeline.instances import Alone, reference_rows
 from mmforget.pipeline.measuring import (
     AboutModel,
     Measured,
     Place,
     asking_key,
     evaluate_tasks,
+    is_one_at_a_time,
     measure,
     rule_on_retain,
 )

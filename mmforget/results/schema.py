@@ -46,7 +46,7 @@ class BenchmarkUse:
     blur_images: bool = False
     """Whether pages show its pictures only to those who ask for them."""
     one_at_a_time: bool = False
-    """Whether each subject was forgotten alone, and its questions asked of a model that had forgotten nothing else."""
+    """Whether each subject is forgotten alone, and its questions asked of a model that has forgotten nothing else."""
 
 
 @dataclass(frozen=True)

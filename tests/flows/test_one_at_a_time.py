@@ -46,6 +46,8 @@ def record(home: Path) -> StoredRun:
 def test_every_subject_has_a_row_and_means_are_over_them(alone: Path) -> None:
     found = record(alone).record
     samples = record(alone).samples()
+    references = [read_run(alone / name).record for name in ("target", "retain")]
+    assert [one.benchmark for one in references] == [found.benchmark] * 2
     assert found.benchmark.one_at_a_time
     assert [one.name for one in found.instances] == list(dict.fromkeys(sample.subject for sample in samples))
     assert len(found.instances) == 2
