@@ -32,12 +32,16 @@ PAIRS = {
 }
 
 
+ALSO = {"unlok_vqa": ("--metadata", '{"num_subjects": 2}')}
+"""Two facts, each deleted alone."""
+
+
 @pytest.fixture(scope="module", params=PAIRS)
 def ran(request: pytest.FixtureRequest, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     group = str(request.param)
     folder = tmp_path_factory.mktemp(group)
     words = ("--model", "micro", "--tasks", group, "--methods", PAIRS[group][0], "--output_path", folder)
-    said = command("run", *words, *FEW)
+    said = command("run", *words, *FEW, *ALSO.get(group, ()))
     assert said.status == 0, said.err
     return group, folder
 
