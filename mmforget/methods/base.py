@@ -44,10 +44,11 @@ JOINER = "+"
 class Method(Protocol):
     """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name.
 
-    It may have three things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
+    It may have four things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
     `start(beginning) -> dict[str, Tensor]`: its state, which every `Step` then carries, checkpoints keep and a
     continued training finds again. `needs_all_subjects = True`: it cannot forget one subject without the others, and
-    is refused where a run forgets one at a time.
+    is refused where a run forgets one at a time. `lacks(material) -> str`: why it cannot unlearn just these rows, empty
+    where it can; such a run leaves subjects out by name that lack something.
     """
 
     @property

@@ -46,16 +46,19 @@ class ErrorInjection:
         """The forget questions with a false answer."""
         return (Source(name="false", draw="each", rows=self.build),)
 
+    def lacks(self, material: Material) -> str:
+        """Why these rows cannot be unlearned; empty where they can."""
+        if self.variant == "released" or not any(ALTERNATIVES in row.extra for row in material.forget):
+            return ""
+        without = [row for row in material.forget if not self._alternatives(row)]
+        told = (f"row '{row.id}': no false answer is given for '{row.answer.strip()}'" for row in without)
+        return "\n".join(told)
+
     def build(self, material: Material) -> list[Example]:
         """Raises BadData naming rows without an alternative, UserError where all questions have the same answer."""
+        if lacking := self.lacks(material):
+            raise BadData("error_injection, rows to forget", faults=lacking.split("\n"))
         given = [self._alternatives(row) for row in material.forget]
-        is_offered = any(ALTERNATIVES in row.extra for row in material.forget)
-        if self.variant == "clean" and is_offered and not all(given):
-            rows = zip(material.forget, given, strict=True)
-            faults = [
-                f"row '{row.id}': no false answer is given for '{row.answer.strip()}'" for row, one in rows if not one
-            ]
-            raise BadData("error_injection, rows to forget", faults=faults)
         answers = sorted({row.answer.strip() for row in (*material.forget, *material.retain) if not row.is_document})
         pairs = zip(material.forget, given, strict=True)
         return [answered(row, one[0] if one else _other(row, answers=answers)) for row, one in pairs]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmforget.errors import PluginError
+from mmforget.errors import PluginError, UserError
 from mmforget.types import Example
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+NUM_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,28 @@ class Material:
     level: int | None = None
     retain_logprobs: RetainLogprobs | None = None
     as_asked: Callable[[Sequence[Example]], list[Example]] = list
+
+
+def lacking(method: Any, material: Material, *, name: str) -> dict[str, str]:
+    """Subjects whose own rows lack what the method needs, each with the reason; see `methods.base.Method`.
+
+    Raises UserError, which calls the method `name`, where all of them do.
+    """
+    parts = [one for one in getattr(method, "parts", (method,)) if hasattr(one, "lacks")]
+    subjects = dict.fromkeys(row.subject for row in material.forget) if parts else {}
+    found: dict[str, str] = {}
+    for subject in subjects:
+        own = replace(material, forget=[row for row in material.forget if row.subject == subject])
+        reasons = [why for one in parts if (why := one.lacks(own))]
+        found |= {subject: reasons[0]} if reasons else {}
+    if subjects and len(found) == len(subjects):
+        raise UserError(f"method '{name}' can unlearn none of the {len(found)} subjects: {few(found)}")
+    return found
+
+
+def few(reasons: Mapping[str, str]) -> str:
+    """The first few reasons, for a message."""
+    return "; ".join([*reasons.values()][:NUM_SHOWN]) + ("; ..." if len(reasons) > NUM_SHOWN else "")
 
 
 def concept_from(value: Mapping[str, Any], *, source: str) -> Concept:

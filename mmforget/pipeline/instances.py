@@ -19,7 +19,7 @@ from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.run import Evaluation
 from mmforget.evaluation.together import Part, together
-from mmforget.methods.material import Material
+from mmforget.methods.material import Material, few, lacking
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
@@ -123,19 +123,27 @@ class Alone:
         if hasattr(self.plan.method, "loss"):
             refuse_packed(self.loaded, settings=self.plan.settings)
         instances, key = instances_of(self.place.bound), f"{self.key}-{asked}"
+        left_out = lacking(self.plan.method, self.material, name=self.plan.label)
+        if left_out:
+            num_all = len(instances.names)
+            logger.warning(
+                "%s leaves out %d of %d subjects: %s", self.plan.label, len(left_out), num_all, few(left_out)
+            )
+        ready = [name for name in instances.names if name not in left_out]
         size = INSTANCES_AT_ONCE
         if self.obstacle:
             size = 1
             logger.info("%s: one edit after another: %s", self.plan.label, self.obstacle)
         parts: list[Part] = []
-        for start in range(0, len(instances.names), size):
-            names = instances.names[start : start + size]
-            progress(start, len(instances.names), f"{self.plan.label}: {', '.join(names)}")
+        for start in range(0, len(ready), size):
+            names = ready[start : start + size]
+            progress(start, len(ready), f"{self.plan.label}: {', '.join(names)}")
             home = self.place.folder / FOLDER / f"{start:04d}_{safe_name(names[0])}"
             parts += self._parts(names, instances=instances, home=home, key=key)
-        progress(len(instances.names), len(instances.names), f"{self.plan.label}: all instances")
+        progress(len(ready), len(ready), f"{self.plan.label}: all instances")
         tasks = self.place.bound.benchmark.tasks
-        return together(parts, expected={t.name: (t.set, instances.num_questions(t.set)) for t in tasks})
+        found = together(parts, expected={t.name: (t.set, instances.num_questions(t.set)) for t in tasks})
+        return replace(found, training={**found.training, "left_out": left_out}) if left_out else found
 
     @property
     def obstacle(self) -> str | None:

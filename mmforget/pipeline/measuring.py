@@ -34,7 +34,7 @@ from mmforget.plugins import code_of, is_ours
 from mmforget.results.files import read_yaml
 from mmforget.results.fingerprint import hash_docs, hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
-from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord
+from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord, SetUse
 from mmforget.results.store import read_run, write_config, write_results, write_run
 from mmforget.types import Progress
 
@@ -200,6 +200,21 @@ def cache_file(config: RunConfig) -> Path:
     return Path(config.use_cache).expanduser() if config.use_cache else config.output / "responses.sqlite"
 
 
+def _sets(done: Evaluation, *, place: Place) -> dict[str, SetUse]:
+    """How much of every set was asked.
+
+    Where subjects are forgotten one at a time a set is asked in parts of the models after, and in one go of the model
+    before: there its questions, in whatever order, say which rows these are.
+    """
+    if not (place.config.one_at_a_time or place.bound.benchmark.document.one_at_a_time):
+        return dict(done.sets)
+    found: dict[str, set[tuple[str, str, str]]] = {name: set() for name in done.sets}
+    for sample in done.samples:
+        if sample.attack is None and sample.set in found:
+            found[sample.set].add((sample.id, sample.question, sample.answer))
+    return {name: replace(use, rows_hash=hash_json(sorted(found[name]))) for name, use in done.sets.items()}
+
+
 def _record(
     loaded: LoadedModel,
     *,
@@ -230,7 +245,7 @@ def _record(
         model_info=model_info(loaded),
         data={**bound.describe()["data"], "left_out": [": ".join(task) for task in done.left_out]},
         provenance=_provenance(loaded, begun=begun, seeds=_seeds(about)),
-        sets=done.sets,
+        sets=_sets(done, place=place),
         training={**about.training, **done.training},
         cost=done.cost,
         judge=answered.by,

@@ -142,8 +142,9 @@ def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
     plans = method_plans(config, benchmark=bound.benchmark)
     for plan in plans:
         trackers_of(plan.settings)
-        check_material(plan, bound=bound)
-        if is_one_at_a_time(config, bound=bound):
+        is_alone = is_one_at_a_time(config, bound=bound)
+        check_material(plan, bound=bound, alone=is_alone)
+        if is_alone:
             check_alone(plan)
     return plans
 

@@ -11,7 +11,7 @@ from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.methods.contract import check_method
-from mmforget.methods.material import Material, RetainLogprobs, concept_from
+from mmforget.methods.material import Material, RetainLogprobs, concept_from, lacking
 from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, asks_retain_model, sources_of
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
@@ -88,8 +88,11 @@ def material_for(plan: MethodPlan, *, loaded: LoadedModel, config: RunConfig, bo
     )
 
 
-def check_material(plan: MethodPlan, *, bound: Bound) -> None:
+def check_material(plan: MethodPlan, *, bound: Bound, alone: bool = False) -> None:
     """Proves that the method works and the benchmark has what it works on, before any model is made.
+
+    Args:
+        alone: each subject is forgotten by itself, so that some may lack what it needs.
 
     Raises UserError where something is missing, BadData where rows that the method takes from a file are broken,
     PluginError where the code of another package fails.
@@ -97,10 +100,10 @@ def check_material(plan: MethodPlan, *, bound: Bound) -> None:
     method = plan.method
     check_method(method, name=plan.name)
     with running(method, what=f"method '{plan.name}': before training"):
-        _check_rows(plan, bound=bound)
+        _check_rows(plan, bound=bound, alone=alone)
 
 
-def _check_rows(plan: MethodPlan, *, bound: Bound) -> None:
+def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
     method, benchmark = plan.method, bound.benchmark
     if hasattr(method, "edit"):
         forget, retain = (_paths(name, bound=bound) for name in (benchmark.forget_set, benchmark.retain_set))
@@ -116,7 +119,10 @@ def _check_rows(plan: MethodPlan, *, bound: Bound) -> None:
         texts = zip(rows["id"], rows["text"], strict=True)
         refuse_documents(plan.name, (name for name, text in texts if text))
     if any(source.rows is not None for source in sources_of(method).values()):
-        written_examples(method, material=_material(bound, method=method), name=plan.name)
+        material = _material(bound, method=method)
+        left_out = lacking(method, material, name=plan.name) if alone else {}
+        ready = replace(material, forget=[row for row in material.forget if row.subject not in left_out])
+        written_examples(method, material=ready, name=plan.name)
 
 
 def _paths(name: str, *, bound: Bound) -> list[tuple[str, ...]]:

@@ -161,9 +161,9 @@ def _asked(fact: Fact, name: str, number: int, question: str, *, picture: Pictur
     """A row whose answer is the one to delete. Candidates are the answers that defences may have put in its place."""
     doc = _doc(fact.key, name, number, question, fact.answer, picture=picture)
     false = next((text for text in fact.alternatives if text.strip()), "")
-    extra: dict[str, Any] = {"number": number, "empty": "perturbed/0"}
-    if fact.alternatives:
-        extra |= {"alternatives": list(fact.alternatives), "neighbour_answer": fact.neighbour_answer}
+    extra: dict[str, Any] = {"number": number, "empty": "perturbed/0", "alternatives": list(fact.alternatives)}
+    if fact.neighbour_answer:
+        extra["neighbour_answer"] = fact.neighbour_answer
     if false:
         extra["false"] = "perturbed/1"
     return doc | {"answer_perturbed": (EMPTY, false) if false else (EMPTY,), "extra": extra}
