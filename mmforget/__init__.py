@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mmforget.benchmark.find import find as load_benchmark
     from mmforget.benchmark.source import DataSource
+    from mmforget.evaluation.attack import attack
     from mmforget.evaluation.run import evaluate
     from mmforget.methods.build import build as build_method
     from mmforget.methods.material import Material
@@ -30,6 +31,7 @@ __all__ = [
     "Material",
     "ModelSpec",
     "TrainSettings",
+    "attack",
     "build_method",
     "edited",
     "encode",
@@ -45,6 +47,7 @@ _HOMES = {
     "Material": "methods.material:Material",
     "ModelSpec": "model.spec:ModelSpec",
     "TrainSettings": "training.settings:TrainSettings",
+    "attack": "evaluation.attack:attack",
     "build_method": "methods.build:build",
     "edited": "training.edited:edited",
     "encode": "model.encode:encode",

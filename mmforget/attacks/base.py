@@ -151,13 +151,13 @@ def recovers(attack: Attack) -> bool:
     return getattr(attack, "sets", "any") == "forget"
 
 
-def budget_of(attack: Attack) -> int | None:
+def budget_of(attack: Attack | type[Any]) -> int | None:
     """How many candidates an attack looks at; None where it does not say."""
     budget: int | None = getattr(attack, "budget", None)
     return budget
 
 
-def cost_of(attack: Attack) -> str:
+def cost_of(attack: Attack | type[Any]) -> str:
     """What an attack takes, in words; empty where it does not say."""
     return str(getattr(attack, "cost", ""))
 

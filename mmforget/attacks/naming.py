@@ -50,7 +50,8 @@ def attack_of(key: str) -> Any:
 
 def _named(part: str | AttackName) -> list[AttackName]:
     if isinstance(part, AttackName):
-        return [part]
+        is_suite = part.attack in SUITES and not part.args
+        return [AttackName(one) for one in SUITES[part.attack]] if is_suite else [part]
     name, opening, rest = part.partition("(")
     if not opening and name in SUITES:
         return [AttackName(one) for one in SUITES[name]]

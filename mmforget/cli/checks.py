@@ -11,7 +11,7 @@ from mmforget.benchmark.validate import Report, faults_of
 from mmforget.errors import NothingToRun, UserError
 
 if TYPE_CHECKING:
-    from mmforget.benchmark.document import MetricUse
+    from mmforget.benchmark.document import AttackName, MetricUse
     from mmforget.benchmark.spec import Benchmark, Bound
     from mmforget.metrics.base import Metric
     from mmforget.types import Sample
@@ -138,6 +138,7 @@ def check_metrics(bound: Bound, *, report: Report) -> None:
     attack on toy questions.
     """
     from mmforget.attacks.contract import check_attack
+    from mmforget.attacks.naming import attack_names
     from mmforget.evaluation.collapse import failures_of
 
     unscored: dict[str, list[str]] = {}
@@ -151,8 +152,13 @@ def check_metrics(bound: Bound, *, report: Report) -> None:
     _try(lambda: _check_gate(bound.benchmark), at="gate", report=report)
     if bound.benchmark.document.collapse is not None:
         _try(lambda: failures_of(bound.benchmark), at="collapse", report=report)
-    for attack in bound.benchmark.document.attacks:
-        _try(lambda one=attack: check_attack(one.attack, one.args), at=f"attack {attack.key}", report=report)
+    for named in bound.benchmark.document.attacks:
+
+        def check(named: AttackName = named) -> None:
+            for one in attack_names([named]):
+                check_attack(one.attack, one.args)
+
+        _try(check, at=f"attack {named.key}", report=report)
     report.notes += [f"unscored with this data, {reason}: {', '.join(uses)}" for reason, uses in unscored.items()]
 
 

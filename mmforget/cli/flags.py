@@ -232,6 +232,13 @@ def add_method_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method_args", default="", metavar="K=V,...", help="e.g. beta=0.1,retain_weight=1.0")
 
 
+def add_attack_flags(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    _joined(
+        parser, "--attacks", required=required, metavar="NAMES",
+        help="what tries to get forgotten answers back, e.g. unlok7 or 'logit_lens(budget=40)'; 'mmforget ls attacks'",
+    )  # fmt: skip
+
+
 def add_target_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target and retain model (default: both are trained from --model_args)")
     group.add_argument("--target_model", metavar="MODEL", help="a model that has already memorised everything")
@@ -276,6 +283,7 @@ def _one_seed(seed: int | None, seeds: tuple[int, ...] | None) -> int | None:
 
 def config_from(args: argparse.Namespace) -> RunConfig:
     """The resolved configuration of a verb's flags. Raises UserError where flags contradict one another."""
+    from mmforget.attacks.naming import attack_names
     from mmforget.pipeline.config import Asking, RunConfig
 
     given: dict[str, Any] = dict(vars(args))
@@ -314,6 +322,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         use_cache=given["use_cache"],
         feature_folder=given["feature_folder"],
         judge=given.get("judge") or "rules",
+        attacks=() if given.get("attacks") is None else attack_names(given["attacks"]),
         workers=given.get("workers"),
         one_at_a_time=bool(given.get("one_at_a_time")),
         asking=given.get("asking") or Asking(),

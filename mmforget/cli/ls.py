@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 from mmforget.cli.printing import print_json, say, tell
@@ -15,6 +16,7 @@ EXAMPLES = """  mmforget ls
   mmforget ls tasks --include_path my_tasks
   mmforget ls methods --json
   mmforget ls metrics          # opens each: its arguments, and the paper or code that each profile follows
+  mmforget ls attacks          # opens each: what it needs of a model, its budget, cost and arguments
 """
 KINDS = ("tasks", "methods", "metrics", "attacks", "judges", "models")
 MODELS = {
@@ -47,10 +49,25 @@ class MetricItem(NamedTuple):
     profiles: Mapping[str, str]
 
 
+class AttackItem(NamedTuple):
+    """An attack that was opened: what it needs of a model, its candidates, what it takes, and its arguments."""
+
+    name: str
+    origin: str
+    summary: str
+    access: str
+    budget: int | None
+    cost: str
+    arguments: Mapping[str, Any]
+
+
+Line = Item | MetricItem | AttackItem
+
+
 class Listing(NamedTuple):
     """The lines of each kind, and the task files and plugins that are broken."""
 
-    items: dict[str, list[Item | MetricItem]]
+    items: dict[str, list[Line]]
     faults: list[str]
 
 
@@ -87,23 +104,45 @@ def collect(kinds: Sequence[str], *, include_paths: Sequence[str] = ()) -> Listi
             known = [Item(name, "mmforget", summary) for name, summary in JUDGES.items()]
             listing.items[kind] = [*known, *_plugins(kind, faults=listing.faults)]
         else:
-            listing.items[kind] = [*_plugins(kind, faults=listing.faults)]
-    if list(kinds) == ["metrics"]:
-        listing.items["metrics"] = [_opened(item, faults=listing.faults) for item in listing.items["metrics"]]
+            listing.items[kind] = [*_plugins(kind, faults=listing.faults), *(_suites() if kind == "attacks" else ())]
+    for kind, opened in (("metrics", _opened_metric), ("attacks", _opened_attack)):
+        if list(kinds) == [kind]:
+            listing.items[kind] = [_opened(item, by=opened, faults=listing.faults) for item in listing.items[kind]]
     return listing
 
 
-def _opened(item: Item | MetricItem, *, faults: list[str]) -> Item | MetricItem:
-    """The metric with what it says about itself; as it was where it cannot be loaded, which is a fault."""
-    from mmforget.metrics.arguments import arguments_of
-    from mmforget.metrics.base import METRICS, sources_of
+def _suites() -> list[Item]:
+    from mmforget.attacks.naming import SUITES, SUMMARIES
 
+    return [Item(name, "mmforget", f"{SUMMARIES[name]}: {', '.join(SUITES[name])}") for name in SUITES]
+
+
+def _opened(item: Line, *, by: Callable[[Line], Line], faults: list[str]) -> Line:
+    """The plugin with what it says about itself; as it was where it cannot be loaded, which is a fault."""
     try:
-        metric = METRICS.get(item.name)
+        return by(item)
     except UserError as error:
         faults.append(str(error))
         return item
+
+
+def _opened_metric(item: Line) -> Line:
+    from mmforget.metrics.arguments import arguments_of
+    from mmforget.metrics.base import METRICS, sources_of
+
+    metric = METRICS.get(item.name)
     return MetricItem(*item[:3], arguments_of(metric), sources_of(metric))
+
+
+def _opened_attack(item: Line) -> Line:
+    from mmforget.attacks.base import ATTACKS, budget_of, cost_of
+    from mmforget.attacks.naming import SUITES
+
+    if item.name in SUITES:
+        return item
+    kind = ATTACKS.get(item.name)
+    given = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+    return AttackItem(*item[:3], kind.access, budget_of(kind), cost_of(kind), given)
 
 
 def _tasks(include_paths: Sequence[str], *, faults: list[str]) -> list[Item]:
@@ -124,7 +163,7 @@ def _plugins(kind: str, *, faults: list[str]) -> list[Item]:
     return [Item(entry.name, entry.origin, entry.summary or f"from {entry.module}") for entry in entries]
 
 
-def _table(kind: str, items: Sequence[Item | MetricItem]) -> str:
+def _table(kind: str, items: Sequence[Line]) -> str:
     if not items:
         return f"{kind}\n  none installed"
     name_width = max(len(item.name) for item in items)
@@ -136,10 +175,17 @@ def _table(kind: str, items: Sequence[Item | MetricItem]) -> str:
     return "\n".join([kind, *lines])
 
 
-def _details(item: Item | MetricItem) -> list[str]:
+def _details(item: Line) -> list[str]:
     """What an opened metric takes, and what its profiles follow."""
     if isinstance(item, Item):
         return []
+    if isinstance(item, AttackItem):
+        budget = "" if item.budget is None else f", budget {item.budget}"
+        given = ", ".join(f"{name}={value}" for name, value in item.arguments.items())
+        return [
+            f"needs {item.access}{budget}; costs {item.cost or 'what it does not say'}",
+            f"arguments: {given or 'none'}",
+        ]
     profiles = [f"{name}: {source}" if source else name for name, source in item.profiles.items()]
-    given = [f"{name}={value}" for name, value in item.arguments.items()]
-    return [*([f"arguments: {', '.join(given)}"] if given else []), f"profiles: {'; '.join(profiles)}"]
+    named = [f"{name}={value}" for name, value in item.arguments.items()]
+    return [*([f"arguments: {', '.join(named)}"] if named else []), f"profiles: {'; '.join(profiles)}"]

@@ -31,6 +31,7 @@ from mmforget.types import Sample
 logger = logging.getLogger(__name__)
 
 Ranks = tuple[int, ...]
+APPLIES_TO_NONE = "applies to none of the tasks that run"
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def attack_tasks(
     left_out: list[LeftOut] = []
     for one in chosen:
         if not one.tasks:
-            left_out.append(LeftOut(f"attack {one.key}", "applies to none of the tasks that run"))
-            logger.warning("attack %s applies to none of the tasks that run", one.key)
+            left_out.append(LeftOut(f"attack {one.key}", APPLIES_TO_NONE))
+            logger.warning("attack %s %s", one.key, APPLIES_TO_NONE)
             continue
         if one.attack.access == "weights":
             with retrained(lm, loaded, attack=one.attack, tasks=one.tasks, template=template) as other:

@@ -8,8 +8,11 @@ from math import ceil
 from typing import Any
 
 from mmforget.attacks.base import Attack, build_attack, reaches
+from mmforget.attacks.naming import attack_names
+from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
 from mmforget.errors import NothingToRun
+from mmforget.evaluation.attacking import APPLIES_TO_NONE
 from mmforget.evaluation.samples import BLANK_IMAGE
 from mmforget.evaluation.tasks import LeftOut
 
@@ -66,6 +69,7 @@ def plan(
     counts: Mapping[str, int] | None = None,
     limit: float | None = None,
     blank_image: bool = True,
+    attacks: Sequence[AttackName] = (),
 ) -> Evaluations:
     """The steps of evaluating models on a benchmark. Asks no model anything.
 
@@ -75,6 +79,7 @@ def plan(
         counts: rows of each set by name, where known already. Sets without a count have unknown numbers.
         limit: questions of each task, or their share where below 1.
         blank_image: whether image tasks are asked again with grey images.
+        attacks: those that are made beside the document's.
 
     Raises NothingToRun where no task is left, what loading the rows raises, and what `build_attack` does.
     """
@@ -86,14 +91,19 @@ def plan(
         if known.get(task.set) == 0
     )
     present = [task for task in benchmark.tasks if known.get(task.set) != 0]
-    attacks = {BLANK_IMAGE: build_attack(BLANK_IMAGE)} if blank_image else {}
-    attacks |= {one.key: build_attack(one.attack, one.args) for one in benchmark.document.attacks}
+    made = {BLANK_IMAGE: build_attack(BLANK_IMAGE)} if blank_image else {}
+    made |= {
+        one.key: build_attack(one.attack, one.args) for one in attack_names([*benchmark.document.attacks, *attacks])
+    }
+    reached = {task.name: _reaching(made, task=task, forget_set=benchmark.forget_set) for task in present}
     steps = [
         step
         for model in models
         for task in present
-        for step in _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), attacks=attacks)
+        for step in _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), attacks=reached[task.name])
     ]
+    idle = [key for key in made if key != BLANK_IMAGE and not any(key in keys for keys in reached.values())]
+    left_out += tuple(LeftOut(f"attack {key}", APPLIES_TO_NONE) for key in idle)
     if not steps:
         why = "; ".join(f"{o.task}: {o.reason}" for o in left_out)
         raise NothingToRun(f"{benchmark.group}: no task is left to run; {why}")
@@ -105,9 +115,18 @@ def count_rows(bound: Bound) -> dict[str, int]:
     return {name: bound.num_rows(name) for name in dict.fromkeys(task.set for task in bound.benchmark.tasks)}
 
 
-def _steps(task: TaskSpec, *, model: str, num_rows: int | None, attacks: Mapping[str, Attack]) -> Iterator[PlannedTask]:
-    reaching = [key for key, attack in attacks.items() if reaches(attack, modality=task.modality)]
-    for attack in (None, *reaching):
+def _reaching(attacks: Mapping[str, Attack], *, task: TaskSpec, forget_set: str) -> list[str]:
+    """The attacks that are made on a task."""
+    is_forget = task.set == forget_set
+    return [
+        key
+        for key, attack in attacks.items()
+        if reaches(attack, modality=task.modality, kind=task.kind, is_forget=is_forget)
+    ]
+
+
+def _steps(task: TaskSpec, *, model: str, num_rows: int | None, attacks: Sequence[str]) -> Iterator[PlannedTask]:
+    for attack in (None, *attacks):
         yield PlannedTask(model, task.name, task.set, task.kind, task.modality, attack, num_rows)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmforget.benchmark.document import AttackName
 from mmforget.errors import UserError
 from mmforget.model.spec import ModelSpec
 
@@ -51,6 +52,7 @@ class RunConfig:
     use_cache: str | None = None
     feature_folder: str | None = None
     judge: str = "rules"
+    attacks: tuple[AttackName, ...] = ()
     workers: int | None = None
     one_at_a_time: bool = False
     asking: Asking = Asking()
@@ -76,4 +78,5 @@ class RunConfig:
         """Plain lists and dicts, for YAML and for comparing an interrupted run with the one that continues it."""
         specs = {"target_model": self.target_model, "retain_model": self.retain_model}
         named = {name: spec and spec.as_text() for name, spec in specs.items()}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in {**asdict(self), **named}.items()}
+        own = {**asdict(self), **named, "attacks": [one.key for one in self.attacks]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}

@@ -10,27 +10,26 @@ from typing import Any, Protocol
 
 from mmforget import __version__, parallel
 from mmforget.attacks.base import ATTACKS
-from mmforget.attacks.contract import check_attack
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.answers import Answers
-from mmforget.evaluation.collapse import failures_of
+from mmforget.evaluation.attacking import APPLIES_TO_NONE
 from mmforget.evaluation.record import score_record
 from mmforget.evaluation.run import Evaluation, Settings, evaluate
 from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.metrics.arguments import named_metrics
-from mmforget.metrics.contract import check_metric
 from mmforget.model.experts import describe
 from mmforget.model.finite import not_finite
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
+from mmforget.pipeline.checking import attacks_of
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.judging import Judged, find_judge, judged
-from mmforget.plugins import code_of, is_ours
+from mmforget.plugins import code_of
 from mmforget.results.files import read_yaml
 from mmforget.results.fingerprint import hash_docs, hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
@@ -165,7 +164,7 @@ def evaluate_tasks(
         rows: by task the places of the rows to ask, of which limit knows nothing; other tasks are not asked.
     """
     config = place.config
-    settings = replace(settings_of(config), attacks=place.bound.benchmark.document.attacks)
+    settings = replace(settings_of(config), attacks=attacks_of(config, benchmark=place.bound.benchmark))
     cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
     return evaluate(
@@ -243,7 +242,7 @@ def _record(
         ),
         method=about.method,
         model_info=model_info(loaded),
-        data={**bound.describe()["data"], "left_out": [": ".join(task) for task in done.left_out]},
+        data={**bound.describe()["data"], "left_out": _left_out(place, done=done)},
         provenance=_provenance(loaded, begun=begun, seeds=_seeds(about)),
         sets=_sets(done, place=place),
         training={**about.training, **done.training},
@@ -260,6 +259,14 @@ def _record(
     scored = score_record(record, bound=bound, samples=samples, target=before, retain=gold)
     answers = example_answers(bound, samples=samples, target=before or (), retain=gold or ())
     return replace(scored, examples=answers)
+
+
+def _left_out(place: Place, *, done: Evaluation) -> list[str]:
+    """Tasks that could not be asked, and attacks that applied to none, in words."""
+    made = {sample.attack for sample in done.samples}
+    idle = [one.key for one in attacks_of(place.config, benchmark=place.bound.benchmark) if one.key not in made]
+    told = [": ".join(item) for item in done.left_out]
+    return list(dict.fromkeys([*told, *(f"attack {key}: {APPLIES_TO_NONE}" for key in idle)]))
 
 
 def _provenance(loaded: LoadedModel, *, begun: Begun, seeds: Mapping[str, int]) -> Provenance:
@@ -332,6 +339,7 @@ def _questions(place: Place) -> dict[str, Any]:
         "settings": {**settings, "asking": asdict(config.asking)},
         "blank_image": place.blank_image,
         **({"one_at_a_time": True} if config.one_at_a_time else {}),
+        **({"attacks": [one.key for one in config.attacks]} if config.attacks else {}),
         "judge": config.judge,
         **_plugins(place),
     }
@@ -348,25 +356,11 @@ def _plugins(place: Place) -> dict[str, dict[str, str]]:
     """The code of the metrics, attacks and the judge that other packages bring; nothing where there are none."""
     benchmark, judge = place.bound.benchmark, judge_of(place.config, bound=place.bound)
     code = {metric.name: code_of(metric) for metric in named_metrics(benchmark.document).values()}
-    code |= {f"attack {one.attack}": code_of(ATTACKS.get(one.attack)) for one in benchmark.document.attacks}
+    named = attacks_of(place.config, benchmark=benchmark)
+    code |= {f"attack {one.attack}": code_of(ATTACKS.get(one.attack)) for one in named}
     code |= {} if judge is None else {f"judge {judge.name}": code_of(judge)}
     found = {name: one for name, one in code.items() if one is not None}
     return {"plugins": found} if found else {}
-
-
-def check_document(benchmark: Benchmark) -> None:
-    """Checks what the document names, and tries what other packages bring on toy samples; no model is asked anything.
-
-    Raises UnknownName for a metric, attack, argument or profile that does not exist, UserError for a value of an
-    argument that is not allowed and for collapse by what is no rate of failures, PluginError naming what a plugin does
-    wrong.
-    """
-    for metric in named_metrics(benchmark.document).values():
-        if not is_ours(metric):
-            check_metric(metric)
-    for one in benchmark.document.attacks:
-        check_attack(one.attack, one.args)
-    failures_of(benchmark)
 
 
 def _task_files(benchmark: Benchmark) -> dict[str, str]:

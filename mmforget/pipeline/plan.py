@@ -6,10 +6,12 @@ looked at before the first second of work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmforget.attacks.base import build_attack
+from mmforget.attacks.contract import check_attack
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.instances import instances_of
 from mmforget.benchmark.source import DataSource
@@ -18,9 +20,10 @@ from mmforget.errors import UserError
 from mmforget.evaluation.plan import Evaluations
 from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
+from mmforget.pipeline.checking import attacks_of, check_document
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.instances import check_alone
-from mmforget.pipeline.measuring import check_document, is_one_at_a_time, judge_of
+from mmforget.pipeline.measuring import is_one_at_a_time, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.stage_one import Role, stage_one_settings
 from mmforget.pipeline.unlearning import check_material
@@ -121,7 +124,7 @@ def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
     names = [*(one.label for one in references), *(method.label for method in methods)]
     is_alone = is_one_at_a_time(config, bound=bound)
     num_instances = len(instances_of(bound).names) if is_alone else None
-    asked = evaluations(bound, models=names, limit=config.limit)
+    asked = evaluations(bound, models=names, limit=config.limit, attacks=config.attacks)
     return BenchmarkPlan(bound, references, methods, asked, num_instances)
 
 
@@ -146,7 +149,29 @@ def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
         check_material(plan, bound=bound, alone=is_alone)
         if is_alone:
             check_alone(plan)
+    check_attacks(config, bound=bound, plans=plans)
     return plans
+
+
+NEEDED = {"logits": "logits", "hidden": "hidden states", "weights": "weights"}
+"""What attacks of each access need, in words."""
+
+
+def check_attacks(config: RunConfig, *, bound: Bound, plans: Sequence[MethodPlan] = ()) -> None:
+    """Proves that the attacks can be made, before any model is there.
+
+    Raises UserError for one that looks into a model or trains it where a method puts a guard before it, and what
+    `check_attack` raises.
+    """
+    guard = next((plan.name for plan in plans if hasattr(plan.method, "guard")), None)
+    for one in attacks_of(config, benchmark=bound.benchmark):
+        check_attack(one.attack, one.args)
+        access = build_attack(one.attack, one.args).access
+        if guard is not None and access != "black_box":
+            raise UserError(
+                f"attack '{one.key}' needs a model's {NEEDED[access]}, and method '{guard}' puts a guard before the "
+                "model; run them without each other"
+            )
 
 
 def check_models(config: RunConfig) -> None:

@@ -17,7 +17,14 @@ FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", GUIDE, flags=r
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("method", "gentle"), ("method", "hushed"), ("metric", "short"), ("attack", "twice"), ("judge", "mood")],
+    [
+        ("method", "gentle"),
+        ("method", "hushed"),
+        ("metric", "short"),
+        ("attack", "twice"),
+        ("attack", "runner_up"),
+        ("judge", "mood"),
+    ],
 )
 def test_the_plugin_of_the_guide_is_sound(
     kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -41,10 +41,15 @@ BLANK_IMAGE = {"--no_blank_image", "--no_blank_control"}
 """One flag; the second is what it was called."""
 
 FLAGS = {
-    "run": COMMON | TRAINING | TARGET | {"--methods", "--method_args", "--allow_weak_target", "--judge"} | SEEDS,
+    "run": COMMON
+    | TRAINING
+    | TARGET
+    | {"--methods", "--method_args", "--allow_weak_target", "--judge", "--one_at_a_time", "--attacks"}
+    | SEEDS,
     "target": COMMON | TARGET | {"--recipe", "--workers"},
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
     "eval": COMMON | LM_EVAL | set(REFUSED) | BLANK_IMAGE | {"--stage_one_args", "--recipe", "--judge"},
+    "attack": COMMON | TARGET | {"--attacks", "--recipe"},
     "rescore": {"--include_path", "--judge", "--json"},
     "leaderboard": {"--output_path", "--json", "--verify"},
     "ls": {"--include_path", "--json"},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from toy_benchmark import toy
 
+from mmforget.attacks.naming import attack_names
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark
 from mmforget.errors import UserError
@@ -29,6 +31,19 @@ def test_steps_with_counted_rows_and_an_empty_set(benchmark: Benchmark) -> None:
     ]
     assert [tuple(item) for item in found.left_out] == [("toy_none_gen", "the data have no rows for the none set")]
     assert json.loads(json.dumps(found.as_dict()))["steps"][0]["model"] == "target"
+
+
+def test_attacks_are_made_on_what_is_forgotten(benchmark: Benchmark) -> None:
+    """A document's and those beside it, each once; what applies to no task is named."""
+    names = attack_names("logit_lens,image_rephrase,blank_image")
+    document = replace(benchmark.document, attacks=attack_names("logit_lens"))
+    found = plan(replace(benchmark, document=document), models=["m"], attacks=names, blank_image=False)
+    made = [(step.task, step.attack) for step in found.steps if step.attack not in (None, "blank_image")]
+    assert made == [("toy_forget_gen", "logit_lens"), ("toy_forget_gen", "image_rephrase")]
+    assert sum(step.attack == "blank_image" for step in found.steps) == 6
+    words = toy(benchmark.tasks[0].path.parent, name="toy_forget_gen_text")
+    (idle,) = plan(words, models=["m"], attacks=attack_names("logit_lens,image_rephrase")).left_out
+    assert tuple(idle) == ("attack image_rephrase", "applies to none of the tasks that run")
 
 
 def test_text_for_people(benchmark: Benchmark) -> None:

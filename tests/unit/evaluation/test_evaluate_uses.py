@@ -23,7 +23,7 @@ from mmforget.evaluation.plan import plan
 from mmforget.evaluation.record import score_record
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.details import closeness_table, metric_tables
-from mmforget.pipeline.measuring import check_document
+from mmforget.pipeline.checking import check_document
 from mmforget.results.consistency import contradictions
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, RunRecord, SetUse
 from mmforget.results.store import StoredRun

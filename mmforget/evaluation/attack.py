@@ -1,0 +1,157 @@
+"""What attacks come to on one model: success at the budget, over all smaller ones, and as a curve.
+
+found = attack(loaded, ["fiubench"], attacks="logit_lens,question_rephrase(level=easy)", data=DataSource("synthetic"))
+[(one.attack, one.success.value, one.curve) for one in found.results]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from mmforget.attacks.base import budget_of, cost_of, reaches
+from mmforget.attacks.naming import attack_names, attack_of
+from mmforget.benchmark.document import AttackName
+from mmforget.benchmark.find import find_all
+from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.spec import Benchmark, Bound
+from mmforget.errors import UserError
+from mmforget.evaluation.answers import Answers
+from mmforget.evaluation.run import Settings, evaluate
+from mmforget.lm.adapter import DEFAULT_BATCH_SIZE, MMForgetLM
+from mmforget.lm.progress import Shown
+from mmforget.metrics.attack_success import BUDGET, AttackSuccess
+from mmforget.metrics.attack_success_area import AttackSuccessArea
+from mmforget.metrics.base import SampleMetric
+from mmforget.model.loaded import LoadedModel
+from mmforget.types import Estimate, Sample
+
+PROFILE = "clean"
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """One attack on one task.
+
+    Attributes:
+        attack: what records call it; None for the plain question, whose answer is the one candidate.
+        access, budget, cost: what it says of itself.
+        success: share of questions whose answer is found within the budget, with its interval.
+        area: the mean success over the budgets 1 to this one.
+        curve: the success at each of these budgets, in order.
+    """
+
+    attack: str | None
+    task: str
+    access: str
+    budget: int
+    cost: str
+    success: Estimate
+    area: Estimate
+    curve: tuple[float | None, ...]
+
+
+class AttackOutcome(NamedTuple):
+    """What attacks come to, and the answers and ranks that it was computed from."""
+
+    results: list[AttackResult]
+    samples: list[Sample]
+
+
+def attack(
+    loaded: LoadedModel,
+    tasks: Sequence[str],
+    *,
+    attacks: str | Iterable[str | AttackName] = "unlok7",
+    data: DataSource | None = None,
+    include_paths: Sequence[str | Path] = (),
+    limit: float | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    progress: Shown = True,
+) -> AttackOutcome:
+    """Attacks a model on the tasks that ask what is to be forgotten; the model stays as it is, bit by bit.
+
+    Args:
+        tasks: groups or tasks of benchmarks.
+        attacks: names, `name(argument=value)` and suites.
+        data: where the rows come from.
+        limit: rows of each task, or their share where below 1.
+        progress: True shows bars on stderr, False nothing, a function is called with done, total and a label.
+
+    Raises UnknownName and UserError for what cannot be, before the model is asked anything.
+    """
+    lm = MMForgetLM(loaded, batch_size=batch_size, progress=progress)
+    settings = Settings(attacks=attack_names(attacks))
+    outcome = AttackOutcome([], [])
+    for benchmark in find_all(tasks, include_paths):
+        bound = benchmark.bind(data or DataSource.parse(None))
+        found = attacked(lm, bound, settings=settings, include_paths=include_paths, limit=limit, progress=progress)
+        outcome.results.extend(found.results)
+        outcome.samples.extend(found.samples)
+    return outcome
+
+
+def attacked(
+    lm: MMForgetLM,
+    bound: Bound,
+    *,
+    settings: Settings,
+    include_paths: Sequence[str | Path] = (),
+    limit: float | None = None,
+    progress: Shown = True,
+) -> AttackOutcome:
+    """The attacks of `settings` on one benchmark: of its tasks those alone that ask what is to be forgotten."""
+    done = evaluate(
+        lm,
+        attackable(bound.benchmark, settings.attacks),
+        include_paths=include_paths,
+        data=bound.data,
+        limit=limit,
+        blank_image=False,
+        progress=progress,
+        settings=settings,
+    )
+    return AttackOutcome(list(attack_results(done.samples)), done.samples)
+
+
+def attackable(benchmark: Benchmark, attacks: Iterable[str | AttackName]) -> list[str]:
+    """The tasks on what is to be forgotten that any of the attacks is made on.
+
+    Raises UserError where there is none.
+    """
+    made = [attack_of(one.key) for one in attack_names(attacks)]
+    asked = [task for task in benchmark.tasks if task.set == benchmark.forget_set and task.kind == "gen"]
+    found = [task.name for task in asked if any(reaches(one, modality=task.modality) for one in made)]
+    if not found:
+        raise UserError(
+            f"{benchmark.group}: no attack applies to the tasks that are named; attacks are made on generated answers "
+            f"of the set '{benchmark.forget_set}'"
+        )
+    return found
+
+
+def attack_results(samples: Sequence[Sample]) -> Iterator[AttackResult]:
+    """One result for each task and attack, the plain question first."""
+    answers = Answers.of(samples)
+    for task in dict.fromkeys(sample.task for sample in samples):
+        for key in (None, *answers.attacks_on(task)):
+            made = None if key is None else attack_of(key)
+            budget = 1 if made is None else budget_of(made) or BUDGET
+            success = [_estimate(AttackSuccess(size), answers, task, key) for size in range(1, budget + 1)]
+            yield AttackResult(
+                attack=key,
+                task=task,
+                access="black_box" if made is None else made.access,
+                budget=budget,
+                cost="" if made is None else cost_of(made),
+                success=success[-1],
+                area=_estimate(AttackSuccessArea(budget), answers, task, key),
+                curve=tuple(one.value for one in success),
+            )
+
+
+def _estimate(metric: SampleMetric, answers: Answers, task: str, key: str | None) -> Estimate:
+    found = metric.aggregate(answers.scores(metric, task=task, profile=PROFILE, attack=key))
+    return replace(found, higher_is_better=False)
