@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-PARTS = ("scoring", "generation", "training", "growth", "demo", "board")
+PARTS = ("scoring", "generation", "training", "edits", "growth", "demo", "board")
 REPEATS, QUICK_REPEATS = 3, 1
 PLOT = Path(__file__).parent.parent / "docs" / "bench_growth.png"
 
@@ -158,7 +158,7 @@ def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path
 
 
 def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
-    from benchmarks import board, demo, generation, growth, lm_eval_share, peak_memory, scoring, training
+    from benchmarks import board, demo, edits, generation, growth, lm_eval_share, peak_memory, scoring, training
 
     if name in ("demo", "board"):
         return {"demo": demo, "board": board}[name].run(context)
@@ -166,7 +166,7 @@ def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
         found = growth.run(context)
         growth.plot(found, plot)
         return found
-    found = {"scoring": scoring, "generation": generation, "training": training}[name].run(context)
+    found = {"scoring": scoring, "generation": generation, "training": training, "edits": edits}[name].run(context)
     if name == "scoring":
         found["lm_eval"] = lm_eval_share.run(context)
     return found | {"memory": peak_memory.run(context, name)}

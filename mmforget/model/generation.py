@@ -27,6 +27,7 @@ from mmforget.model.choosing import (
 from mmforget.model.decoding import Memory, NextToken, prefill_of
 from mmforget.model.families import Tokens
 from mmforget.model.inputs import batch_tokens
+from mmforget.model.last_layer import feed_forward, only_at
 from mmforget.model.lower_states import starting_above, usable
 from mmforget.model.packing import Ints, lay_out, packed_rows
 from mmforget.model.plain import plain
@@ -226,7 +227,11 @@ def _prefill(
         states = kept.states
         for layer, pair in kept.keys.items():
             prefill.put(layer, *pair)
-    with selecting(loaded, by_place(layout.edit, device=loaded.device)), starting_above(loaded, states=states):
+    with (
+        selecting(loaded, by_place(layout.edit, device=loaded.device)),
+        starting_above(loaded, states=states),
+        only_at(feed_forward(loaded), torch.unique(prefill.last)),
+    ):
         hidden = loaded.family.hidden(loaded.core, tokens._replace(rows=prefill)).flatten(0, 1)
     numbers = [member for row in rows for member in row.members]
     longest = max(len(prompt) for prompt in prompts)

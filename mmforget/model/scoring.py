@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mmforget.errors import UserError
 from mmforget.model.activations import decoder_layers, reading
 from mmforget.model.head import AnswerScores, AsReference, Before, Statistic, answer_scores
 from mmforget.model.inputs import batch_tokens
+from mmforget.model.last_layer import feed_forward, only_at
 from mmforget.model.lens import LensRead, layer_values, layers_from
 from mmforget.model.lower_states import starting_above, usable
 from mmforget.model.packing import (
@@ -119,6 +120,7 @@ def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **s
     lower = usable(loaded, is_flat=packed and loaded.shares_prefixes, layers=sorted(numbers))
     features = settings.get("features")
     given = _Given() if lower is not None else _images(loaded, encoded, wanted=wanted, features=features)
+    given = given._replace(last=feed_forward(loaded))
     slots, parts = [], []
     for rows, layout in _layouts(loaded, encoded, first=first, width=width, packed=packed, max_tokens=max_tokens):
         if lower is not None and loaded.stack is not None:
@@ -136,11 +138,13 @@ class _Given(NamedTuple):
         images: features by key, and
         before: those in the reference, where there is one.
         states: [N, H] what goes into the lowest edited layer, where that is known; then no images are needed.
+        last: the last layer's feed-forward part, where it is computed for predictors alone.
     """
 
     images: dict[str, Tensor] | None = None
     before: dict[str, Tensor] | None = None
     states: Tensor | None = None
+    last: nn.Module | None = None
 
 
 def _images(
@@ -166,12 +170,12 @@ def _layout_scores(
     old = None
     if wanted.reference is not None:
         with wanted.reference(), torch.no_grad():
-            before = _predictors(loaded, layout, images=given.before, states=given.states)
+            before = _predictors(loaded, layout, images=given.before, given=given)
             old = Before(before, wanted.reference, wanted.vocabulary)
     numbers = {*wanted.layers, *(layer for layers in deep.values() for layer in layers)}
     layers = decoder_layers(loaded.core) if numbers else []
     with reading({str(number): layers[number] for number in numbers}) as read:
-        new = _predictors(loaded, layout, images=given.images, states=given.states)
+        new = _predictors(loaded, layout, images=given.images, given=given)
     found = answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics)
     values = list(found.values)
     if wanted.layers:
@@ -220,16 +224,16 @@ def _layouts(
         yield rows, lay_out(encoded, rows, first=first, width=width, flat=share)
 
 
-def _predictors(
-    loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor] | None, states: Tensor | None
-) -> Tensor:
+def _predictors(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor] | None, given: _Given) -> Tensor:
     """Hidden states [U, H] of the tokens that predict a scored one, from images or from states below the edits."""
+    places = torch.from_numpy(layout.predictor)
     with (
         selecting(loaded, by_place(layout.edit, device=loaded.device)),
-        starting_above(loaded, states=states),
+        starting_above(loaded, states=given.states),
+        only_at(given.last, places),
     ):
         hidden = loaded.family.hidden(loaded.core, batch_tokens(loaded, layout, images=images))
-    return hidden.flatten(0, 1).index_select(0, torch.from_numpy(layout.predictor).to(hidden.device))
+    return hidden.flatten(0, 1).index_select(0, places.to(hidden.device))
 
 
 def _assemble(slots: Sequence[Ints], parts: Sequence[AnswerScores], *, shape: tuple[int, int]) -> Looked:

@@ -269,7 +269,7 @@ def _trained(
 ) -> Iterator[Edits]:
     """Inside, the model has the edits of a stack, of which those with materials have been trained on these."""
     features = FeatureCache(FEATURE_BUDGET_BYTES) if sharing.features is None else sharing.features
-    stack.lower = LowerStates() if sharing.lower is None else sharing.lower
+    stack.lower = sharing.lower or stack.lower or LowerStates()
     sharing = sharing._replace(features=features, lower=stack.lower)
     with attached(loaded, stack, fingerprint=f"in-training-{uuid.uuid4().hex}") as stacked:
         scoring = Scoring(stacked, packed=settings.packed, bf16=settings.bf16, features=features)

@@ -18,10 +18,18 @@ import torch
 from benchmarks.context import Context
 from benchmarks.measuring import memory, num_parameters_alive, reset_peak, say
 
-PRELOADED = ["benchmarks.generation", "benchmarks.scoring", "benchmarks.training", "lm_eval.evaluator", "peft"]
+PRELOADED = [
+    "benchmarks.edits",
+    "benchmarks.generation",
+    "benchmarks.scoring",
+    "benchmarks.training",
+    "lm_eval.evaluator",
+    "peft",
+]
 VARIANTS = {
     "scoring": ("ours", "plain"),
     "generation": ("ours", "stock"),
+    "edits": ("many", "one"),
     "training": tuple(f"{loss}-{kind}" for loss in ("nll", "npo") for kind in ("ours", "official")),
 }
 Work = Callable[[], object]
@@ -64,12 +72,15 @@ def _tell(there: Connection, context: Context, name: str) -> None:
 def measure(context: Context, name: str) -> dict[str, Any]:
     """What the process of one variant measures: beyond its imports, once everything is loaded, and at the peak."""
     part, variant = name.split(".")
+    import benchmarks.edits
     import benchmarks.generation
     import benchmarks.scoring
     import benchmarks.training  # noqa: F401 - imports are no part of what is measured
 
     before = memory().now
-    work = {"scoring": _scoring, "generation": _generation, "training": _training}[part](context, variant)
+    work = {"scoring": _scoring, "generation": _generation, "training": _training, "edits": _edits}[part](
+        context, variant
+    )
     reset_peak()
     loaded, parameters = memory().now, num_parameters_alive()
     work()
@@ -120,3 +131,18 @@ def _training(context: Context, variant: str) -> Work:
         loaded = training.adapted(context)
         step = training.our_step(loaded, encode_answers(loaded, questions), loss=loss, packed=kind == "ours")
     return lambda: step.update(None)
+
+
+def _edits(context: Context, variant: str) -> Work:
+    """One defence and everything that is asked under it, for all subjects side by side or for one."""
+    from benchmarks import edits
+
+    ours = edits.ours_of(context, num=1 if variant == "one" else None)
+
+    def work() -> None:
+        with ours.edited("fact_erasure") as found:
+            ours.look(found.loaded)
+            ours.attack_weights(found)
+            ours.write(found.loaded)
+
+    return work

@@ -29,7 +29,7 @@ def number(value: float | None) -> str:
 def tables(document: Mapping[str, Any]) -> str:
     """Every part that was measured, and what was wanted of it (of a quick run nothing is)."""
     makers = {"scoring": _scoring, "generation": _generation, "training": _training, "growth": _growth, "demo": _demo}
-    makers["board"] = _board
+    makers |= {"board": _board, "edits": _edits}
     parts = [f"{name}\n{maker(document[name])}" for name, maker in makers.items() if name in document]
     rows = [
         (row["what"], row["wanted"], number(row["found"]), "yes" if row["met"] else "NO") for row in document["wanted"]
@@ -82,6 +82,23 @@ def _training(part: Mapping[str, Any]) -> str:
     return "\n".join(
         f"{loss}: {_speed(part[loss])}\n{_variants(part[loss], names, part['memory'], prefix=f'{loss}-')}"
         for loss in ("nll", "npo")
+    )
+
+
+def _edits(part: Mapping[str, Any]) -> str:
+    shape, memory = part["shape"], part["memory"]
+    rows = [
+        (name, number(part[name]["wall_s"]), number(part[name]["cpu_s"]), number(part.get(f"ratio_to_{name}")))
+        for name in ("ours", "plain", "official")
+    ]
+    many, one = (memory[name]["peak_bytes"] / 2**20 for name in ("many", "one"))
+    return "\n".join(
+        [
+            table(("variant", "all [s]", "processor [s]", "times as long as ours"), rows),
+            f"{shape['instances']} subjects x {shape['defences']} defences x {shape['attacks']} attacks, of which the "
+            "plain model did a part and the rest was counted",
+            f"peak [MB]: {number(many)} for all side by side, {number(one)} for one",
+        ]
     )
 
 

@@ -123,6 +123,16 @@ WANTED = (
         0,
         lambda p: p["npo"]["parameters_added_for_reference"],
     ),
+    Wanted("edits: times faster than one at a time", "edits", ">=", 10, lambda p: p["ratio_to_plain"]),
+    Wanted("edits: times faster than an edit for every attack", "edits", ">=", 40, lambda p: p["ratio_to_official"]),
+    Wanted(
+        "edits: peak memory over that of a single edit",
+        "edits",
+        "<=",
+        1.3,
+        lambda p: p["memory"]["many"]["peak_bytes"] / p["memory"]["one"]["peak_bytes"],
+    ),
+    Wanted("edits: difference to the plain model's log-prob", "edits", "<=", 1e-4, lambda p: p["largest_difference"]),
     Wanted("demo: times faster than the plain path", "demo", ">=", 3, lambda p: _evaluation(p, "ratios", "answering")),
     Wanted(
         "demo: largest difference of a log-prob", "demo", "<=", 1e-5, lambda p: _evaluation(p, "largest_difference")

@@ -24,8 +24,8 @@ from mmforget.model.lower_states import LowerStates
 from mmforget.model.scoring import Wanted, look, score
 from mmforget.model.spec import ModelSpec
 from mmforget.model.stack import attached
-from tests.helpers import tiny_image, tiny_llama
-from tests.unit.model.test_stack import QUESTIONS, make_stack, sequences
+from tests.helpers import tiny_image, tiny_llama, tiny_llava
+from tests.unit.model.test_stack import QUESTIONS, alone, make_stack, sequences
 
 
 @pytest.fixture(params=["llava", "llama"])
@@ -150,3 +150,30 @@ def test_an_engine_counts_each_token_once(loaded: LoadedModel) -> None:
     assert first == again
     assert engine.num_tokens == 2 * length
     assert engine.num_images_encoded == len(images)
+
+
+def test_of_the_last_layer_only_what_is_read_is_computed(tmp_path: Path) -> None:
+    """Of three layers the middle one is edited; what the last one's feed-forward part takes in is counted."""
+    loaded = load_model(ModelSpec(str(tiny_llava(tmp_path, num_layers=3))))
+    rows, sizes, stack = sequences(loaded)[:8], list[int](), make_stack(loaded)
+    wanted, part = alone(loaded, stack, rows), decoder_layers(loaded.core)[-1].mlp
+    inner = part.forward
+    part.forward = lambda x: (sizes.append(x.shape[:-1].numel()), inner(x))[1]
+    read_places = {(one.edit, one.image_keys, one.ids[:at]) for one in rows for at in places(one)}
+    for lower in (LowerStates(), None):
+        with attached(loaded, replace(stack, lower=lower), fingerprint="all") as stacked, torch.no_grad():
+            scored = score(stacked, rows)
+            assert sizes[-1] == len(read_places)
+            with reading({"last": decoder_layers(loaded.core)[-1]}) as read:
+                score(stacked, rows)
+            assert sizes[-1] == read["last"][0].shape[1] > len(read_places)
+        for found, mask, one in zip(scored.token_logprobs, scored.mask, wanted, strict=True):
+            assert found[mask].numpy() == pytest.approx(one.numpy(), abs=1e-5)
+    with attached(loaded, stack, fingerprint="all") as stacked, torch.no_grad():
+        generate(stacked, [encode_prompt(loaded, "who pays?").under(1)] * 2, max_new_tokens=2)
+    assert sizes[-2:] == [1, 2]
+
+
+def places(one: Encoded) -> range:
+    """Lengths of what an answer's tokens are predicted from."""
+    return range(one.num_context, len(one))

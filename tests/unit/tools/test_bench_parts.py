@@ -14,7 +14,7 @@ import pytest
 
 import bench
 import bench_gpu
-from benchmarks import generation, lm_eval_share, scoring, training
+from benchmarks import edits, generation, lm_eval_share, scoring, training
 from benchmarks.context import Context
 from benchmarks.demo_stages import STAGES
 
@@ -76,6 +76,22 @@ def test_training_gives_the_official_gradients_without_a_second_model(context: C
     assert found["nll"]["official"]["images_encoded"] == 4
     assert found["npo"]["official"]["images_encoded"] == 8
     assert found["npo"]["parameters_added_for_reference"] == 0
+
+
+def test_edits_are_those_of_a_plain_model_and_all_work_is_counted(context: Context) -> None:
+    found = edits.run(context)
+    shape, ours = found["shape"], found["ours"]
+    assert (shape["defences"], shape["attacks"]) == (6, 7)
+    assert found["largest_difference"] < 1e-4
+    counted = {name: part["times_counted"] for name, part in ours["parts"].items()}
+    assert sum(count for name, count in counted.items() if name.startswith("edit, ")) == 6
+    assert (counted["write"], counted["look"], counted["attack_weights"]) == (7, 7, 6)
+    seconds = sum(part["measured_wall_s"] * part["times_counted"] for part in ours["parts"].values())
+    assert ours["wall_s"] == pytest.approx(seconds)
+    official = {name: part["times_counted"] for name, part in found["official"]["parts"].items()}
+    assert (official["edit, head_projection"], official["metrics"], official["image_rephrase"]) == (14, 84, 12)
+    one = found["plain"]["parts"]["look"]
+    assert (one["subjects_measured"], one["subjects_multiplied_by"]) == (1, shape["instances"])
 
 
 def test_evaluation_through_lm_eval_encodes_each_image_once(context: Context) -> None:
