@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 class SecondDifference(LensAttack):
     """One or two lists of candidates for each three neighbouring layers: the tokens by the second difference.
 
-    Source: "PD2" of UnLOK-VQA (arXiv 2505.01456), released code: the 4 first tokens of 5 second differences.
+    Source: "PD2" of UnLOK-VQA (arXiv 2505.01456), released code: the 4 first tokens of 5 second differences;
+    whether the last ones count, too, is not said. Here both ends share the budget: the probability of an answer that is
+    sure some layers before the last one bends downwards there.
 
     Args: those of `LensAttack`; neighbours among the layers are compared, whatever lies between.
-        ends: `top`, or `both` for what bends the other way as well.
+        ends: `both`, or `top` for what bends upwards alone.
     """
 
-    ends: Ends = "top"
+    ends: Ends = "both"
 
     name: ClassVar[str] = "second_difference"
     published: ClassVar[dict[int, tuple[int, ...]]] = {32: (26, 27, 28, 29, 30, 31, 32)}

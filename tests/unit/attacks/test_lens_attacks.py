@@ -65,7 +65,7 @@ def test_tokens_that_rise_or_fall_more_are_counted() -> None:
 
 
 def test_tokens_that_bend_more_are_counted() -> None:
-    top, both = build_attack("second_difference"), build_attack("second_difference", "ends=both")
+    both, top = build_attack("second_difference"), build_attack("second_difference", "ends=top")
     assert [top.ranks(THREE, token) for token in range(4)] == [(0,), (1,), (2,), (3,)]
     assert [both.ranks(THREE, token) for token in range(4)] == [(0, 3), (1, 2), (2, 1), (3, 0)]
 

@@ -20,10 +20,15 @@ from mmforget.errors import PluginError, UserError
 from mmforget.evaluation.aggregate import aggregate
 from mmforget.evaluation.run import Evaluation, Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
+from mmforget.methods.build import build as build_method
+from mmforget.methods.material import Material
 from mmforget.model.load import ModelSpec, load_model
-from mmforget.model.loaded import guarded
+from mmforget.model.loaded import LoadedModel, guarded
 from mmforget.model.lora import LoraSettings, attach
 from mmforget.results.samples import read_samples, write_samples
+from mmforget.training.edited import edited
+from mmforget.training.many import unlearn_many
+from mmforget.training.settings import TrainSettings
 from mmforget.types import Estimate
 from tests.helpers import tiny_llama, tiny_llava
 from tests.plugin_packages import installed, write_package
@@ -273,6 +278,35 @@ def test_what_was_learned_beside_the_answer_brings_it_back(folder: Path, tmp_pat
     done = made(folder, lm, "logit_lens", "finetuning(steps=30,lr=0.02)")
     assert success(folder, done, "finetuning(lr=0.02,steps=30)").value == 1.0
     assert success(folder, done, "logit_lens").value == 0.0
+
+
+def test_many_edits_are_attacked_as_each_alone(folder: Path, tmp_path: Path) -> None:
+    """Looked into, trained for a moment and asked in other words: by subject, the ranks and texts of one edit alone."""
+    loaded = load_model(ModelSpec(str(tiny_llama(tmp_path / "m", num_layers=3)), device="cpu"))
+    rows = find("toy", [folder]).bind(DATA).examples("forget")
+    names = list(dict.fromkeys(row.subject for row in rows))
+    materials = {name: Material(forget=[row for row in rows if row.subject == name]) for name in names}
+    settings = TrainSettings(lr=0.02, max_steps=3, lora=LoraSettings(r=1), train_projector=False)
+    wanted = ("logit_lens", "finetuning(lr=0.01,steps=3)", ALL[3])
+    method = build_method("ga")
+
+    def told(model: LoadedModel, **chosen: Any) -> dict[tuple[str, str | None, int | None], Any]:
+        asked = Settings(attacks=wanted, **chosen)
+        lm = MMForgetLM(model, progress=False)
+        done = evaluate(lm, [TASK], include_paths=[folder], data=DATA, progress=False, settings=asked)
+        return {(one.id, one.attack, one.attempt): one.ranks or one.response for one in done.samples}
+
+    alone: dict[tuple[str, str | None, int | None], Any] = {}
+    for name, material in materials.items():
+        places = [place for place, row in enumerate(rows) if row.subject == name]
+        with edited(loaded, material, method=method, settings=settings) as forgetful:
+            alone |= told(forgetful, samples={TASK: places})
+    with unlearn_many(loaded, materials, method=method, settings=settings) as edits:
+        together = told(edits.loaded)
+        assert told(edits.loaded) == together
+    assert together == alone
+    before = told(loaded)
+    assert all(any(before[key] != together[key] for key in together if key[0] == row.id) for row in rows)
 
 
 # -- what cannot be ----------------------------------------------------------------------------------------------------
