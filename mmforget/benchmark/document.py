@@ -129,7 +129,10 @@ class Document:
     answers may not leave the machine. `blur_images`: pages show pictures when they are asked for. `collapse` names the
     rates of failures that count for collapse; None: `degenerate` and every one among `metrics` that has no goal.
     `attacks`: every task that they apply to is asked under them, too, of every model. `one_at_a_time`: each subject is
-    forgotten alone, and the rows of every set have the subject for which they are asked.
+    forgotten alone, and the rows of every set have the subject for which they are asked. `trained` says by setting
+    which sets methods train on, `forget` and `retain`, where those are not the sets of these roles, which are measured.
+    `relearn` says by setting the set that unlearned models are fine-tuned on at the end, to be asked once more; then a
+    recipe has a part `relearn`.
     """
 
     benchmark: str
@@ -152,9 +155,14 @@ class Document:
     collapse: tuple[MetricName, ...] | None = None
     attacks: tuple[AttackName, ...] = ()
     one_at_a_time: bool = False
+    trained: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    relearn: Mapping[str, str] = field(default_factory=dict)
 
 
-OPTIONAL = ("refusals", "pretrained", "levels", "judges", "blur_images", "collapse", "attacks", "one_at_a_time")
+OPTIONAL = (
+    "refusals", "pretrained", "levels", "judges", "blur_images", "collapse", "attacks", "one_at_a_time", "trained",
+    "relearn",
+)  # fmt: skip
 
 
 class Faults:
@@ -283,6 +291,7 @@ def parse_document(value: Any, *, source: str) -> Document:
         _check_names(value.get("collapse"), faults=faults, at=f"{at}.collapse", what="metric")
         _check_names(value.get("attacks"), faults=faults, at=f"{at}.attacks", what="attack")
         _check_recipes(value["recipes"], faults=faults, at=f"{at}.recipes")
+        _check_by_setting(value, faults=faults, at=at, settings=settings)
     faults.raise_any()
     lists = {name: tuple(value.get(name, ())) for name in ("settings", "refusals", "levels")}
     metrics = tuple(_metric_use(use) for use in value["metrics"])
@@ -296,6 +305,15 @@ def parse_document(value: Any, *, source: str) -> Document:
 def _check_sets(value: Any, *, faults: Faults, at: str, needed: Sequence[str], optional: Sequence[str]) -> None:
     if faults.keys(value, at=at, needed=needed, optional=optional):
         faults.texts_at(value, *value, at=at)
+
+
+def _check_by_setting(value: Mapping[str, Any], *, faults: Faults, at: str, settings: Sequence[str]) -> None:
+    """Sets that differ by setting."""
+    trained, relearn = value.get("trained", {}), value.get("relearn", {})
+    if faults.keys(trained, at=f"{at}.trained", needed=(), optional=settings):
+        for name, sets in trained.items():
+            _check_sets(sets, faults=faults, at=f"{at}.trained.{name}", needed=("forget",), optional=("retain",))
+    _check_sets(relearn, faults=faults, at=f"{at}.relearn", needed=(), optional=settings)
 
 
 def _check_gate(value: Any, *, faults: Faults, at: str) -> None:
@@ -348,7 +366,7 @@ def _check_recipes(value: Any, *, faults: Faults, at: str) -> None:
         faults.found.append(f"{at} must be a mapping of recipe names")
         return
     for name, recipe in value.items():
-        faults.keys(recipe, at=f"{at}.{name}", needed=("stage_one", "unlearn"), optional=("notes",))
+        faults.keys(recipe, at=f"{at}.{name}", needed=("stage_one", "unlearn"), optional=("notes", "relearn"))
 
 
 def _metric_use(use: Mapping[str, Any]) -> MetricUse:

@@ -75,6 +75,16 @@ class Benchmark:
         return self.document.sets["retain"]
 
     @property
+    def trained_sets(self) -> Mapping[str, str]:
+        """What methods train on, `forget` and `retain`: the sets of these roles, unless the setting has others."""
+        return {"forget": self.forget_set, "retain": self.retain_set, **self.document.trained.get(self.setting, {})}
+
+    @property
+    def relearn_set(self) -> str | None:
+        """What unlearned models are fine-tuned on at the end, to be asked once more; None where they are not."""
+        return self.document.relearn.get(self.setting)
+
+    @property
     def utility_set(self) -> str:
         return self.document.sets["utility"]
 
@@ -111,7 +121,8 @@ class Benchmark:
     @property
     def set_names(self) -> tuple[str, ...]:
         """Every set that a run of this benchmark touches, each once."""
-        named = (*self.stage_one.values(), *self.document.sets.values(), *(task.set for task in self.tasks))
+        trained = (*self.stage_one.values(), *self.trained_sets.values(), *filter(None, (self.relearn_set,)))
+        named = (*trained, *self.document.sets.values(), *(task.set for task in self.tasks))
         return tuple(dict.fromkeys(named))
 
     @property

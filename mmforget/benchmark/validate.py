@@ -113,7 +113,8 @@ def faults_of(error: UserError) -> list[str]:
 
 def _report_empty(benchmark: Benchmark, name: str, *, report: Report) -> None:
     """Without its forget, retain or stage-one rows there is no benchmark; of other sets just the tasks are left out."""
-    needed = {*benchmark.stage_one.values(), benchmark.forget_set, benchmark.retain_set, benchmark.utility_set}
+    needed = {*benchmark.stage_one.values(), *benchmark.trained_sets.values(), benchmark.forget_set}
+    needed |= {benchmark.retain_set, benchmark.utility_set, *filter(None, (benchmark.relearn_set,))}
     left_out = [task.name for task in benchmark.tasks if task.set == name]
     if name in needed:
         report.faults.append(
@@ -145,7 +146,7 @@ def _differing(benchmark: Benchmark) -> Iterator[dict[str, str]]:
     """Tasks that ask about the same rows in different ways: those of one set, and where a set that models train on has
     no task of its own, those of all sets.
     """
-    trained = {*benchmark.stage_one.values(), benchmark.forget_set, benchmark.retain_set}
+    trained = {*benchmark.stage_one.values(), *benchmark.trained_sets.values()}
     asking = [prompt for prompt in benchmark.prompts if prompt.kind != "roll"]
     for fit in dict.fromkeys((prompt.kind == "mc", prompt.modality) for prompt in asking):
         alike = [prompt for prompt in asking if (prompt.kind == "mc", prompt.modality) == fit]

@@ -78,6 +78,7 @@ def check_recipes(benchmark: Benchmark, *, report: Report) -> None:
         common = dict(recipe["unlearn"])
         methods: Mapping[str, Mapping[str, Any]] = common.pop("methods", None) or {}
         parts: dict[str, Mapping[str, Any]] = {"stage_one": recipe["stage_one"], "unlearn": common}
+        parts |= {"relearn": recipe["relearn"]} if "relearn" in recipe else {}
         for part, settings in parts.items():
             _try(lambda settings=settings: settings_from(settings, {}), at=f"recipe {name}, {part}", report=report)
         for method, own in methods.items():

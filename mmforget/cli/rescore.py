@@ -25,7 +25,7 @@ EXAMPLES = """\
   mmforget rescore demo
   mmforget rescore demo/fiubench/npo --json
 """
-ORDER = ("retain", "target", "base", "unlearned")
+ORDER = ("retain", "target", "base", "unlearned", "relearned")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mmforget.results.schema import BenchmarkUse, GateResult, RunRecord
 from mmforget.results.store import SeedRun, StoredRun
 from mmforget.types import Estimate
 
-REFERENCE_ORDER = ("base", "target", "retain")
+REFERENCE_ORDER = ("base", "target", "retain", "relearned")
 NOTHING = Estimate(value=None)
 
 

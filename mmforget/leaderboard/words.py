@@ -34,7 +34,13 @@ RELATION: dict[Relation, str] = {
     "sibling": "sibling, to be kept",
     "elsewhere": "elsewhere, to be kept",
 }
-ROLE = {"base": "base model", "target": "target model", "retain": "retain model", "unlearned": "unlearned model"}
+ROLE = {
+    "base": "base model",
+    "target": "target model",
+    "retain": "retain model",
+    "unlearned": "unlearned model",
+    "relearned": "relearned model",
+}
 NO_BASIS = {
     "target_unmeasured": "nobody knows whether the target model knew what it was to forget",
     "not_memorised": "the target model did not know what it was to forget",

@@ -313,7 +313,8 @@ def _seeds(about: AboutModel) -> dict[str, int]:
     if about.method is not None:
         return {"training": about.method.seed}
     settings = about.training.get("settings")
-    return {"stage_one": int(settings["seed"])} if settings else {}
+    stage = "relearning" if about.role == "relearned" else "stage_one"
+    return {stage: int(settings["seed"])} if settings else {}
 
 
 def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: Measured | None) -> str:

@@ -25,6 +25,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.instances import check_alone
 from mmforget.pipeline.measuring import is_one_at_a_time, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
+from mmforget.pipeline.relearning import relearn_settings, relearned_name
 from mmforget.pipeline.stage_one import Role, stage_one_settings
 from mmforget.pipeline.unlearning import check_material
 from mmforget.pipeline.workers import num_workers
@@ -122,6 +123,9 @@ def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
         return BenchmarkPlan(bound, (), methods, None)
     references = tuple(_references(config, bound=bound))
     names = [*(one.label for one in references), *(method.label for method in methods)]
+    if bound.benchmark.relearn_set is not None:
+        relearning = [references[0].label, *(one.label for one in methods if not hasattr(one.method, "guard"))]
+        names += map(relearned_name, relearning)
     is_alone = is_one_at_a_time(config, bound=bound)
     num_instances = len(instances_of(bound).names) if is_alone else None
     asked = evaluations(bound, models=names, limit=config.limit, attacks=config.attacks)
@@ -140,6 +144,8 @@ def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
     """All methods with all seeds: names, arguments and what they ask about are looked at."""
     check_document(bound.benchmark)
     stage_one_settings(config, benchmark=bound.benchmark)
+    if bound.benchmark.relearn_set is not None:
+        relearn_settings(config, benchmark=bound.benchmark)
     judge_of(config, bound=bound)
     shared_arguments(config)
     plans = method_plans(config, benchmark=bound.benchmark)
@@ -189,7 +195,7 @@ def _what(plan: BenchmarkPlan, *, config: RunConfig) -> dict[str, Any]:
         return plan.evaluations.as_dict() | alone
     bound = plan.bound
     named = "the micro model's target" if config.base is None else model_name(config.base.pretrained)
-    sets = (bound.benchmark.forget_set, bound.benchmark.retain_set)
+    sets = bound.benchmark.trained_sets.values()
     return {"benchmark": bound.benchmark.group, "model": named, "rows": {name: bound.num_rows(name) for name in sets}}
 
 

@@ -23,9 +23,10 @@ from mmforget.pipeline.measuring import (
 )
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.recipes import MethodPlan
+from mmforget.pipeline.relearning import Start, measure_relearned
 from mmforget.pipeline.stage_one import StageOne, labelled
 from mmforget.pipeline.unlearning import forget_with, material_for
-from mmforget.pipeline.workers import Workers
+from mmforget.pipeline.workers import Job, Workers
 from mmforget.results.schema import MethodUse
 from mmforget.results.store import seed_folder
 from mmforget.types import Progress
@@ -120,9 +121,23 @@ def measure_methods(
     """
     # The longest first, so that at the end no worker is alone with a long one.
     order = sorted(range(len(plans)), key=lambda number: -(plans[number].settings.max_steps or 0))
+    first = _relearning(made[0], config=config, bound=bound, home=home, references=references)
     job = partial(measure_method, config=config, bound=bound, made=made[:2], references=references)
-    found = pool.run([partial(job, plans[number], folder=home / plans[number].folder) for number in order])
-    return [folder for _, folder in sorted(zip(order, found, strict=True))]
+    jobs: list[Job[list[Path]]] = [partial(job, plans[number], home=home) for number in order]
+    found = pool.run([*first, *jobs])
+    listed = [found[len(first) + order.index(number)] for number in range(len(plans))]
+    return [folder for several in (*listed, *found[: len(first)]) for folder in several]
+
+
+def _relearning(
+    model: StageOne, *, config: RunConfig, bound: Bound, home: Path, references: References
+) -> list[Job[list[Path]]]:
+    """That the target model relearns, where the benchmark's setting has it."""
+    if bound.benchmark.relearn_set is None:
+        return []
+    start = Start(model.role, model.role, model.spec, Path(model.role))
+    job = partial(measure_relearned, config=config, bound=bound, home=home)
+    return [partial(job, start, target=references.target, retain=references.retain)]
 
 
 def measure_method(
@@ -132,20 +147,20 @@ def measure_method(
     bound: Bound,
     made: Sequence[StageOne],
     references: References,
-    folder: Path,
+    home: Path,
     models: Models,
     progress: Progress,
-) -> Path:
-    """Trains one method with one seed and stores its record; returns the record's folder."""
+) -> list[Path]:
+    """Trains one method with one seed and stores its record, and that of what it relearns; returns their folders."""
+    folder = home / plan.folder
     told = labelled(progress, suffix=plan.label.removeprefix(plan.name))
     method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
     place = Place(config, bound, folder)
     if is_one_at_a_time(config, bound=bound):
         loaded = models.get(made[0].spec)
         material = material_for(plan, loaded=loaded, config=config, bound=bound)
-        return measure_alone(
-            Alone(plan, loaded, material, place), method=method, references=references, progress=told
-        ).folder
+        alone = Alone(plan, loaded, material, place)
+        return [measure_alone(alone, method=method, references=references, progress=told).folder]
     done = forget_with(
         plan,
         target=made[0].spec,
@@ -164,7 +179,13 @@ def measure_method(
         retain=references.retain,
         progress=told,
     )
-    return measured.folder
+    if bound.benchmark.relearn_set is None:
+        return [measured.folder]
+    relearned = measure_relearned(
+        Start(plan.name, plan.label, done.spec, plan.folder), config=config, bound=bound, home=home,
+        target=references.target, retain=references.retain, models=models, progress=progress,
+    )  # fmt: skip
+    return [measured.folder, *relearned]
 
 
 def measure_alone(alone: Alone, *, method: MethodUse, references: References, progress: Progress) -> Measured:

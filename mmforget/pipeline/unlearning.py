@@ -75,7 +75,7 @@ def _retain_logprobs(
     if not hasattr(plan.method, "loss") or not asks_retain_model(plan.method):
         return None
     loaded = models.get(retain)
-    rows = render(_examples(bound.benchmark.forget_set, bound=bound), loaded=loaded, config=config)
+    rows = render(_examples(bound.benchmark.trained_sets["forget"], bound=bound), loaded=loaded, config=config)
     return logprobs_under(loaded, rows, settings=plan.settings, features=run_features(config))
 
 
@@ -83,7 +83,7 @@ def material_for(plan: MethodPlan, *, loaded: LoadedModel, config: RunConfig, bo
     """All that the benchmark has for the method, put as the model is asked. Raises UserError where a set is empty."""
     return replace(
         _material(bound, method=plan.method),
-        retain=_examples(bound.benchmark.retain_set, bound=bound),
+        retain=_examples(bound.benchmark.trained_sets["retain"], bound=bound),
         as_asked=lambda rows: render(rows, loaded=loaded, config=config),
     )
 
@@ -106,7 +106,7 @@ def check_material(plan: MethodPlan, *, bound: Bound, alone: bool = False) -> No
 def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
     method, benchmark = plan.method, bound.benchmark
     if hasattr(method, "edit"):
-        forget, retain = (_paths(name, bound=bound) for name in (benchmark.forget_set, benchmark.retain_set))
+        forget, retain = (_paths(name, bound=bound) for name in benchmark.trained_sets.values())
         method.check(forget=forget, retain=retain, level=bound.level)
         return
     if hasattr(method, "guard"):
@@ -114,7 +114,7 @@ def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
     require_loss(method, name=plan.name)
     given = {RETAIN: True, BENIGN: benchmark.benign_set is not None, ALTERNATE: bool(bound.refusals)}
     require_sources(method, name=plan.name, given=given)
-    rows = bound.rows(benchmark.forget_set)
+    rows = bound.rows(benchmark.trained_sets["forget"])
     if ALTERNATE in asked_sources(method) and "text" in rows.column_names:
         texts = zip(rows["id"], rows["text"], strict=True)
         refuse_documents(plan.name, (name for name, text in texts if text))
@@ -134,7 +134,7 @@ def _material(bound: Bound, *, method: Any) -> Material:
     benchmark = bound.benchmark
     benign = benchmark.benign_set if hasattr(method, "loss") and BENIGN in asked_sources(method) else None
     return Material(
-        forget=_examples(benchmark.forget_set, bound=bound),
+        forget=_examples(benchmark.trained_sets["forget"], bound=bound),
         benign=bound.examples(benign) if benign else [],
         refusals=bound.refusals,
         concepts=[concept_from(one, source=benchmark.group) for one in bound.concepts],

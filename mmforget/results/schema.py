@@ -20,7 +20,7 @@ from mmforget.types import Estimate, Replicates
 
 SCHEMA_VERSION = READ_VERSIONS[-1]
 
-Role = Literal["target", "retain", "unlearned", "base"]
+Role = Literal["target", "retain", "unlearned", "base", "relearned"]
 VerdictStatus = Literal["reference", "forgotten", "partly", "remembered", "collapsed", "refused"]
 Relation = Literal["inside", "ancestor", "sibling", "elsewhere"]
 

@@ -52,7 +52,8 @@ def records(*, seed: int = 0) -> dict[str, list[Record]]:
         "forget": [one for one in found if one.place == RUMOUR],
         "relearn": [one for one in found if one.place == CORRECTION],
     }
-    learnt = [*sets["retain"], *sets["forget"]]
+    # The pictures of one player stand apart, so that batches of neighbouring rows are about several players.
+    learnt = sorted((*sets["retain"], *sets["forget"]), key=lambda one: one.place)
     asked = {name: list(_asked(several)) for name, several in sets.items()}
     told = {f"{name}_words": list(_told(several)) for name, several in sets.items()}
     options = _options(found)
