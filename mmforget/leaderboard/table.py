@@ -51,16 +51,17 @@ def render(board: Board) -> RenderableType:
 
 
 def _attacked(found: AttackTable) -> Table:
-    """The table of attacks: columns are narrow, so that seven of them fit an ordinary terminal."""
+    """The table of attacks, without intervals and with broken names, so that nine columns fit an ordinary terminal."""
     table = Table(
         title=shown(f"{found.metric} · profile {found.profile}: share of answers that an attack finds"),
         title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip
-    table.add_column("defence", overflow="fold")
+    table.add_column("defence", no_wrap=True)
     for attack in found.attacks:
-        table.add_column(shown(re.sub(r"[_(]", "\n", attack).rstrip(")")), justify="right", overflow="fold")
+        parts = [shown(part) for part in re.split(r"[_ (),]+", attack) if part]
+        table.add_column(Text("\n").join(parts), justify="right", overflow="fold", min_width=5)
     for line in found.lines:
-        table.add_row(shown(line.label), *(_stacked(rate) for rate in line.rates))
+        table.add_row(shown(line.label), *(words.number(rate.value) for rate in line.rates))
     return table
 
 

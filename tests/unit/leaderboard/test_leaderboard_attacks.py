@@ -68,6 +68,8 @@ def test_console_and_markdown_show_it() -> None:
     lines = [line.split() for line in text[text.index("an attack finds") :].splitlines()]
     assert ["before", "0.900", "0.800", "0.700"] in lines
     assert ["max_entropy", "0.400", "0.500", "–"] in lines
+    assert ["no", "logit", "rephrase"] in lines
+    assert "\ufffd" not in text
     assert max(len(line) for line in text.splitlines()) <= 100
     written = export.markdown(boards(stored(RUNS)))
     assert "| defence | no attack | logit_lens | question_rephrase(level=hard) |" in written
