@@ -65,5 +65,5 @@ def _looks(loaded: LoadedModel, states: Tensor, *, depths: Sequence[Depth], step
     dtype = loaded.core.dtype
     for part in torch.split(states, step):
         read = [as_last(loaded, part[:, at].to(dtype), times=depth.num_norms) for at, depth in enumerate(depths)]
-        logits = loaded.family.head(loaded.core, torch.stack(read, dim=1).flatten(0, 1)).float()
+        logits = loaded.family.head(loaded.core, torch.stack(read, dim=1).flatten(0, 1).to(dtype)).float()
         yield from logits.view(*part.shape[:2], -1)

@@ -73,6 +73,16 @@ def test_log_probs_are_those_of_scoring(loaded: LoadedModel) -> None:
         assert looked == pytest.approx(list(scored.token_logprobs), abs=1e-5)
 
 
+def test_a_model_in_half_precision_is_read_in_its_own(loaded: LoadedModel) -> None:
+    half = load_model(ModelSpec(loaded.spec.pretrained, device="cpu", dtype="bfloat16"))
+    engine = ModelEngine(half, batch_size=8)
+    found = engine.lens(ASKS, depths=[Depth(1), Depth(3)], look=lambda logits, token: (logits.dtype, logits[1, token]))
+    assert {dtype for looked in found for dtype, _ in looked} == {torch.float32}
+    full = ModelEngine(loaded, batch_size=8).lens(ASKS, depths=[Depth(3)], look=lambda logits, token: logits[0, token])
+    for looked, wanted in zip(found, full, strict=True):
+        assert [float(one) for _, one in looked] == pytest.approx([float(one) for one in wanted], abs=0.2)
+
+
 def test_a_question_without_an_answer_has_nothing_to_look_for(loaded: LoadedModel) -> None:
     ask = Ask("generate", "", "who?", None, (), (), Decoding(3), where="row 7")
     with pytest.raises(UserError, match="row 7: has no answer whose tokens could be looked for"):
