@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
 
 ROUGES = ("rouge1", "rouge2", "rougeL")
+NO_PAIRS = "the reference is one word and has no pairs of words"
 EMPTY = "empty answers are left out, as released"
 ABBREVIATIONS = ("dr", "mr", "mrs", "ms", "st", "jr", "sr", "vs", "f.c", "a.c", "e.g", "i.e")
 """Of those that the tokenizer of NLTK has learnt from English text, the few that stand in such answers."""
@@ -35,6 +36,11 @@ def compared(sample: Sample, *, profile: str, compare: Compare) -> Score:
     if not sample.response.strip():
         return Score(None, sample.subject, EMPTY) if profile == "released" else Score(0.0, sample.subject)
     return Score(compare(sample.answer, sample.response, profile=profile), sample.subject)
+
+
+def has_pairs(reference: str, *, profile: str) -> bool:
+    """Whether ROUGE-2 says anything: not of a reference of one word, which `released` counts as 0 all the same."""
+    return profile == "released" or len(stems(reference, profile=profile)) > 1
 
 
 def rouge_f(reference: str, response: str, *, of: str, profile: str) -> float:
@@ -68,9 +74,13 @@ def tokens(text: str) -> list[str]:
 
 
 def mean_of_all(reference: str, response: str, *, profile: str) -> float:
-    """(BLEU + ROUGE-1 + ROUGE-2 + ROUGE-L) / 4, the paper's overall score, in [0, 1]."""
-    rouges = [rouge_f(reference, response, of=of, profile=profile) for of in ROUGES]
-    return (bleu(reference, response, profile=profile) + sum(rouges)) / (1 + len(ROUGES))
+    """(BLEU + ROUGE-1 + ROUGE-2 + ROUGE-L) / 4, the paper's overall score, in [0, 1].
+
+    A reference of one word has no pairs of words: in the profile `clean` ROUGE-2 then stays out of the mean.
+    """
+    measured = [of for of in ROUGES if of != "rouge2" or has_pairs(reference, profile=profile)]
+    rouges = [rouge_f(reference, response, of=of, profile=profile) for of in measured]
+    return (bleu(reference, response, profile=profile) + sum(rouges)) / (1 + len(measured))
 
 
 @lru_cache(maxsize=1)

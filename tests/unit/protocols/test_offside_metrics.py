@@ -144,3 +144,14 @@ def test_utility_is_the_harmonic_mean() -> None:
     """1 / 0.5 = 2 and 1 / 1 = 1: 2 / 3."""
     parts = {"answers": Estimate(0.5, num_scored=4), "options": Estimate(1.0, num_scored=4)}
     assert transfer_utility.METRIC.combine(parts).value == pytest.approx(2 / 3)
+
+
+def test_a_reference_of_one_word_has_no_rouge_2() -> None:
+    """Released: (BLEU + 1 + 0 + 1) / 4; clean leaves out what cannot be there, and the reference itself scores 1."""
+    one = sample("Anna", answer="Anna")
+    pairs = rouge_f1.RougeF1(of="rouge2")
+    assert (value(pairs, one, profile="released"), value(pairs, one)) == (0.0, None)
+    assert pairs.score(one).lacking
+    assert value(generation_overall.METRIC, one) == 1.0
+    own = sentence_bleu([["anna"]], ["anna"], smoothing_function=SmoothingFunction().method1)
+    assert value(generation_overall.METRIC, one, profile="released") == pytest.approx((own + 2) / 4)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.protocols.offside.overlaps import compared, rouge_f
+from mmforget.protocols.offside.overlaps import NO_PAIRS, compared, has_pairs, rouge_f
 from mmforget.types import Sample, Score
 
 
@@ -39,6 +39,8 @@ class RougeF1:
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Overlap of the sample's answer with its response."""
         check_profile(self, profile)
+        if self.of == "rouge2" and not has_pairs(sample.answer, profile=profile):
+            return Score(None, sample.subject, NO_PAIRS, lacking=True)
         return compared(sample, profile=profile, compare=partial(rouge_f, of=self.of))
 
 
