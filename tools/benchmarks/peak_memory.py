@@ -33,6 +33,7 @@ VARIANTS = {
     "training": tuple(f"{loss}-{kind}" for loss in ("nll", "npo") for kind in ("ours", "official")),
 }
 Work = Callable[[], object]
+NUM_WRITTEN = 3
 
 
 def run(context: Context, part: str) -> dict[str, Any]:
@@ -134,7 +135,10 @@ def _training(context: Context, variant: str) -> Work:
 
 
 def _edits(context: Context, variant: str) -> Work:
-    """One defence and everything that is asked under it, for all subjects side by side or for one."""
+    """One defence and what is asked under it, for all subjects side by side or for one.
+
+    Texts are those of as many subjects as fill a batch and begin the next.
+    """
     from benchmarks import edits
 
     ours = edits.ours_of(context, num=1 if variant == "one" else None)
@@ -143,6 +147,6 @@ def _edits(context: Context, variant: str) -> Work:
         with ours.edited("fact_erasure") as found:
             ours.look(found.loaded)
             ours.attack_weights(found)
-            ours.write(found.loaded)
+            ours.write(found.loaded, num=NUM_WRITTEN)
 
     return work
