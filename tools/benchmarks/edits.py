@@ -50,7 +50,8 @@ NUM_PLAIN = 1
 BATCH_SIZE = 20
 TRAIN_TOKENS = 700
 """Of one forward and backward pass: one subject, which keeps two cores busy and takes the memory of a single edit."""
-LOWER_BYTES = 48 * 2**20
+LOWER_BYTES, FEATURE_BYTES = 24 * 2**20, 32 * 2**20
+"""What is kept for all subjects counts as memory of their edits."""
 ASKED = "error_injection"
 """The defence under which everything is asked, which moves even a model that knows nothing."""
 WHITE_BOX = 3
@@ -92,7 +93,7 @@ class Ours:
     def __init__(self, loaded: LoadedModel, instances: Sequence[Instance], *, size: Size, side: int) -> None:
         self.loaded, self.instances, self.size = loaded, instances, size
         self.unrelated = unrelated_row(size, side=side)
-        self.features = FeatureCache()
+        self.features = FeatureCache(FEATURE_BYTES)
         self.lower = LowerStates(LOWER_BYTES)
         self.keys = {id(p.image): hash_image(p.image) for one in instances for p in one.prompts}
 
