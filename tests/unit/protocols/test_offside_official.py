@@ -13,6 +13,7 @@ from offside_files import PRIVATE, SHARED, Record, about, choice, in_words, offi
 from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.validate import validate
 from mmforget.errors import BadData, UserError
+from tests.commands import command
 
 Files = dict[str, list[Record]]
 
@@ -159,6 +160,19 @@ def test_two_places_and_one_picture_are_refused_by_record_and_file(tmp_path: Pat
         f"data/forget_set.json record 2: 2 <image> tags for 1 picture, {said}",
         f"data/forget_set.json record 8: 1 <image> tags for 2 pictures, {said}",
     ]
+
+
+def test_a_run_ends_with_one_line_and_status_2_before_anything_is_done(tmp_path: Path) -> None:
+    files = official_files()
+    files["data/test_set.json"][0]["messages"][0]["content"] = "Compare <image> with <image>."
+    folder = write_official(tmp_path / "data", files)
+    words = ("run", "--model", "micro", "--tasks", "offside_corrective", "--methods", "ga", "--data", folder)
+    said = command(*words, "--output_path", tmp_path / "out")
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("mmforget: error: ")
+    (line,) = [one for one in said.err.splitlines() if "tags" in one]
+    assert "data/test_set.json record 1: 2 <image> tags for 1 picture" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_broken_record_is_named_at_once(tmp_path: Path) -> None:
