@@ -16,6 +16,8 @@ from mmforget.benchmark import catalogue
 OF_OTHER_SIZE = {"fiubench_forget1", "fiubench_forget10", "medforget_patient"}
 """Groups that ask what another asks, of fewer or more people: `tools/gaming.py` looks at them, too."""
 GROUPS = [entry.name for entry in catalogue().entries if entry.kind == "group" and entry.origin == "mmforget"]
+LONG = {"offside_selective", "offside_corrective", "offside_unimodal"}
+"""Further settings of a benchmark, with its own rows and metrics."""
 MAX_ROWS = 12
 """Questions a set: enough for every kind, and every group in seconds."""
 HONEST_VERDICTS = {
@@ -26,7 +28,12 @@ HONEST_VERDICTS = {
 }
 
 
-@pytest.fixture(scope="module", params=[*sorted(set(GROUPS) - OF_OTHER_SIZE), ONE_CONCEPT])
+ASKED = [
+    pytest.param(group, marks=[pytest.mark.long] * (group in LONG)) for group in sorted(set(GROUPS) - OF_OTHER_SIZE)
+]
+
+
+@pytest.fixture(scope="module", params=[*ASKED, ONE_CONCEPT])
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     asked = world(request.param, folder=tmp_path_factory.mktemp("files"), max_rows=MAX_ROWS)
     return {result.name: result for result in results_of(asked)}

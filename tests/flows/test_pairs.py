@@ -36,7 +36,10 @@ ALSO = {"unlok_vqa": ("--metadata", '{"num_subjects": 2}')}
 """Two facts, each deleted alone."""
 
 
-@pytest.fixture(scope="module", params=PAIRS)
+CASES = [pytest.param(group, marks=[pytest.mark.long] * (group in ALSO)) for group in PAIRS]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def ran(request: pytest.FixtureRequest, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     group = str(request.param)
     folder = tmp_path_factory.mktemp(group)

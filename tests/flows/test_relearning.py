@@ -86,6 +86,7 @@ def test_what_is_relearnt_is_the_unlearned_model(done: Path) -> None:
         assert (done / HOME / "relearned" / name / "start" / "config.json").is_file()
 
 
+@pytest.mark.long
 def test_a_finished_run_does_nothing_again_and_a_lost_record_comes_back_equal(done: Path, model: Path) -> None:
     path = next((done / HOME / "relearned" / "npo").glob("results_*.json"))
     first = json.loads(path.read_text())["unlearning"]["metrics"]

@@ -57,7 +57,8 @@ class Looking:
     def loss(self, step: Step) -> dict[str, Tensor]:
         step.state["factor"] = step.state["factor"] * 1.5
         now, before, scored, entropy = (step[request] for request in self.requests)  # type: ignore[call-overload]
-        drift = (now[:, :, : before.shape[2]] - before).square().mean() - 0.1 * now.mean()
+        # Sums over the width: of gradients near Adam's epsilon the last digits would decide how far a factor moves.
+        drift = (now[:, :, : before.shape[2]] - before).square().sum(-1).mean() - 0.1 * now.sum(-1).mean()
         noise = torch.rand(scored.token_logprobs.shape)
         return {"drift": step.state["factor"] * drift, "noise": (noise * entropy.sum()).mean()}
 
@@ -162,9 +163,17 @@ def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [*(("llava", name) for name in METHODS), ("llama", "ga"), ("llama", "kl"), ("llama", "looking")]
-)
+LONG = ("grad_diff", "po", "max_entropy", "input_rephrasing")
+"""Methods that ask for what others here ask for."""
+PAIRS = [
+    *(pytest.param("llava", name, marks=[pytest.mark.long] * (name in LONG)) for name in METHODS),
+    ("llama", "ga"),
+    ("llama", "kl"),
+    ("llama", "looking"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), PAIRS)
 def test_a_batch_of_sixteen_equals_one_at_a_time(
     kind: str, name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
