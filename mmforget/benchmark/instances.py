@@ -27,9 +27,7 @@ class Instances:
     def asked(self, set_name: str, instance: str, *, limit: float | None = None) -> tuple[int, ...]:
         """Places of the rows of a set that are asked for an instance: the first `limit`, or a share where below 1."""
         found = self.rows[set_name].get(instance, ())
-        if limit is None:
-            return found
-        return found[: ceil(len(found) * limit) if limit < 1 else int(limit)]
+        return found if limit is None else found[: limited(len(found), limit)]
 
     def union(self, set_name: str, *, limit: float | None = None) -> tuple[int, ...]:
         """Places of the rows of a set that are asked for any instance: what models that forget nothing are asked."""
@@ -54,6 +52,11 @@ def instances_of(bound: Bound) -> Instances:
         else:
             rows[set_name] = _places(subjects)
     return Instances(names, rows, frozenset(shared))
+
+
+def limited(num_rows: int, limit: float) -> int:
+    """How many of some rows a limit leaves: so many, or their share where below 1."""
+    return min(num_rows, ceil(num_rows * limit) if limit < 1 else int(limit))
 
 
 def _subjects(bound: Bound, set_name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from mmforget.benchmark.spec import Benchmark
@@ -17,13 +18,10 @@ from mmforget.types import Sample, Score
 def instance_results(benchmark: Benchmark, samples: Sequence[Sample]) -> Iterator[InstanceResult]:
     """One result for each subject, in the order in which they were asked: the mean of its scores by set and metric."""
     measured = Measurements(benchmark, samples)
-    counts: dict[str, int] = {}
-    for sample in samples:
-        counts[sample.subject] = counts.get(sample.subject, 0) + 1
-    columns = dict(_columns(measured))
+    counts = Counter(sample.subject for sample in samples)
+    columns = {key: _by_subject(scores) for key, scores in _columns(measured)}
     for name, count in counts.items():
-        values = {key: _mean([one for one in scores if one.subject == name]) for key, scores in columns.items()}
-        yield InstanceResult(name, count, values)
+        yield InstanceResult(name, count, {key: _mean(scores.get(name, ())) for key, scores in columns.items()})
 
 
 def _columns(measured: Measurements) -> Iterator[tuple[str, list[Score]]]:
@@ -34,6 +32,13 @@ def _columns(measured: Measurements) -> Iterator[tuple[str, list[Score]]]:
             for task in measured.tasks(use.set, metric.kind)[:1]:
                 scores = measured.scores(metric, task=task.name, profile=profile_of(metric, PROFILE))
                 yield f"{use.set}/{use.key}", scores
+
+
+def _by_subject(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    found: dict[str, list[Score]] = {}
+    for one in scores:
+        found.setdefault(one.subject, []).append(one)
+    return found
 
 
 def _mean(scores: Sequence[Score]) -> float | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil
 from typing import Any
 
 from mmforget.attacks.base import Attack, build_attack, reaches
 from mmforget.attacks.naming import attack_names
 from mmforget.benchmark.document import AttackName
+from mmforget.benchmark.instances import limited
 from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
 from mmforget.errors import NothingToRun
 from mmforget.evaluation.attacking import APPLIES_TO_NONE
@@ -133,7 +133,7 @@ def _steps(task: TaskSpec, *, model: str, num_rows: int | None, attacks: Sequenc
 def _limited(num_rows: int | None, limit: float | None) -> int | None:
     if num_rows is None or limit is None:
         return num_rows
-    return min(num_rows, ceil(num_rows * limit) if limit < 1 else int(limit))
+    return limited(num_rows, limit)
 
 
 def _line(step: PlannedTask) -> str:

@@ -10,7 +10,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,8 @@ from mmforget.training.report import peak_memory, reset_peak_memory
 from mmforget.types import Sample, why_unanswered
 
 logger = logging.getLogger(__name__)
+COUNTED = ("num_tokens", "num_requests", "num_cached", "num_images_encoded", "num_image_hits")
+"""What of a cost grows with every answer."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ def _hashes(loaded: LoadedTasks) -> dict[str, str]:
 
 def _sets(loaded: LoadedTasks, *, hashes: Mapping[str, str]) -> dict[str, SetUse]:
     """How much of every set was asked; where several tasks ask one set, the one that asked least of it."""
-    found: dict[str, SetUse] = {}
+    found: list[tuple[str, SetUse]] = []
     for name, label in loaded.labels.items():
         docs = inside.docs_asked(loaded.tasks[name])
         use = SetUse(
@@ -273,9 +275,16 @@ def _sets(loaded: LoadedTasks, *, hashes: Mapping[str, str]) -> dict[str, SetUse
             num_subjects=len({doc["subject"] for doc in docs}),
             rows_hash=hashes[name],
         )
-        known = found.get(label.set)
-        if known is None or use.num_questions < known.num_questions:
-            found[label.set] = use
+        found.append((label.set, use))
+    return least_asked(found)
+
+
+def least_asked(uses: Iterable[tuple[str, SetUse]]) -> dict[str, SetUse]:
+    """By set the first of its uses that asked least of it."""
+    found: dict[str, SetUse] = {}
+    for name, use in uses:
+        if name not in found or use.num_questions < found[name].num_questions:
+            found[name] = use
     return found
 
 
@@ -315,7 +324,6 @@ def _environment() -> str:
 
 
 def _spent(before: Cost, after: Cost, *, wall_s: float, device: torch.device) -> Cost:
-    counted = ("num_tokens", "num_requests", "num_cached", "num_images_encoded", "num_image_hits")
-    differences = {name: getattr(after, name) - getattr(before, name) for name in counted}
+    differences = {name: getattr(after, name) - getattr(before, name) for name in COUNTED}
     memory = max(parallel.gather(peak_memory(device).num_bytes))
     return replace(after, **differences, wall_s=wall_s, peak_memory_bytes=memory)

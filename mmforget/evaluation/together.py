@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmforget.evaluation.run import Evaluation
+from mmforget.evaluation.run import COUNTED, Evaluation, least_asked
 from mmforget.results.fingerprint import hash_json
 from mmforget.results.schema import Cost, SetUse
 from mmforget.types import Sample
-
-ADDED_UP = ("wall_s", "num_tokens", "num_requests", "num_cached", "num_images_encoded", "num_image_hits")
 
 
 @dataclass(frozen=True)
@@ -81,17 +79,15 @@ def _sets(
     samples: Sequence[Sample], *, expected: Mapping[str, tuple[str, int]], hashes: Mapping[str, str]
 ) -> dict[str, SetUse]:
     """How much of every set was asked; where several tasks ask one set, the one that asked least of it."""
-    found: dict[str, SetUse] = {}
+    found: list[tuple[str, SetUse]] = []
     for task, (name, num_expected) in expected.items():
         own = [sample for sample in samples if sample.task == task and sample.attack is None]
-        if not own:
-            continue
-        use = SetUse(len(own), num_expected, len({sample.subject for sample in own}), hashes[task])
-        if name not in found or use.num_questions < found[name].num_questions:
-            found[name] = use
-    return found
+        if own:
+            subjects = {sample.subject for sample in own}
+            found.append((name, SetUse(len(own), num_expected, len(subjects), hashes[task])))
+    return least_asked(found)
 
 
 def _costs(costs: Sequence[Cost]) -> Cost:
-    sums = {name: sum(getattr(one, name) for one in costs) for name in ADDED_UP}
+    sums = {name: sum(getattr(one, name) for one in costs) for name in ("wall_s", *COUNTED)}
     return replace(costs[-1], **sums, peak_memory_bytes=max(one.peak_memory_bytes for one in costs))

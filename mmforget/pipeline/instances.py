@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ class Alone:
         found = together(parts, expected={t.name: (t.set, instances.num_questions(t.set)) for t in tasks})
         return replace(found, training={**found.training, "left_out": left_out}) if left_out else found
 
-    @property
+    @cached_property
     def obstacle(self) -> str | None:
         """Why the edits are made one by one and not many at a time; None where they are."""
         return obstacle(self.loaded, method=self.plan.method, settings=self.plan.settings)
