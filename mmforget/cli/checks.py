@@ -250,7 +250,7 @@ def _try(action: Any, *, at: str, report: Report) -> None:
 def _score(use: MetricUse, *, bound: Bound) -> list[str]:
     """Why a metric has no value on the first rows of its set, each reason once; none where it has one."""
     from mmforget.metrics.arguments import metric_of
-    from mmforget.metrics.base import CompositeMetric, check_profile
+    from mmforget.metrics.base import CompositeMetric, check_profile, unasked_profiles
     from mmforget.types import Estimate
 
     metric = metric_of(use)
@@ -258,7 +258,7 @@ def _score(use: MetricUse, *, bound: Bound) -> list[str]:
     own = replace(bound.benchmark, document=replace(bound.benchmark.document, metrics=(use,)))
     bound = replace(bound, benchmark=own)
     reasons: list[str] = []
-    for profile in use.profiles or metric.profiles:
+    for profile in use.profiles or unasked_profiles(metric):
         check_profile(metric, profile)
         if isinstance(metric, CompositeMetric):
             metric.combine({part.key: Estimate(0.5) for part in metric.components}, profile=profile)

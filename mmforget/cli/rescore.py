@@ -1,4 +1,4 @@
-"""`mmforget rescore`: every number of a record again from its stored samples, without a model."""
+"""`mmforget rescore`: every number of a record, or of a peer's log, again from its stored samples, without a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmforget.cli import flags
+from mmforget.cli import flags, peers
 from mmforget.cli.printing import print_json, say, tell
 from mmforget.errors import MissingReference, UserError
 
@@ -24,6 +24,7 @@ SUMMARY = "compute all metrics again from stored samples, without a model"
 EXAMPLES = """\
   mmforget rescore demo
   mmforget rescore demo/fiubench/npo --json
+  mmforget rescore --from tofu --log eval_log_aggregated.json --reference retain90/eval_log_aggregated.json --json
 """
 ORDER = ("retain", "target", "base", "unlearned", "relearned")
 
@@ -61,14 +62,20 @@ class Rescored:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER", help="folders to search for run records")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN_FOLDER", help="folders to search for run records")
     parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
     flags.add_judge_flags(parser, default=None)
+    peers.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Write a new results file beside every record found, and say what changed."""
+    if args.peer is not None:
+        return peers.execute(args)
+    peers.check_unused(args)
+    if not args.runs:
+        raise UserError("no folder named; give one that 'mmforget run' or 'mmforget eval' wrote, or a log with --from")
     done = rescore(args.runs, include_paths=args.include_path, judge=args.judge)
     if args.json:
         print_json({"records": [item.as_dict() for item in done]})

@@ -13,7 +13,7 @@ from mmforget.errors import UserError
 from mmforget.evaluation.measurements import Measurements
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.attack_success import BUDGET
-from mmforget.metrics.base import CompositeMetric, Metric, SampleMetric, reads_attempts
+from mmforget.metrics.base import CompositeMetric, Metric, SampleMetric, reads_attempts, unasked_profiles
 from mmforget.results.schema import MetricResult
 from mmforget.types import Estimate, Sample
 
@@ -73,7 +73,7 @@ def _budget(key: str) -> int | None:
 
 def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult]:
     metric = metric_of(use, document=measured.benchmark.name)
-    for profile in use.profiles or metric.profiles:
+    for profile in use.profiles or unasked_profiles(metric):
         if isinstance(metric, CompositeMetric):
             if measured.components(metric, profile=profile)[0]:
                 estimate = measured.composite(metric, profile=profile)

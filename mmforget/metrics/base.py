@@ -6,7 +6,8 @@ metric; on a forget set the benchmark turns the direction round, because less re
 
 Profiles are the variants of a metric's formula, and the metric owns them: each name maps to the paper or code that it
 follows. `released` is what the official code computes, `paper` what the paper states where that is known and differs,
-`clean` the formula as it should be; a metric may have others, such as `openunlearning`. `profile_of` picks the one that
+`clean` the formula as it should be. Others, such as `tofu_paper` and `openunlearning`, name whose formula it is where
+several codes disagree; they are computed where a document or a person asks for them. `profile_of` picks the one that
 stands in.
 
 A metric is a frozen dataclass whose fields are its arguments, with defaults; what it declares about itself are plain
@@ -180,6 +181,15 @@ METRICS: Registry[Metric] = Registry("metric", package="mmforget.metrics", attri
 
 RATE = (0.0, 1.0)
 
+TOFU = "TOFU (arXiv 2401.06121)"
+TOFU_CODE = "TOFU (arXiv 2401.06121), official code"
+OPENUNLEARNING = "OpenUnlearning (arXiv 2506.12618), code of 2025-12"
+MUSE_CODE = "MUSE (arXiv 2407.06460), official code"
+NAMED_PROFILES: Mapping[str, str] = MappingProxyType(
+    {"tofu_paper": TOFU_CODE, "openunlearning": OPENUNLEARNING, "muse_paper": MUSE_CODE}
+)
+"""Profiles that name a code, and which it is: several metrics have them."""
+
 _STAND_INS = {
     "paper": ("paper", "released", "clean"),
     "released": ("released", "paper", "clean"),
@@ -194,6 +204,12 @@ def profile_of(metric: Declared, wanted: str) -> str:
     """
     order = (wanted, *_STAND_INS.get(wanted, _STAND_INS["released"]), *metric.profiles)
     return next(profile for profile in order if profile in metric.profiles)
+
+
+def unasked_profiles(metric: Declared) -> tuple[str, ...]:
+    """The profiles that are computed where nobody says which: all but `NAMED_PROFILES`; all where it has no other."""
+    own = tuple(name for name in metric.profiles if name not in NAMED_PROFILES)
+    return own or tuple(metric.profiles)
 
 
 def sources_of(metric: Declared) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mmforget.arguments import arguments_in
 from mmforget.errors import UserError
-from mmforget.metrics.base import RATE, Component, check_profile
+from mmforget.metrics.base import OPENUNLEARNING, RATE, TOFU, TOFU_CODE, Component, check_profile
 from mmforget.metrics.composite import combined, harmonic
 from mmforget.metrics.estimate import no_estimate
 from mmforget.types import Estimate
@@ -28,12 +28,14 @@ class HarmonicMean:
 
     Profiles:
         clean: the mean of the clean rates. Mends that what nobody measured would count as 0: all have to be there.
+        tofu_paper: of the rates as TOFU's code has them.
+        openunlearning: of the rates as OpenUnlearning (arXiv 2506.12618) has them; where one is 0, it is 0, as scipy's.
     """
 
     of: tuple[str, ...] = ("rouge_l",)
 
     name = "harmonic_mean"
-    profiles = {"clean": "TOFU (arXiv 2401.06121)"}
+    profiles = {"clean": TOFU, "tofu_paper": TOFU_CODE, "openunlearning": OPENUNLEARNING}
     range = RATE
     higher_is_better = True
 

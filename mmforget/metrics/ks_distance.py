@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mmforget.metrics.base import RATE, Kind, Other, check_profile
+from mmforget.metrics.base import OPENUNLEARNING, RATE, TOFU_CODE, Kind, Other, check_profile
 from mmforget.metrics.ks_forget_quality import ks_estimate
 from mmforget.metrics.two_sample import ks_distance_interval
 from mmforget.types import Estimate, Sample
@@ -24,12 +24,20 @@ class KSDistance:
     Profiles:
         released: r from losses divided by T + 1.
         clean: r from losses divided by T, NaN left out and counted. Mends the denominator and the crash.
+        tofu_paper: 1/r of losses divided by T as floats; what rounding alone tells apart is no tie (TOFU, arXiv
+            2401.06121).
+        openunlearning: the same with 1e-10 added to the rephrased answer's probability (arXiv 2506.12618).
     """
 
     name = "ks_distance"
     kind: ClassVar[Kind] = "prob"
     other: ClassVar[Other] = "retain_model"
-    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    profiles = {
+        "released": "FIUBench (arXiv 2411.03554), official code",
+        "clean": "mmforget",
+        "tofu_paper": TOFU_CODE,
+        "openunlearning": OPENUNLEARNING,
+    }
     range = RATE
     higher_is_better = False
 

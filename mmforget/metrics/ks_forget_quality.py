@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from mmforget.errors import UserError
-from mmforget.metrics.base import RATE, Declared, Kind, Other, check_profile
+from mmforget.metrics.base import NAMED_PROFILES, OPENUNLEARNING, RATE, TOFU_CODE, Declared, Kind, Other, check_profile
 from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons
-from mmforget.metrics.logprobs import log_truth_ratio
+from mmforget.metrics.logprobs import log_truth_ratio, ratio
 from mmforget.metrics.two_sample import Group, fewest_subjects, group_of
 from mmforget.statistics.jackknife import Interval
-from mmforget.statistics.kolmogorov_smirnov import KSResult, ks_test, tied
+from mmforget.statistics.kolmogorov_smirnov import KSResult, is_floor, ks_test, lowest_log10_p, tied
 from mmforget.types import Estimate, Sample, Score
 
 
@@ -30,12 +30,19 @@ class KSForgetQuality:
         released: r from losses divided by T + 1.
         clean: r from losses divided by T; ratios that are NaN are left out of their model's sample and counted. Mends
             the denominator and the crash.
+        tofu_paper: as `ks_distance` has it.
+        openunlearning: as `ks_distance` has it (arXiv 2506.12618).
     """
 
     name = "ks_forget_quality"
     kind: ClassVar[Kind] = "prob"
     other: ClassVar[Other] = "retain_model"
-    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    profiles = {
+        "released": "FIUBench (arXiv 2411.03554), official code",
+        "clean": "mmforget",
+        "tofu_paper": TOFU_CODE,
+        "openunlearning": OPENUNLEARNING,
+    }
     range = RATE
     higher_is_better = True
 
@@ -70,8 +77,10 @@ def ks_estimate(
         reason = "no truth ratios of the retain model" if found.first.values else "no truth ratios of this model"
         counts = {"num_unscored": found.num_unscored, "num_lacking": found.num_lacking}
         return no_estimate(metric, reasons=(*found.reasons, reason), **counts)
+    tested = ks_test(found.first.values, found.second.values)
+    found = found._replace(reasons=(*found.reasons, *_at_floor(found, tested)))
     estimate = Estimate(
-        value=value(ks_test(found.first.values, found.second.values)),
+        value=value(tested),
         num_scored=len(found.first.values),
         num_unscored=found.num_unscored,
         num_lacking=found.num_lacking,
@@ -91,7 +100,8 @@ def ks_estimate(
 def ratios(samples: Sequence[Sample], other: Sequence[Sample], *, profile: str) -> Ratios:
     """log r of both models, equal where rounding alone tells them apart; it cannot overflow.
 
-    Its KS test equals that of r or 1/r.
+    Its KS test equals that of r or 1/r. Under a named profile it is 1/r in floats, as the codes have it, with no ties
+    but those of equal floats.
 
     Raises UserError where the two groups are of different sets or questions.
     """
@@ -102,15 +112,28 @@ def ratios(samples: Sequence[Sample], other: Sequence[Sample], *, profile: str) 
     num_lacking = count_lacking(scores)
     unscored = [sum(one.value is None and not one.lacking for one in several) for several in (scores, others)]
     first, second = group_of(scores), group_of(others)
-    values = tied(first.values, second.values)
+    as_coded = profile in NAMED_PROFILES
+    values = [first.values, second.values] if as_coded else tied(first.values, second.values)
     return Ratios(
         first._replace(values=values[0]), second._replace(values=values[1]), sum(unscored), num_lacking, reasons
     )
 
 
 def _score(sample: Sample, *, profile: str) -> Score:
-    ratio = log_truth_ratio(sample, profile=profile)
-    return Score(ratio.value, sample.subject, ratio.reason, ratio.lacking)
+    log_r = log_truth_ratio(sample, profile=profile)
+    value = ratio(log_r.value) if log_r.value is not None and profile in NAMED_PROFILES else log_r.value
+    return Score(value, sample.subject, log_r.reason, log_r.lacking)
+
+
+def _at_floor(found: Ratios, tested: KSResult) -> tuple[str, ...]:
+    """That p says nothing but how many questions there are, where that is so."""
+    num_first, num_second = len(found.first.values), len(found.second.values)
+    if not is_floor(tested):
+        return ()
+    power = lowest_log10_p(num_first, num_second)
+    return (
+        f"wholly apart: p is the floor of {num_first} and {num_second} questions, 10^{power:.1f}, however far apart",
+    )
 
 
 def _check_same_questions(samples: Sequence[Sample], other: Sequence[Sample]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mmforget.metrics.base import Kind, Other, check_profile
+from mmforget.metrics.base import OPENUNLEARNING, TOFU_CODE, Kind, Other, check_profile
 from mmforget.metrics.ks_forget_quality import ks_estimate
 from mmforget.statistics.kolmogorov_smirnov import LOG10_FLOOR
 from mmforget.types import Estimate, Sample
@@ -23,12 +23,19 @@ class KSLog10P:
     Profiles:
         released: r from losses divided by T + 1.
         clean: r from losses divided by T, NaN left out and counted. Mends the denominator and the crash.
+        tofu_paper: as `ks_distance` has it (TOFU, arXiv 2401.06121).
+        openunlearning: as `ks_distance` has it (arXiv 2506.12618).
     """
 
     name = "ks_log10_p"
     kind: ClassVar[Kind] = "prob"
     other: ClassVar[Other] = "retain_model"
-    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    profiles = {
+        "released": "FIUBench (arXiv 2411.03554), official code",
+        "clean": "mmforget",
+        "tofu_paper": TOFU_CODE,
+        "openunlearning": OPENUNLEARNING,
+    }
     range = (LOG10_FLOOR, 0.0)
     higher_is_better = True
 

@@ -1,17 +1,22 @@
 """Losses and probabilities of answers from their token log-probs. T tokens an answer, natural logarithms.
 
 The released FIUBench code sums T losses and divides by T + 1, because the mask it counts with covers one prompt token
-that the shifted sum does not (`released`). Everyone else divides by T (`clean`).
+that the shifted sum does not (`released`). Everyone else divides by T (`clean`, `tofu_paper`, `openunlearning`).
+OpenUnlearning adds `EPSILON` to what it divides by; TOFU's code does not.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mmforget.types import Sample
 
+EPSILON = 1e-10
+"""What OpenUnlearning adds to denominators."""
+Mean = Literal["geometric", "arithmetic"]
+"""Of the probabilities of several wrong answers."""
 NOT_FINITE = "a log-probability is not a number"
 
 
@@ -62,15 +67,40 @@ def role_losses(sample: Sample, role: str, *, profile: str) -> RoleLosses:
     return RoleLosses([loss.value for loss in losses if loss.value is not None])
 
 
-def log_truth_ratio(sample: Sample, *, profile: str) -> Nats:
-    """log r = mean over perturbed of their loss - loss of the rephrased answer; above 0 means truth is preferred.
+def log_truth_ratio(sample: Sample, *, profile: str, mean: Mean = "geometric") -> Nats:
+    """log r = loss of the perturbed answers - loss of the rephrased answer; above 0 means truth is preferred.
 
-    Any real number, infinite where one side is impossible to the model, None with the reason where both are.
+    Args:
+        mean: how the perturbed answers' probabilities become one: `geometric` is the mean of their losses.
+
+    Any real number, infinite where one side is impossible to the model, None with the reason where both are. Under
+    `openunlearning` the rephrased answer's probability is larger by `EPSILON`, so that log r is at least log `EPSILON`
+    less than the perturbed answers' log-prob.
     """
     truth = role_loss(sample, "rephrased", profile=profile)
-    false = role_loss(sample, "perturbed", profile=profile)
-    if truth.value is None or false.value is None:
+    false = role_losses(sample, "perturbed", profile=profile)
+    if truth.value is None or false.reason:
         return Nats(None, truth.reason or false.reason, truth.lacking or false.lacking)
-    if math.isinf(truth.value) and math.isinf(false.value):
+    loss = math.fsum(false.values) / len(false.values) if mean == "geometric" else _loss_of_mean(false.values)
+    true_loss = _with_epsilon(truth.value) if profile == "openunlearning" else truth.value
+    if math.isinf(true_loss) and math.isinf(loss):
         return Nats(None, "true and perturbed answers are both impossible")
-    return Nats(false.value - truth.value)
+    return Nats(loss - true_loss)
+
+
+def ratio(log_r: float) -> float:
+    """1/r, which TOFU and OpenUnlearning call the truth ratio: perturbed over rephrased; infinite beyond a float."""
+    return math.exp(-log_r) if log_r > -700.0 else math.inf
+
+
+def _loss_of_mean(losses: Sequence[float]) -> float:
+    """-log of the mean of exp(-loss); infinite where all are."""
+    least = min(losses)
+    if math.isinf(least):
+        return math.inf
+    return least - math.log(math.fsum(math.exp(least - loss) for loss in losses) / len(losses))
+
+
+def _with_epsilon(loss: float) -> float:
+    """-log(exp(-loss) + EPSILON)."""
+    return -math.log(math.exp(-loss) + EPSILON)

@@ -8,13 +8,15 @@ written without blanks every character as one.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from mmforget.metrics.base import NAMED_PROFILES
 from mmforget.metrics.responses import pieces
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
+Words = Literal["any_script", "published", "unstemmed"]
 NO_WORDS = "the reference answer has no words"
 
 
@@ -27,32 +29,44 @@ class Overlap(NamedTuple):
 
 
 def rouge_l(reference: str, response: str, *, profile: str) -> Overlap:
-    """Overlap of Porter-stemmed words; `released` is as published. Both are 0 where either text has no words."""
+    """Overlap of words; `clean` takes any script, other profiles are as published. 0 where either text has no words."""
     return rouge(reference, response, of="rougeL", profile=profile)
 
 
-@lru_cache(maxsize=1 << 17)
 def rouge(reference: str, response: str, *, of: str, profile: str) -> Overlap:
-    """Overlap of stemmed words as `rouge1`, `rouge2` or `rougeL` count it; `released` is as published.
+    """Overlap of words as `rouge1`, `rouge2` or `rougeL` count it, Porter-stemmed but for `muse_paper`.
 
     Kept, since several metrics, and the scoring of every other model against the same target, ask for the same pairs.
     """
-    found = _scorer(profile == "released", of).score(reference, response)[of]
+    return _rouge(reference, response, of=of, words=_words_of(profile))
+
+
+@lru_cache(maxsize=1 << 17)
+def _rouge(reference: str, response: str, *, of: str, words: Words) -> Overlap:
+    found = _scorer(words, of).score(reference, response)[of]
     return Overlap(float(found.recall), float(found.precision), float(found.fmeasure))
 
 
 @lru_cache(maxsize=1 << 16)
 def stems(text: str, *, profile: str = "clean") -> tuple[str, ...]:
     """The words that count, Porter-stemmed where they are written in a to z."""
-    return tuple(_scorer(profile == "released")._tokenizer.tokenize(text))
+    return tuple(_scorer(_words_of(profile))._tokenizer.tokenize(text))
 
 
-@lru_cache(maxsize=6)
-def _scorer(is_released: bool, of: str = "rougeL") -> RougeScorer:
+def _words_of(profile: str) -> Words:
+    if profile == "muse_paper":
+        return "unstemmed"
+    return "published" if profile == "released" or profile in NAMED_PROFILES else "any_script"
+
+
+@lru_cache(maxsize=9)
+def _scorer(words: Words, of: str = "rougeL") -> RougeScorer:
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 
-    published = DefaultTokenizer(use_stemmer=True)
+    published = DefaultTokenizer(use_stemmer=words != "unstemmed")
+    if published._stemmer is not None:  # which takes longer than all else, and meets the same words again and again
+        published._stemmer.stem = lru_cache(maxsize=1 << 16)(published._stemmer.stem)
 
     class AnyScript(Tokenizer):  # type: ignore[misc]
         """Words of any script; text in ASCII as published."""
@@ -64,4 +78,4 @@ def _scorer(is_released: bool, of: str = "rougeL") -> RougeScorer:
             found = (published.tokenize(piece) if piece.isascii() else [piece] for piece in pieces(text))
             return [stem for part in found for stem in part]
 
-    return RougeScorer([of], tokenizer=published if is_released else AnyScript())
+    return RougeScorer([of], tokenizer=AnyScript() if words == "any_script" else published)

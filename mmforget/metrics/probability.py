@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mmforget.metrics.base import RATE, Kind, check_profile
+from mmforget.metrics.base import OPENUNLEARNING, RATE, TOFU, TOFU_CODE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import role_loss
 from mmforget.types import Sample, Score
@@ -23,11 +23,18 @@ class Probability:
         released: p = exp(-sum of T losses / (T + 1)), as the official code divides.
         clean: p = exp(-sum of T losses / T), the published formula. Mends the denominator, which makes short answers
             look likelier.
+        tofu_paper: as clean; T includes the token that ends the answer.
+        openunlearning: the same (arXiv 2506.12618).
     """
 
     name = "probability"
     kind: ClassVar[Kind] = "prob"
-    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "TOFU (arXiv 2401.06121)"}
+    profiles = {
+        "released": "FIUBench (arXiv 2411.03554), official code",
+        "clean": TOFU,
+        "tofu_paper": TOFU_CODE,
+        "openunlearning": OPENUNLEARNING,
+    }
     range = RATE
     higher_is_better = True
     aggregate = mean_estimate

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from mmforget.metrics.base import RATE, Kind, check_profile
+from mmforget.metrics.base import (
+    MUSE_CODE,
+    NAMED_PROFILES,
+    OPENUNLEARNING,
+    RATE,
+    TOFU_CODE,
+    Kind,
+    check_profile,
+)
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.overlap import NO_WORDS, rouge_l, stems
 from mmforget.metrics.responses import answer_part, first_sentence
@@ -31,13 +39,23 @@ class RougeL:
             count. Mends three faults: an answer with an inner full stop (7 % of FIUBench) could not reach 1, one
             without any counted as empty, and one in another script had no words. Recall is kept, so that numbers
             compare with the published ones; the cut keeps rambling from paying.
+        tofu_paper: the whole response against the whole reference, 0 where that has no words; TOFU's code reports
+            recall.
+        openunlearning: the same; it reports recall for TOFU's sets and F1 for MUSE's (arXiv 2506.12618).
+        muse_paper: the whole response, words as they are written, without stems; it reports F1 (arXiv 2407.06460).
     """
 
     part: Part = "recall"
 
     name = "rouge_l"
     kind: ClassVar[Kind] = "gen"
-    profiles = {"released": "FIUBench (arXiv 2411.03554), official code", "clean": "mmforget"}
+    profiles = {
+        "released": "FIUBench (arXiv 2411.03554), official code",
+        "clean": "mmforget",
+        "tofu_paper": TOFU_CODE,
+        "openunlearning": OPENUNLEARNING,
+        "muse_paper": MUSE_CODE,
+    }
     range = RATE
     higher_is_better = True
     aggregate = mean_estimate
@@ -47,14 +65,16 @@ class RougeL:
         check_profile(self, profile)
         if sample.response is None:
             return Score(None, sample.subject, "no response")
-        if not stems(sample.answer, profile=profile):
+        if profile not in NAMED_PROFILES and not stems(sample.answer, profile=profile):
             return Score(None, sample.subject, NO_WORDS, lacking=True)
-        released = profile == "released"
-        prediction = (
-            first_sentence(sample.response) if released else answer_part(sample.response, reference=sample.answer)
-        )
-        found = rouge_l(sample.answer, prediction, profile=profile)
+        found = rouge_l(sample.answer, self._prediction(sample, sample.response, profile=profile), profile=profile)
         return Score(getattr(found, self.part), sample.subject)
+
+    def _prediction(self, sample: Sample, response: str, *, profile: str) -> str:
+        """What counts of a response."""
+        if profile in NAMED_PROFILES:
+            return response
+        return first_sentence(response) if profile == "released" else answer_part(response, reference=sample.answer)
 
 
 METRIC = RougeL()

@@ -93,20 +93,23 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> Any:
+def read_json(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, takes_nan: bool = False) -> Any:
     """A JSON file's value. Raises UserError that names the file and the line that does not parse."""
-    return parse_json(read_text(path, max_bytes=max_bytes), place=str(path))
+    return parse_json(read_text(path, max_bytes=max_bytes), place=str(path), takes_nan=takes_nan)
 
 
-def parse_json(text: str, *, place: str) -> Any:
+def parse_json(text: str, *, place: str, takes_nan: bool = False) -> Any:
     """The value of JSON from a stranger. Raises UserError naming `place` and why it is refused.
 
     Refused are, besides what is no JSON: NaN and infinity, numbers of thousands of digits, and nesting deeper than
     `MAX_DEPTH`.
+
+    Args:
+        takes_nan: NaN and infinity are numbers, as other programs write them.
     """
     advice = "the file is damaged: restore it, or delete it and run the same command again"
     try:
-        value = json.loads(text, parse_constant=_not_a_number)
+        value = json.loads(text, parse_constant=float if takes_nan else _not_a_number)
     except json.JSONDecodeError as error:
         raise UserError(f"{place}: not valid JSON at line {error.lineno} ({error.msg}); {advice}") from error
     except ValueError as error:

@@ -52,6 +52,20 @@ def ks_test(first: Sequence[float], second: Sequence[float]) -> KSResult:
     return KSResult(p, distance, max(LOG10_FLOOR, log10_p))
 
 
+def lowest_log10_p(num_first: int, num_second: int) -> float:
+    """log10 of the smallest p that samples of these sizes can reach: all values of one below all of the other's.
+
+    Of all orders of the pooled values two are so: p = 2 / C(N + M, N).
+    """
+    log_orders = math.lgamma(num_first + num_second + 1) - math.lgamma(num_first + 1) - math.lgamma(num_second + 1)
+    return min(0.0, (math.log(2.0) - log_orders) / math.log(10.0))
+
+
+def is_floor(found: KSResult) -> bool:
+    """Whether the samples are wholly apart, so that p says how many values there are and nothing else."""
+    return found.distance == 1.0
+
+
 def tied(*groups: Sequence[float]) -> list[list[float]]:
     """The groups with values that differ by rounding alone made equal, in all groups together, order kept.
 

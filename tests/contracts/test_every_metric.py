@@ -18,6 +18,7 @@ from mmforget.benchmark.source import PROFILES
 from mmforget.metrics.arguments import arguments_of
 from mmforget.metrics.base import (
     METRICS,
+    NAMED_PROFILES,
     CompositeMetric,
     Metric,
     ReferenceMetric,
@@ -30,6 +31,7 @@ from mmforget.metrics.judged import GRADED, LABELS
 from mmforget.types import Estimate, Sample, Score
 
 ROOT = Path(__file__).resolve().parents[2]
+PROFILE_NAMES = (*PROFILES, *NAMED_PROFILES)
 NAMES = METRICS.names()
 CASES = [(name, profile) for name in NAMES for profile in METRICS.get(name).profiles]
 ANSWER = "she lives at apt. 4, oslo."
@@ -107,7 +109,7 @@ def test_declares_its_name_range_and_profiles(name: str) -> None:
     assert math.isfinite(high)
     assert low < high
     assert metric.profiles
-    assert set(metric.profiles) <= set(PROFILES)
+    assert set(metric.profiles) <= set(PROFILE_NAMES)
     assert metric.higher_is_better in (True, False, None)
     assert sum(isinstance(metric, shape) for shape in (SampleMetric, ReferenceMetric, CompositeMetric)) == 1
     assert dataclasses.is_dataclass(metric)
@@ -121,7 +123,7 @@ def test_docstring_names_source_and_every_formula(name: str) -> None:
     text = inspect.getdoc(type(metric)) or ""
     assert "Source:" in text
     described = text.split("Profiles:", 1)[1]
-    assert set(re.findall(r"^\s+(paper|released|clean):", described, flags=re.M)) == set(metric.profiles)
+    assert set(re.findall(rf"^\s+({'|'.join(PROFILE_NAMES)}):", described, flags=re.M)) == set(metric.profiles)
     if "clean" in metric.profiles:
         assert "Mends" in described
     assert METRICS.entries[name].summary
@@ -151,7 +153,7 @@ def test_the_docs_name_every_metric_with_its_arguments_and_profiles() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_profile_has_a_stand_in(name: str) -> None:
     metric = METRICS.get(name)
-    for wanted in PROFILES:
+    for wanted in PROFILE_NAMES:
         chosen = profile_of(metric, wanted)
         assert chosen in metric.profiles
         assert wanted not in metric.profiles or chosen == wanted

@@ -115,8 +115,8 @@ def test_a_gate_may_have_arguments(tmp_path: Path) -> None:
     [
         (use("rouge_l", args={"prat": "f1"}), "'rouge_l' in the document of toy 'prat'; did you mean 'part'?"),
         (
-            use("rouge_l", profiles=["openunlearning"]),
-            "of metric 'rouge_l' in the document of toy 'openunlearning'",
+            use("exact_match", profiles=["openunlearning"]),
+            "of metric 'exact_match' in the document of toy 'openunlearning'",
         ),
         (use("mia_auc_min_k", args={"percent": 200}), "'mia_auc_min_k' in the document of toy: percent is 200; give"),
     ],

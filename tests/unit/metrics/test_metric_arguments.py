@@ -120,6 +120,6 @@ def test_declarations_as_fields_are_no_arguments() -> None:
 
 
 def test_a_profile_that_only_others_have_stands_next_to_released() -> None:
-    assert profile_of(METRICS.get("rouge_l"), "openunlearning") == "released"
+    assert profile_of(METRICS.get("min_k"), "openunlearning") == "released"
     assert profile_of(METRICS.get("exact_match"), "openunlearning") == "clean"
     assert profile_of(METRICS.get("unique_words"), "openunlearning") == "paper"
