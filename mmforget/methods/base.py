@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from mmforget.methods.requests import Divergence, Hidden, Lens, Reference, Request, Scores, Source, TokenStats
+from mmforget.methods.requests import (
+    Divergence,
+    Hidden,
+    Lens,
+    LogitStats,
+    Reference,
+    Request,
+    Scores,
+    Source,
+    TokenStats,
+)
 from mmforget.methods.steps import AtLayers, Beginning, Drift, Step
 from mmforget.registry import Registry
 
@@ -27,6 +37,7 @@ __all__ = [
     "Guarding",
     "Hidden",
     "Lens",
+    "LogitStats",
     "Method",
     "Reference",
     "Request",

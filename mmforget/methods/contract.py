@@ -170,7 +170,7 @@ def _answer(request: Request, logits: Tensor) -> Any:
         return Drift(_divergence(logits), MASK, VOCABULARY)
     if isinstance(request, Lens):
         return AtLayers(torch.stack([_logprobs(logits)] * NUM_LAYERS), MASK)
-    # Whatever is wanted of a distribution, it is a number a token that moves with the logits.
+    # Whatever is wanted of a distribution or of raw logits, it is a number a token that moves with the logits.
     return _logprobs(logits)
 
 

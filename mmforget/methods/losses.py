@@ -59,6 +59,37 @@ def npo(logprob: Tensor, *, reference: Tensor, beta: float) -> Tensor:
     return -(2.0 / beta) * functional.logsigmoid(-beta * (logprob - reference))
 
 
+def dpo(preferred: Tensor, *, rejected: Tensor, beta: float) -> Tensor:
+    """Direct preference optimisation of each pair of answers: -log sigmoid(beta (preferred - rejected)).
+
+    Bounded below by 0, equal to log 2 at the reference.
+    Source: Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, equation 7, whose loss is the mean over pairs.
+
+    Args:
+        preferred: float32 [B], log-probability of the better answer less that under the model before training.
+        rejected: float32 [B], the same of the worse one.
+        beta: inverse temperature > 0.
+
+    Returns: float32 [B].
+    """
+    return -functional.logsigmoid(beta * (preferred - rejected))
+
+
+def simnpo(logprob: Tensor, *, beta: float, delta: float) -> Tensor:
+    """NPO without a reference, of each answer: -(2 / beta) log sigmoid(-beta (logprob + delta)).
+
+    Source: Fan et al. 2024, https://arxiv.org/abs/2410.07163, whose loss is the mean over answers.
+
+    Args:
+        logprob: float32 [B], log-probability of each answer, averaged over its tokens.
+        beta: inverse temperature > 0.
+        delta: margin in nats a token; the published gamma is beta times it.
+
+    Returns: float32 [B], >= 0.
+    """
+    return -(2.0 / beta) * functional.logsigmoid(-beta * (logprob + delta))
+
+
 def token_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Average over all masked tokens of the batch together.
 

@@ -1,8 +1,9 @@
 """Negative preference optimisation against the model before training, with gradient descent on retain answers.
 
 Source: Zhang et al. 2024, "Negative Preference Optimization", https://arxiv.org/abs/2404.05868; beta 0.1 and retain
-weight 1 (NPO+RT) are that paper's. Not among the baselines of FIUBench's own code. OFFSIDE,
-https://arxiv.org/abs/2510.22535, compares the mean over a batch's tokens with that of a retain model.
+weight 1 (NPO+RT) are that paper's, and so is `retain=kl` (NPO+KL). Not among the baselines of FIUBench's own code.
+OFFSIDE, https://arxiv.org/abs/2510.22535, compares the mean over a batch's tokens with that of a retain model; MUSE,
+https://arxiv.org/abs/2407.06460, compares every raw logit.
 """
 
 from __future__ import annotations
@@ -14,25 +15,33 @@ from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
 from mmforget.methods.base import Reference, Request, Scores, Step
-from mmforget.methods.losses import npo, sequence_mean_logprob, sequence_sum_logprob, token_mean, token_mean_nll
+from mmforget.methods.losses import npo, sequence_mean_logprob, sequence_sum_logprob, token_mean
+from mmforget.methods.raw_logits import AgainstBefore, logit_loss, logit_requests
+from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
-FORGET, RETAIN, BEFORE = Scores("forget"), Scores("retain"), Reference("forget")
+FORGET, BEFORE = Scores("forget"), Reference("forget")
 GOLD = Reference("forget", of="retain_model")
 
 
 @dataclass(frozen=True)
 class NegativePreferenceOptimisation:
-    """Minimises (2 / beta) mean log(1 + (p / p_before)^beta) over forget answers + retain_weight NLL(retain).
+    """Minimises (2 / beta) mean log(1 + (p / p_before)^beta) over forget answers + retain_weight x retain term.
 
     `variant` says what p is: `seq_sum` (published) the probability of the whole answer; `seq_mean` its geometric mean
     a token, so that long answers do not saturate first; `offside` (as OFFSIDE released it) that of all tokens of the
     micro-batch together, and p_before is not of the model before training but of a retain model, where one is given.
-    Its published beta is 0.9, and its retain weight 0.
+    Its published beta is 0.9, and its retain weight 0. `muse_logit` (as MUSE released it) takes the loss of every raw
+    logit in place of log p, over all positions of a sequence and the whole vocabulary, and averages that.
+
+    `retain` says the retain term: `nll`, of the answers; `kl`, KL(before || now) where they are predicted; `kl_all`, at
+    every position, image and question included, as OpenUnlearning has it but for padding. MUSE's own KL term, which
+    takes raw logits for log-probs, is not offered.
     """
 
     beta: float = 0.1
     retain_weight: float = 1.0
-    variant: Literal["seq_sum", "seq_mean", "offside"] = "seq_sum"
+    retain: Retain = "nll"
+    variant: Literal["seq_sum", "seq_mean", "offside", "muse_logit"] = "seq_sum"
 
     def __post_init__(self) -> None:
         require_positive(beta=self.beta)
@@ -40,19 +49,24 @@ class NegativePreferenceOptimisation:
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        reference = GOLD if self.variant == "offside" else BEFORE
-        return (FORGET, reference, RETAIN) if self.retain_weight else (FORGET, reference)
+        asked: tuple[Request, ...] = (FORGET, GOLD if self.variant == "offside" else BEFORE)
+        if self.variant == "muse_logit":
+            asked = logit_requests(AgainstBefore(self.beta))
+        return (*asked, *retain_requests(self.retain, weight=self.retain_weight))
 
     def loss(self, step: Step) -> dict[str, Tensor]:
-        """`forget` >= 0 and, with a retain weight, `retain`."""
+        """`forget` >= 0 and, with a retain weight, `retain` or `retain_kl`."""
+        return {"forget": self._forget(step)} | retain_terms(step, self.retain, weight=self.retain_weight)
+
+    def _forget(self, step: Step) -> Tensor:
+        if self.variant == "muse_logit":
+            return logit_loss(step, AgainstBefore(self.beta))
         reduce = {"seq_sum": sequence_sum_logprob, "seq_mean": sequence_mean_logprob, "offside": _batch_mean}[
             self.variant
         ]
         mask, before = step[FORGET].mask, step[GOLD if self.variant == "offside" else BEFORE]
         reference = reduce(before, mask)
-        of_answers = npo(reduce(step[FORGET].token_logprobs, mask), reference=reference, beta=self.beta)
-        terms = {"forget": of_answers.mean()}
-        return terms | {"retain": self.retain_weight * token_mean_nll(step[RETAIN])} if self.retain_weight else terms
+        return npo(reduce(step[FORGET].token_logprobs, mask), reference=reference, beta=self.beta).mean()
 
 
 def _batch_mean(token_logprobs: Tensor, mask: Tensor) -> Tensor:

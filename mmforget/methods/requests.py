@@ -20,6 +20,10 @@ Positions = Literal["answer", "all"]
 """The tokens of the answer, or all of a sequence but its first: image, question and answer."""
 Statistic = Callable[["Tensor", "Tensor"], "Tensor"]
 """A number of each token's distribution: (log-probs float32 [n, V], tokens that came int64 [n]) -> float32 [n]."""
+OfLogits = Callable[["Tensor"], "Tensor"]
+"""A number of each place's raw logits: float32 [n, V] -> float32 [n]."""
+OfBoth = Callable[["Tensor", "Tensor"], "Tensor"]
+"""A number of each place's raw logits and those before training: float32 [n, V] both -> float32 [n]."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,32 @@ class TokenStats:
 
 
 @dataclass(frozen=True)
+class LogitStats:
+    """A number of each place's raw logits, which log-probs do not tell, differentiable: float32 [B, T], 0 where padded.
+
+    Attributes:
+        kind: a function, equal to another where it computes the same, e.g. an object of a frozen dataclass.
+        compared: the function is given the logits before training, too, constant.
+    """
+
+    source: str
+    kind: OfLogits | OfBoth
+    compared: bool = False
+    positions: Positions = "answer"
+
+
+@dataclass(frozen=True)
 class Hidden:
     """Hidden states at the positions that predict a source's tokens: float32 [L, B, T, H], 0 where padded.
 
     Attributes:
-        layers: numbers of decoder layers, 0 the first and -1 the last: what each puts out, before any final norm.
+        layers: numbers of decoder layers, 0 the first and -1 the last: what each puts out, before any final norm. A
+            float is a share of all layers: 7 / 32 is number 7 of 32 and number 3 of 16.
         before: those of the model before training, constant; else differentiable.
     """
 
     source: str
-    layers: tuple[int, ...]
+    layers: tuple[int | float, ...]
     before: bool = False
     positions: Positions = "answer"
 
@@ -107,8 +127,8 @@ class Lens:
     positions: Positions = "answer"
 
 
-Request = Scores | Reference | Divergence | TokenStats | Hidden | Lens
-REQUESTS = (Scores, Reference, Divergence, TokenStats, Hidden, Lens)
+Request = Scores | Reference | Divergence | TokenStats | LogitStats | Hidden | Lens
+REQUESTS = (Scores, Reference, Divergence, TokenStats, LogitStats, Hidden, Lens)
 
 FORGET, RETAIN, ALTERNATE, BENIGN = "forget", "retain", "alternate", "benign"
 SUPPLIED = (FORGET, RETAIN, ALTERNATE, BENIGN)
@@ -169,5 +189,6 @@ def compares_with_before(requests: Sequence[Request]) -> bool:
         isinstance(request, Divergence)
         or request == Reference(ALTERNATE)
         or (isinstance(request, Hidden) and request.before)
+        or (isinstance(request, LogitStats) and request.compared)
         for request in requests
     )

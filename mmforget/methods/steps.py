@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from mmforget.errors import PluginError
-from mmforget.methods.requests import Divergence, Hidden, Lens, Reference, Request, Scores, TokenStats
+from mmforget.methods.requests import Divergence, Hidden, Lens, LogitStats, Reference, Request, Scores, TokenStats
 from mmforget.types import Scored
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Step:
     @overload
     def __getitem__(self, request: Lens) -> AtLayers: ...
     @overload
-    def __getitem__(self, request: Reference | TokenStats | Hidden) -> Tensor: ...
+    def __getitem__(self, request: Reference | TokenStats | LogitStats | Hidden) -> Tensor: ...
     def __getitem__(self, request: Request) -> Any:
         """Raises PluginError for what was not asked for."""
         if request not in self.found:

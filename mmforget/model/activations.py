@@ -13,6 +13,7 @@ are computed again in the backward pass (gradient checkpointing) are read once, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -42,9 +43,18 @@ def decoder_layers(core: Any) -> list[nn.Module]:
     )
 
 
-def require_layers(core: Any, layers: Iterable[int]) -> None:
+def layer_number(core: Any, layer: int | float) -> int:
+    """The number of a decoder layer, of which a float names the share of all layers that lies below it."""
+    if isinstance(layer, int):
+        return layer
+    num_layers = int(core.config.get_text_config().num_hidden_layers)
+    # A share that is rounded down, as 0.29 * 100 is, must not lose a layer.
+    return min(math.floor(round(layer * num_layers, 6)), num_layers - 1)
+
+
+def require_layers(core: Any, layers: Iterable[int | float]) -> None:
     """Raises UserError where the model has no decoder layer of a number."""
-    wanted = set(layers)
+    wanted = {layer_number(core, layer) for layer in layers}
     num_layers = len(decoder_layers(core)) if wanted else 0
     wrong = sorted(layer for layer in wanted if not -num_layers <= layer < num_layers)
     if wrong:

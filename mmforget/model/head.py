@@ -44,13 +44,25 @@ class Before(NamedTuple):
     vocabulary: Tensor | None = None
 
 
+class LogitRead(NamedTuple):
+    """What is read off raw logits.
+
+    Attributes:
+        function: (logits float32 [n, V]) or, `compared`, (logits, those before float32 [n, V]) -> float32 [n].
+    """
+
+    function: Callable[..., Tensor]
+    compared: bool
+
+
 class AnswerScores(NamedTuple):
     """Scores of the answer tokens of one batch of rows.
 
     Attributes:
         logprobs: float32 [S].
         is_best: bool [S], whether no token was more likely.
-        values: float32 [S, ...] each: KL(before || model) in nats where there is something before, then each statistic.
+        values: float32 [S, ...] each: KL(before || model) in nats where there is something before, then each statistic,
+            then what is read off raw logits.
     """
 
     logprobs: Tensor
@@ -65,18 +77,27 @@ def answer_scores(
     layout: Layout,
     before: Before | None = None,
     statistics: Sequence[Statistic] = (),
+    reads: Sequence[LogitRead] = (),
 ) -> AnswerScores:
-    """Scores of a layout's targets from the hidden states [U, H] of their predictors."""
+    """Scores of a layout's targets from the hidden states [U, H] of their predictors.
+
+    Args:
+        reads: of which compared ones need something before.
+    """
 
     def compute(chunk: _Chunk) -> tuple[Tensor, ...]:
         logits = loaded.family.head(loaded.core, hidden[chunk.start : chunk.stop]).float()
         found = list(_target_scores(logits, chunk))
         scored_by, target = chunk.scored_by.to(logits.device), chunk.target.to(logits.device)
-        if before is not None:
-            found.append(_divergence(loaded, logits, before=before, chunk=chunk).index_select(0, scored_by))
+        old = None if before is None else _old_logits(loaded, before, chunk)
+        if before is not None and old is not None:
+            found.append(_divergence(logits, old, vocabulary=before.vocabulary).index_select(0, scored_by))
         if statistics:
             logprobs = functional.log_softmax(logits, dim=-1).index_select(0, scored_by)
             found += [statistic(logprobs, target) for statistic in statistics]
+        for read in reads:
+            given = (logits, old) if read.compared else (logits,)
+            found.append(read.function(*given).index_select(0, scored_by))
         return tuple(found)
 
     logprobs, is_best, *values = _in_chunks(compute, chunks=list(_chunks(loaded, layout)))
@@ -100,14 +121,17 @@ def statistic_of(loaded: LoadedModel, hidden: Tensor, *, layout: Layout, statist
     return torch.cat([compute(chunk) for chunk in chunks])
 
 
-def _divergence(loaded: LoadedModel, logits: Tensor, *, before: Before, chunk: _Chunk) -> Tensor:
-    """KL(before || model) of the distributions of logits [u, V]: float32 [u]."""
+def _old_logits(loaded: LoadedModel, before: Before, chunk: _Chunk) -> Tensor:
+    """What the chunk is compared with: float32 [u, V], constant."""
     with before.reference(), torch.no_grad():
-        old = functional.log_softmax(
-            loaded.family.head(loaded.core, before.hidden[chunk.start : chunk.stop]).float(), -1
-        )
-    by_token = functional.kl_div(functional.log_softmax(logits, -1), old, reduction="none", log_target=True)
-    vocabulary = before.vocabulary
+        logits: Tensor = loaded.family.head(loaded.core, before.hidden[chunk.start : chunk.stop]).float()
+    return logits
+
+
+def _divergence(logits: Tensor, old: Tensor, *, vocabulary: Tensor | None) -> Tensor:
+    """KL(old || new) of the distributions of logits [u, V]: float32 [u]."""
+    logprobs, before = (functional.log_softmax(one, -1) for one in (logits, old))
+    by_token = functional.kl_div(logprobs, before, reduction="none", log_target=True)
     return (by_token if vocabulary is None else by_token * vocabulary.to(by_token.device)).sum(-1)
 
 

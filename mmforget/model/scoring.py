@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmforget.errors import UserError
-from mmforget.model.activations import decoder_layers, reading
-from mmforget.model.head import AnswerScores, AsReference, Before, Statistic, answer_scores
+from mmforget.model.activations import decoder_layers, layer_number, reading
+from mmforget.model.head import AnswerScores, AsReference, Before, LogitRead, Statistic, answer_scores
 from mmforget.model.inputs import batch_tokens
 from mmforget.model.last_layer import feed_forward, only_at
 from mmforget.model.lens import LensRead, layer_values, layers_from
@@ -73,14 +73,17 @@ class Wanted(NamedTuple):
             both are apart. No gradient flows there.
         vocabulary: bool [V], the tokens that this is summed over, without renormalising; None: all.
         statistics: see `head.Statistic`.
-        layers: numbers of decoder layers whose hidden states are wanted where a token is predicted.
+        reads: what is wanted of raw logits; compared ones need the reference.
+        layers: numbers of decoder layers whose hidden states are wanted where a token is predicted; a float is a share
+            of all layers.
         lenses: what is wanted of the distributions that the head makes of the states of deeper layers.
     """
 
     reference: AsReference | None = None
     vocabulary: Tensor | None = None
     statistics: Sequence[Statistic] = ()
-    layers: Sequence[int] = ()
+    reads: Sequence[LogitRead] = ()
+    layers: Sequence[int | float] = ()
     lenses: Sequence[LensRead] = ()
 
 
@@ -90,7 +93,8 @@ class Looked(NamedTuple):
     Attributes:
         scored: as `score` gives them.
         values: float32 [B, T, ...] each, 0 where padded: KL(reference || model) in nats where there is a reference,
-            then each statistic, then hidden states [B, T, K, H] where layers are named, then of each lens [B, T, K].
+            then each statistic, what is read off raw logits, hidden states [B, T, K, H] where layers are named, and of
+            each lens [B, T, K].
     """
 
     scored: Scored
@@ -115,8 +119,9 @@ def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **s
     positions = settings.get("positions", "answer")
     first, width = _extent(encoded, positions=positions)
     packed, max_tokens = settings.get("packed", True), settings.get("max_tokens", MAX_TOKENS)
+    layers = [layer_number(loaded.core, layer) for layer in wanted.layers]
     deep = {number: layers_from(loaded.core, lens.from_depth) for number, lens in enumerate(wanted.lenses)}
-    numbers = {*wanted.layers, *(layer for layers in deep.values() for layer in layers)}
+    numbers = {*layers, *(layer for own in deep.values() for layer in own)}
     lower = usable(loaded, is_flat=packed and loaded.shares_prefixes, layers=sorted(numbers))
     features = settings.get("features")
     given = _Given() if lower is not None else _images(loaded, encoded, wanted=wanted, features=features)
@@ -127,7 +132,7 @@ def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **s
             kept = lower.of(loaded, encoded, rows, first_layer=loaded.stack.first_layer, features=features)
             given = given._replace(states=kept.states)
         slots.append(layout.slot)
-        parts.append(_layout_scores(loaded, layout, given=given, wanted=wanted, deep=deep))
+        parts.append(_layout_scores(loaded, layout, given=given, wanted=wanted, layers=layers, deep=deep))
     return _assemble(slots, parts, shape=(len(encoded), width))
 
 
@@ -164,22 +169,23 @@ def _layout_scores(
     *,
     given: _Given,
     wanted: Wanted,
+    layers: Sequence[int],
     deep: Mapping[int, Sequence[int]],
 ) -> AnswerScores:
-    """Scores of one layout; `deep` are the layers of each lens."""
+    """Scores of one layout; `layers` are those whose states are wanted, `deep` those of each lens."""
     old = None
     if wanted.reference is not None:
         with wanted.reference(), torch.no_grad():
             before = _predictors(loaded, layout, images=given.before, given=given)
             old = Before(before, wanted.reference, wanted.vocabulary)
-    numbers = {*wanted.layers, *(layer for layers in deep.values() for layer in layers)}
-    layers = decoder_layers(loaded.core) if numbers else []
-    with reading({str(number): layers[number] for number in numbers}) as read:
+    numbers = {*layers, *(layer for own in deep.values() for layer in own)}
+    modules = decoder_layers(loaded.core) if numbers else []
+    with reading({str(number): modules[number] for number in numbers}) as read:
         new = _predictors(loaded, layout, images=given.images, given=given)
-    found = answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics)
+    found = answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics, reads=wanted.reads)
     values = list(found.values)
-    if wanted.layers:
-        states = torch.stack([_at_predictors(read[str(number)], layout) for number in wanted.layers], dim=1)
+    if layers:
+        states = torch.stack([_at_predictors(read[str(number)], layout) for number in layers], dim=1)
         scored_by = torch.from_numpy(layout.scored_by).to(states.device)
         values.append(states.index_select(0, scored_by).float())
     for number, lens in enumerate(wanted.lenses):

@@ -16,6 +16,7 @@ from mmforget.methods.requests import (
     Divergence,
     Hidden,
     Lens,
+    LogitStats,
     Positions,
     Reference,
     Request,
@@ -25,6 +26,7 @@ from mmforget.methods.requests import (
 )
 from mmforget.methods.steps import AtLayers, Drift
 from mmforget.model.encode import Encoded
+from mmforget.model.head import LogitRead
 from mmforget.model.lens import LensRead
 from mmforget.model.scoring import Looked, Wanted
 from mmforget.model.token_stats import statistic
@@ -52,13 +54,19 @@ class _Pass(NamedTuple):
 
     places: tuple[_Place, ...]
     kinds: tuple[str | Statistic, ...] = ()
+    logits: tuple[LogitStats, ...] = ()
     has_drift: bool = False
     hidden: tuple[Hidden, ...] = ()
     lenses: tuple[Lens, ...] = ()
     is_before: bool = False
 
     @property
-    def layers(self) -> list[int]:
+    def looks_back(self) -> bool:
+        """Whether the model before is looked at beside the one that trains."""
+        return self.has_drift or any(request.compared for request in self.logits)
+
+    @property
+    def layers(self) -> list[int | float]:
         return sorted({layer for request in self.hidden for layer in request.layers})
 
 
@@ -131,8 +139,10 @@ class Answering:
         if one.layers:
             states = values.pop()
             found |= {request: _states(states, request.layers, of=one.layers) for request in hidden}
-        if one.has_drift:
-            token_kl = values.pop(0)
+        token_kl = values.pop(0) if one.looks_back else None
+        for request in reversed(one.logits):
+            found[request] = values.pop()
+        if one.has_drift and token_kl is not None:
             drift = Drift(token_kl, scored.mask, self.num_vocabulary)
             if rows.written is not None:
                 drift = rows.written.drift(token_kl, scored.mask, rows=rows.places(batch))
@@ -140,6 +150,7 @@ class Answering:
                 found[Scores(*place)] = answers
                 found |= {request: found[request] * answers.mask[..., None] for request in hidden}
                 found |= {lens: AtLayers(found[lens].values * answers.mask, answers.mask) for lens in one.lenses}
+                found |= {request: found[request] * answers.mask for request in one.logits}
             found[Divergence(*place)] = drift
         for kind, value in zip(one.kinds, values, strict=True):
             found[TokenStats(place.source, kind, place.positions)] = value
@@ -183,9 +194,10 @@ def _passed(each: Sequence[Answering], one: _Pass, *, batches: Sequence[Batch]) 
     for members in _alike(asked):
         first, rows = members[0], [row for at in members for row in asked[at].rows]
         wanted = Wanted(
-            reference=each[first].before if one.has_drift else None,
+            reference=each[first].before if one.looks_back else None,
             vocabulary=asked[first].vocabulary,
             statistics=[statistic(kind) for kind in one.kinds],
+            reads=[LogitRead(request.kind, request.compared) for request in one.logits],
             layers=one.layers,
             lenses=[LensRead(statistic(lens.kind), lens.from_depth, lens.is_double) for lens in one.lenses],
         )
@@ -226,7 +238,7 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
     apart = {
         place: asked
         for place, asked in places.items()
-        if place.positions == "all" or any(isinstance(one, Divergence | Lens) for one in asked)
+        if place.positions == "all" or any(isinstance(one, Divergence | Lens | LogitStats) for one in asked)
     }
     together = [place for place in places if place not in apart]
     if together:
@@ -234,12 +246,12 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
         yield _Pass(tuple(together), _kinds(every), hidden=_hidden(every))
     for place, asked in apart.items():
         has_drift = any(isinstance(one, Divergence) for one in asked)
-        yield _Pass((place,), _kinds(asked), has_drift, _hidden(asked), _lenses(asked))
+        yield _Pass((place,), _kinds(asked), _logits(asked), has_drift, _hidden(asked), _lenses(asked))
     for place, wanted in before.items():
         yield _Pass((place,), hidden=tuple(wanted), is_before=True)
 
 
-def _place(request: Scores | Divergence | TokenStats | Hidden | Lens) -> _Place:
+def _place(request: Scores | Divergence | TokenStats | LogitStats | Hidden | Lens) -> _Place:
     return _Place(request.source, request.positions)
 
 
@@ -247,11 +259,15 @@ def _hidden(requests: Sequence[Request]) -> tuple[Hidden, ...]:
     return tuple(one for one in requests if isinstance(one, Hidden))
 
 
+def _logits(requests: Sequence[Request]) -> tuple[LogitStats, ...]:
+    return tuple(one for one in requests if isinstance(one, LogitStats))
+
+
 def _lenses(requests: Sequence[Request]) -> tuple[Lens, ...]:
     return tuple(one for one in requests if isinstance(one, Lens))
 
 
-def _states(states: Tensor, layers: Sequence[int], *, of: Sequence[int]) -> Tensor:
+def _states(states: Tensor, layers: Sequence[int | float], *, of: Sequence[int | float]) -> Tensor:
     """Hidden states [L, B, T, H] of some layers, from those [B, T, K, H] of the layers `of`."""
     return states[:, :, [of.index(layer) for layer in layers]].permute(2, 0, 1, 3)
 

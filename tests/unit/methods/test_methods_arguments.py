@@ -58,7 +58,7 @@ def test_malformed_text_is_refused(text: str, said: str) -> None:
 
 
 def test_a_method_lists_its_arguments() -> None:
-    assert arguments("npo") == ("beta", "retain_weight", "variant")
+    assert arguments("npo") == ("beta", "retain_weight", "retain", "variant")
     assert arguments("ga") == ()
 
 
