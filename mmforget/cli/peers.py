@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("logs of other programs")
-    group.add_argument("--from", dest="peer", metavar="PEER", help="whose log it is: tofu")
+    group.add_argument("--from", dest="peer", metavar="PEER", help="whose log it is: tofu, openunlearning, lm_eval")
     group.add_argument("--log", type=Path, metavar="FILE", help="the log of the model in question")
     group.add_argument("--reference", type=Path, metavar="FILE", help="the retain model's log, for forget quality")
     group.add_argument(
@@ -71,6 +71,9 @@ def _lines(scores: PeerScores) -> Iterator[str]:
     if quality is not None and quality.p is not None and quality.ks_statistic is not None:
         floor = "  at the floor" if quality.is_floor else ""
         yield f"  forget quality p {quality.p:.6e}  KS D {quality.ks_statistic:.6f}  n {quality.num}{floor}"
+    for name, total in scores.totals.items():
+        stated, found = ("-" if one is None else f"{one:.6g}" for one in total)
+        yield f"  {name}: the file says {stated}, its rows give {found}"
     for name, check in scores.checks.items():
         yield f"  {name}: {check.num_compared} kept values computed again, {len(check.different)} differ"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmforget.benchmark.document import MetricName
@@ -13,9 +13,10 @@ from mmforget.metrics.base import METRICS, NAMED_PROFILES, Component, ReferenceM
 from mmforget.metrics.harmonic_mean import HarmonicMean
 from mmforget.metrics.logprobs import Mean
 from mmforget.metrics.overlap import rouge
+from mmforget.pipeline.peer_totals import Total, totals
 from mmforget.results.peers.log import PeerLog
-from mmforget.results.peers.reference import FORGET, check_reference
-from mmforget.statistics.kolmogorov_smirnov import lowest_log10_p
+from mmforget.results.peers.reference import FORGET, KEPT_RATIOS, check_reference
+from mmforget.statistics.kolmogorov_smirnov import is_floor, ks_test, lowest_log10_p
 from mmforget.types import Estimate, Sample
 
 PROFILES = (*NAMED_PROFILES, "clean")
@@ -28,8 +29,9 @@ TEXTS = {"forget_knowmem": "f1", "retain_knowmem": "f1", "forget_verbmem": "f1"}
 """Sets of MUSE, and the part of ROUGE-L that is reported there."""
 STORED_ROUGE = {"rouge1_recall": ("rouge1", "recall"), "rougeL_recall": ("rougeL", "recall"),
                 "rougeL_f1": ("rougeL", "f1")}  # fmt: skip
+ACCURACY = "acc"
 TOLERANCE = 1e-9
-"""How far a ROUGE that is kept may lie from the one of its texts."""
+"""How far a value that is kept may lie from the one of its row."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class PeerScores:
         cells: by set, the numbers of that set.
         utility: by mean over the wrong answers, the harmonic mean of the nine parts; empty without TOFU's sets.
         quality: None without a reference.
+        totals: what the file itself states, and what its rows give; of the peer's own profile.
         checks: by number that the file keeps a row.
         findings: what a reader has to know.
     """
@@ -77,6 +80,7 @@ class PeerScores:
     cells: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     utility: Mapping[str, Estimate] = field(default_factory=dict)
     quality: Quality | None = None
+    totals: Mapping[str, Total] = field(default_factory=dict)
     checks: Mapping[str, Check] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
 
@@ -98,7 +102,7 @@ class PeerScores:
                 for key, one in cells.items()
                 if one.num_unscored
             },
-            "stored": dict(self.log.totals),
+            "totals": {name: one._asdict() for name, one in self.totals.items()},
             "checks": {name: {**vars(one), "num_different": len(one.different)} for name, one in self.checks.items()},
             "findings": list(self.findings),
         }
@@ -124,16 +128,12 @@ def score_log(log: PeerLog, *, reference: PeerLog | None = None, profile: str | 
         log = log.first(ROWS[profile])
         reference = None if reference is None else reference.first(ROWS[profile])
     quality = None if reference is None else _quality(log, reference, profile=profile)
-    return PeerScores(
-        log,
-        reference,
-        profile,
-        cells=_cells(log, profile=profile),
-        utility=_utility(log, profile=profile),
-        quality=quality,
-        checks=checks,
-        findings=tuple(_findings(whole, log, quality=quality, checks=checks, profile=profile)),
-    )
+    cells, utility = _cells(log, profile=profile), _utility(log, profile=profile)
+    stated: dict[str, Total] = {}
+    if log.totals and profile == whole.profile:
+        stated = totals(log, cells=cells, utility=utility.get("geometric"), reference=reference)
+    found = PeerScores(log, reference, profile, cells, utility, quality, stated, checks)
+    return replace(found, findings=tuple(_findings(found, num_rows=_num_rows(whole, FORGET))))
 
 
 def utility_parts(mean: Mean = "geometric") -> tuple[str, ...]:
@@ -164,6 +164,7 @@ def _cells(log: PeerLog, *, profile: str) -> dict[str, dict[str, Estimate]]:
     for set_name in log.sets:
         uses = [MetricName(name) for name in named.get(set_name, ())]
         uses += [MetricName("rouge_l", {"part": TEXTS[set_name]})] if set_name in TEXTS else []
+        uses += [MetricName("choice_accuracy")] if log.of_set(set_name, "mc") else []
         cells = {use.key: _measured(use, log, set_name=set_name, profile=profile) for use in uses}
         found[set_name] = {key: estimate for key, estimate in cells.items() if estimate is not None}
     return found
@@ -179,8 +180,10 @@ def _measured(use: Component | MetricName, log: PeerLog, *, set_name: str, profi
     return metric.aggregate([metric.score(sample, profile=own) for sample in samples]) if samples else None
 
 
-def _quality(log: PeerLog, reference: PeerLog, *, profile: str) -> Quality:
+def _quality(log: PeerLog, reference: PeerLog, *, profile: str) -> Quality | None:
     mine, theirs = log.of_set(FORGET, "prob"), reference.of_set(FORGET, "prob")
+    if not all(_have_ratios(samples) for samples in (mine, theirs)):
+        return _quality_of_kept(log, reference, profile=profile)
     p, log10_p, distance = (
         metric.compare(mine, theirs, profile=profile_of(metric, profile))
         for metric in map(METRICS.get, ("ks_forget_quality", "ks_log10_p", "ks_distance"))
@@ -199,45 +202,76 @@ def _quality(log: PeerLog, reference: PeerLog, *, profile: str) -> Quality:
     )
 
 
+def _have_ratios(samples: Sequence[Sample]) -> bool:
+    return any({"rephrased/0", "perturbed/0"} <= set(sample.token_logprobs) for sample in samples)
+
+
+def _quality_of_kept(log: PeerLog, reference: PeerLog, *, profile: str) -> Quality | None:
+    """The test between truth ratios that the files keep as they are, without what they are made of."""
+    mine, theirs = (list(one.stored.get(KEPT_RATIOS, {}).values()) for one in (log, reference))
+    if profile != log.profile or not mine or not theirs:
+        return None
+    tested, sizes = ks_test(mine, theirs), (len(mine), len(theirs))
+    return Quality(tested.p, tested.log10_p, tested.distance, *sizes, lowest_log10_p(*sizes), is_floor(tested))
+
+
 def _checks(log: PeerLog) -> Iterable[tuple[str, Check]]:
-    """ROUGE of the texts that the file keeps, against the one it keeps beside them."""
-    texts = {f"{sample.set}/{sample.id}": sample for sample in log.samples if sample.kind == "gen"}
+    """What the file keeps of a row, against what its texts and likelihoods give."""
+    texts = {f"{sample.set}/{sample.id}": sample for sample in log.samples if sample.kind in ("gen", "mc")}
     for name, values in log.stored.items():
-        if name in STORED_ROUGE and values:
-            different = [
-                place for place, value in values.items() if abs(_rouge(name, texts[place]) - value) > TOLERANCE
-            ]
-            yield name, Check(len(values), tuple(different))
+        known = {place: value for place, value in values.items() if place in texts}
+        if name in (*STORED_ROUGE, ACCURACY) and known:
+            again = {place: _again(name, texts[place]) for place in known}
+            different = [place for place, value in known.items() if _is_other(again[place], value)]
+            yield name, Check(len(known), tuple(different))
 
 
-def _rouge(name: str, sample: Sample) -> float:
+def _again(name: str, sample: Sample) -> float | None:
+    if name == ACCURACY:
+        metric = METRICS.get("choice_accuracy")
+        return metric.score(sample).value if isinstance(metric, SampleMetric) else None
     of, part = STORED_ROUGE[name]
     found = rouge(sample.answer, sample.response or "", of=of, profile="released")
     return float(getattr(found, part))
 
 
-def _findings(
-    whole: PeerLog, log: PeerLog, *, quality: Quality | None, checks: Mapping[str, Check], profile: str
-) -> Iterable[str]:
-    for name, check in checks.items():
+def _is_other(found: float | None, kept: float) -> bool:
+    return found is None or abs(found - kept) > TOLERANCE
+
+
+def _findings(scores: PeerScores, *, num_rows: int) -> Iterable[str]:
+    """What a reader has to know of the numbers, a line each.
+
+    Args:
+        num_rows: of the forget set in the file.
+    """
+    for name, check in scores.checks.items():
         if check.different:
             yield (
-                f"{name}: {len(check.different)} of {check.num_compared} kept values are not those of the texts, such "
+                f"{name}: {len(check.different)} of {check.num_compared} kept values are not those of their rows, such "
                 f"as {check.different[0]}"
             )
-    num, kept = _num_rows(whole, FORGET), _num_rows(log, FORGET)
-    if kept < num:
-        yield f"{profile} takes the first {kept} rows of {num}"
-    if profile == "openunlearning" and whole.peer == "tofu" and num == ROWS["tofu_paper"]:
+    for name, total in scores.totals.items():
+        if total.differs:
+            yield f"{name}: the file says {total.stated:.6g}, its rows give {total.found:.6g}"
+    yield from _findings_on_rows(scores, num_rows=num_rows)
+
+
+def _findings_on_rows(scores: PeerScores, *, num_rows: int) -> Iterable[str]:
+    kept, quality = _num_rows(scores.log, FORGET), scores.quality
+    if kept < num_rows:
+        yield f"{scores.profile} takes the first {kept} rows of {num_rows}"
+    if scores.profile == "openunlearning" and scores.log.peer == "tofu" and num_rows == ROWS["tofu_paper"]:
         yield "the log has the first 300 rows, and OpenUnlearning asks all 400: p is not comparable at another number"
-    if quality is None:
-        if kept:
-            yield "no reference, so no forget quality; give the retain model's log with --reference"
-    elif quality.is_floor:
+    if quality is not None and quality.is_floor:
         yield (
             f"forget quality is the floor of {quality.num} rows: the truth ratios are wholly apart, and p says nothing "
             "more"
         )
+    if kept and scores.reference is None:
+        yield "no reference, so no forget quality; give the retain model's log with --reference"
+    elif kept and quality is None:
+        yield "no forget quality: one of the files keeps no truth ratios"
 
 
 def _num_rows(log: PeerLog, name: str) -> int:
@@ -246,9 +280,3 @@ def _num_rows(log: PeerLog, name: str) -> int:
 
 def _value(estimate: Estimate | None) -> float | None:
     return None if estimate is None else estimate.value
-
-
-def utility_reasons(scores: PeerScores) -> Sequence[str]:
-    """Why there is no model utility; empty where there is one."""
-    found = scores.utility.get("geometric")
-    return () if found is None or found.value is not None else found.reasons

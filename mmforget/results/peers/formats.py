@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mmforget.errors import UnknownName
-from mmforget.results.peers import tofu
+from mmforget.results.peers import lm_eval, openunlearning, tofu
 from mmforget.results.peers.log import PeerLog
 
-READERS: Mapping[str, Callable[[Path], PeerLog]] = {"tofu": tofu.read}
+READERS: Mapping[str, Callable[[Path], PeerLog]] = {
+    "tofu": tofu.read,
+    "openunlearning": openunlearning.read,
+    "lm_eval": lm_eval.read,
+}
 
 
 def read_log(path: Path, *, peer: str) -> PeerLog:

@@ -207,7 +207,10 @@ def test_a_reference_that_is_none_is_one_line_and_status_2(
         (["--from", "tofo", "--log", "LOG"], "unknown peer 'tofo'; did you mean 'tofu'?"),
         (["--from", "tofu"], "--from tofu needs the log itself; give it with --log"),
         (["--log", "LOG"], "--log goes with a peer's log; say whose it is with --from"),
-        (["--from", "tofu", "--log", "LOG", "--profile", "tofu"], "unknown profile 'tofu'; known: clean, muse_paper, openunlearning, tofu_paper"),
+        (
+            ["--from", "tofu", "--log", "LOG", "--profile", "tofu"],
+            "unknown profile 'tofu'; known: clean, muse_paper, openunlearning, tofu_paper",
+        ),
         (["--from", "tofu", "--log", "nowhere.json"], "nowhere.json: cannot be read (No such file or directory)"),
         (["--from", "tofu", "--log", "LOG", "runs"], "reads --log, and a run folder is named too (runs)"),
         ([], "no folder named; give one that 'mmforget run' or 'mmforget eval' wrote, or a log with --from"),
