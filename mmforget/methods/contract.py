@@ -200,7 +200,7 @@ def _states(request: Hidden, logits: Tensor) -> Tensor:
     """Hidden states [L, 3, 4, H] that move with the logits, another multiple of them in each layer."""
     wide = torch.cat([logits, logits], -1)[..., :HIDDEN_SIZE] * MASK[..., None]
     found = torch.stack([wide * (1 + layer % NUM_LAYERS) for layer in request.layers])
-    return found.detach() - 0.3 if request.before else found
+    return (found.detach() - 0.3) * MASK[..., None] if request.before else found
 
 
 def _divergence(logits: Tensor) -> Tensor:

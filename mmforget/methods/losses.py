@@ -102,6 +102,26 @@ def token_mean(values: Tensor, mask: Tensor) -> Tensor:
     return _masked_sum(values, mask) / mask.sum().clamp(min=1)
 
 
+def are_states(states: Tensor) -> Tensor:
+    """Which of padded hidden states [..., H] are of a token: bool [...], True where one is not 0 throughout."""
+    return states.detach().ne(0).any(dim=-1)
+
+
+def state_distance(states: Tensor, *, target: Tensor, mask: Tensor) -> Tensor:
+    """Squared difference of hidden states, averaged over dimensions, then the tokens of each answer, then answers.
+
+    Args:
+        states: float32 [B, T, H].
+        target: float32 [H] or [B, T, H].
+        mask: bool [B, T].
+
+    Returns: scalar >= 0.
+    """
+    each = (states - target).square().mean(dim=-1)
+    by_answer = torch.where(mask, each, each.new_zeros(())).sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)
+    return by_answer.mean()
+
+
 def at_answers(values: Tensor, mask: Tensor, *, last_only: bool) -> Tensor:
     """Average over L layers, and over all masked tokens of the batch together or the last one of each answer.
 

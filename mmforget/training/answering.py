@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from mmforget.methods.requests import (
@@ -185,6 +186,9 @@ def answered(
         if isinstance(request, Reference):
             for answering, batch, own in zip(each, batches, found, strict=True):
                 own[request] = answering.reference(request, batch=batch, found=own)
+        elif isinstance(request, Hidden) and request.before:
+            for own in found:
+                own[request] = _as_wide(own[request], scored=own.get(Scores(*_place(request))))
     return found
 
 
@@ -265,6 +269,12 @@ def _logits(requests: Sequence[Request]) -> tuple[LogitStats, ...]:
 
 def _lenses(requests: Sequence[Request]) -> tuple[Lens, ...]:
     return tuple(one for one in requests if isinstance(one, Lens))
+
+
+def _as_wide(states: Tensor, *, scored: Scored | None) -> Tensor:
+    """States [L, B, T, H] of a pass of their own, with as much padding as those beside which they stand."""
+    width = states.shape[2] if scored is None else scored.mask.shape[1]
+    return functional.pad(states[:, :, :width], (0, 0, 0, max(0, width - states.shape[2])))
 
 
 def _states(states: Tensor, layers: Sequence[int | float], *, of: Sequence[int | float]) -> Tensor:

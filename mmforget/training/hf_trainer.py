@@ -162,6 +162,8 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             "lr": update.lr,
             "grad_norm": update.grad_norm,
         }
+        if kept := {name: one.item() for name, one in self.module.objective.state.items() if one.dim() == 0}:
+            line["state"] = kept
         self.train_log.write(line)
         if self.args.report_to:
             flat = {**line, **{f"parts/{name}": value for name, value in line["parts"].items()}}

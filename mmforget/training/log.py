@@ -18,7 +18,7 @@ class TrainLog:
 
     Every line holds `step` (1-based), `loss`, `parts` (weighted terms of the loss), `forget_nll` and `retain_nll` (nats
     a token, where measured), `lr`, `grad_norm` (before clipping) and `wall_s` (seconds of training so far, over all
-    sessions).
+    sessions); `state` where the method keeps numbers from one update to the next.
 
     Args:
         path: the file; None keeps the last update in memory only, for processes that leave writing to another.

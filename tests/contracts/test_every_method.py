@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from mmforget.errors import PluginError, UnknownName
 from mmforget.methods.base import (
     METHODS,
     AtLayers,
+    Beginning,
     Divergence,
     Drift,
+    Hidden,
     Lens,
     Method,
     Reference,
@@ -25,6 +28,7 @@ from mmforget.methods.base import (
     Step,
 )
 from mmforget.methods.build import build
+from mmforget.methods.contract import state_of
 from mmforget.methods.input_rephrasing import NAMES as REPHRASED
 from mmforget.methods.requests import REQUESTS, SUPPLIED, asked_sources, sources_of
 from mmforget.model.token_stats import statistic
@@ -33,6 +37,7 @@ from tests.toy_steps import loss
 
 NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
 MASK = torch.tensor([[True] * 4, [True, True, True, False], [True, True, False, False]])
+BEGINNING = Beginning(num_updates=4, seed=0, hidden_size=VOCABULARY, num_layers=2)
 SIGNS = dict.fromkeys(("forget", *REPHRASED), -1)
 """Log-probs to forget fall, in whatever wording; all others rise."""
 TRAINED = [name for name in METHODS.names() if hasattr(METHODS.get(name), "loss")]
@@ -41,19 +46,23 @@ TRAINED = [name for name in METHODS.names() if hasattr(METHODS.get(name), "loss"
 class Leaves:
     """Logits that a method's gradient can reach, one tensor a source, and the step made from them."""
 
-    def __init__(self, requests: tuple[Request, ...], *, seed: int = 0) -> None:
+    def __init__(
+        self, requests: tuple[Request, ...], *, state: Mapping[str, torch.Tensor] | None = None, seed: int = 0
+    ) -> None:
         rng = torch.Generator().manual_seed(seed)
         self.targets = torch.randint(VOCABULARY, (NUM_ROWS, NUM_TOKENS), generator=rng)
         shape = (NUM_ROWS, NUM_TOKENS, VOCABULARY)
         names = [*SUPPLIED, *sorted({request.source for request in requests} - set(SUPPLIED))]
         self.logits = {name: torch.randn(shape, generator=rng).requires_grad_() for name in names}
-        self.step = Step({request: self.answer(request, rng=rng) for request in requests})
+        self.step = Step({request: self.answer(request, rng=rng) for request in requests}, state=dict(state or {}))
 
     def answer(self, request: Request, *, rng: torch.Generator) -> Any:
         if isinstance(request, Scores):
             return Scored(self.logprobs(request.source), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool))
         if isinstance(request, Reference):
             return self.logprobs(request.source).detach() - 0.3
+        if isinstance(request, Hidden):
+            return self.states(request)
         if isinstance(request, Lens):
             return AtLayers(self.at_layers(request), MASK)
         assert isinstance(request, Divergence), f"no toy answer to {request}"
@@ -62,6 +71,11 @@ class Leaves:
     def logprobs(self, name: str) -> torch.Tensor:
         found = self.logits[name].log_softmax(-1).gather(-1, self.targets[..., None])[..., 0]
         return torch.where(MASK, found, torch.zeros(()))
+
+    def states(self, request: Hidden) -> torch.Tensor:
+        """Of one layer, as wide as the vocabulary; those before training are a little off."""
+        found = (self.logits[request.source] * MASK[..., None])[None]
+        return found.detach() * 1.1 if request.before else found
 
     def at_layers(self, request: Lens) -> torch.Tensor:
         """At two layers, of which the first is half as sure."""
@@ -77,6 +91,11 @@ class Leaves:
         reference = (logits.detach() + 0.1 * torch.randn(logits.shape, generator=rng)).log_softmax(-1)
         kl = (reference.exp() * (reference - logits.log_softmax(-1))).sum(-1)
         return torch.where(MASK, kl, torch.zeros(()))
+
+
+def leaves_of(method: Method, *, requests: tuple[Request, ...] | None = None) -> Leaves:
+    """What the method asks for, or other requests, with the state that it begins with."""
+    return Leaves(method.requests if requests is None else requests, state=state_of(method, BEGINNING))
 
 
 @pytest.fixture(params=METHODS.names())
@@ -114,18 +133,18 @@ def test_says_what_it_does_and_where_it_comes_from(name: str) -> None:
 def test_requests_are_known_and_have_something_to_train_on(method: Method) -> None:
     assert isinstance(method.requests, tuple)
     assert all(isinstance(request, REQUESTS) for request in method.requests)
-    assert any(isinstance(request, Scores | Lens) for request in method.requests)
+    assert any(isinstance(request, Scores | Lens | Hidden) for request in method.requests)
     brought = {name for name, source in sources_of(method).items() if source.rows is not None}
     assert asked_sources(method) <= {*SUPPLIED, *brought}
 
 
 def test_loss_is_finite_and_differentiable_with_just_what_it_asks_for(method: Method) -> None:
-    leaves = Leaves(method.requests)
+    leaves = leaves_of(method)
     total, _ = loss(method, leaves.step)
     assert total.shape == ()
     assert math.isfinite(total.item())
     total.backward()  # type: ignore[no-untyped-call]
-    trained = next(request for request in method.requests if isinstance(request, Scores | Lens))
+    trained = next(request for request in method.requests if isinstance(request, Scores | Lens | Hidden))
     gradient = leaves.logits[trained.source].grad
     assert gradient is not None
     assert bool(gradient.isfinite().all())
@@ -136,7 +155,7 @@ def test_loss_is_finite_and_differentiable_with_just_what_it_asks_for(method: Me
 
 
 def test_terms_are_scalars_that_add_up_to_the_total(method: Method) -> None:
-    leaves = Leaves(method.requests)
+    leaves = leaves_of(method)
     terms = method.loss(leaves.step)
     assert terms
     assert {value.shape for value in terms.values()} == {()}
@@ -148,7 +167,7 @@ def test_a_small_step_forgets_and_keeps_or_refuses(method: Method) -> None:
     """Along the negative gradient: log-probs to forget fall, those of refusals, of retain and benign answers and of
     rows the method wrote rise, unless the method only holds distributions where they were.
     """
-    leaves = Leaves(method.requests)
+    leaves = leaves_of(method)
     before, _ = loss(method, leaves.step)
     before.backward()  # type: ignore[no-untyped-call]
     for source in sorted(asked_sources(method)):
@@ -167,11 +186,11 @@ def test_what_is_asked_for_is_what_is_read(method: Method) -> None:
     for missing in method.requests:
         fewer = tuple(request for request in method.requests if request != missing)
         with pytest.raises(PluginError, match="add "):
-            method.loss(Leaves(fewer).step)
+            method.loss(leaves_of(method, requests=fewer).step)
 
 
 def test_the_same_step_gives_the_same_loss(method: Method) -> None:
-    first, second = (loss(method, Leaves(method.requests).step).total.item() for _ in range(2))
+    first, second = (loss(method, leaves_of(method).step).total.item() for _ in range(2))
     assert first == second
 
 
@@ -190,8 +209,9 @@ def test_it_joins_with_others_and_the_losses_add_up(name: str) -> None:
     partner = "grad_diff" if name != "grad_diff" else "po"
     joined = build(f"{name}+{partner}")
     assert set(joined.requests) == set(build(name).requests) | set(build(partner).requests)
-    step = Leaves(joined.requests).step
+    step = leaves_of(joined).step
     total, terms = loss(joined, step)
-    alone = sum(loss(part, step).total.item() for part in joined.parts)
+    each = [loss(part, Step(step.found, state=state_of(part, BEGINNING))) for part in joined.parts]
+    alone = sum(one.total.item() for one in each)
     assert total.item() == pytest.approx(alone, rel=1e-5)
     assert {term.partition(".")[0] for term in terms} == {name, partner}

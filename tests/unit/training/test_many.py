@@ -99,6 +99,7 @@ METHODS: dict[str, Any] = {
     "kl": build("kl", "positions=all"),
     "npo": build("npo"),
     "po": build("po"),
+    "rmu": build("rmu", "layer=-1,adaptive=True"),
     "fact_erasure": build("fact_erasure"),
     "max_entropy": build("max_entropy"),
     "input_rephrasing": build("input_rephrasing"),
@@ -163,7 +164,7 @@ def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-LONG = ("grad_diff", "po", "max_entropy", "input_rephrasing")
+LONG = ("grad_diff", "po", "rmu", "max_entropy", "input_rephrasing")
 """Methods that ask for what others here ask for."""
 PAIRS = [
     *(pytest.param("llava", name, marks=[pytest.mark.long] * (name in LONG)) for name in METHODS),

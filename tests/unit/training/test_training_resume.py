@@ -49,7 +49,7 @@ class Killed(BaseException):
 
 
 def run(
-    loaded: LoadedModel, examples: list[Example], folder: Path, *, name: str = "po", progress: Any = None, **more: Any
+    loaded: LoadedModel, examples: list[Example], folder: Path, *, method: str = "po", progress: Any = None, **more: Any
 ) -> bytes:
     report = unlearn(
         loaded,
@@ -58,7 +58,7 @@ def run(
             retain=examples[8:],
             refusals=("i do not know.", "no idea.", "that is nothing i can say."),
         ),
-        method=build(name),
+        method=build(*method.split(":")),
         settings=replace(SETTINGS, **more),
         folder=folder,
         progress=progress,
@@ -128,17 +128,17 @@ def test_killed_anywhere_and_resumed_is_as_undisturbed(
     assert without_time(tmp_path) == without_time(undisturbed)
 
 
-@pytest.mark.parametrize("name", ["npo", "kl", "grad_diff"])
+@pytest.mark.parametrize("name", ["npo", "kl", "grad_diff", "rmu:adaptive=True"])
 def test_references_and_partners_survive_a_kill(
     name: str, llava: LoadedModel, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = {"order": "subjects", "train_projector": True}
-    expected = run(llava, examples, tmp_path / "undisturbed", name=name, **more)
+    expected = run(llava, examples, tmp_path / "undisturbed", method=name, **more)
     with monkeypatch.context() as patch:
         kill_at(patch, UnlearningTrainer, "compute_loss", call=9)
         with pytest.raises(Killed):
-            run(llava, examples, tmp_path / "killed", name=name, **more)
-    assert run(llava, examples, tmp_path / "killed", name=name, **more) == expected
+            run(llava, examples, tmp_path / "killed", method=name, **more)
+    assert run(llava, examples, tmp_path / "killed", method=name, **more) == expected
 
 
 def test_a_full_fine_tune_survives_kills(
