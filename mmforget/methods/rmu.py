@@ -97,12 +97,13 @@ class RepresentationMisdirection:
 
     def _target(self, step: Step, forget: Tensor, *, mask: Tensor) -> Tensor:
         """What forget states [B, T, H] are moved to; constant."""
+        size = self._size(step, forget, mask=mask)
         if self.target == "random":
-            steered: Tensor = self._size(step, forget, mask=mask) * step.state[DIRECTION].to(forget.device)
-            return steered
+            return step.state[DIRECTION].to(forget.device) * size
         expert, novice = (step[self._states(name, before=True)][0, 0, 0] for name in PROMPTS)
         away = (novice - expert) / (novice - expert).norm().clamp(min=torch.finfo(novice.dtype).tiny)
-        return step[self._states("forget", before=True)][0] + self._size(step, forget, mask=mask) * away
+        shifted: Tensor = step[self._states("forget", before=True)][0] + size * away
+        return shifted
 
     def _size(self, step: Step, forget: Tensor, *, mask: Tensor) -> float:
         if not self.adaptive:
