@@ -186,6 +186,21 @@ class GuardEngine:
 
 
 @dataclass(frozen=True)
+class PassingEngine(GuardEngine):
+    """Passes on what is answered in tokens, scores and texts, and shows nothing inside: for a guard that works on
+    logits, in its `mix`."""
+
+    def score(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
+        return self.engine.score(asks)
+
+    def generate(self, asks: Sequence[Ask]) -> Sequence[str]:
+        return self.engine.generate(asks)
+
+    def roll(self, asks: Sequence[Ask]) -> Sequence[TokenScores | NoScores]:
+        return self.engine.roll(asks)
+
+
+@dataclass(frozen=True)
 class Guard:
     """A method of shape guard, with what tells its answers from those of the bare model.
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -293,9 +291,4 @@ def _by_decoding(asks: Sequence[Ask]) -> list[list[int]]:
 
 def _with_next(encoded: Encoded, *, token: int) -> Encoded:
     """A prompt with some token behind it, at whose place the next one is predicted; anything else as it is."""
-    if encoded.num_answer:
-        return encoded
-    grid = encoded.grid_positions
-    if grid is not None:
-        grid = np.concatenate([grid, np.full((len(grid), 1), grid.max() + 1)], axis=1)
-    return replace(encoded, ids=(*encoded.ids, token), grid_positions=grid)
+    return encoded if encoded.num_answer else encoded.followed_by([token])

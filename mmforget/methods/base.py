@@ -55,11 +55,12 @@ JOINER = "+"
 class Method(Protocol):
     """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name.
 
-    It may have four things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
+    It may have five things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
     `start(beginning) -> dict[str, Tensor]`: its state, which every `Step` then carries, checkpoints keep and a
     continued training finds again. `needs_all_subjects = True`: it cannot forget one subject without the others, and
     is refused where a run forgets one at a time. `lacks(material) -> str`: why it cannot unlearn just these rows, empty
-    where it can; such a run leaves subjects out by name that lack something.
+    where it can; such a run leaves subjects out by name that lack something. `learnt_times`: what adapters have learnt
+    is multiplied by this in the end, and -1 takes it away from the model.
     """
 
     @property
@@ -86,11 +87,15 @@ class Wrapper(Protocol):
 
 @runtime_checkable
 class Guarding(Protocol):
-    """A method that trains nothing and stands between questions and a model: it has `guard` in place of a loss.
+    """A method that changes no weights and stands between questions and a model: it has a `guard`.
 
     It may have `start(material) -> dict[str, Any]`: what it keeps of the rows to forget and to retain, the refusals and
     concepts, as plain JSON values. They lie in the guard's file, count in its fingerprint, and are what `guard` is then
     given beside the engine: `guard(engine, state)`.
+
+    With `loss` and `requests` it trains all the same: an adapter, which lies in the guard's folder and is put on the
+    model that the engine asks. With `mix(before, adapted)` besides, tokens are chosen and scored by the logits that it
+    makes of those without and with the adapter, float32 [n, V] each.
     """
 
     def guard(self, engine: Engine) -> Engine:

@@ -117,7 +117,9 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
         if hasattr(part, "edit"):
             raise UserError(f"method '{name}': '{one}' edits weights and trains nothing, so nothing can be added to it")
         if hasattr(part, "guard"):
-            raise UserError(f"method '{name}': '{one}' is a guard and trains nothing, so nothing can be added to it")
+            raise UserError(f"method '{name}': '{one}' is a guard, so nothing can be added to it")
+        if hasattr(part, "learnt_times"):
+            raise UserError(f"method '{name}': '{one}' takes away what it learns, so nothing can be added to it")
         if len(losses) > 1 and any(source.draw == "epoch" for source in sources_of(part).values()):
             raise UserError(f"method '{name}': '{one}' writes its own rows, so no other loss can be added to it")
     if not losses:

@@ -32,11 +32,11 @@ class Artifact:
         One spec names one adapter: a base with one merged into it is saved whole beside the artifact. Raises UserError
         where it cannot be written.
         """
-        if self.kind == "guard":
-            return replace(base, guard=str(self.path))
         if self.kind == "weights":
             return replace(base, pretrained=str(self.path), revision=None, peft=None, merge_peft=False)
-        if base.merge_peft:
+        if base.merge_peft and (self.kind == "adapter" or (self.path / "adapter").is_dir()):
             whole = save_merged(base, self.path.parent / BASE)
-            base = replace(base, pretrained=str(whole), revision=None, merge_peft=False)
+            base = replace(base, pretrained=str(whole), revision=None, peft=None, merge_peft=False)
+        if self.kind == "guard":
+            return replace(base, guard=str(self.path))
         return replace(base, peft=str(self.path))

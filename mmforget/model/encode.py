@@ -81,6 +81,14 @@ class Encoded:
         """`image_at` as int64 [image tokens]."""
         return np.asarray(self.image_at, dtype=np.int64)
 
+    def followed_by(self, tokens: Sequence[int]) -> Encoded:
+        """The same sequence with text tokens behind it, which count as answer."""
+        grid = self.grid_positions
+        if grid is not None:
+            after = np.arange(1, len(tokens) + 1) + grid.max()
+            grid = np.concatenate([grid, np.broadcast_to(after, (len(grid), len(tokens)))], axis=1)
+        return replace(self, ids=(*self.ids, *tokens), grid_positions=grid)
+
     def under(self, edit: int | None) -> Encoded:
         """The same tokens under an edit; the same object whenever asked again."""
         if edit == self.edit:

@@ -6,9 +6,10 @@ texts = generate(loaded, [encode_prompt(loaded, "<image>\\nwho is this?", [pictu
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -28,6 +29,7 @@ from mmforget.model.decoding import Memory, NextToken, prefill_of
 from mmforget.model.families import Tokens
 from mmforget.model.inputs import batch_tokens
 from mmforget.model.last_layer import feed_forward, only_at
+from mmforget.model.lora import adapters_off
 from mmforget.model.lower_states import starting_above, usable
 from mmforget.model.packing import Ints, lay_out, packed_rows
 from mmforget.model.plain import plain
@@ -94,7 +96,7 @@ def generate(
         else:
             new = plain(
                 loaded, prompts, images=_images(loaded, prompts, features=features), sampling=sampling, stops=stops,
-                max_new_tokens=max_new_tokens, drawn=drawn,
+                max_new_tokens=max_new_tokens, drawn=drawn, before=_images_before(loaded, prompts, features=features),
             )  # fmt: skip
     texts = [loaded.tokenizer.decode(ids, skip_special_tokens=True) for ids in new]
     return [stops.cut(text, lead=prompt.lead) for text, prompt in zip(texts, prompts, strict=True)]
@@ -173,12 +175,13 @@ def _continue(
     drawn: Tensor | None,
 ) -> list[list[int]]:
     """New token ids of each prompt, the one that ends the text included; `drawn` as `Choice.next_tokens` takes them."""
-    hidden, batch = _prefill(loaded, prompts, features=features, max_new_tokens=max_new_tokens)
+    sides = _sides(loaded, prompts, features=features, max_new_tokens=max_new_tokens)
+    batch = sides[-1].batch
     longest = batch.known.shape[1] - max_new_tokens
     new: list[list[int]] = [[] for _ in prompts]
     ended: set[int] = set()
     for number in range(max_new_tokens):
-        logits = loaded.family.head(loaded.core, hidden).to(loaded.device)
+        logits = _logits(loaded, sides)
         own = None if drawn is None else drawn[batch.numbers, number]
         ids = choice.next_tokens(logits, known=batch.known[:, : longest + number], drawn=own)
         for prompt, token in zip(batch.numbers, ids.tolist(), strict=True):
@@ -190,10 +193,51 @@ def _continue(
         if not left or number + 1 == max_new_tokens:
             break
         if len(left) <= (1 - SHARE_ENDED) * len(batch.numbers):
-            batch, ids = batch.keep(left), ids[left]
+            for side in sides:
+                side.batch = side.batch.keep(left)
+            batch, ids = sides[-1].batch, ids[left]
         batch.known[:, longest + number] = ids
-        hidden = _next_hidden(loaded, batch, ids=ids, number=number)
+        for side in sides:
+            with side.model():
+                side.hidden = _next_hidden(loaded, side.batch, ids=ids, number=number)
     return new
+
+
+@dataclass(eq=False)
+class _Side:
+    """Prompts as one of the models continues them whose logits are mixed.
+
+    Attributes:
+        model: a context in which `loaded` is that model.
+        hidden: [B, H] of the last token of each prompt.
+    """
+
+    model: Callable[[], AbstractContextManager[object]]
+    hidden: Tensor
+    batch: _Batch
+
+
+def _sides(
+    loaded: LoadedModel, prompts: Sequence[Encoded], *, features: FeatureCache | None, max_new_tokens: int
+) -> list[_Side]:
+    """One for the model, behind one for that without its adapter where logits are mixed."""
+    models: list[Callable[[], AbstractContextManager[object]]] = [nullcontext]
+    if loaded.mix is not None:
+        models.insert(0, partial(adapters_off, loaded))
+    sides = []
+    for model in models:
+        with model():
+            sides.append(_Side(model, *_prefill(loaded, prompts, features=features, max_new_tokens=max_new_tokens)))
+    return sides
+
+
+def _logits(loaded: LoadedModel, sides: Sequence[_Side]) -> Tensor:
+    """What the next token of each prompt is chosen by, [B, V]."""
+    found = []
+    for side in sides:
+        with side.model():
+            found.append(loaded.family.head(loaded.core, side.hidden).to(loaded.device))
+    return found[0] if loaded.mix is None else loaded.mix(*(one.float() for one in found))
 
 
 def stepwise_logprobs(loaded: LoadedModel, prompts: Sequence[Encoded], new: Tensor) -> Tensor:
@@ -250,6 +294,16 @@ def _images(loaded: LoadedModel, prompts: Sequence[Encoded], *, features: Featur
     """What `image_features` gives for the images of all prompts."""
     images = {key: image for prompt in prompts for key, image in zip(prompt.image_keys, prompt.images, strict=True)}
     return image_features(loaded, images, cache=features)
+
+
+def _images_before(
+    loaded: LoadedModel, prompts: Sequence[Encoded], *, features: FeatureCache | None
+) -> dict[str, Any] | None:
+    """The same without the model's adapter, where logits are mixed; else None."""
+    if loaded.mix is None:
+        return None
+    with adapters_off(loaded):
+        return _images(loaded, prompts, features=features)
 
 
 def _next_hidden(loaded: LoadedModel, batch: _Batch, *, ids: Tensor, number: int) -> Tensor:

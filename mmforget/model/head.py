@@ -87,9 +87,11 @@ def answer_scores(
 
     def compute(chunk: _Chunk) -> tuple[Tensor, ...]:
         logits = loaded.family.head(loaded.core, hidden[chunk.start : chunk.stop]).float()
+        old = None if before is None else _old_logits(loaded, before, chunk)
+        if old is not None and loaded.mix is not None:
+            logits, old = loaded.mix(old, logits), None
         found = list(_target_scores(logits, chunk))
         scored_by, target = chunk.scored_by.to(logits.device), chunk.target.to(logits.device)
-        old = None if before is None else _old_logits(loaded, before, chunk)
         if before is not None and old is not None:
             found.append(_divergence(logits, old, vocabulary=before.vocabulary).index_select(0, scored_by))
         if statistics:

@@ -26,6 +26,7 @@ from mmforget.results.fingerprint import hash_json
 if TYPE_CHECKING:
     from mmforget.model.stack import Stack
 
+Mix = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 NUM_TEXTS_KEPT = 2**14
 ADAPTER = "default"
 """PEFT's name for the one adapter that is trained, saved and loaded."""
@@ -47,6 +48,7 @@ class LoadedModel:
         continues_prefixes: whether text can be generated behind such prompts, too; else `model.generate` does it.
         pads: whether sequences of other lengths can stand beside one in a padded batch.
         guard: what stands between questions and the model; `fingerprint` then names it, too.
+        mix: what logits are made of those without and with the adapter, float32 [n, V] each; None: they are the latter.
         stack: edits of the model, each for the sequences that are under it.
         edit: the one of them that every question is asked under; None: that of the subject of the question's row.
     """
@@ -63,6 +65,7 @@ class LoadedModel:
     continues_prefixes: bool = False
     pads: bool = True
     guard: Guard | None = None
+    mix: Mix | None = None
     stack: Stack | None = None
     edit: int | None = None
 
@@ -167,7 +170,8 @@ class LoadedModel:
 def guarded(loaded: LoadedModel, guard: Guard) -> LoadedModel:
     """The same model behind a guard that was made for it."""
     base = loaded.base_fingerprint or loaded.fingerprint
-    return replace(loaded, guard=guard, fingerprint=guard.fingerprint, base_fingerprint=base)
+    mix = getattr(guard.method, "mix", None)
+    return replace(loaded, guard=guard, mix=mix, fingerprint=guard.fingerprint, base_fingerprint=base)
 
 
 def with_fingerprint(loaded: LoadedModel, *, folder: Path | None = None) -> LoadedModel:

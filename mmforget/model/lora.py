@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmforget.errors import UserError, one_line
@@ -160,6 +161,21 @@ def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
     finally:
         for weight, flag in trainable.items():
             weight.requires_grad_(flag)
+
+
+@torch.no_grad()
+def multiply_learnt(loaded: LoadedModel, *, by: float) -> None:
+    """Multiplies what an adapter adds to the model; of a layer that it replaces, the difference to the one before."""
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    for name, weight in loaded.model.named_parameters():
+        if "lora_B" in name:
+            weight.mul_(by)
+    for module in loaded.core.modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            pairs = zip(module.modules_to_save[ADAPTER].parameters(), module.original_module.parameters(), strict=True)
+            for new, old in pairs:
+                new.copy_(old + by * (new - old))
 
 
 def detach(loaded: LoadedModel) -> LoadedModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +11,7 @@ from transformers import LogitsProcessorList
 
 from mmforget.model.choosing import Choice, Sampling, StopStrings, end_tokens
 from mmforget.model.families import Tokens, written_images
+from mmforget.model.lora import adapters_off
 from mmforget.model.stack import by_row, selecting
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def plain(
     stops: StopStrings,
     max_new_tokens: int,
     drawn: Tensor | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> list[list[int]]:
     """New token ids of each prompt, the one that ends the text included.
 
@@ -39,6 +41,8 @@ def plain(
     Args:
         images: what `image_features` gives for the images of all prompts.
         drawn: [B, T] numbers that each prompt brings for its tokens, see `Choice.next_tokens`.
+        before: the images without the model's adapter, where logits are mixed. Those without it are then computed of
+            whole sequences at every token, which is slow.
     """
     new: list[list[int]] = []
     ends = end_tokens(loaded.core.generation_config, tokenizer=loaded.tokenizer)
@@ -46,11 +50,12 @@ def plain(
         num_prompt = inputs["input_ids"].shape[1]
         leads = [prompt.lead for prompt in part]
         own = None if drawn is None else drawn[len(new) : len(new) + len(part)]
+        mixing = [] if before is None else [_mixing(loaded, part, images=before, num_prompt=num_prompt)]
         with selecting(loaded, by_row([prompt.edit for prompt in part])):
             output = loaded.core.generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
-                **_chosen(sampling, drawn=own, num_prompt=num_prompt),
+                **_chosen(sampling, drawn=own, num_prompt=num_prompt, first=mixing),
                 pad_token_id=loaded.tokenizer.pad_token_id,
                 eos_token_id=sorted(ends) or None,
                 stopping_criteria=[_criterion(stops, num_prompt=num_prompt, leads=leads)] if stops.stops else None,
@@ -59,19 +64,42 @@ def plain(
     return new
 
 
-def _chosen(sampling: Sampling | None, *, drawn: Tensor | None, num_prompt: int) -> dict[str, Any]:
-    """How `generate` chooses tokens. Numbers that prompts bring choose them before it, which then has no choice."""
-    if sampling is None:
-        return GREEDY
-    if drawn is None:
-        return {"do_sample": True, **sampling._asdict(), "top_k": 0}
-    choice = Choice(sampling, penalty=1, ends=frozenset())
+def _chosen(
+    sampling: Sampling | None, *, drawn: Tensor | None, num_prompt: int, first: Sequence[Any]
+) -> dict[str, Any]:
+    """How `generate` chooses tokens, behind the processors `first`. Numbers that prompts bring choose them before it,
+    which then has no choice.
+    """
+    processors = list(first)
+    settings = (
+        GREEDY if sampling is None or drawn is not None else {"do_sample": True, **sampling._asdict(), "top_k": 0}
+    )
+    if sampling is not None and drawn is not None:
+        choice = Choice(sampling, penalty=1, ends=frozenset())
 
-    def only(ids: Tensor, scores: Tensor) -> Tensor:
-        tokens = choice.next_tokens(scores, known=ids, drawn=drawn[:, ids.shape[1] - num_prompt])
-        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+        def only(ids: Tensor, scores: Tensor) -> Tensor:
+            tokens = choice.next_tokens(scores, known=ids, drawn=drawn[:, ids.shape[1] - num_prompt])
+            return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
 
-    return {**GREEDY, "logits_processor": LogitsProcessorList([only])}
+        processors.append(only)
+    return {**settings, **({"logits_processor": LogitsProcessorList(processors)} if processors else {})}
+
+
+def _mixing(
+    loaded: LoadedModel, prompts: Sequence[Encoded], *, images: Mapping[str, Any], num_prompt: int
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """What makes logits [B, V] with the adapter, behind ids [B, L], into those that count."""
+
+    def mixed(ids: Tensor, scores: Tensor) -> Tensor:
+        pairs = zip(prompts, ids[:, num_prompt:].tolist(), strict=True)
+        with adapters_off(loaded):
+            ((_, inputs),) = _inputs(loaded, [prompt.followed_by(new) for prompt, new in pairs], images=images)
+            if "inputs_embeds" in inputs:
+                del inputs["input_ids"]
+            before = loaded.core(**inputs).logits[:, -1]
+        return scores if loaded.mix is None else loaded.mix(before.float().to(scores.device), scores)
+
+    return mixed
 
 
 def _until_end(ids: list[int], *, ends: frozenset[int]) -> list[int]:

@@ -11,6 +11,7 @@ layers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
@@ -24,6 +25,7 @@ from mmforget.model.head import AnswerScores, AsReference, Before, LogitRead, St
 from mmforget.model.inputs import batch_tokens
 from mmforget.model.last_layer import feed_forward, only_at
 from mmforget.model.lens import LensRead, layer_values, layers_from
+from mmforget.model.lora import adapters_off
 from mmforget.model.lower_states import starting_above, usable
 from mmforget.model.packing import (
     Ints,
@@ -119,6 +121,8 @@ def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **s
     positions = settings.get("positions", "answer")
     first, width = _extent(encoded, positions=positions)
     packed, max_tokens = settings.get("packed", True), settings.get("max_tokens", MAX_TOKENS)
+    if loaded.mix is not None:
+        wanted = wanted._replace(reference=partial(adapters_off, loaded))
     layers = [layer_number(loaded.core, layer) for layer in wanted.layers]
     deep = {number: layers_from(loaded.core, lens.from_depth) for number, lens in enumerate(wanted.lenses)}
     numbers = {*layers, *(layer for own in deep.values() for layer in own)}

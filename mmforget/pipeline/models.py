@@ -13,7 +13,7 @@ from mmforget.model.load import load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import detach, load_adapter
 from mmforget.model.spec import ModelSpec
-from mmforget.training.guarding import put_up
+from mmforget.training.guarding import adapter_of, put_up
 
 
 class Models:
@@ -32,7 +32,8 @@ class Models:
         The one that was held before is of no use any more.
         """
         if spec.guard is not None:
-            return put_up(self.get(replace(spec, guard=None)), Path(spec.guard))
+            folder = Path(spec.guard)
+            return put_up(self.get(_below(spec, brought=adapter_of(folder))), folder)
         if self._held is not None and self._held.spec == spec:
             return self._held
         base = replace(spec, peft=None) if spec.has_unmerged_adapter else spec
@@ -63,3 +64,13 @@ class Models:
             return detach(held)
         except UserError:
             return None
+
+
+def _below(spec: ModelSpec, *, brought: Path | None) -> ModelSpec:
+    """What a guard stands before: the model, with the adapter that the guard brings."""
+    if brought is not None and spec.peft is not None:
+        raise UserError(
+            f"guard={spec.guard} brings an adapter of its own, and the model has peft={spec.peft}; give a model without"
+        )
+    below = replace(spec, guard=None)
+    return below if brought is None else replace(below, peft=str(brought))

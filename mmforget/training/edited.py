@@ -55,7 +55,7 @@ def edited(
     """
     name = label or name_of(method)
     require_bare(loaded)
-    if hasattr(method, "guard"):
+    if hasattr(method, "guard") and not hasattr(method, "loss"):
         yield guarded(loaded, guard_of(loaded, material, method=method, name=name))
     elif hasattr(method, "edit"):
         with _edited(loaded, material, method=method, name=name, append_eos=settings.append_eos) as found:
@@ -63,7 +63,8 @@ def edited(
     else:
         training = training_of(loaded, material, method=method, settings=settings, name=name)
         with _trained(training, loaded=loaded, settings=settings, progress=progress, features=features) as found:
-            yield found
+            is_guard = hasattr(method, "guard")
+            yield guarded(found, guard_of(found, material, method=method, name=name)) if is_guard else found
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +15,30 @@ from mmforget.methods.base import METHODS, hyper_parameters
 from mmforget.methods.build import build
 from mmforget.methods.contract import guard_state
 from mmforget.methods.material import Material
+from mmforget.model.fingerprint import folder_hashes
 from mmforget.model.loaded import LoadedModel, guarded
 from mmforget.plugins import code_of
 from mmforget.results.codec import to_jsonable
-from mmforget.results.files import prepare_folder, read_json, write_json
+from mmforget.results.files import prepare_folder, read_json, write_json, writing
 from mmforget.training import report
 from mmforget.training.report import TrainReport
 
-FILE = "guard.json"
+FILE, ADAPTER = "guard.json", "adapter"
 
 
-def guard_in(folder: Path, *, loaded: LoadedModel, material: Material, method: Any, label: str) -> TrainReport:
+def guard_in(
+    folder: Path,
+    *,
+    loaded: LoadedModel,
+    material: Material,
+    method: Any,
+    label: str,
+    trained: TrainReport | None = None,
+) -> TrainReport:
     """Writes a guard down in `folder/guard`, with what it keeps of the rows; nothing is trained.
+
+    Args:
+        trained: of the adapter that it needs, which is put beside it.
 
     Raises UserError where the folder holds another result, or the method is not registered, so that nobody could put it
     up again.
@@ -34,13 +47,31 @@ def guard_in(folder: Path, *, loaded: LoadedModel, material: Material, method: A
     if hasattr(method, "start"):
         about["state"] = guard_state(method, material, name=label)
     plan = {**about, "model": loaded.fingerprint}
+    if trained is not None:
+        plan["adapter"] = folder_hashes(trained.output)
     done = parallel.on_main(lambda: report.finished(folder, plan=plan))
     if done is not None:
         return done
+    made = _untrained(loaded, label=label) if trained is None else trained
+    made = replace(made, output=folder / "guard")
+
+    def write() -> TrainReport:
+        report.begin(folder, plan=plan)
+        prepare_folder(made.output)
+        write_json(made.output / FILE, about)
+        if trained is not None:
+            with writing(made.output):
+                shutil.copytree(trained.output, made.output / ADAPTER, dirs_exist_ok=True)
+        return report.finish(folder, made)
+
+    return parallel.on_main(write)
+
+
+def _untrained(loaded: LoadedModel, *, label: str) -> TrainReport:
     memory = max(parallel.gather(report.peak_memory(loaded.device)))
-    made = TrainReport(
+    return TrainReport(
         label=label,
-        output=folder / "guard",
+        output=Path("guard"),
         num_steps=0,
         num_planned=0,
         wall_s=0.0,
@@ -52,14 +83,6 @@ def guard_in(folder: Path, *, loaded: LoadedModel, material: Material, method: A
         num_processes=parallel.world_size(),
     )
 
-    def write() -> TrainReport:
-        report.begin(folder, plan=plan)
-        prepare_folder(made.output)
-        write_json(made.output / FILE, about)
-        return report.finish(folder, made)
-
-    return parallel.on_main(write)
-
 
 def guard_of(loaded: LoadedModel, material: Material, *, method: Any, name: str) -> Guard:
     """The guard itself, of which nothing is written down."""
@@ -67,8 +90,13 @@ def guard_of(loaded: LoadedModel, material: Material, *, method: Any, name: str)
     return _guard(loaded, about | {"state": guard_state(method, material, name=name)}, method=method)
 
 
+def adapter_of(folder: Path) -> Path | None:
+    """The adapter that the guard in `folder` needs on the model; None for most."""
+    return folder / ADAPTER if (folder / ADAPTER).is_dir() else None
+
+
 def put_up(loaded: LoadedModel, folder: Path) -> LoadedModel:
-    """The model behind the guard that lies in `folder`.
+    """The model behind the guard that lies in `folder`; it carries the guard's adapter where that has one.
 
     Raises UserError where there is none, or its package is not installed or has other code than when it was made.
     """
@@ -79,7 +107,9 @@ def put_up(loaded: LoadedModel, folder: Path) -> LoadedModel:
     wanted = {name: value for name, value in about.items() if name != "state"}
     if not hasattr(method, "guard") or _about(method, name=about["method"]) != wanted:
         raise UserError(f"{folder}: the method '{about['method']}' is not the one that this guard was made with")
-    spec = replace(loaded.spec, guard=str(folder))
+    # The adapter is part of the guard: without the guard the spec names the model before.
+    peft = loaded.spec.peft if adapter_of(folder) is None else None
+    spec = replace(loaded.spec, guard=str(folder), peft=peft)
     return guarded(replace(loaded, spec=spec), _guard(loaded, about, method=method))
 
 

@@ -184,6 +184,8 @@ def obstacle(loaded: LoadedModel, *, method: Any, settings: TrainSettings) -> st
     """Why edits with a method cannot be made many at a time; None where they can."""
     if not hasattr(method, "loss"):
         return "edits many at a time are trained, and it trains nothing; make them one by one"
+    if hasattr(method, "guard") or getattr(method, "learnt_times", 1.0) != 1.0:
+        return "edits many at a time are what is trained, and it makes something else of that; make them one by one"
     if settings.lora is None:
         return "edits many at a time are low-rank; train with LoRA (--lora_r 1)"
     if settings.train_projector and loaded.family.projector(loaded.core) is not None:

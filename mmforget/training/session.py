@@ -12,7 +12,7 @@ from mmforget import parallel
 from mmforget.errors import RunFailed
 from mmforget.model.experts import num_weights
 from mmforget.model.loaded import LoadedModel, save_model
-from mmforget.model.lora import save_adapter
+from mmforget.model.lora import multiply_learnt, save_adapter
 from mmforget.model.vision import FeatureCache
 from mmforget.training import report
 from mmforget.training.adapters import trainable
@@ -37,12 +37,14 @@ class Training(NamedTuple):
         plan: what tells this training from another; model and settings are added.
         objective: makes the objective from the model with its trainable parameters in place.
         batches: the rows of each micro-batch.
+        learnt_times: what adapters have learnt is multiplied by this in the end.
     """
 
     label: str
     plan: Mapping[str, Any]
     objective: MakeObjective
     batches: Batches
+    learnt_times: float = 1.0
 
 
 class Trained(NamedTuple):
@@ -110,6 +112,8 @@ def trained_in(
             progress=progress,
         )
         _require_finite(prepared, folder=folder)
+        if training.learnt_times != 1.0:
+            multiply_learnt(prepared, by=training.learnt_times)
         yield Trained(prepared, outcome)
 
 

@@ -26,6 +26,9 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import Sources, make_sources
 from mmforget.types import Example, Progress
 
+TRAINED = "trained"
+"""Where a guard that trains an adapter first trains it, below its own folder."""
+
 
 def unlearn(
     loaded: LoadedModel,
@@ -59,10 +62,14 @@ def unlearn(
             retain=material.as_asked(material.retain), level=material.level, label=name,
             append_eos=settings.append_eos,
         )  # fmt: skip
-    if hasattr(method, "guard"):
+    if hasattr(method, "guard") and not hasattr(method, "loss"):
         return guard_in(folder, loaded=loaded, material=material, method=method, label=name)
     training = training_of(loaded, material, method=method, settings=settings, name=name)
-    return train_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features)
+    place = folder / TRAINED if hasattr(method, "guard") else folder
+    report = train_in(place, training, loaded=loaded, settings=settings, progress=progress, features=features)
+    if not hasattr(method, "guard"):
+        return report
+    return guard_in(folder, loaded=loaded, material=material, method=method, label=name, trained=report)
 
 
 def logprobs_under(
@@ -93,10 +100,13 @@ def training_of(
 ) -> Training:
     """What a method with a loss trains. Raises UserError where something that it asks about is not there."""
     require_loss(method, name=name)
+    times = getattr(method, "learnt_times", 1.0)
+    if settings.lora is None and (times != 1.0 or hasattr(method, "guard")):
+        raise UserError(f"method '{name}' makes use of what an adapter has learnt; train with LoRA (--lora_r 8)")
     sources = make_sources(loaded, material, method=method, name=name, append_eos=settings.append_eos)
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)
     made = partial(_objective, method=method, sources=sources, settings=settings, num_batches=len(batches))
-    return Training(name, _plan(method, name=name, sources=sources), made, batches)
+    return Training(name, _plan(method, name=name, sources=sources), made, batches, times)
 
 
 def require_loss(method: Any, *, name: str) -> None:
