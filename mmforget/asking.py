@@ -26,7 +26,7 @@ T = TypeVar("T")
 Look = Callable[["Tensor", int], T]
 """What is kept of logits: (float32 [D, V], a row a depth, on the model's device; the token that comes) -> anything."""
 NOT_SHOWN = "the guard gives no hidden states; look at the model itself, without guard="
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 """Raised when the same question would be answered differently by new code, so that old answers are not found."""
 
 
@@ -87,9 +87,12 @@ class Ask:
     row: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     """The benchmark's row as lm_eval hands it over, for attacks and for models that answer by its subject. No part of
     the key: what is made of it stands in the context and images."""
+    statistics: tuple[str, ...] = ()
+    """Token statistics that are wanted of a continuation's tokens besides their log-probs, by name."""
 
     def key(self, fingerprint: str) -> str:
         """Names the answer of the engine `fingerprint` to this question: equal only where the answer must be."""
+        wanted = {"statistics": list(self.statistics)} if self.statistics else {}
         return hash_json(
             {
                 "version": CACHE_VERSION,
@@ -100,6 +103,7 @@ class Ask:
                 "continuation": self.continuation,
                 "images": list(self.image_keys),
                 "decoding": None if self.decoding is None else self.decoding.as_dict(),
+                **wanted,
             }
         )
 

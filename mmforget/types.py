@@ -79,11 +79,13 @@ class Scored(NamedTuple):
         token_logprobs: float32 [B, T], log-prob of each answer token given all before it, in nats; 0 where padded.
         mask: bool [B, T], True where a token counts.
         is_greedy: bool [B], True where every answer token is the most likely one.
+        is_best: bool [B, T], True where this token is, and where padded; None where it was not kept.
     """
 
     token_logprobs: Tensor
     mask: Tensor
     is_greedy: Tensor
+    is_best: Tensor | None = None
 
 
 class Matrix(NamedTuple):
@@ -127,21 +129,33 @@ class Pooling:
     batch_size: int = 4
 
 
+IS_BEST = "is_best"
+"""Name of the token values that say where the answer's token is the most likely one: 1, else 0."""
+TokenValues = Mapping[str, tuple[float, ...]]
+"""By name, numbers of each answer token beside its log-prob: `IS_BEST`, and token statistics that were asked for."""
+
+
 class TokenScores(tuple[float, bool]):
     """A log-likelihood result as lm_eval expects it, `(sum of log-probs, is_greedy)`, that also carries every token's.
 
     It unpacks, compares and pickles as a pair, so stock lm_eval code sees nothing new.
+
+    Attributes:
+        values: what else is known of the tokens; empty from whoever knows no more.
     """
 
     token_logprobs: tuple[float, ...]
+    values: TokenValues
 
-    def __new__(cls, token_logprobs: tuple[float, ...], is_greedy: bool) -> TokenScores:
+    def __new__(
+        cls, token_logprobs: tuple[float, ...], is_greedy: bool, values: TokenValues | None = None
+    ) -> TokenScores:
         self = super().__new__(cls, (float(sum(token_logprobs)), bool(is_greedy)))
-        self.token_logprobs = tuple(token_logprobs)
+        self.token_logprobs, self.values = tuple(token_logprobs), dict(values or {})
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (TokenScores, (self.token_logprobs, self[1]))
+        return (TokenScores, (self.token_logprobs, self[1], self.values))
 
 
 class NoScores(tuple[float, bool]):
@@ -183,18 +197,23 @@ class DocumentScore(float):
 
     token_logprobs: tuple[float, ...]
     reason: str
+    values: TokenValues
 
-    def __new__(cls, token_logprobs: tuple[float, ...], reason: str = "") -> DocumentScore:
+    def __new__(
+        cls, token_logprobs: tuple[float, ...], reason: str = "", values: TokenValues | None = None
+    ) -> DocumentScore:
         self = super().__new__(cls, math.nan if reason else sum(token_logprobs))
-        self.token_logprobs, self.reason = tuple(token_logprobs), reason
+        self.token_logprobs, self.reason, self.values = tuple(token_logprobs), reason, dict(values or {})
         return self
 
     @classmethod
     def of(cls, scores: TokenScores | NoScores) -> DocumentScore:
-        return cls((), scores.reason) if isinstance(scores, NoScores) else cls(scores.token_logprobs)
+        if isinstance(scores, NoScores):
+            return cls((), scores.reason)
+        return cls(scores.token_logprobs, values=scores.values)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (DocumentScore, (self.token_logprobs, self.reason))
+        return (DocumentScore, (self.token_logprobs, self.reason, self.values))
 
 
 def why_unanswered(answer: object) -> str:
@@ -214,7 +233,10 @@ class Sample:
     own. `extra` is the row's. `labels` is what a judge said of the response, by what it was asked. `unanswered` says
     why there is no answer, where a guard has none. `ranks` is what an attack that looks into the model finds: the
     place of the right answer in each list of candidates that it makes, 0 for the first; one by questions has none.
-    `lacking` says what an attack needs and the row has not, so that there was no attempt.
+    `lacking` says what an attack needs and the row has not, so that there was no attempt. `token_values` has by name,
+    and then by role, numbers of each token beside its log-prob, as far as they are known: `is_best` is 1 where the
+    token is the most likely one; `entropy` and `variance`, of the log-probs of all tokens in its place, are asked for
+    where a metric reads them.
     """
 
     task: str
@@ -237,6 +259,7 @@ class Sample:
     gold: int | None = None
     ranks: tuple[int, ...] = ()
     lacking: str = ""
+    token_values: Mapping[str, TokenValues] = field(default_factory=dict)
 
     def with_role(self, prefix: str, *, profile: str = "clean") -> list[tuple[float, ...]]:
         """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order.

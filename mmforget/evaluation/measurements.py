@@ -20,6 +20,7 @@ from mmforget.metrics.base import (
     is_part,
     kinds_read,
     profile_of,
+    reads_reference,
 )
 from mmforget.metrics.estimate import no_estimate, with_interval
 from mmforget.metrics.paired import PairedMetric
@@ -213,9 +214,34 @@ class Measurements:
         if not tasks:
             return unmeasured(metric, reason="no holdout set was asked", num_unscored=num_unscored)
         try:
+            if reads_reference(metric):
+                return self._against_reference(metric, task=task.name, holdout=tasks[0].name, profile=profile)
             return self._against(metric, self.answers, task=task.name, profile=profile, other_task=tasks[0].name)
         except UserError as error:
             return unmeasured(metric, reason=str(error), num_unscored=num_unscored)
+
+    def _against_reference(self, metric: ReferenceMetric, *, task: str, holdout: str, profile: str) -> Estimate:
+        """A task's samples against those of the holdout set, both with the retain model's log-probs beside them."""
+        if self.retain is None:
+            return unmeasured(metric, reason="no retain model to compare with", num_unscored=len(self.of_task(task)))
+        others = Answers.of(self.retain)
+        pairs = [with_reference(self.of_task(name), others.of_task(name)) for name in (task, holdout)]
+        return metric.compare(*pairs, profile=profile)
+
+
+def with_reference(samples: Sequence[Sample], others: Sequence[Sample]) -> list[Sample]:
+    """Samples with another model's log-probs of the same answers, in roles that begin with `reference/`."""
+    told = {sample.id: sample.token_logprobs for sample in others}
+    return [
+        replace(
+            sample,
+            token_logprobs={
+                **sample.token_logprobs,
+                **{f"reference/{role}": values for role, values in told.get(sample.id, {}).items()},
+            },
+        )
+        for sample in samples
+    ]
 
 
 def unmeasured(metric: Declared, *, reason: str, num_unscored: int = 0) -> Estimate:

@@ -27,6 +27,7 @@ from mmforget.errors import UserError
 from mmforget.evaluation.attacking import Chosen, attack_tasks, chosen_attacks, require_access
 from mmforget.evaluation.samples import BLANK_IMAGE, samples_of
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks, load_tasks
+from mmforget.evaluation.token_statistics import wanted_statistics
 from mmforget.evaluation.undecoded import leave_undecoded
 from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
@@ -126,6 +127,7 @@ def evaluate(
     require_access(lm, chosen)
     shown, lm.progress = lm.progress, progress
     lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
+    lm.statistics = wanted_statistics(loaded)
     try:
         with inside.bars_off(), inside.quiet(), inside.prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)

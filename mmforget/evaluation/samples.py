@@ -88,7 +88,15 @@ def _sample(
         token_logprobs={} if is_text or reason else _token_logprobs(where, roles=roles, answers=answers),
         choices=choices,
     )
-    return replace(found, unanswered=reason)
+    values = {} if is_text or reason else _token_values(roles=roles, answers=answers)
+    return replace(found, unanswered=reason, token_values=values)
+
+
+def _token_values(*, roles: Sequence[str], answers: Sequence[Any]) -> dict[str, dict[str, tuple[float, ...]]]:
+    """By name and role, what a model says of tokens beside their log-probs; only mmforget's own says any."""
+    told = {role: getattr(answer, "values", None) or {} for role, answer in zip(roles, answers, strict=True)}
+    names = dict.fromkeys(name for values in told.values() for name in values)
+    return {name: {role: values[name] for role, values in told.items() if name in values} for name in names}
 
 
 def _token_logprobs(where: str, *, roles: Sequence[str], answers: Sequence[Any]) -> dict[str, tuple[float, ...]]:

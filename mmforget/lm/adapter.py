@@ -7,7 +7,7 @@ call; requests about one picture are computed together; an answer that was given
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +53,9 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         packed: share the tokens that requests begin with; False computes each request on its own.
         features: image features that other models of the run share; otherwise this one keeps its own.
         progress: True shows bars on stderr, False nothing, a function is called with done, total and a label.
+
+    Attributes:
+        statistics: by task, the token statistics that are wanted of its answers besides log-probs.
     """
 
     MULTIMODAL = True
@@ -79,6 +82,7 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
         self.asked: Engine = self.engine if loaded.guard is None else loaded.guard.around(self.engine)
         self._reader = ImageReader()
         self.template: str | None = None
+        self.statistics: Mapping[str, tuple[str, ...]] = {}
         self.tally = Tally()
 
     @classmethod
@@ -236,11 +240,15 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
     def asks(self, requests: Sequence[Any], *, method: str) -> list[Ask]:
         """What lm_eval's requests ask, in order."""
         if method == "loglikelihood_rolling":
-            return [read_rolling_request(request) for request in requests]
+            return [self._with_statistics(read_rolling_request(request)) for request in requests]
         if method == "loglikelihood":
-            return [read_score_request(request, reader=self._reader) for request in requests]
+            return [self._with_statistics(read_score_request(request, reader=self._reader)) for request in requests]
         most = self.max_gen_toks
         return [read_generate_request(request, reader=self._reader, max_gen_toks=most) for request in requests]
+
+    def _with_statistics(self, ask: Ask) -> Ask:
+        wanted = self.statistics.get(ask.task)
+        return replace(ask, statistics=wanted) if wanted else ask
 
     def _answer(self, requests: Sequence[Any], *, method: str, quiet: bool) -> list[Any]:
         def as_told(answer: Any) -> Any:

@@ -122,10 +122,14 @@ class Answerer:
 def _to_json(answer: Any) -> Any:
     if isinstance(answer, NoScores | NoText):
         return {"kind": "text" if isinstance(answer, NoText) else "scores", "reason": answer.reason}
-    return [list(answer.token_logprobs), answer[1]] if isinstance(answer, TokenScores) else answer
+    if not isinstance(answer, TokenScores):
+        return answer
+    return [list(answer.token_logprobs), answer[1], {name: list(told) for name, told in answer.values.items()}]
 
 
 def _from_json(value: Any) -> Any:
     if isinstance(value, dict):
         return (NoText if value["kind"] == "text" else NoScores)(value["reason"])
-    return value if isinstance(value, str) else TokenScores(tuple(value[0]), value[1])
+    if isinstance(value, str):
+        return value
+    return TokenScores(tuple(value[0]), value[1], {name: tuple(told) for name, told in value[2].items()})

@@ -20,9 +20,10 @@ from mmforget.model.choosing import Sampling
 from mmforget.model.encode import Encoded, document_windows, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
 from mmforget.model.loaded import LoadedModel
-from mmforget.model.scoring import MAX_TOKENS, Wanted, look, score
+from mmforget.model.scoring import MAX_TOKENS, Wanted, look
+from mmforget.model.token_stats import statistic
 from mmforget.model.vision import FeatureCache
-from mmforget.types import TokenScores
+from mmforget.types import IS_BEST, TokenScores
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,11 @@ class ModelEngine:
         planned = [self._plan(ask) for ask in asks]
         if not planned:
             return []
-        return self.score_encoded([one.encoded for one in planned], max_tokens=max(one.max_tokens for one in planned))
+        return self.score_encoded(
+            [one.encoded for one in planned],
+            max_tokens=max(one.max_tokens for one in planned),
+            statistics=_statistics_of(asks),
+        )
 
     def generate(self, asks: Sequence[Ask]) -> list[str]:
         texts: dict[int, str] = {}
@@ -163,7 +168,8 @@ class ModelEngine:
         return [texts[index] for index in range(len(asks))]
 
     def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
-        return self.rolling([ask.continuation or "" for ask in asks], edits=[self._edit(ask) for ask in asks])
+        texts, edits = [ask.continuation or "" for ask in asks], [self._edit(ask) for ask in asks]
+        return self.rolling(texts, edits=edits, statistics=_statistics_of(asks))
 
     def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
         require_layers(self.loaded.core, layers)
@@ -181,15 +187,29 @@ class ModelEngine:
         """As it was planned; a question that a guard has changed was not."""
         return self._planned.pop(id(ask), None) or _Planned(ask, self.encode(ask), MAX_TOKENS)
 
-    def score_encoded(self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS) -> list[TokenScores]:
-        """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass."""
-        return self._in_parts(encoded, compute=partial(self._score, max_tokens=max_tokens), of=_self)
+    def score_encoded(
+        self, encoded: Sequence[Encoded], *, max_tokens: int = MAX_TOKENS, statistics: Sequence[str] = ()
+    ) -> list[TokenScores]:
+        """The log-prob of every answer token of each request, in order; at most `max_tokens` a forward pass.
 
-    def rolling(self, texts: Sequence[str], *, edits: Sequence[int | None] | None = None) -> list[TokenScores]:
+        Args:
+            statistics: names of token statistics that are wanted besides.
+        """
+        compute = partial(self._score, max_tokens=max_tokens, statistics=statistics)
+        return self._in_parts(encoded, compute=compute, of=_self)
+
+    def rolling(
+        self,
+        texts: Sequence[str],
+        *,
+        edits: Sequence[int | None] | None = None,
+        statistics: Sequence[str] = (),
+    ) -> list[TokenScores]:
         """Scores of whole texts: every token predicted once, windows of the model's length where a text is longer.
 
         Args:
             edits: what each is read under, where the model has several.
+            statistics: names of token statistics that are wanted besides.
         """
         under = edits or [None] * len(texts)
         windows = [
@@ -197,21 +217,31 @@ class ModelEngine:
             for index, (text, edit) in enumerate(zip(texts, under, strict=True))
             for one in document_windows(self.loaded, text)
         ]
-        log_probs: list[list[float]] = [[] for _ in texts]
-        greedy = [True] * len(texts)
+        found: list[list[TokenScores]] = [[] for _ in texts]
         for start in range(0, len(windows), self.batch_size):
             part = windows[start : start + self.batch_size]
-            for (index, _), scores in zip(part, self.score_encoded([window for _, window in part]), strict=True):
-                log_probs[index].extend(scores.token_logprobs)
-                greedy[index] = greedy[index] and scores[1]
-        return [TokenScores(tuple(values), flag) for values, flag in zip(log_probs, greedy, strict=True)]
+            scored = self.score_encoded([window for _, window in part], statistics=statistics)
+            for (index, _), scores in zip(part, scored, strict=True):
+                found[index].append(scores)
+        return [_joined(parts) for parts in found]
 
-    def _score(self, encoded: Sequence[Encoded], *, max_tokens: int) -> list[TokenScores]:
+    def _score(self, encoded: Sequence[Encoded], *, max_tokens: int, statistics: Sequence[str]) -> list[TokenScores]:
+        wanted = Wanted(statistics=tuple(map(statistic, statistics)))
         with self._inference():
-            scored = score(self.loaded, encoded, packed=self.packed, features=self.features, max_tokens=max_tokens)
-        values, masks, greedy = scored.token_logprobs.cpu(), scored.mask.cpu(), scored.is_greedy.tolist()
+            scored, values = look(
+                self.loaded, encoded, wanted=wanted, packed=self.packed, features=self.features, max_tokens=max_tokens
+            )
+        columns = dict(zip(statistics, (column.cpu() for column in values), strict=True))
+        if scored.is_best is not None:
+            columns[IS_BEST] = scored.is_best.float().cpu()
+        logprobs, masks, greedy = scored.token_logprobs.cpu(), scored.mask.cpu(), scored.is_greedy.tolist()
         return [
-            TokenScores(tuple(row[mask].tolist()), flag) for row, mask, flag in zip(values, masks, greedy, strict=True)
+            TokenScores(
+                tuple(logprobs[row][mask].tolist()),
+                flag,
+                {name: tuple(column[row][mask].tolist()) for name, column in columns.items()},
+            )
+            for row, (mask, flag) in enumerate(zip(masks, greedy, strict=True))
         ]
 
     def _hidden(self, encoded: Sequence[Encoded], *, layers: Sequence[int], positions: Positions) -> list[Tensor]:
@@ -281,6 +311,19 @@ class ModelEngine:
 
 def _self(encoded: Encoded) -> Encoded:
     return encoded
+
+
+def _statistics_of(asks: Sequence[Ask]) -> tuple[str, ...]:
+    """Every token statistic that is wanted of any of the questions."""
+    return tuple(dict.fromkeys(name for ask in asks for name in ask.statistics))
+
+
+def _joined(parts: Sequence[TokenScores]) -> TokenScores:
+    """The scores of a text from those of its windows, in order."""
+    logprobs = tuple(value for part in parts for value in part.token_logprobs)
+    names = dict.fromkeys(name for part in parts for name in part.values)
+    values = {name: tuple(value for part in parts for value in part.values[name]) for name in names}
+    return TokenScores(logprobs, all(part[1] for part in parts), values)
 
 
 def _by_decoding(asks: Sequence[Ask]) -> list[list[int]]:

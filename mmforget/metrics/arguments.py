@@ -13,7 +13,19 @@ from mmforget.metrics.base import METRICS, Metric, check_profile
 from mmforget.plugins import running
 
 DECLARED = frozenset(
-    ("name", "kind", "other", "profiles", "range", "higher_is_better", "components", "label", "discloses")
+    (
+        "name",
+        "kind",
+        "other",
+        "profiles",
+        "range",
+        "higher_is_better",
+        "components",
+        "label",
+        "discloses",
+        "statistics",
+        "reads_reference",
+    )
 )
 
 

@@ -20,6 +20,12 @@ A metric that counts *failures* (`counts_failures`) is a rate of generated answe
 most of the questions that it should answer has collapsed. What a judge's label says is no failure, nor is what a
 benchmark sets a goal for.
 
+A metric of log-probs may read further numbers of each token, which stand in `Sample.token_values`: `is_best` is always
+there; others, `entropy` and `variance`, are asked for where an attribute `statistics` names them.
+
+A metric that compares with the holdout set and has an attribute `reads_reference` finds the retain model's log-probs
+of every answer in roles that begin with `reference/`.
+
 A metric that says how much an answer *discloses* of what was to be forgotten, whatever stands around it, has an
 attribute `discloses`: no forget score is higher than its closeness allows.
 """
@@ -245,6 +251,16 @@ def label_of(metric: Declared) -> str | None:
     """The name of the judge's label that the metric's score reads from `Sample.labels`; None for most metrics."""
     label: str | None = getattr(metric, "label", None)
     return label
+
+
+def statistics_read(metric: Declared) -> tuple[str, ...]:
+    """The token statistics that a metric reads from `Sample.token_values` and that a model has to be asked for."""
+    return tuple(getattr(metric, "statistics", ()))
+
+
+def reads_reference(metric: Declared) -> bool:
+    """Whether the samples that a metric compares have to hold the retain model's log-probs beside their own."""
+    return bool(getattr(metric, "reads_reference", False))
 
 
 def discloses(metric: Declared) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from mmforget.errors import UserError
-from mmforget.metrics.base import RATE, Declared, Kind, Other, check_profile
+from mmforget.metrics.base import NAMED_PROFILES, OPENUNLEARNING, RATE, Declared, Kind, Other, check_profile
 from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons, with_interval
-from mmforget.metrics.logprobs import mean_loss
+from mmforget.metrics.membership import Scoring, loss_score
 from mmforget.metrics.two_sample import auc, auc_replicates, group_of
 from mmforget.statistics.kolmogorov_smirnov import tied
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Estimate, Sample
 
 
 @dataclass(frozen=True)
@@ -26,27 +26,35 @@ class MiaAuc:
     Source: the LOSS attack, Yeom et al., arXiv 1709.01604; AUC on forget and holdout as in open-unlearning.
 
     Profiles:
-        clean: as above. Mends the published "MIA" of FIUBench (`min_k`), which has no non-members.
+        clean: as above, what rounding alone tells apart being a tie. Mends the published "MIA" of FIUBench (`min_k`),
+            which has no non-members.
+        openunlearning: LOSS, with ties of equal floats only (arXiv 2506.12618).
     """
 
     name = "mia_auc"
     kind: ClassVar[Kind] = "prob"
     other: ClassVar[Other] = "holdout"
-    profiles = {"clean": "Yeom et al. (arXiv 1709.01604)"}
+    profiles = {"clean": "Yeom et al. (arXiv 1709.01604)", "openunlearning": OPENUNLEARNING}
     range = RATE
     higher_is_better = None
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """AUC with its 95 % interval by subjects of both groups."""
         check_profile(self, profile)
-        return auc_estimate(self, samples, other, score=_mean_logprob)
+        return auc_estimate(self, samples, other, score=loss_score, as_coded=profile in NAMED_PROFILES)
 
 
 def auc_estimate(
-    metric: Declared, members: Sequence[Sample], others: Sequence[Sample], *, score: Callable[[Sample], Score]
+    metric: Declared, members: Sequence[Sample], others: Sequence[Sample], *, score: Scoring, as_coded: bool = False
 ) -> Estimate:
-    """AUC of `score` between members and non-members. Raises UserError where a subject is in both groups."""
-    _check_apart(members, others)
+    """AUC of `score` between members and non-members.
+
+    Args:
+        as_coded: only equal floats are ties.
+
+    Raises UserError where a subject is in both groups.
+    """
+    check_apart(members, others)
     inside, outside = [score(sample) for sample in members], [score(sample) for sample in others]
     reasons = unscored_reasons(inside) + tuple(f"holdout: {reason}" for reason in unscored_reasons(outside))
     num_lacking = count_lacking([*inside, *outside])
@@ -55,8 +63,9 @@ def auc_estimate(
     if not positive.values or not negative.values:
         reason = "no scored non-members" if positive.values else "no scored members"
         return no_estimate(metric, reasons=(*reasons, reason), num_unscored=num_unscored, num_lacking=num_lacking)
-    inside_values, outside_values = tied(positive.values, negative.values)
-    positive, negative = positive._replace(values=inside_values), negative._replace(values=outside_values)
+    if not as_coded:
+        inside_values, outside_values = tied(positive.values, negative.values)
+        positive, negative = positive._replace(values=inside_values), negative._replace(values=outside_values)
     estimate = Estimate(
         value=auc(positive.values, negative.values),
         num_scored=len(positive.values) + len(negative.values),
@@ -70,13 +79,8 @@ def auc_estimate(
     return with_interval(estimate, auc_replicates(positive, negative))
 
 
-def _mean_logprob(sample: Sample) -> Score:
-    answers = sample.with_role("answer")
-    loss = mean_loss(answers[0] if answers else (), profile="clean")
-    return Score(None if loss.value is None else -loss.value, sample.subject, loss.reason)
-
-
-def _check_apart(members: Sequence[Sample], others: Sequence[Sample]) -> None:
+def check_apart(members: Sequence[Sample], others: Sequence[Sample]) -> None:
+    """Raises UserError where a subject is in both groups."""
     shared = {sample.subject for sample in members} & {sample.subject for sample in others}
     if shared:
         raise UserError(

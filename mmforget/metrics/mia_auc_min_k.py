@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from mmforget.errors import UserError
-from mmforget.metrics.base import RATE, Kind, Other, check_profile
-from mmforget.metrics.logprobs import mean_loss
+from mmforget.metrics.base import MUSE_CODE, NAMED_PROFILES, OPENUNLEARNING, RATE, Kind, Other, check_profile
+from mmforget.metrics.membership import min_k_score
 from mmforget.metrics.mia_auc import auc_estimate
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Estimate, Sample
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,9 @@ class MiaAucMinK:
 
     Profiles:
         clean: as above. Mends the published "MIA" of FIUBench (`min_k`), which has no non-members.
+        openunlearning: without the last token, which is taken for the end of the answer; an answer that has no other
+            scores 0 (arXiv 2506.12618).
+        muse_paper: floor(T K / 100) without a least one, so that short texts are unscored (arXiv 2407.06460).
     """
 
     percent: int = 20
@@ -35,7 +37,11 @@ class MiaAucMinK:
     name = "mia_auc_min_k"
     kind: ClassVar[Kind] = "prob"
     other: ClassVar[Other] = "holdout"
-    profiles = {"clean": "Shi et al. (arXiv 2310.16789)"}
+    profiles = {
+        "clean": "Shi et al. (arXiv 2310.16789)",
+        "openunlearning": OPENUNLEARNING,
+        "muse_paper": MUSE_CODE,
+    }
     range = RATE
     higher_is_better = None
 
@@ -46,17 +52,8 @@ class MiaAucMinK:
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """AUC with its 95 % interval by subjects of both groups."""
         check_profile(self, profile)
-        return auc_estimate(self, samples, other, score=partial(_min_k, percent=self.percent))
-
-
-def _min_k(sample: Sample, *, percent: int) -> Score:
-    answers = sample.with_role("answer")
-    answer = answers[0] if answers else ()
-    loss = mean_loss(answer, profile="clean")
-    if loss.value is None:
-        return Score(None, sample.subject, loss.reason)
-    num_lowest = max(1, len(answer) * percent // 100)
-    return Score(math.fsum(sorted(answer)[:num_lowest]) / num_lowest, sample.subject)
+        score = partial(min_k_score, percent=self.percent, profile=profile)
+        return auc_estimate(self, samples, other, score=score, as_coded=profile in NAMED_PROFILES)
 
 
 METRIC = MiaAucMinK()

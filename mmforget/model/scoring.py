@@ -252,7 +252,8 @@ def _assemble(slots: Sequence[Ints], parts: Sequence[AnswerScores], *, shape: tu
     slot = torch.from_numpy(np.concatenate(slots)).to(logprobs.device)
     mask = torch.zeros(shape, dtype=torch.bool, device=slot.device).view(-1).index_fill(0, slot, True).view(shape)
     hits = torch.ones_like(mask).view(-1).index_copy(0, slot, torch.cat([part.is_best for part in parts]))
-    scored = Scored(_padded(slot, logprobs, shape=shape), mask, hits.view(shape).all(1))
+    hits = hits.view(shape)
+    scored = Scored(_padded(slot, logprobs, shape=shape), mask, hits.all(1), hits)
     columns = zip(*(part.values for part in parts), strict=True)
     return Looked(scored, tuple(_padded(slot, torch.cat(column), shape=shape) for column in columns))
 

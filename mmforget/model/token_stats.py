@@ -22,6 +22,14 @@ def entropy(logprobs: Tensor, target: Tensor) -> Tensor:
     return found
 
 
+def variance(logprobs: Tensor, target: Tensor) -> Tensor:
+    """Variance of the log-prob of a token drawn from the distribution, in nats squared, at least 0."""
+    probs = logprobs.exp()
+    mean = -entropy(logprobs, target)
+    centred = torch.where(probs > 0, logprobs - mean[:, None], 0.0)  # what is impossible has no part
+    return (probs * centred.square()).sum(-1)
+
+
 def runner_up(logprobs: Tensor, target: Tensor) -> Tensor:
     """Log-prob of the most likely token other than the one that came."""
     return logprobs.scatter(-1, target[:, None], -torch.inf).amax(-1)
@@ -32,7 +40,7 @@ def top_k(logprobs: Tensor, target: Tensor) -> Tensor:
     return logprobs.topk(min(TOP_K, logprobs.shape[-1]), dim=-1).values.logsumexp(-1)
 
 
-KINDS: Mapping[str, Statistic] = {"entropy": entropy, "runner_up": runner_up, "top_k": top_k}
+KINDS: Mapping[str, Statistic] = {"entropy": entropy, "variance": variance, "runner_up": runner_up, "top_k": top_k}
 
 
 def statistic(kind: str | Statistic) -> Statistic:

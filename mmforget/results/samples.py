@@ -20,7 +20,7 @@ from mmforget.reading import read_text, require_regular
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.results.files import parse_json, write_bytes, write_text
 from mmforget.results.fingerprint import hash_file
-from mmforget.types import Sample
+from mmforget.types import IS_BEST, Sample
 
 TOKENS_FILE = "token_logprobs.parquet"
 MAX_BYTES = 2**32
@@ -28,6 +28,8 @@ MAX_BYTES = 2**32
 TEXTS, LATER = ("task", "id", "role"), ("attempt", "subject")
 """What is read of the Parquet file beside `logprob` and `attack`; older ones lack what came later, and call `attack`
 `control`."""
+VALUES = (IS_BEST, "entropy", "variance")
+"""Columns of the Parquet file beside `logprob` where anything is known: further numbers of each token."""
 NO_SUBJECT = ""
 """In older Parquet files, which have no subjects."""
 ADDED: Mapping[str, Any] = {
@@ -38,12 +40,15 @@ ADDED: Mapping[str, Any] = {
     "gold": None,
     "ranks": [],
     "lacking": "",
+    "token_values": {},
 }
 """Keys that lines of older schemas do not have, with what they meant then."""
 
 SampleKey = tuple[str, str, str, str | None, int | None]
 """Task, id, subject, attack and attempt: of subjects forgotten one at a time, each may be asked the same row."""
-Tokens = dict[SampleKey, dict[str, list[float]]]
+Tokens = dict[SampleKey, dict[str, dict[str, list[float | None]]]]
+"""By sample and role, the columns of its tokens: `logprob` and those of `VALUES`."""
+LOGPROB = "logprob"
 
 
 def samples_file(task: str) -> str:
@@ -136,6 +141,7 @@ def _lines(samples: Sequence[Sample]) -> str:
 def _line(sample: Sample) -> dict[str, Any]:
     line = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
     line["token_logprobs"] = {role: len(values) for role, values in sample.token_logprobs.items()}
+    line["token_values"] = {}  # these stand beside the log-probs
     line["extra"] = to_jsonable(sample.extra).value  # of a stranger's rows; JSON knows no NaN
     return line
 
@@ -150,7 +156,10 @@ def _read_lines(path: Path, *, tokens: Tokens) -> list[Sample]:
         if not isinstance(counts, dict):
             raise UserError(f"{path}: line {number} is not a sample; run again")
         sample = from_json(Sample, {**ADDED, **_renamed(line), "token_logprobs": {}}, source=f"{path} line {number}")
-        samples.append(dataclasses.replace(sample, token_logprobs=_join(sample, counts, tokens=tokens, path=path)))
+        joined = _join(sample, counts, tokens=tokens, path=path)
+        logprobs = {role: tuple(_number(value) for value in columns[LOGPROB]) for role, columns in joined.items()}
+        values = {name: found for name in VALUES if (found := _values(name, joined))}
+        samples.append(dataclasses.replace(sample, token_logprobs=logprobs, token_values=values))
     return samples
 
 
@@ -166,15 +175,29 @@ def _attempt(control: Any) -> int | None:
     return None if control is None else 0
 
 
-def _join(sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Path) -> dict[str, tuple[float, ...]]:
+def _number(value: float | None) -> float:
+    """What was written is a number or NaN; a null is what others make of a NaN."""
+    return math.nan if value is None else value
+
+
+def _values(name: str, joined: Mapping[str, Mapping[str, Sequence[float | None]]]) -> dict[str, tuple[float, ...]]:
+    """By role, the further numbers of a name, where every token has one."""
+    found = {role: columns.get(name, ()) for role, columns in joined.items()}
+    known = {role: [value for value in values if value is not None] for role, values in found.items()}
+    return {role: tuple(values) for role, values in known.items() if values and len(values) == len(found[role])}
+
+
+def _join(
+    sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Path
+) -> dict[str, dict[str, list[float | None]]]:
     older = _key(dataclasses.replace(sample, subject=NO_SUBJECT))
     found = tokens.get(_key(sample)) or tokens.get(older, {})
-    joined = {role: tuple(found.get(role, ())) for role in counts}
+    joined = {role: {LOGPROB: [], **found.get(role, {})} for role in counts}
     for role, count in counts.items():
-        if len(joined[role]) != count:
+        if len(joined[role][LOGPROB]) != count:
             raise UserError(
                 f"{path}: sample {sample.id} has {count} log-probs of '{role}', {TOKENS_FILE} holds "
-                f"{len(joined[role])}; the files are of different runs, run again"
+                f"{len(joined[role][LOGPROB])}; the files are of different runs, run again"
             )
     return joined
 
@@ -184,21 +207,29 @@ def _parquet(samples: Sequence[Sample], *, model: str) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = ("task", "set", "id", "subject", "attack", "attempt", "role", "position", "logprob")
+    further = [name for name in VALUES if any(sample.token_values.get(name) for sample in samples)]
+    names = ("task", "set", "id", "subject", "attack", "attempt", "role", "position", LOGPROB, *further)
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for sample in samples:
         for role, values in sample.token_logprobs.items():
-            for position, value in enumerate(values):
+            told = [_aligned(sample.token_values.get(name, {}).get(role), size=len(values)) for name in further]
+            for position, (value, *others) in enumerate(zip(values, *told, strict=True)):
                 asked = (sample.subject, sample.attack, sample.attempt)
-                row = (sample.task, sample.set, sample.id, *asked, role, position, value)
+                row = (sample.task, sample.set, sample.id, *asked, role, position, value, *others)
                 for name, item in zip(names, row, strict=True):
                     columns[name].append(item)
-    kinds = {"attempt": pa.int32(), "position": pa.int32(), "logprob": pa.float64()}
+    kinds = {"attempt": pa.int32(), "position": pa.int32(), LOGPROB: pa.float64()}
+    kinds |= dict.fromkeys(further, pa.float32())
     arrays = {name: pa.array(column, type=kinds.get(name, pa.string())) for name, column in columns.items()}
     table = pa.table({"model": pa.array([model] * len(columns["id"]), type=pa.string()), **arrays})
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _aligned(values: Sequence[float] | None, *, size: int) -> Sequence[float | None]:
+    """A number for each token; None for all where nothing is known."""
+    return values if values is not None and len(values) == size else [None] * size
 
 
 def _read_parquet(path: Path) -> Tokens:
@@ -209,18 +240,19 @@ def _read_parquet(path: Path) -> Tokens:
         there = parquet.read_schema(path).names
         attack = "attack" if "attack" in there else "control"
         kinds = {**dict.fromkeys((*TEXTS, attack), pa.string()), "attempt": pa.int32(), "logprob": pa.float64()}
-        kinds["subject"] = pa.string()
-        names = [name for name in kinds if name in there or name not in LATER]
+        kinds |= {"subject": pa.string(), **dict.fromkeys(VALUES, pa.float64())}
+        names = [name for name in kinds if name in there or name not in (*LATER, *VALUES)]
         table = parquet.read_table(path, columns=names)
         table = table.cast(pa.schema([(name, kinds[name]) for name in names]))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({error}); restore it or run again") from error
-    tokens: Tokens = defaultdict(lambda: defaultdict(list))
+    tokens: Tokens = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     columns = {name: table.column(name).to_pylist() for name in names}
     attempts = columns.get("attempt") or [_attempt(one) for one in columns[attack]]
     subjects = columns.get("subject") or [NO_SUBJECT] * len(attempts)
     keys = zip(columns["task"], columns["id"], subjects, columns[attack], attempts, strict=True)
-    for key, role, value in zip(keys, columns["role"], columns["logprob"], strict=True):
-        # What was written is a number or NaN; a null is what others make of a NaN.
-        tokens[key][role].append(math.nan if value is None else value)
+    told = [name for name in (LOGPROB, *VALUES) if name in columns]
+    for key, role, *values in zip(keys, columns["role"], *(columns[name] for name in told), strict=True):
+        for name, value in zip(told, values, strict=True):
+            tokens[key][role][name].append(value)
     return tokens

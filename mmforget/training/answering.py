@@ -294,4 +294,6 @@ def _trimmed(looked: Looked) -> Looked:
 
 
 def _cut(looked: Looked, rows: slice) -> Looked:
-    return Looked(Scored(*(part[rows] for part in looked.scored)), tuple(value[rows] for value in looked.values))
+    scored = looked.scored
+    kept = Scored(scored.token_logprobs[rows], scored.mask[rows], scored.is_greedy[rows])
+    return Looked(kept, tuple(value[rows] for value in looked.values))

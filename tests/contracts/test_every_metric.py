@@ -43,16 +43,25 @@ def sample(
     kind: str,
     subject: str,
     response: str | None = ANSWER,
-    logprobs: Sequence[float] = (-0.5, -1.0),
+    logprobs: Sequence[float] = (-0.5, -1.0, -0.2, -0.9, -0.4),
     keywords: tuple[str, ...] = ("oslo",),
 ) -> Sample:
     answer, other = tuple(logprobs), tuple(value - 0.1 * number for value in logprobs)
     roles = {
         "gen": {},
-        "prob": {"answer": answer, "rephrased/0": answer, "perturbed/0": other, "perturbed/1": answer},
+        "prob": {
+            "answer": answer,
+            "rephrased/0": answer,
+            "perturbed/0": other,
+            "perturbed/1": answer,
+            "reference/answer": other,
+        },
         "mc": {"choice/0": answer, "choice/1": other},
         "roll": {"answer": answer},
     }[kind]
+    shares = [max(0.0, 1.0 + value) for value in logprobs]
+    values = {name: dict.fromkeys(roles, tuple(shares)) for name in ("entropy", "variance")}
+    values |= {"is_best": {role: tuple(float(one > -0.7) for one in told) for role, told in roles.items()}}
     return Sample(
         task="toy",
         set="forget",
@@ -66,6 +75,7 @@ def sample(
         token_logprobs=roles,
         choices=(ANSWER, "in rome.") if kind == "mc" else (),
         gold=0 if kind == "mc" else None,
+        token_values=values,
         labels={name: words.counted for name, words in LABELS.items()} | dict.fromkeys(GRADED, "7"),
     )
 
@@ -302,6 +312,7 @@ def test_a_score_says_whose_it_is() -> None:
 OF_SOMETHING_ELSE = {
     "concept_em": "whether a concept is not given away",
     "diversity": "how many words are different",
+    "ngram_entropy": "how varied runs of words are",
 }
 """Metrics of generated text that do not compare it with the reference, and what they look at instead."""
 REFERENCES = (

@@ -1,0 +1,85 @@
+"""Scores by which members are told from non-members: higher for an answer that looks like training data.
+
+Each takes a sample and gives a `Score`, from one pass over its tokens. OpenUnlearning's are the same with the sign
+turned round, and its AUC is of holdout above forget rows, which is the same number.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+
+from mmforget.metrics.logprobs import mean_loss
+from mmforget.metrics.tokens import NO_TOKENS, answer_tokens, statistic
+from mmforget.types import Sample, Score
+
+Scoring = Callable[[Sample], Score]
+REFERENCE = "reference/answer"
+"""Role of the answer's log-probs under another model, the retain model."""
+LEAST_VARIANCE = 1e-6
+"""Below it a token's variance counts as this, as OpenUnlearning has it."""
+STATISTICS = ("entropy", "variance")
+"""What Min-K%++ reads of each token."""
+
+
+def loss_score(sample: Sample, *, role: str = "answer") -> Score:
+    """Mean log-prob of all tokens of the answer, its end included where that is one (Yeom et al.)."""
+    answers = sample.with_role(role)
+    loss = mean_loss(answers[0] if answers else (), profile="clean")
+    return Score(None if loss.value is None else -loss.value, sample.subject, loss.reason)
+
+
+def zlib_score(sample: Sample) -> Score:
+    """Mean log-prob over the length in bytes of the answer's text under zlib (Carlini et al., arXiv 2012.07805)."""
+    found = loss_score(sample)
+    if found.value is None:
+        return found
+    return found._replace(value=found.value / len(zlib.compress(sample.answer.encode("utf-8", "replace"))))
+
+
+def reference_score(sample: Sample) -> Score:
+    """Mean log-prob less that under the reference model."""
+    own, other = loss_score(sample), loss_score(sample, role=REFERENCE)
+    if own.value is None or other.value is None:
+        reason = own.reason or f"reference: {other.reason}"
+        return Score(None, sample.subject, reason)
+    difference = own.value - other.value
+    reason = "both models hold the answer impossible" if math.isnan(difference) else ""
+    return Score(None if reason else difference, sample.subject, reason)
+
+
+def min_k_score(sample: Sample, *, percent: int, profile: str) -> Score:
+    """Mean of the lowest floor(T percent / 100) token log-probs, at least one but under `muse_paper`."""
+    tokens = answer_tokens(sample, profile=profile)
+    if tokens.reason:
+        return _without_tokens(sample, tokens.reason, profile=profile)
+    return _mean_of_lowest(sample, tokens.values, percent=percent, profile=profile)
+
+
+def min_k_pp_score(sample: Sample, *, percent: int, profile: str) -> Score:
+    """The same of log-probs in standard deviations above the mean log-prob of a token in that place."""
+    tokens = answer_tokens(sample, profile=profile)
+    if tokens.reason:
+        return _without_tokens(sample, tokens.reason, profile=profile)
+    entropy, variance = (statistic(sample, name, profile=profile) for name in STATISTICS)
+    if entropy.reason or variance.reason:
+        return Score(None, sample.subject, entropy.reason or variance.reason)
+    values = [
+        (logprob + mean) / math.sqrt(max(LEAST_VARIANCE, spread))
+        for logprob, mean, spread in zip(tokens.values, entropy.values, variance.values, strict=True)
+    ]
+    return _mean_of_lowest(sample, values, percent=percent, profile=profile)
+
+
+def _without_tokens(sample: Sample, reason: str, *, profile: str) -> Score:
+    as_coded = profile == "openunlearning" and reason == NO_TOKENS and bool(sample.with_role("answer"))
+    return Score(0.0, sample.subject) if as_coded else Score(None, sample.subject, reason)
+
+
+def _mean_of_lowest(sample: Sample, values: Sequence[float], *, percent: int, profile: str) -> Score:
+    least = 0 if profile == "muse_paper" else 1
+    num_lowest = max(least, len(values) * percent // 100)
+    if not num_lowest:
+        return Score(None, sample.subject, f"too few tokens for {percent} % of them", lacking=True)
+    return Score(math.fsum(sorted(values)[:num_lowest]) / num_lowest, sample.subject)
