@@ -17,6 +17,7 @@ MODALITIES = ("image", "text", "both")
 DIRECTIONS = ("higher", "lower", "retain_model")
 NEEDED_SETS = ("forget", "retain", "utility")
 JUDGES = ("any", "local")
+_LISTS = ("settings", "refusals", "levels", "known")
 OF_A_USE = ("profiles", "goal", "headline", "args")
 """What the use of a metric may say beside metric, set and direction."""
 
@@ -131,6 +132,7 @@ class Document:
     `attacks`: every task that they apply to is asked under them, too, of every model. `one_at_a_time`: each subject is
     forgotten alone, and the rows of every set have the subject for which they are asked. `trained` says by setting
     which sets methods train on, `forget` and `retain`, where those are not the sets of these roles, which are measured.
+    `known` lists sets of what real models know beforehand, which the micro model is taught beside its stage one.
     `relearn` says by setting the set that unlearned models are fine-tuned on at the end, to be asked once more; then a
     recipe has a part `relearn`.
     """
@@ -157,11 +159,12 @@ class Document:
     one_at_a_time: bool = False
     trained: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     relearn: Mapping[str, str] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
 
 
 OPTIONAL = (
     "refusals", "pretrained", "levels", "judges", "blur_images", "collapse", "attacks", "one_at_a_time", "trained",
-    "relearn",
+    "relearn", "known",
 )  # fmt: skip
 
 
@@ -276,7 +279,7 @@ def parse_document(value: Any, *, source: str) -> Document:
     if complete:
         faults.choice(value["modality"], at=f"{at}.modality", allowed=MODALITIES)
         faults.texts_at(value, "benchmark", "title", "paper", "licence", at=at)
-        for name in ("settings", "refusals", "levels"):
+        for name in _LISTS:
             faults.texts(value.get(name, []), at=f"{at}.{name}")
         settings = value["settings"] if isinstance(value["settings"], list) else []
         faults.choice(value["setting"], at=f"{at}.setting", allowed=settings)
@@ -293,7 +296,7 @@ def parse_document(value: Any, *, source: str) -> Document:
         _check_recipes(value["recipes"], faults=faults, at=f"{at}.recipes")
         _check_by_setting(value, faults=faults, at=at, settings=settings)
     faults.raise_any()
-    lists = {name: tuple(value.get(name, ())) for name in ("settings", "refusals", "levels")}
+    lists = {name: tuple(value.get(name, ())) for name in _LISTS}
     metrics = tuple(_metric_use(use) for use in value["metrics"])
     named = value.get("collapse")
     collapse = None if named is None else tuple(MetricName(**one) for one in named)

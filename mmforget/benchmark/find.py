@@ -249,6 +249,8 @@ def _matches(name: str, *, index: Index) -> list[TaskFile]:
     if name in files and name not in ours:
         raise UserError(f"'{name}' is a plain lm_eval task, not part of an unlearning benchmark; use 'mmforget eval'")
     matching = [ours[key] for key in ours if fnmatch.fnmatchcase(key, name)]
+    # A benchmark whose groups all name a setting is meant with its main one.
+    matching = matching or [one for one in ours.values() if is_document(one.label) and _benchmark_of(one) == name]
     if not matching:
         raise UnknownName("task", name=name, known=ours)
     return matching

@@ -121,7 +121,12 @@ class Benchmark:
     @property
     def set_names(self) -> tuple[str, ...]:
         """Every set that a run of this benchmark touches, each once."""
-        trained = (*self.stage_one.values(), *self.trained_sets.values(), *filter(None, (self.relearn_set,)))
+        trained = (
+            *self.stage_one.values(),
+            *self.trained_sets.values(),
+            *filter(None, (self.relearn_set,)),
+            *self.document.known,
+        )
         named = (*trained, *self.document.sets.values(), *(task.set for task in self.tasks))
         return tuple(dict.fromkeys(named))
 

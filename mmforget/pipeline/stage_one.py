@@ -75,6 +75,8 @@ def prepare(
     if role == "target":
         check_rows_fit(base, config=config, bound=bound)
     examples = bound.examples(benchmark.stage_one[role])
+    if config.model == "micro":
+        examples += [example for name in benchmark.document.known for example in bound.examples(name)]
     examples = render(examples, loaded=base, config=config)
     if not examples:
         raise UserError(f"{benchmark.group}: the set '{benchmark.stage_one[role]}' has no rows in this data")

@@ -15,8 +15,8 @@ ONE_CYCLE_START = 1 / 25
 def lr_factor(step: int, *, schedule: Schedule, num_steps: int, num_warmup: int) -> float:
     """The learning rate of update `step` (0-based) of `num_steps`, as a factor in [0, 1] of the peak.
 
-    Linear warm-up from 0 for `cosine` and `constant`, as in transformers' schedules; cosine from 1/25 for `onecycle`,
-    as in torch's OneCycleLR (without its last step at 1/250,000 of the start, and with steady momentum).
+    Linear warm-up from 0 for `cosine`, `linear` and `constant`, as in transformers' schedules; cosine from 1/25 for
+    `onecycle`, as in torch's OneCycleLR (without its last step at 1/250,000 of the start, and with steady momentum).
     """
     if schedule == "onecycle":
         return _one_cycle(step, num_steps=num_steps, num_warmup=num_warmup)
@@ -24,6 +24,8 @@ def lr_factor(step: int, *, schedule: Schedule, num_steps: int, num_warmup: int)
         return step / num_warmup
     if schedule == "constant":
         return 1.0
+    if schedule == "linear":
+        return max(0.0, (num_steps - step) / max(1, num_steps - num_warmup))
     return _half_cosine(step - num_warmup, num_steps - num_warmup)
 
 

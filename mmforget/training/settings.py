@@ -13,7 +13,7 @@ from mmforget.methods.arguments import require_not_negative, require_positive
 if TYPE_CHECKING:
     from mmforget.model.lora import LoraSettings
 
-Schedule = Literal["cosine", "onecycle", "constant"]
+Schedule = Literal["cosine", "linear", "onecycle", "constant"]
 Order = Literal["file", "rows", "subjects"]
 LORA_KEYS = {"lora_r": "r", "lora_alpha": "alpha", "lora_dropout": "dropout", "lora_target_modules": "target_modules"}
 FLAG_NAMES = {"train_batch_size": "batch_size"}
@@ -31,7 +31,8 @@ class TrainSettings:
         retain_batch_size: retain rows beside a full batch of `batch_size`, and fewer beside a smaller one; None: as
             many as rows.
         grad_accumulation: forward passes an update.
-        schedule: `cosine` to 0, `onecycle` (cosine up from lr/25, cosine down to 0), `constant`; all after warm-up.
+        schedule: `cosine` or `linear` to 0, `onecycle` (cosine up from lr/25, cosine down to 0), `constant`; all after
+            warm-up.
         warmup_ratio: share of the updates in which the rate rises; for `onecycle` usually 0.3.
         max_grad_norm: the gradient's norm is cut to this; 0 does not cut.
         order: `file` (as given, no shuffle), `rows` (questions shuffled every epoch), `subjects` (neighbouring rows

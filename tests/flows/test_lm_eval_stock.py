@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mmforget.benchmark.source import DataSource
+from mmforget.benchmark.task_files import read_task_file
 from mmforget.evaluation.run import Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.load import ModelSpec, load_model
@@ -23,7 +24,7 @@ from tests.helpers import tiny_llama, tiny_llava
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "fiubench_forget_gen"
-GROUPS = ("fiubench", "medforget", "mmubench", "offside", "safe_eraser", "unlok_vqa")
+GROUPS = ("fiubench", "medforget", "mmubench", "offside", "safe_eraser", "tofu", "unlok_vqa")
 
 
 class Stock(NamedTuple):
@@ -62,9 +63,10 @@ def scores(results: Mapping[str, Any]) -> dict[str, float]:
 
 
 def gen_tasks(*, text: bool) -> list[str]:
-    """Every task of the benchmarks with images that generates answers, about images or in text alone."""
+    """Every task that generates answers, about images or in text alone."""
     files = [file for group in GROUPS for file in (ROOT / "tasks" / group).glob("*_gen*.yaml")]
-    return sorted(file.stem for file in files if file.stem.endswith("_text") == text)
+    labels = {file.stem: read_task_file(file)["metadata"]["unlearning"] for file in files}
+    return sorted(name for name, label in labels.items() if (label["modality"] == "text") == text)
 
 
 @pytest.mark.long

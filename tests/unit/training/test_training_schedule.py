@@ -28,7 +28,9 @@ def _run(optimizer: torch.optim.Optimizer, scheduler: object, *, num_steps: int)
     return found
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [("cosine", "cosine"), ("constant", "constant_with_warmup")])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("cosine", "cosine"), ("linear", "linear"), ("constant", "constant_with_warmup")]
+)
 @pytest.mark.parametrize("warmup_ratio", [0.0, 0.06, 0.5])
 def test_schedules_are_those_of_transformers(ours: Schedule, theirs: str, warmup_ratio: float) -> None:
     """The released FIUBench run: 35 updates, warm-up 0.06 x 35 = 2.1, rounded up to 3 as transformers does."""
@@ -53,7 +55,7 @@ def test_one_cycle_by_hand() -> None:
     assert found == pytest.approx([0.04, 0.52, 1.0, 0.8535534, 0.5, 0.1464466])
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "onecycle", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "onecycle", "constant"])
 @pytest.mark.parametrize(("num_steps", "warmup_ratio"), [(1, 0.0), (1, 0.3), (2, 0.9), (10, 0.1)])
 def test_short_trainings_have_rates_too(schedule: Schedule, num_steps: int, warmup_ratio: float) -> None:
     found = rates(schedule, num_steps=num_steps, warmup_ratio=warmup_ratio)

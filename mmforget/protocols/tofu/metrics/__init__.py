@@ -1,0 +1,1 @@
+"""Metrics of TOFU's own; the registry finds them here."""
