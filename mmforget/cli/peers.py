@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmforget.cli.printing import print_json, say, tell
-from mmforget.errors import UserError
+from mmforget.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
     from mmforget.pipeline.peers import PeerScores
-    from mmforget.types import Estimate
+    from mmforget.results.store import StoredRun
+    from mmforget.types import Estimate, Sample
+
+WRITTEN = "openunlearning"
+"""The one program whose logs are written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--from", dest="peer", metavar="PEER", help="whose log it is: tofu, openunlearning, lm_eval")
     group.add_argument("--log", type=Path, metavar="FILE", help="the log of the model in question")
     group.add_argument("--reference", type=Path, metavar="FILE", help="the retain model's log, for forget quality")
+    group.add_argument(
+        "--to", metavar="PEER", help="write the samples of RUN_FOLDER as that program's log: openunlearning"
+    )
     group.add_argument(
         "--profile",
         metavar="NAME",
@@ -49,6 +56,30 @@ def execute(args: argparse.Namespace) -> int:
     for finding in scores.findings:
         tell(f"note: {finding}")
     return 0
+
+
+def write(runs: Iterable[tuple[StoredRun, Mapping[str, str], Sequence[Sample] | None]], *, peer: str) -> list[Path]:
+    """Write a peer's log beside each record, and return the files.
+
+    Args:
+        runs: records with the sets of their benchmark by role and the retain model's samples, where there are any.
+
+    Raises UnknownName for a peer whose logs are not written, UserError where the record has nothing that one holds.
+    """
+    from mmforget.pipeline.peer_written import openunlearning_log, summary
+    from mmforget.results.files import write_json
+
+    if peer != WRITTEN:
+        raise UnknownName("peer to write for", name=peer, known=(WRITTEN,))
+    files = []
+    for run, sets, retain in runs:
+        try:
+            log = openunlearning_log(run.samples(), sets=sets, retain=retain)
+        except UserError as error:
+            raise UserError(f"{run.path}: {error}") from error
+        documents = {"TOFU_EVAL.json": log, "TOFU_SUMMARY.json": summary(log)}
+        files += [write_json(run.folder / name, document) for name, document in documents.items()]
+    return files
 
 
 def check_unused(args: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ SUMMARY = "compute all metrics again from stored samples, without a model"
 EXAMPLES = """\
   mmforget rescore demo
   mmforget rescore demo/fiubench/npo --json
+  mmforget rescore out/tofu_forget10 --to openunlearning
   mmforget rescore --from tofu --log eval_log_aggregated.json --reference retain90/eval_log_aggregated.json --json
 """
 ORDER = ("retain", "target", "base", "unlearned", "relearned")
@@ -76,6 +77,13 @@ def execute(args: argparse.Namespace) -> int:
     peers.check_unused(args)
     if not args.runs:
         raise UserError("no folder named; give one that 'mmforget run' or 'mmforget eval' wrote, or a log with --from")
+    if args.to is not None:
+        files = peers.write(_to_write(args.runs, include_paths=args.include_path), peer=args.to)
+        if args.json:
+            print_json({"files": list(map(str, files))})
+        for file in files:
+            tell(f"wrote {file}")
+        return 0
     done = rescore(args.runs, include_paths=args.include_path, judge=args.judge)
     if args.json:
         print_json({"records": [item.as_dict() for item in done]})
@@ -113,6 +121,18 @@ def rescore(paths: Sequence[Path], *, include_paths: Sequence[str] = (), judge: 
         Rescored(run.record, record, _written(run, record, samples=samples[run.path] if judge else None))
         for run, record in zip(runs, scored, strict=True)
     ]
+
+
+def _to_write(
+    paths: Sequence[Path], *, include_paths: Sequence[str]
+) -> Iterator[tuple[StoredRun, Mapping[str, str], Sequence[Sample] | None]]:
+    """Every record at or below paths, with its benchmark's sets by role and the retain model's samples."""
+    from mmforget.results.store import find_records
+
+    runs = find_records(paths)
+    for run in runs:
+        document = _bound(run, include_paths=include_paths).benchmark.document
+        yield run, document.sets, _reference("retain", run=run, among=runs, samples={run.path: run.samples()})
 
 
 def _written(run: StoredRun, record: RunRecord, *, samples: Sequence[Sample] | None) -> Path:

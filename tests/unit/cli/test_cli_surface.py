@@ -50,7 +50,7 @@ FLAGS = {
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
     "eval": COMMON | LM_EVAL | set(REFUSED) | BLANK_IMAGE | {"--stage_one_args", "--recipe", "--judge"},
     "attack": COMMON | TARGET | {"--attacks", "--recipe"},
-    "rescore": {"--include_path", "--judge", "--json", "--from", "--log", "--reference", "--profile"},
+    "rescore": {"--include_path", "--judge", "--json", "--from", "--to", "--log", "--reference", "--profile"},
     "leaderboard": {"--output_path", "--json", "--verify"},
     "ls": {"--include_path", "--json"},
     "validate": {"--include_path", "--data", "--metadata", "--json", "--confirm_run_unsafe_code"},

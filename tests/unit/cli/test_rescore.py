@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "leaderboard"))
 from fake_runs import BENCHMARK, record  # noqa: E402
 
 from mmforget.cli import rescore  # noqa: E402
+from mmforget.cli.main import main  # noqa: E402
 from mmforget.errors import MissingReference, UserError  # noqa: E402
 from mmforget.pipeline.judging import Judged  # noqa: E402
 from mmforget.results import store  # noqa: E402
@@ -190,3 +192,19 @@ def test_the_data_are_described_not_opened() -> None:
     found = rescore.data_of(record("npo", data=described))
     assert (found.kind, found.path) == ("path", Path("/gone/away"))
     assert found.metadata == {"num_subjects": 24, "seed": 0, "setting": "forget5"}
+
+
+def test_samples_are_written_as_openunlearnings_log(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers of the model that has forgotten: token log-probs -2 and -3, -4 or -5; both questions of three people."""
+    assert main(["rescore", str(runs / "npo"), str(runs / "retain"), "--to", "openunlearning", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["files"]
+    assert {Path(file).name for file in told} == {"TOFU_EVAL.json", "TOFU_SUMMARY.json"}
+    found = json.loads((runs / "npo" / "TOFU_SUMMARY.json").read_text())
+    assert found["forget_Q_A_Prob"] == pytest.approx(sum(math.exp(-(5 + n) / 2) for n in range(3)) / 3)
+    assert found["forget_quality"] == pytest.approx(1.0)
+    assert "model_utility" not in found
+
+
+def test_no_log_is_written_for_others(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rescore", str(runs), "--to", "tofu"]) == 2
+    assert "unknown peer to write for 'tofu'; known: openunlearning" in capsys.readouterr().err
