@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from metric_samples import prob
 
-from mmforget.metrics import min_k, probability, probability_normalised, truth_ratio, truth_ratio_retain
+from mmforget.metrics import (
+    min_k,
+    probability,
+    probability_normalised,
+    truth_ratio,
+    truth_ratio_retain,
+    truth_ratio_share,
+)
 from mmforget.types import Score
 
 PROBABILITY, SHARE = probability.METRIC, probability_normalised.METRIC
@@ -123,3 +130,41 @@ def test_whole_tenths_select_as_many_tokens_as_the_official_floor() -> None:
     for length in range(1, 3000):
         official = [int(rho * length) for rho in (0.1, 0.2, 0.3, 0.4, 0.5)]
         assert [length * tenths // 10 for tenths in min_k.TENTHS] == official
+
+
+def test_the_named_profiles_divide_by_all_tokens() -> None:
+    """As clean, by hand above: 2^(-5/3), 2/3, and a truth ratio of 2."""
+    scored = {name: PROBABILITY.score(prob([HALF, HALF, EIGHTH]), profile=name).value for name in PROBABILITY.profiles}
+    assert scored["tofu_paper"] == scored["openunlearning"] == pytest.approx(2 ** (-5 / 3))
+    sample = prob([HALF], rephrased=[HALF], perturbed=[[HALF], [EIGHTH]])
+    for profile in ("tofu_paper", "openunlearning"):
+        assert NEAR.score(sample, profile=profile).value == pytest.approx(0.5)
+        assert BETTER.score(sample, profile=profile).value == pytest.approx(0.5)
+        assert SHARE.score(sample, profile=profile).value == pytest.approx(0.5 / (0.5 + 0.5 + 0.125))
+
+
+def test_the_arithmetic_mean_of_wrong_answers_by_hand() -> None:
+    """Mean of 1/2 and 1/8 is 5/16, over 1/2 is 5/8: near 5/8, better 3/8."""
+    sample = prob([HALF], rephrased=[HALF], perturbed=[[HALF], [EIGHTH]])
+    assert truth_ratio.TruthRatio(mean="arithmetic").score(sample).value == pytest.approx(5 / 8)
+    assert truth_ratio_retain.TruthRatioRetain(mean="arithmetic").score(sample).value == pytest.approx(3 / 8)
+
+
+def test_the_epsilon_of_openunlearning_counts_where_answers_are_all_but_impossible() -> None:
+    """Rephrased and perturbed at 1e-12: R = 1e-12 / 1.01e-10; near R, better 1 - R, a share of 1e-12 / 1.02e-10."""
+    tiny = math.log(1e-12)
+    sample, ratio = prob([tiny], rephrased=[tiny], perturbed=[[tiny]]), 1e-12 / (1e-12 + 1e-10)
+    assert NEAR.score(sample, profile="openunlearning").value == pytest.approx(ratio)
+    assert BETTER.score(sample, profile="openunlearning").value == pytest.approx(1 - ratio)
+    assert SHARE.score(sample, profile="openunlearning").value == pytest.approx(1e-12 / 1.02e-10)
+    assert (NEAR.score(sample).value, BETTER.score(sample).value) == (pytest.approx(1.0), 0.0)
+
+
+def test_truth_ratio_as_a_share_by_hand() -> None:
+    """1/2 against a geometric mean of 1/4: 2/3; both at 1e-12: 1/2, and 1e-12 / 1.02e-10 with the epsilon."""
+    metric, tiny = truth_ratio_share.METRIC, math.log(1e-12)
+    assert metric.score(prob([HALF], rephrased=[HALF], perturbed=[[HALF], [EIGHTH]])).value == pytest.approx(2 / 3)
+    sample = prob([tiny], rephrased=[tiny], perturbed=[[tiny]])
+    assert metric.score(sample).value == pytest.approx(0.5)
+    assert metric.score(sample, profile="openunlearning").value == pytest.approx(1e-12 / 1.02e-10)
+    assert metric.score(prob([HALF], rephrased=[-1e4], perturbed=[[-1.0]])).value == 0.0
