@@ -36,7 +36,8 @@ class RepresentationMisdirection:
 
     d is the squared difference, averaged over the hidden size, the tokens of an answer, and answers. States are what
     decoder layer `layer` (none: number 7 of 32, or at that depth of another model) puts out where an answer's tokens
-    are predicted, so no image token is among them; OpenUnlearning takes them one place later, at the tokens themselves.
+    are predicted: no image token is among them but one that a prompt ends with. OpenUnlearning takes states one place
+    later, at the tokens themselves.
 
     `target`: `random` is c u, of one direction u that is drawn evenly from [0, 1) in every dimension and normalised, by
     the training's seed, and kept with the training. `concept` is the state before training plus c times the direction

@@ -161,11 +161,11 @@ class Answering:
         """Log-probs of another model: those that were kept, or for refusals, drawn anew, of a pass of their own."""
         source = request.source
         rows = self.rows[source]
+        scored: Scored | None = found.get(Scores(source))
         if source == ALTERNATE:
             with self.before():
-                return self.look(rows.of(batch), wanted=Wanted()).scored.token_logprobs
+                return _as_wide(self.look(rows.of(batch), wanted=Wanted()).scored.token_logprobs, scored=scored)
         kept = [self.references[request.key][place] for place in rows.places(batch)]
-        scored: Scored | None = found.get(Scores(source))
         if scored is None:
             return pad_sequence(list(kept), batch_first=True).to(self.device)
         return padded(kept, like=scored.token_logprobs)
@@ -188,7 +188,7 @@ def answered(
                 own[request] = answering.reference(request, batch=batch, found=own)
         elif isinstance(request, Hidden) and request.before:
             for own in found:
-                own[request] = _as_wide(own[request], scored=own.get(Scores(*_place(request))))
+                own[request] = _as_wide(own[request], scored=own.get(Scores(*_place(request))), dim=2)
     return found
 
 
@@ -271,10 +271,11 @@ def _lenses(requests: Sequence[Request]) -> tuple[Lens, ...]:
     return tuple(one for one in requests if isinstance(one, Lens))
 
 
-def _as_wide(states: Tensor, *, scored: Scored | None) -> Tensor:
-    """States [L, B, T, H] of a pass of their own, with as much padding as those beside which they stand."""
-    width = states.shape[2] if scored is None else scored.mask.shape[1]
-    return functional.pad(states[:, :, :width], (0, 0, 0, max(0, width - states.shape[2])))
+def _as_wide(values: Tensor, *, scored: Scored | None, dim: int = 1) -> Tensor:
+    """Values of a pass of their own, with as much padding of tokens, in dimension `dim`, as those beside them have."""
+    width, own = (values.shape[dim] if scored is None else scored.mask.shape[1]), values.shape[dim]
+    behind = (0, 0) * (values.dim() - 1 - dim)
+    return functional.pad(values, (*behind, 0, width - own)) if width > own else values.narrow(dim, 0, width)
 
 
 def _states(states: Tensor, layers: Sequence[int | float], *, of: Sequence[int | float]) -> Tensor:

@@ -199,3 +199,20 @@ def test_a_guard_with_an_adapter_takes_no_other(llama: LoadedModel, llama_rows: 
     spec = replace(report.artifact.on(llama.spec), peft=str(report.output / "adapter"))
     with pytest.raises(UserError, match="brings an adapter of its own"):
         Models().get(spec)
+
+
+def test_a_base_with_a_merged_adapter_is_saved_whole_beside_the_guard(
+    llama: LoadedModel, llama_rows: list[Example], tmp_path: Path
+) -> None:
+    material = Material(forget=llama_rows)
+    first = unlearn(llama, material, method=build("task_vector", "alpha=1"), settings=SETTINGS, folder=tmp_path / "one")
+    spec = replace(llama.spec, peft=str(first.output), merge_peft=True)
+    report = unlearn(load_model(spec), material, method=build("whp_logit"), settings=SETTINGS, folder=tmp_path / "two")
+    found = report.artifact.on(spec)
+    assert (found.peft, found.merge_peft, found.guard) == (None, False, str(report.output))
+    encoded = [encode(llama, row.context, row.answer) for row in llama_rows]
+    with torch.no_grad():
+        put_up = score(Models().get(found), encoded).token_logprobs
+    with edited(load_model(spec), material, method=build("whp_logit"), settings=SETTINGS, label="whp_logit") as other:
+        again = score(other, encoded).token_logprobs.detach()
+    torch.testing.assert_close(put_up, again, atol=1e-5, rtol=1e-4)

@@ -23,6 +23,8 @@ from mmforget.types import Example
 
 BATCH = Batch(rows=(0, 1, 5), partners={"retain": (3, 2, 7), "alternate": (1, 0, 1), "false": (0, 1, 5)})
 REFUSALS = ("i do not know.", "nothing is known to me about that.")
+SHORT = ("no.", "pass.")
+"""Whose rows, beside longer answers, are padded."""
 
 
 def plain_logits(loaded: LoadedModel, item: Encoded) -> Tensor:
@@ -45,10 +47,12 @@ def answer_sums(loaded: LoadedModel, items: Sequence[Encoded]) -> Tensor:
     return torch.stack(found)
 
 
-def objective(loaded: LoadedModel, examples: Sequence[Example], name: str, args: str = "") -> Unlearn:
+def objective(
+    loaded: LoadedModel, examples: Sequence[Example], name: str, args: str = "", *, refusals: Sequence[str] = REFUSALS
+) -> Unlearn:
     method = build(name, args)
-    rows = [replace(row, extra={"alternatives": ["another one."]}) for row in examples[:8]]
-    material = Material(forget=rows, retain=examples[8:], refusals=REFUSALS)
+    rows = [replace(row, extra={"alternatives": refusals[:1]}) for row in examples[:8]]
+    material = Material(forget=rows, retain=examples[8:], refusals=refusals)
     sources = make_sources(loaded, material, method=method, name=name, append_eos=False)
     made = Unlearn(Scoring(loaded), method, sources.rows, has_adapters=True)
     made.prepare(batch_size=3)
@@ -66,12 +70,13 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
         assert float((found[name] - one).norm() / one.norm()) < 1e-4, name
 
 
+@pytest.mark.parametrize("refusals", [REFUSALS, SHORT])
 @pytest.mark.parametrize(("name", "source"), [("dpo", "false"), ("idk_dpo", "alternate")])
 def test_preferences_are_those_of_plain_forwards(
-    adapted: LoadedModel, examples: list[Example], name: str, source: str
+    adapted: LoadedModel, examples: list[Example], name: str, source: str, refusals: Sequence[str]
 ) -> None:
     """-(2 / beta) mean log sigmoid(beta (what the better answers gained - what the others did))."""
-    made = objective(adapted, examples, name, "beta=0.3,retain_weight=0")
+    made = objective(adapted, examples, name, "beta=0.3,retain_weight=0", refusals=refusals)
     better, worse = (made.rows[one].of(BATCH) for one in (source, "forget"))
     with torch.no_grad(), adapted.model.disable_adapter():
         before = answer_sums(adapted, better) - answer_sums(adapted, worse)

@@ -117,6 +117,8 @@ CASES = {
     "kl": ("kl", SETTINGS),
     "npo": ("npo", replace(SETTINGS, gradient_checkpointing=True)),
     "po": ("po", replace(SETTINGS, packed=False)),
+    "rmu": ("rmu", SETTINGS),
+    "task_vector": ("task_vector", SETTINGS),
     "one row": ("grad_diff", replace(SETTINGS, batch_size=1, grad_accumulation=1)),
     "in full": ("npo", replace(SETTINGS, lora=None)),
     "stage one": ("stage one", replace(SETTINGS, lora=None)),
