@@ -122,3 +122,16 @@ def test_float_noise_on_equal_values_is_no_distance() -> None:
     assert ks_log10_p.METRIC.compare(noisy, clean).value == 0.0
     assert mia_auc.METRIC.compare(noisy, same(0.5, noise=0.0, prefix="q")).value == 0.5
     assert ks_distance.METRIC.compare(same(0.5, noise=1e-3), clean).value == 0.5
+
+
+@pytest.mark.parametrize("profile", ["clean", "tofu_paper", "openunlearning"])
+def test_models_wholly_apart_are_told_to_be_at_the_floor(profile: str) -> None:
+    """Ten questions: 2 / C(20, 10) is 10^-5."""
+    one = [prob([-1.0], rephrased=[-1.0 - n / 100], perturbed=[[-3.0]], number=n) for n in range(10)]
+    other = [prob([-1.0], rephrased=[-5.0 - n / 100], perturbed=[[-3.0]], number=n) for n in range(10)]
+    found = ks_log10_p.METRIC.compare(one, other, profile=profile)
+    assert found.value == pytest.approx(math.log10(2 / math.comb(20, 10)))
+    assert any(
+        reason.startswith("wholly apart: p is the floor of 10 and 10 questions, 10^-5.0") for reason in found.reasons
+    )
+    assert ks_log10_p.METRIC.compare(one, one, profile=profile).reasons == ()
