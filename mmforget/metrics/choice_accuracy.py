@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from mmforget.metrics.base import RATE, Kind, check_profile
+from mmforget.metrics.base import LM_EVAL, RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import NOT_FINITE
 from mmforget.types import Sample, Score
@@ -25,13 +25,14 @@ class ChoiceAccuracy:
     Profiles:
         clean: as lm_eval has it. Mends that a log-likelihood that is no number counts as the highest: such a question
             is left unscored.
+        wmdp_lmeval: WMDP's number, which is lm_eval's `acc`: as clean.
     """
 
     per: Literal["option", "character", "byte"] = "option"
 
     name = "choice_accuracy"
     kind: ClassVar[Kind] = "mc"
-    profiles = {"clean": "lm_eval 0.4.13"}
+    profiles = {"clean": "lm_eval 0.4.13", "wmdp_lmeval": LM_EVAL}
     range = RATE
     higher_is_better = True
     aggregate = mean_estimate

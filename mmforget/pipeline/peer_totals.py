@@ -51,8 +51,14 @@ class Total(NamedTuple):
         return abs(self.stated - self.found) > TOLERANCE * max(1.0, abs(self.found))
 
 
-def totals(log: PeerLog, *, cells: Cells, utility: Estimate | None, reference: PeerLog | None) -> dict[str, Total]:
-    """By the file's own names, what it states and what its rows give in the peer's profile."""
+def totals(
+    log: PeerLog, *, cells: Cells, utility: Estimate | None, p: float | None, reference: PeerLog | None
+) -> dict[str, Total]:
+    """By the file's own names, what it states and what its rows give in the peer's profile.
+
+    Args:
+        p: forget quality against the reference, where there is one.
+    """
     found: dict[str, float | None] = {**dict(_means(log)), **dict(_areas(log))}
     found |= {
         key: estimate.value for (set_name, name), key in KEYS.items() if (estimate := _cell(cells, set_name, name))
@@ -61,6 +67,8 @@ def totals(log: PeerLog, *, cells: Cells, utility: Estimate | None, reference: P
         found |= {f"{name}/acc": one.value for name, group in cells.items() if (one := group.get("choice_accuracy"))}
     if utility is not None:
         found["model_utility"] = utility.value
+    if p is not None and log.peer == "openunlearning":
+        found["forget_quality"] = p
     own, other = found.get(PRIVLEAK), None if reference is None else dict(_areas(reference)).get(PRIVLEAK)
     if own is not None and other is not None:
         found["privleak"] = privleak(own, other)

@@ -131,7 +131,8 @@ def score_log(log: PeerLog, *, reference: PeerLog | None = None, profile: str | 
     cells, utility = _cells(log, profile=profile), _utility(log, profile=profile)
     stated: dict[str, Total] = {}
     if log.totals and profile == whole.profile:
-        stated = totals(log, cells=cells, utility=utility.get("geometric"), reference=reference)
+        p = None if quality is None else quality.p
+        stated = totals(log, cells=cells, utility=utility.get("geometric"), p=p, reference=reference)
     found = PeerScores(log, reference, profile, cells, utility, quality, stated, checks)
     return replace(found, findings=tuple(_findings(found, num_rows=_num_rows(whole, FORGET))))
 

@@ -26,6 +26,8 @@ SETS = {"forget": "forget", "retain": "retain", "ra": "real_authors", "wf": "wor
 """What a key of TOFU's begins with, and its set."""
 MUSE_SETS = ("forget_knowmem", "retain_knowmem", "forget_verbmem")
 ROLES = {"answer": "Q_A_Prob", "rephrased": "Q_A_PARA_Prob", "perturbed": "Q_A_PERT_Prob"}
+SAME = {"forget_truth_ratio": "forget_Truth_Ratio"}
+"""A number that goes by two names: the one that references are compared by, and the other."""
 ROUGE = ("rouge1_recall", "rougeL_recall", "rougeL_f1")
 BY_ROW = ("agg_value", "value_by_index")
 ATTACK = ("forget", "holdout")
@@ -39,6 +41,9 @@ def read(path: Path) -> PeerLog:
     """
     document = read_object(path, what="TOFU_EVAL.json or MUSE_EVAL.json of OpenUnlearning", is_one=_is_one)
     tables = {name: table for name, table in document.items() if isinstance(table, dict)}
+    for name, other in SAME.items():
+        if other in tables:
+            tables.setdefault(name, tables[other])
     samples: list[Sample] = []
     stored: dict[str, dict[str, float]] = {name: {} for name in ROUGE}
     for prefix, set_name in (SETS | {name: name for name in MUSE_SETS}).items():

@@ -40,13 +40,14 @@ def test_a_retain_log_gives_forget_quality_and_privleak(tmp_path: Path) -> None:
     kept = [[row["score"] for row in log["forget_truth_ratio"]["value_by_index"].values()] for log in logs]
     assert found.quality is not None
     assert found.quality.p == pytest.approx(ks_2samp(*kept).pvalue, rel=1e-9)
+    assert found.totals["forget_quality"] == (None, found.quality.p)
     own, retain = (log["mia_min_k"]["auc"] for log in logs)
     assert found.totals["privleak"].found == pytest.approx(((1 - own) - (1 - retain)) / (1 - retain + 1e-10) * 100)
 
 
 def test_ratios_that_are_kept_alone_are_compared_as_they_are(tmp_path: Path) -> None:
     logs = [openunlearning_log(seed=3), openunlearning_log(seed=30)]
-    bare = {"forget_truth_ratio": logs[1]["forget_truth_ratio"]}
+    bare = {"forget_Truth_Ratio": logs[1]["forget_truth_ratio"]}
     one = read_log(written(tmp_path / "a", logs[0]), peer="openunlearning")
     other = read_log(written(tmp_path / "b", bare), peer="openunlearning")
     kept = [[row["score"] for row in log["forget_truth_ratio"]["value_by_index"].values()] for log in logs]
