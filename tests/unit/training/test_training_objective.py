@@ -133,9 +133,10 @@ def test_nll_of_forget_and_retain_is_reported_beside_the_loss(adapted: LoadedMod
 
 
 def test_a_loss_of_every_method_trains_adapters_only(adapted: LoadedModel, examples: list[Example]) -> None:
-    for name in ("ga", "grad_diff", "kl", "po", "npo"):
+    methods = ("ga", "grad_diff", "kl", "po", "npo", "simnpo", "idk_dpo", "task_vector", "whp_logit")
+    for name in (*methods, "npo:variant=muse_logit", "simnpo:variant=muse_logit"):
         adapted.model.zero_grad()
-        objective(adapted, examples, name).loss(BATCH).total.backward()
+        objective(adapted, examples, *name.split(":")).loss(BATCH).total.backward()
         reached = {
             n for n, w in adapted.model.named_parameters() if w.grad is not None and bool(w.grad.abs().max() > 0)
         }
