@@ -61,6 +61,11 @@ class Decoding:
         """What questions that are put together have in common."""
         return replace(self, seed=None)
 
+    @property
+    def greedy(self) -> Decoding:
+        """As long, and cut at the same strings, but not sampled."""
+        return Decoding(self.max_new_tokens, self.until)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values that tell it from another."""
         values = vars(self) | {"until": list(self.until)}

@@ -31,12 +31,19 @@ def score_batches(encoded: Sequence[Encoded], *, batch_size: int, packed: bool) 
     """
     longest = max((len(one) for one in encoded), default=0)
     if packed:
+        order = _by_picture(encoded)
         budget = max(batch_size * longest, MIN_BATCH_TOKENS)
-        planned = batches(packed_rows(encoded, max_tokens=budget), max_tokens=budget)
+        planned = batches(packed_rows([encoded[index] for index in order], max_tokens=budget), max_tokens=budget)
     else:
+        order = list(range(len(encoded)))
         budget = batch_size * longest
         planned = padded_batches(plain_rows(encoded), max_tokens=budget)
-    return Batches([[index for row in rows for index in row.members] for rows in planned], budget)
+    return Batches([[order[member] for row in rows for member in row.members] for rows in planned], budget)
+
+
+def _by_picture(encoded: Sequence[Encoded]) -> list[int]:
+    """Indices of the requests, those about the same pictures together: below all edits what is computed is one."""
+    return [index for group in group_indices([one.image_keys for one in encoded]) for index in group]
 
 
 def generation_batches(
@@ -48,17 +55,17 @@ def generation_batches(
     with theirs; where nothing is shared it has `batch_size` prompts.
     """
     if not packed:
-        by_image = group_indices([prompt.image_keys for prompt in prompts])
-        return chunks([index for group in by_image for index in group], size=batch_size)
+        return chunks(_by_picture(prompts), size=batch_size)
     longest = max((len(prompt) for prompt in prompts), default=0)
     budget = max(batch_size * (longest + max_new_tokens), MIN_BATCH_TOKENS)
     found: list[list[int]] = []
-    room = 0
-    for row in packed_rows(prompts, max_tokens=budget):
+    room, order = 0, _by_picture(prompts)
+    for row in packed_rows([prompts[index] for index in order], max_tokens=budget):
         if row.num_tokens + len(row.members) * max_new_tokens > room:
             found.append([])
             room = budget
         for member, shared in zip(row.members, row.shared, strict=True):
+            member = order[member]
             needed = len(prompts[member]) - shared + max_new_tokens
             if needed > room:
                 # The first prompt of a batch shares nothing with those before it.

@@ -138,7 +138,7 @@ class ModelEngine:
 
     def _generations(self, asks: Sequence[Ask], prompts: Sequence[Encoded]) -> list[list[int]]:
         found: list[list[int]] = []
-        for indices in _by_decoding(asks):
+        for indices in self._by_decoding(asks):
             decoding = cast("Decoding", asks[indices[0]].decoding)
             planned = generation_batches(
                 [prompts[index] for index in indices],
@@ -161,7 +161,7 @@ class ModelEngine:
 
     def generate(self, asks: Sequence[Ask]) -> list[str]:
         texts: dict[int, str] = {}
-        for indices in _by_decoding(asks):
+        for indices in self._by_decoding(asks):
             planned = [self._plan(asks[index]) for index in indices]
             found = self._in_parts(planned, compute=self._generate, of=lambda one: one.encoded)
             texts |= zip(indices, found, strict=True)
@@ -253,9 +253,22 @@ class ModelEngine:
         states, counts = looked.values[-1], looked.scored.mask.sum(1).tolist()
         return [row[:count].transpose(0, 1).cpu() for row, count in zip(states, counts, strict=True)]
 
+    def _by_decoding(self, asks: Sequence[Ask]) -> list[list[int]]:
+        """Indices of the questions that can be answered together: sampled ones with seeds, or without.
+
+        Where prompts share what they begin with, questions that are not sampled come along with sampled ones.
+        """
+        decodings = [cast("Decoding", ask.decoding) for ask in asks]
+        own = [(one.without_seed, one.seed is None) for one in decodings]
+        seeded = {one.greedy: key for one, key in zip(decodings, own, strict=True) if one.seed is not None}
+        if seeded and self.packed and continues_together(self.loaded, do_sample=True):
+            own = [seeded.get(one, key) for one, key in zip(decodings, own, strict=True)]
+        return group_indices(own)
+
     def _generate(self, planned: Sequence[_Planned]) -> list[str]:
         decodings = [cast("Decoding", one.ask.decoding) for one in planned]
-        first, seeds = decodings[0], [one.seed for one in decodings if one.seed is not None]
+        first = next((one for one in decodings if one.do_sample), decodings[0])
+        seeds = [one.seed for one in decodings]
         with self._inference():
             return generate(
                 self.loaded,
@@ -263,7 +276,7 @@ class ModelEngine:
                 max_new_tokens=first.max_new_tokens,
                 until=first.until,
                 sampling=Sampling(first.temperature, first.top_p) if first.do_sample else None,
-                seeds=seeds or None,
+                seeds=None if all(seed is None for seed in seeds) else seeds,
                 features=self.features,
                 packed=self.packed,
             )
@@ -324,12 +337,6 @@ def _joined(parts: Sequence[TokenScores]) -> TokenScores:
     names = dict.fromkeys(name for part in parts for name in part.values)
     values = {name: tuple(value for part in parts for value in part.values[name]) for name in names}
     return TokenScores(logprobs, all(part[1] for part in parts), values)
-
-
-def _by_decoding(asks: Sequence[Ask]) -> list[list[int]]:
-    """Indices of the questions that can be answered together: sampled ones with seeds, or without."""
-    decodings = [cast("Decoding", ask.decoding) for ask in asks]
-    return group_indices([(one.without_seed, one.seed is None) for one in decodings])
 
 
 def _with_next(encoded: Encoded, *, token: int) -> Encoded:

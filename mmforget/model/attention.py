@@ -105,7 +105,8 @@ class TreeRows:
     """The attention of flat rows; make it with `tree_rows`, once for all layers.
 
     Attributes:
-        at: [N] where each token's result is among those of all pieces.
+        at: [N] where each token's result is among those of all pieces; 1 + the last place where it has none, which
+            stands for 0.
     """
 
     pieces: tuple[_Piece, ...]
@@ -118,20 +119,49 @@ class TreeRows:
             _attend_piece(piece, query, key, value, scaling=scaling, dropout=dropout).flatten(0, 1)
             for piece in self.pieces
         ]
-        return torch.cat(results).index_select(0, self.at.to(query.device))
+        nothing = results[0].new_zeros(1, *results[0].shape[1:])
+        return torch.cat([*results, nothing]).index_select(0, self.at.to(query.device))
 
 
 def tree_rows(layout: Layout, *, device: torch.device, dtype: torch.dtype) -> TreeRows:
     """The attention of a flat layout, for a model that computes in `dtype`."""
+    return _rows(_padded(_spans(layout)), layout, device=device, dtype=dtype)
+
+
+def rows_at(layout: Layout, places: Ints, *, device: torch.device, dtype: torch.dtype) -> TreeRows:
+    """The attention of these places alone, in rising order, of a flat layout: all others take nothing."""
+    return _rows(_asked(layout, places), layout, device=device, dtype=dtype)
+
+
+def _rows(
+    padded: Iterable[tuple[Ints, Ints | None]], layout: Layout, *, device: torch.device, dtype: torch.dtype
+) -> TreeRows:
     pieces, order = list[_Piece](), list[Ints]()
-    for queries, keys in _padded(_spans(layout)):
+    for queries, keys in padded:
         pieces.append(_piece(queries, keys, end=layout.end, device=device, dtype=dtype))
         order.append(queries.ravel())
     flat = np.concatenate(order)
-    at = np.empty(len(layout.end), dtype=np.int64)
+    at = np.full(len(layout.end), len(flat), dtype=np.int64)
     real = flat >= 0
     at[flat[real]] = np.flatnonzero(real)
     return TreeRows(tuple(pieces), torch.from_numpy(at).to(device))
+
+
+def _asked(layout: Layout, places: Ints) -> Iterable[tuple[Ints, Ints]]:
+    """Queries [P, Q] at these places and keys [P, K], all tokens of their row, -1 where padded; similar rows together.
+
+    Who sees whom stays what the layout says.
+    """
+    classes: dict[tuple[int, int], list[tuple[Ints, Ints]]] = {}
+    cuts = np.searchsorted(places, layout.row_start)
+    for number, (start, stop) in enumerate(zip(layout.row_start[:-1], layout.row_start[1:], strict=True)):
+        asked = places[cuts[number] : cuts[number + 1]]
+        if len(asked):
+            size = (len(asked).bit_length(), int(stop - start).bit_length())
+            classes.setdefault(size, []).append((asked, np.arange(start, stop)))
+    for of_class in classes.values():
+        queries, keys = zip(*of_class, strict=True)
+        yield _stacked(list(queries)), _stacked(list(keys))
 
 
 class _Span(NamedTuple):

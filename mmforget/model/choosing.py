@@ -107,22 +107,33 @@ class Choice:
 
         Args:
             drawn: [B] of [0, 1), where each prompt brings its own number: the token at that share of the probability.
+                A prompt whose number is NaN is not sampled: it gets the most likely token.
         """
         scores: Tensor = self._processors(known, logits.float())
         if self.sampling is None:
             return scores.argmax(-1)
         if drawn is None:
             return torch.multinomial(scores.softmax(-1), num_samples=1)[:, 0]
-        up_to = scores.softmax(-1).cumsum(-1)
-        # A number may be rounded up to 1, where no token is.
-        whole = up_to[:, -1:]
-        at = torch.minimum(drawn.to(up_to)[:, None] * whole, whole.nextafter(torch.zeros_like(whole)))
-        return torch.searchsorted(up_to, at, right=True)[:, 0]
+        # Neither temperature nor top-p changes which token is the most likely.
+        return torch.where(drawn.isnan().to(scores.device), scores.argmax(-1), _at_share(scores, drawn.nan_to_num()))
 
 
-def own_numbers(seeds: Sequence[int], *, num_tokens: int) -> Tensor:
-    """float64 [B, T] of [0, 1): the numbers that each prompt's tokens are drawn with, from its seed alone."""
-    return torch.from_numpy(np.stack([np.random.default_rng(seed).random(num_tokens) for seed in seeds]))
+def _at_share(scores: Tensor, share: Tensor) -> Tensor:
+    """int64 [B], the tokens at a share of the probability [B] in [0, 1)."""
+    up_to = scores.softmax(-1).cumsum(-1)
+    # A number may be rounded up to 1, where no token is.
+    whole = up_to[:, -1:]
+    at = torch.minimum(share.to(up_to)[:, None] * whole, whole.nextafter(torch.zeros_like(whole)))
+    return torch.searchsorted(up_to, at, right=True)[:, 0]
+
+
+def own_numbers(seeds: Sequence[int | None], *, num_tokens: int) -> Tensor:
+    """float64 [B, T] of [0, 1): the numbers that each prompt's tokens are drawn with, from its seed alone; NaN for a
+    prompt without a seed, which is not sampled.
+    """
+    none = np.full(num_tokens, np.nan)
+    own = [none if seed is None else np.random.default_rng(seed).random(num_tokens) for seed in seeds]
+    return torch.from_numpy(np.stack(own))
 
 
 def choice_for(config: GenerationConfig, sampling: Sampling | None, *, ends: frozenset[int]) -> Choice:

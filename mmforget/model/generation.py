@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +28,7 @@ from mmforget.model.choosing import (
 from mmforget.model.decoding import Memory, NextToken, prefill_of
 from mmforget.model.families import Tokens
 from mmforget.model.inputs import batch_tokens
-from mmforget.model.last_layer import feed_forward, only_at
+from mmforget.model.last_layer import last_layer, only_at, seen_at
 from mmforget.model.lora import adapters_off
 from mmforget.model.lower_states import starting_above, usable
 from mmforget.model.packing import Ints, lay_out, packed_rows
@@ -54,7 +54,7 @@ def generate(
     max_new_tokens: int,
     until: Sequence[str] = (),
     sampling: Sampling | None = None,
-    seeds: Sequence[int] | None = None,
+    seeds: Sequence[int | None] | None = None,
     features: FeatureCache | None = None,
     packed: bool = True,
 ) -> list[str]:
@@ -66,7 +66,8 @@ def generate(
 
     Args:
         sampling: how tokens are drawn; None is greedy.
-        seeds: of each prompt, by which its text is drawn whatever else is in the batch.
+        seeds: of each prompt, by which its text is drawn whatever else is in the batch; a prompt that has none is then
+            not sampled.
         packed: False leaves it to `model.generate`, where prompts share nothing. So does a checkpoint whose settings
             ask for what only that can do; this is said once.
 
@@ -261,20 +262,21 @@ def _prefill(
     """Hidden states [B, H] of the last token of each prompt, every distinct token computed once."""
     rows = packed_rows(prompts, max_tokens=sum(map(len, prompts)))
     layout = lay_out(prompts, rows, first=[len(prompt) for prompt in prompts], width=0)
-    lower, states = usable(loaded, is_flat=True), None
+    lower, kept = usable(loaded, is_flat=True), None
     images = None if lower is not None else _images(loaded, prompts, features=features)
     tokens = batch_tokens(loaded, layout, images=images)
     seen = cast("RowAttention", tokens.rows)  # a flat layout has them
     prefill = prefill_of(prompts, rows, layout=layout, seen=seen, max_new_tokens=max_new_tokens, device=loaded.device)
-    if lower is not None and loaded.stack is not None:
-        kept = lower.of(loaded, prompts, rows, first_layer=loaded.stack.first_layer, features=features, with_keys=True)
-        states = kept.states
+    last, read = last_layer(loaded), torch.unique(prefill.last)
+    prefill = replace(prefill, seen=seen_at(loaded, last, seen, layout=layout, places=read.cpu().numpy()))
+    if lower is not None:
+        kept = lower.of(loaded, prompts, rows, features=features, with_keys=True)
         for layer, pair in kept.keys.items():
             prefill.put(layer, *pair)
     with (
         selecting(loaded, by_place(layout.edit, device=loaded.device)),
-        starting_above(loaded, states=states),
-        only_at(feed_forward(loaded), torch.unique(prefill.last)),
+        starting_above(loaded, kept),
+        only_at(last, read),
     ):
         hidden = loaded.family.hidden(loaded.core, tokens._replace(rows=prefill)).flatten(0, 1)
     numbers = [member for row in rows for member in row.members]

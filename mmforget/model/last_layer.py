@@ -1,44 +1,66 @@
-"""The last layer's feed-forward part, computed where somebody reads its result alone.
+"""The last layer, computed where somebody reads its result alone.
 
 Of the last layer only the tokens that predict one are read; all others serve as keys and values of its attention. What
-is read does not change: a feed-forward part looks at one token at a time.
+is read does not change: queries, what attention puts out and the feed-forward part look at one token at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
 from mmforget.model.activations import decoder_layers
+from mmforget.model.attention import RowAttention, TreeRows, rows_at
 from mmforget.model.families import language
 from mmforget.model.loaded import LoadedModel
 
+if TYPE_CHECKING:
+    from mmforget.model.packing import Ints, Layout
 
-def feed_forward(loaded: LoadedModel) -> nn.Module | None:
-    """The last layer's feed-forward part of a model with edits; None where all of it may be read, or edits reach it."""
+BY_TOKEN = ("mlp", "self_attn.q_proj", "self_attn.o_proj")
+"""Parts of a layer whose result at one token depends on that token alone, and is no key or value of others."""
+
+
+class LastLayer(NamedTuple):
+    """The last layer of a model whose states are read at few places: its number, and its parts that work by token."""
+
+    number: int
+    parts: tuple[nn.Module, ...]
+
+
+def last_layer(loaded: LoadedModel) -> LastLayer | None:
+    """That of a model with edits; None where all of it may be read, or edits reach it."""
     if loaded.stack is None or loaded.core.config.get_text_config().model_type not in language.KNOWN:
         return None
-    layer = decoder_layers(loaded.core)[-1]
-    part = getattr(layer, "mlp", None)
-    if part is None or any(one._forward_hooks or one._forward_pre_hooks for one in layer.modules()):
+    layers = decoder_layers(loaded.core)
+    if any(one._forward_hooks or one._forward_pre_hooks for one in layers[-1].modules()):
         return None
-    return part if isinstance(part, nn.Module) else None
+    named = dict(layers[-1].named_modules())
+    return LastLayer(len(layers) - 1, tuple(named[name] for name in BY_TOKEN if name in named))
 
 
 @contextmanager
-def only_at(part: nn.Module | None, places: Tensor) -> Iterator[None]:
-    """Inside, a part puts out 0 but at these places, int64 [n], of the flattened rows; None leaves all as it is."""
-    if part is None:
+def only_at(last: LastLayer | None, places: Tensor) -> Iterator[None]:
+    """Inside, parts put out 0 but at these places, int64 [n], of the flattened rows; None leaves all as it is."""
+    with ExitStack() as undo:
+        for part in last.parts if last is not None else ():
+            undo.enter_context(_only_at(part, places))
         yield
-        return
+
+
+@contextmanager
+def _only_at(part: nn.Module, places: Tensor) -> Iterator[None]:
     before, own = part.forward, vars(part).get("forward")
 
     def computed(x: Tensor) -> Tensor:
-        flat = x.flatten(0, 1)
+        flat = x.flatten(0, -2)
         at = places.to(flat.device)
-        return flat.new_zeros(flat.shape).index_copy(0, at, before(flat.index_select(0, at))).view_as(x)
+        found: Tensor = before(flat.index_select(0, at))
+        return found.new_zeros(len(flat), found.shape[-1]).index_copy(0, at, found).view(*x.shape[:-1], -1)
 
     part.forward = computed
     try:
@@ -48,3 +70,28 @@ def only_at(part: nn.Module | None, places: Tensor) -> Iterator[None]:
             del part.forward
         else:
             part.forward = own
+
+
+def seen_at(
+    loaded: LoadedModel, last: LastLayer | None, rows: RowAttention, *, layout: Layout, places: Ints
+) -> RowAttention:
+    """The attention of flat rows, which in the last layer is that of these places alone, in rising order."""
+    if last is None:
+        return rows
+    dtype = loaded.core.get_input_embeddings().weight.dtype
+    return _Seen(rows, last.number, rows_at(layout, places, device=loaded.device, dtype=dtype))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The attention of all layers, and what takes its place in the last one."""
+
+    rows: RowAttention
+    last: int
+    read: TreeRows
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float, dropout: float
+    ) -> Tensor:
+        seen = self.read if layer == self.last else self.rows
+        return seen.attend(layer, query, key, value, scaling=scaling, dropout=dropout)

@@ -1,17 +1,21 @@
-"""Hidden states below the lowest edited layer, kept: equal prompts are computed there once, under whatever edits.
+"""Hidden states below the edits, kept: equal prompts are computed there once, under whatever edits.
 
 Edits change nothing below the first layer that they reach. What goes into that layer is kept by what a sequence begins
 with, in blocks of tokens, so that sequences which begin alike share blocks; for prompts whose text is continued keys
 and values of the layers below are kept, too. What is not there is computed for all that lack it in one pass, without
 gradients; then only the layers above are. Exact: the same numbers go on to the same layers.
 
-Shapes: N tokens of a layout in flat order, H hidden size, D width of a head.
+Where edits reach nothing of that layer but the last linear map of its feed-forward part, whose result is added to the
+layer's, all of it lies below: what it puts out is kept, and what goes into the linear map, from which each edit's
+change is computed.
+
+Shapes: N tokens of a layout in flat order, H hidden size, I width of a feed-forward part, D width of a head.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +28,7 @@ from mmforget.model.encode import BLOCK_TOKENS
 from mmforget.model.families import language
 from mmforget.model.inputs import batch_tokens
 from mmforget.model.packing import PackedRow, batches, lay_out, packed_rows, sequence_places
+from mmforget.model.stack import Adding
 from mmforget.model.vision import FeatureCache, image_features
 
 if TYPE_CHECKING:
@@ -34,18 +39,34 @@ if TYPE_CHECKING:
 MAX_TOKENS = 4096
 """Tokens of one pass through the lower layers."""
 BUDGET_BYTES = 256 * 2**20
+ADDED = "mlp.down_proj"
+"""Name in a layer of the linear map whose result is added to the layer's, in all families that share rows."""
+
+
+class Cut(NamedTuple):
+    """Where what lies below the edits ends.
+
+    Attributes:
+        layer: number of the lowest layer above.
+        edited: path of the linear map in the layer below it that edits change; None where they reach none there.
+    """
+
+    layer: int
+    edited: str | None
 
 
 class Lower(NamedTuple):
     """What stands below the edits.
 
     Attributes:
-        states: [N, H], what goes into the lowest edited layer.
+        states: [N, H], what goes into the lowest layer above, edits left out.
         keys: by number of a layer below it, its keys and values [N, heads of keys, D]; empty unless asked for.
+        inner: [N, I], what goes into the linear map that edits change there; None where they change none.
     """
 
     states: Tensor
     keys: Mapping[int, tuple[Tensor, Tensor]]
+    inner: Tensor | None = None
 
 
 class LowerStates:
@@ -70,12 +91,11 @@ class LowerStates:
         encoded: Sequence[Encoded],
         rows: Sequence[PackedRow],
         *,
-        first_layer: int,
         features: FeatureCache | None,
         with_keys: bool = False,
     ) -> Lower:
-        """What stands below layer `first_layer` for the flat layout of these rows."""
-        owner = (loaded.base_fingerprint, first_layer, _precision(loaded))
+        """What stands below the edits of a model for the flat layout of these rows."""
+        owner = (loaded.base_fingerprint, _cut(loaded), _precision(loaded))
         members = [
             (encoded[member], shared) for row in rows for member, shared in zip(row.members, row.shared, strict=True)
         ]
@@ -109,7 +129,7 @@ class LowerStates:
         """The blocks of sequences that are not here, computed below the edits, where all edits are one."""
         found: dict[tuple[Any, ...], Lower] = {}
         for rows in batches(packed_rows(missing, max_tokens=MAX_TOKENS), max_tokens=MAX_TOKENS) if missing else ():
-            lower = self._pass(loaded, missing, rows, first_layer=owner[1], features=features, with_keys=with_keys)
+            lower = self._pass(loaded, missing, rows, cut=owner[1], features=features, with_keys=with_keys)
             own = [missing[member] for row in rows for member in row.members]
             for one, places in zip(own, sequence_places(missing, rows), strict=True):
                 for at, key in enumerate(one.prefixes):
@@ -124,7 +144,7 @@ class LowerStates:
         encoded: Sequence[Encoded],
         rows: Sequence[PackedRow],
         *,
-        first_layer: int,
+        cut: Cut,
         features: FeatureCache | None,
         with_keys: bool,
     ) -> Lower:
@@ -137,13 +157,14 @@ class LowerStates:
         self.num_computed += layout.ids.size
         self.is_computing = True
         try:
-            with torch.no_grad(), _stopping(decoder_layers(loaded.core)[first_layer]):
+            with torch.no_grad(), _stopping(loaded, cut) as inner:
                 loaded.family.hidden(loaded.core, tokens if recorded is None else tokens._replace(rows=recorded))
         except _Reached as reached:
-            return Lower(reached.states[0], {} if recorded is None else recorded.keys)
+            keys = {} if recorded is None else recorded.keys
+            return Lower(reached.states[0], keys, inner[0][0] if inner else None)
         finally:
             self.is_computing = False
-        raise RuntimeError(f"{type(loaded.core).__name__} never came to layer {first_layer}")
+        raise RuntimeError(f"{type(loaded.core).__name__} never came to layer {cut.layer}")
 
     def _keep(self, blocks: Mapping[tuple[Any, ...], Lower]) -> None:
         """Drops what was used longest ago where the budget is exceeded."""
@@ -156,42 +177,64 @@ class LowerStates:
             self.size_bytes -= _num_bytes(old)
 
 
+def _cut(loaded: LoadedModel) -> Cut:
+    """Where what lies below a model's edits ends."""
+    if loaded.stack is None:
+        raise RuntimeError("a model without edits has nothing below them")
+    layers, first = decoder_layers(loaded.core), loaded.stack.first_layer
+    within = {id(module): name for name, module in layers[first].named_modules()}
+    own = [path for path in loaded.stack.factors if id(loaded.core.get_submodule(path)) in within]
+    if first + 1 < len(layers) and [within[id(loaded.core.get_submodule(path))] for path in own] == [ADDED]:
+        return Cut(first + 1, own[0])
+    return Cut(first, None)
+
+
 def usable(loaded: LoadedModel, *, is_flat: bool, layers: Sequence[int] = ()) -> LowerStates | None:
     """Where the states below the edits of a model are kept; None where they have to be computed.
 
     Args:
-        layers: numbers of the layers whose own states are wanted, which have to be edited ones or above.
+        layers: numbers of the layers whose own states are wanted, which have to lie above.
     """
     stack = loaded.stack
-    if stack is None or stack.lower is None or not is_flat or not stack.first_layer:
+    if stack is None or stack.lower is None or not is_flat:
         return None
     if loaded.core.config.get_text_config().model_type not in language.KNOWN:
         return None
-    every = decoder_layers(loaded.core)
-    if any(layer % len(every) < stack.first_layer for layer in layers):
+    every, cut = decoder_layers(loaded.core), _cut(loaded)
+    if not cut.layer or any(layer % len(every) < cut.layer for layer in layers):
         return None
-    watched = (module for layer in every[: stack.first_layer] for module in layer.modules())
-    return None if any(one._forward_hooks or one._forward_pre_hooks for one in watched) else stack.lower
+    watched = (module for layer in every[: cut.layer] for module in layer.modules())
+    hooks = (hook for one in watched for own in (one._forward_hooks, one._forward_pre_hooks) for hook in own.values())
+    return stack.lower if all(isinstance(hook, Adding) for hook in hooks) else None
 
 
 @contextmanager
-def starting_above(loaded: LoadedModel, *, states: Tensor | None) -> Iterator[None]:
-    """Inside, forward passes begin at the lowest edited layer, with these states [N, H]; None: at the beginning."""
-    if states is None or loaded.stack is None:
+def starting_above(loaded: LoadedModel, lower: Lower | None) -> Iterator[None]:
+    """Inside, forward passes begin above what lies below the edits, with what stands there; None: at the beginning."""
+    if lower is None:
         yield
         return
-    layers, first = decoder_layers(loaded.core), loaded.stack.first_layer
+    layers, cut = decoder_layers(loaded.core), _cut(loaded)
 
     def given(
         _module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return ((states[None], *args[1:]), named) if args else (args, {**named, "hidden_states": states[None]})
+        states = _changed(loaded, lower, edited=cut.edited)[None]
+        return ((states, *args[1:]), named) if args else (args, {**named, "hidden_states": states})
 
     with ExitStack() as undo:
-        for layer in layers[:first]:
+        for layer in layers[: cut.layer]:
             undo.enter_context(_passed_over(layer))
-        undo.callback(layers[first].register_forward_pre_hook(given, with_kwargs=True).remove)
+        undo.callback(layers[cut.layer].register_forward_pre_hook(given, with_kwargs=True).remove)
         yield
+
+
+def _changed(loaded: LoadedModel, lower: Lower, *, edited: str | None) -> Tensor:
+    """States [N, H] with what the selected edits add to the linear map below them."""
+    stack = loaded.stack
+    if edited is None or lower.inner is None or stack is None or stack.selected is None:
+        return lower.states
+    return lower.states + stack.change(edited, lower.inner, selection=stack.selected).to(lower.states.dtype)
 
 
 @contextmanager
@@ -221,17 +264,20 @@ class _Reached(Exception):
 
 
 @contextmanager
-def _stopping(layer: nn.Module) -> Iterator[None]:
-    """Inside, a forward pass ends, with `_Reached`, where it comes to a layer."""
+def _stopping(loaded: LoadedModel, cut: Cut) -> Iterator[list[Tensor]]:
+    """Inside, a forward pass ends, with `_Reached`, where it comes to the cut; gives what goes into the edited map."""
+    inner = list[Tensor]()
 
     def stop(_module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         raise _Reached(args[0] if args else named["hidden_states"])
 
-    hook = layer.register_forward_pre_hook(stop, with_kwargs=True)
-    try:
-        yield
-    finally:
-        hook.remove()
+    with ExitStack() as undo:
+        layer = decoder_layers(loaded.core)[cut.layer]
+        undo.callback(layer.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        if cut.edited is not None:
+            edited = loaded.core.get_submodule(cut.edited)
+            undo.callback(edited.register_forward_pre_hook(lambda _module, args: inner.append(args[0])).remove)
+        yield inner
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,17 +302,16 @@ def _precision(loaded: LoadedModel) -> str:
 
 def _chosen(lower: Lower, places: Tensor) -> Lower:
     """A copy of some tokens."""
-
-    def taken(part: Tensor) -> Tensor:
-        return part.index_select(0, places.to(part.device))
-
-    return Lower(taken(lower.states), {layer: (taken(k), taken(v)) for layer, (k, v) in lower.keys.items()})
+    return _of_each(lower, lambda part: part.index_select(0, places.to(part.device)))
 
 
 def _tail(lower: Lower, start: int) -> Lower:
-    if not start:
-        return lower
-    return Lower(lower.states[start:], {layer: (k[start:], v[start:]) for layer, (k, v) in lower.keys.items()})
+    return _of_each(lower, lambda part: part[start:]) if start else lower
+
+
+def _of_each(lower: Lower, taken: Callable[[Tensor], Tensor]) -> Lower:
+    keys = {layer: (taken(key), taken(value)) for layer, (key, value) in lower.keys.items()}
+    return Lower(taken(lower.states), keys, None if lower.inner is None else taken(lower.inner))
 
 
 def _joined(parts: Sequence[Lower]) -> Lower:
@@ -274,8 +319,10 @@ def _joined(parts: Sequence[Lower]) -> Lower:
         layer: (torch.cat([part.keys[layer][0] for part in parts]), torch.cat([part.keys[layer][1] for part in parts]))
         for layer in (parts[0].keys if all(part.keys for part in parts) else ())
     }
-    return Lower(torch.cat([part.states for part in parts]), keys)
+    inner = [part.inner for part in parts if part.inner is not None]
+    return Lower(torch.cat([part.states for part in parts]), keys, torch.cat(inner) if inner else None)
 
 
 def _num_bytes(lower: Lower) -> int:
-    return lower.states.nbytes + sum(part.nbytes for pair in lower.keys.values() for part in pair)
+    pairs = sum(part.nbytes for pair in lower.keys.values() for part in pair)
+    return lower.states.nbytes + pairs + (0 if lower.inner is None else lower.inner.nbytes)

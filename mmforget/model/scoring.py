@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mmforget.errors import UserError
 from mmforget.model.activations import decoder_layers, layer_number, reading
 from mmforget.model.head import AnswerScores, AsReference, Before, LogitRead, Statistic, answer_scores
 from mmforget.model.inputs import batch_tokens
-from mmforget.model.last_layer import feed_forward, only_at
+from mmforget.model.last_layer import LastLayer, last_layer, only_at, seen_at
 from mmforget.model.lens import LensRead, layer_values, layers_from
 from mmforget.model.lora import adapters_off
-from mmforget.model.lower_states import starting_above, usable
+from mmforget.model.lower_states import Lower, starting_above, usable
 from mmforget.model.packing import (
     Ints,
     Layout,
@@ -129,12 +129,11 @@ def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **s
     lower = usable(loaded, is_flat=packed and loaded.shares_prefixes, layers=sorted(numbers))
     features = settings.get("features")
     given = _Given() if lower is not None else _images(loaded, encoded, wanted=wanted, features=features)
-    given = given._replace(last=feed_forward(loaded))
+    given = given._replace(last=last_layer(loaded))
     slots, parts = [], []
     for rows, layout in _layouts(loaded, encoded, first=first, width=width, packed=packed, max_tokens=max_tokens):
-        if lower is not None and loaded.stack is not None:
-            kept = lower.of(loaded, encoded, rows, first_layer=loaded.stack.first_layer, features=features)
-            given = given._replace(states=kept.states)
+        if lower is not None:
+            given = given._replace(lower=lower.of(loaded, encoded, rows, features=features))
         slots.append(layout.slot)
         parts.append(_layout_scores(loaded, layout, given=given, wanted=wanted, layers=layers, deep=deep))
     return _assemble(slots, parts, shape=(len(encoded), width))
@@ -146,14 +145,14 @@ class _Given(NamedTuple):
     Attributes:
         images: features by key, and
         before: those in the reference, where there is one.
-        states: [N, H] what goes into the lowest edited layer, where that is known; then no images are needed.
-        last: the last layer's feed-forward part, where it is computed for predictors alone.
+        lower: what stands below the edits, where that is known; then no images are needed.
+        last: the last layer, where it is computed for predictors alone.
     """
 
     images: dict[str, Tensor] | None = None
     before: dict[str, Tensor] | None = None
-    states: Tensor | None = None
-    last: nn.Module | None = None
+    lower: Lower | None = None
+    last: LastLayer | None = None
 
 
 def _images(
@@ -237,12 +236,16 @@ def _layouts(
 def _predictors(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor] | None, given: _Given) -> Tensor:
     """Hidden states [U, H] of the tokens that predict a scored one, from images or from states below the edits."""
     places = torch.from_numpy(layout.predictor)
+    tokens = batch_tokens(loaded, layout, images=images)
+    if tokens.rows is not None:
+        seen = seen_at(loaded, given.last, tokens.rows, layout=layout, places=np.sort(layout.predictor))
+        tokens = tokens._replace(rows=seen)
     with (
         selecting(loaded, by_place(layout.edit, device=loaded.device)),
-        starting_above(loaded, states=given.states),
+        starting_above(loaded, given.lower),
         only_at(given.last, places),
     ):
-        hidden = loaded.family.hidden(loaded.core, batch_tokens(loaded, layout, images=images))
+        hidden = loaded.family.hidden(loaded.core, tokens)
     return hidden.flatten(0, 1).index_select(0, places.to(hidden.device))
 
 

@@ -202,18 +202,22 @@ def attached(loaded: LoadedModel, stack: Stack, *, fingerprint: str) -> Iterator
     """
     with ExitStack() as hooks:
         for name in stack.factors:
-            hook = loaded.core.get_submodule(name).register_forward_hook(_adding(stack, name))
+            hook = loaded.core.get_submodule(name).register_forward_hook(Adding(stack, name))
             hooks.callback(hook.remove)
         yield replace(loaded, stack=stack, fingerprint=fingerprint, base_fingerprint=loaded.fingerprint)
 
 
-def _adding(stack: Stack, name: str) -> Any:
-    def added(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        if stack.selected is None:
-            return None
-        return output + stack.change(name, inputs[0], selection=stack.selected).to(output.dtype)
+class Adding(NamedTuple):
+    """A hook that adds to what a linear layer puts out the changes of the edits that are selected."""
 
-    return added
+    stack: Stack
+    layer: str
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        selection = self.stack.selected
+        if selection is None:
+            return None
+        return output + self.stack.change(self.layer, inputs[0], selection=selection).to(output.dtype)
 
 
 def selecting(loaded: LoadedModel, selection: Selection | None) -> Any:

@@ -1,8 +1,9 @@
 """Many edits and attacks: ours side by side, a plain model one at a time, and the edit repeated for every attack.
 
 Each kind of work is timed by itself, ours for all subjects side by side, the plain one for one of them, and counted as
-often as it is done; the document says what was timed and how often that counts. What is asked depends neither on the
-defence nor on whether there is an edit yet, so it is asked under one edit and counted for all, and for before.
+often as it is done; the document says what was timed and how often that counts. What is asked does not depend on the
+defence, so it is asked under one edit and counted for all. Before the edits ours asks all subjects of one model; the
+plain one does there what it does under an edit.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ LAYER = 1
 TARGET = rf".*language_model.*layers\.{LAYER}\.mlp\.down_proj"
 NUM_PLAIN = 1
 """Subjects that the plain model does."""
-BATCH_SIZE = 20
+BATCH_SIZE = 24
 TRAIN_TOKENS = 700
 """Of one forward and backward pass: one subject, which keeps two cores busy and takes the memory of a single edit."""
-LOWER_BYTES, FEATURE_BYTES = 24 * 2**20, 32 * 2**20
+LOWER_BYTES, FEATURE_BYTES = 80 * 2**20, 32 * 2**20
 """What is kept for all subjects counts as memory of their edits."""
 ASKED = "error_injection"
 """The defence under which everything is asked, which moves even a model that knows nothing."""
@@ -166,7 +167,10 @@ def ours_of(context: Context, *, num: int | None = None) -> Ours:
 def _ours(context: Context, instances: Sequence[Instance], *, size: Size) -> dict[str, Any]:
     """Seconds of each kind of work for all subjects."""
     ours = Ours(context.model(), instances, size=size, side=context.geometry.image_side)
-    taken: dict[str, Any] = {}
+    taken: dict[str, Any] = {
+        "look_before": _timed("ours, hidden states before", lambda: ours.look(ours.loaded)),
+        "write_before": _timed("ours, texts before", lambda: ours.write(ours.loaded)),
+    }
     for defence in DEFENCES:
         with _entered(taken, f"edit, {defence}", ours.edited(defence)) as edits:
             if defence == ASKED:
@@ -225,8 +229,10 @@ def _timed(name: str, work: Callable[[], object]) -> Seconds:
 
 def _all_of(taken: Mapping[str, Seconds], *, num: int, size: Size) -> dict[str, Any]:
     """Every subject under every defence, asked once before and once under each edit; edited once for all attacks."""
+    before = [name for name in taken if name.endswith("_before")]
     asked = [name for name in taken if name in ("look", "write", *ATTACKS, "metrics")]
-    times = _edits(1) | {"attack_weights": NUM_DEFENCES} | dict.fromkeys(asked, 1 + NUM_DEFENCES)
+    times = _edits(1) | {"attack_weights": NUM_DEFENCES} | dict.fromkeys(before, 1)
+    times |= dict.fromkeys(asked, NUM_DEFENCES + (not before))
     return _counted(taken, times=times, subjects=size.instances / num, measured=num)
 
 

@@ -57,6 +57,13 @@ def test_scores_about_several_pictures() -> None:
     assert score_batches(asked, batch_size=3, packed=True).indices == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
 
 
+def test_one_picture_under_many_edits_comes_together() -> None:
+    """Pictures p, q, p, q under edits 0, 0, 1, 1: both edits of p, then both of q."""
+    asked = [about(picture, 1).under(edit) for edit in (0, 1) for picture in "pq"]
+    assert score_batches(asked, batch_size=2, packed=True).indices == [[0, 2], [1, 3]]
+    assert generation_batches(asked, max_new_tokens=5, batch_size=2, packed=True) == [[0, 2], [1, 3]]
+
+
 def test_prompts_about_one_picture_share_a_batch() -> None:
     """With 20 new tokens each: 100 + n x (5 + 20) within 2 x (105 + 20) holds for 6 prompts."""
     asked = questions("p", 10)

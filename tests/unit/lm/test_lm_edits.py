@@ -93,6 +93,22 @@ def test_scores_texts_and_states_are_those_of_each_edit(
     assert len({one.token_logprobs for one in scored}) == len(scored)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_sampled_and_other_questions_are_put_together_where_prompts_share(packed: bool, edits: Edits) -> None:
+    """The texts are those of two calls; questions that are not sampled come along with those that are as long."""
+    engine, greedy = engine_of(edits.loaded, packed=packed), asks("generate")
+    drawn = [replace(ask, decoding=replace(SAMPLED, seed=at)) for at, ask in enumerate(greedy)]
+    shorter = [replace(ask, decoding=Decoding(2)) for ask in greedy[:2]]
+    wanted = [text for asked in (greedy, drawn, shorter) for text in engine.generate(asked)]
+    asked = [*greedy, *drawn, *shorter]
+    planned = engine.batches(asked)
+    assert engine.generate(asked) == wanted
+    lengths = [{asked[index].decoding.max_new_tokens for index in batch} for batch in planned]  # type: ignore[union-attr]
+    assert all(len(one) == 1 for one in lengths)
+    mixed = [batch for batch in planned if len({asked[index].decoding.do_sample for index in batch}) == 2]  # type: ignore[union-attr]
+    assert bool(mixed) == packed
+
+
 def test_documents_are_read_under_each_edit(edits: Edits, alone: dict[str, LoadedModel]) -> None:
     read = [Ask("rolling", "toy", "", "she lives in Bern.", (), (), row={"subject": name}) for name in SUBJECTS]
     found = engine_of(edits.loaded).roll(read)

@@ -42,6 +42,14 @@ def test_draws_follow_temperature_and_top_p() -> None:
         torch.testing.assert_close(found, torch.tensor(wanted), atol=0.02, rtol=0)
 
 
+def test_a_prompt_without_a_number_gets_the_most_likely_token() -> None:
+    """Of probabilities 0.3, 0.6, 0.1 the share 0.2 is the first token, the share 0.95 the last."""
+    logits = torch.tensor([0.3, 0.6, 0.1]).log().expand(3, 3)
+    choice = choice_for(GenerationConfig(), Sampling(), ends=frozenset())
+    drawn = torch.tensor([0.2, torch.nan, 0.95], dtype=torch.float64)
+    assert choice.next_tokens(logits, known=torch.zeros(3, 1, dtype=torch.int64), drawn=drawn).tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("given", "own", "wanted"),
     [(None, None, set()), (7, None, {7}), ([7, 9], None, {7, 9}), (None, 2, {2}), (7, 2, {2, 7}), ([2, 7], 2, {2, 7})],

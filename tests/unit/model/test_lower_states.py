@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from mmforget.model.lora import adapters_off
 from mmforget.model.lower_states import LowerStates
 from mmforget.model.scoring import Wanted, look, score
 from mmforget.model.spec import ModelSpec
-from mmforget.model.stack import attached
+from mmforget.model.stack import Factors, Stack, attached
 from tests.helpers import tiny_image, tiny_llama, tiny_llava
 from tests.unit.model.test_stack import QUESTIONS, alone, make_stack, sequences
 
@@ -124,6 +124,44 @@ def test_long_texts_share_the_blocks_that_they_begin_with(tmp_path: Path) -> Non
     assert len(blocks) < sum(len(row.prefixes) for row in rows)
     size = sum(min(len(row) - at * BLOCK_TOKENS, BLOCK_TOKENS) for row in rows[:1] for at in range(len(row.prefixes)))
     assert lower.size_bytes < 4 * 64 * (size + 2 * BLOCK_TOKENS)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("make", [tiny_llava, tiny_llama])
+def test_the_layer_of_an_edited_down_projection_runs_once_for_equal_prompts(
+    make: Callable[..., Path], layer: int, tmp_path: Path
+) -> None:
+    """Scores, gradients and texts are those without, and so with edits that go on training inside others."""
+    loaded = load_model(ModelSpec(str(make(tmp_path, num_layers=3))))
+    rows, stack, lower, found = sequences(loaded), down_projections(loaded, layer=layer), LowerStates(), []
+    images = [tiny_image(1)] if loaded.is_multimodal else []
+    prompts = [encode_prompt(loaded, ("<image>\n" if images else "") + text, images) for text in QUESTIONS]
+    asked = [one.under(edit) for one in prompts for edit in (1, None, 0)]
+    factors = [part.requires_grad_() for edits in stack.factors.values() for one in edits for part in one]
+    for kept in (None, lower, lower):
+        inner = replace(stack, lower=kept)
+        with attached(loaded, stack, fingerprint="outer"), attached(loaded, inner, fingerprint="all") as stacked:
+            scored = score(stacked, rows).token_logprobs
+            slopes = torch.autograd.grad(scored.sum(), factors)
+            found.append((scored.detach(), slopes, generate(stacked, asked, max_new_tokens=4)))
+    assert lower.num_computed == distinct(rows) + distinct(asked)
+    (wanted, slopes, texts), *others = found
+    for one, other_slopes, other_texts in others:
+        assert (one - wanted).abs().max() <= 1e-5
+        assert other_texts == texts
+        for slope, other in zip(slopes, other_slopes, strict=True):
+            assert torch.linalg.norm(slope - other) <= 1e-5 * torch.linalg.norm(slope)
+
+
+def down_projections(loaded: LoadedModel, *, layer: int) -> Stack:
+    """Three edits of one layer's down projection."""
+    stack, generator = make_stack(loaded), torch.Generator().manual_seed(1)
+    names = (name for name, _ in loaded.core.named_modules() if "vision" not in name)
+    (wanted,) = (name for name in names if name.endswith(f"layers.{layer}.mlp.down_proj"))
+    one = loaded.core.get_submodule(wanted)
+    shapes = ((2, one.in_features), (one.out_features, 2))
+    drawn = [Factors(*(0.2 * torch.randn(shape, generator=generator) for shape in shapes)) for _ in stack.names]
+    return replace(stack, factors={wanted: drawn}, first_layer=layer)
 
 
 def test_who_watches_a_lower_layer_sees_it_computed(loaded: LoadedModel) -> None:
