@@ -201,7 +201,7 @@ def test_guards_and_attacks_that_are_sound(install: Install, tmp_path: Path, mon
             report = checks.check_plugin(name)
             assert report is not None
             assert report.faults == []
-        with pytest.raises(UserError, match="'hushed' is a guard and trains nothing"):
+        with pytest.raises(UserError, match="'hushed' is a guard, so nothing can be added to it"):
             build("ga+hushed")
         assert build_attack("twice", "polite=do").polite == "do"  # type: ignore[attr-defined]
         with pytest.raises(UnknownName, match="argument"):
