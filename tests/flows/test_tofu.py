@@ -44,6 +44,7 @@ def test_the_twin_runs_from_benchmark_to_board(model_cache: Path, tmp_path: Path
     assert quality.value is not None
 
 
+@pytest.mark.long
 def test_the_real_rows_run_with_a_number_of_authors(real: Path, model_cache: Path, tmp_path: Path) -> None:
     words = ("--tasks", "tofu_forget01", "--data", real / "tofu", "--metadata", '{"num_subjects": 6}')
     run(tmp_path, *words, "--methods", "npo")

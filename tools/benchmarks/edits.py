@@ -48,7 +48,7 @@ LAYER = 1
 TARGET = rf".*language_model.*layers\.{LAYER}\.mlp\.down_proj"
 NUM_PLAIN = 1
 """Subjects that the plain model does."""
-BATCH_SIZE = 24
+BATCH_SIZE = 20
 TRAIN_TOKENS = 700
 """Of one forward and backward pass: one subject, which keeps two cores busy and takes the memory of a single edit."""
 LOWER_BYTES, FEATURE_BYTES = 80 * 2**20, 32 * 2**20

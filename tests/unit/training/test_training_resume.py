@@ -128,7 +128,15 @@ def test_killed_anywhere_and_resumed_is_as_undisturbed(
     assert without_time(tmp_path) == without_time(undisturbed)
 
 
-@pytest.mark.parametrize("name", ["npo", "kl", "grad_diff", "rmu:adaptive=True"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "npo",
+        "rmu:adaptive=True",
+        pytest.param("kl", marks=pytest.mark.long),
+        pytest.param("grad_diff", marks=pytest.mark.long),
+    ],
+)
 def test_references_and_partners_survive_a_kill(
     name: str, llava: LoadedModel, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ def trained(llava_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return home
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LAUNCHES)
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_train_as_one_does(case: str, name: str, trained: Path) -> None:
@@ -160,6 +161,7 @@ def test_two_processes_train_as_one_does(case: str, name: str, trained: Path) ->
         assert reports[0][key] == reports[1][key], key
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ["0", "2", "3"])
 def test_a_launch_file_for_deepspeed_trains_as_one_process_does(stage: str, trained: Path, llava_folder: Path) -> None:
     env = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": stage}
@@ -184,6 +186,7 @@ def train_until(update: int | None, folder: Path, model: Path, settings: TrainSe
     train(folder, model, "npo", settings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_a_killed_process_ends_all_and_they_continue_with_the_same_bits(
     name: str, llava_folder: Path, tmp_path: Path
