@@ -85,7 +85,10 @@ def test_edits_are_those_of_a_plain_model_and_all_work_is_counted(context: Conte
     assert found["largest_difference"] < 1e-4
     counted = {name: part["times_counted"] for name, part in ours["parts"].items()}
     assert sum(count for name, count in counted.items() if name.startswith("edit, ")) == 6
-    assert (counted["write"], counted["look"], counted["attack_weights"]) == (7, 7, 6)
+    assert (counted["write"], counted["look"], counted["attack_weights"]) == (6, 6, 6)
+    assert (counted["write_before"], counted["look_before"]) == (1, 1)
+    asked = {name: part["times_counted"] for name, part in found["plain"]["parts"].items()}
+    assert (asked["metrics"], asked["look"], asked["attack_weights"]) == (7, 7, 6)
     seconds = sum(part["measured_wall_s"] * part["times_counted"] for part in ours["parts"].values())
     assert ours["wall_s"] == pytest.approx(seconds)
     official = {name: part["times_counted"] for name, part in found["official"]["parts"].items()}

@@ -192,7 +192,7 @@ def plain_distributions(loaded: LoadedModel, item: Any) -> Tensor:
 def test_statistics_and_their_gradients_are_those_of_plain_forwards(
     kind: str, adapted: LoadedModel, examples: list[Example]
 ) -> None:
-    """scipy's entropy is in nats, too; the runner-up is the best of the others; the mass of the ten best."""
+    """Entropy in nats; the mean of squares less the squared mean; the best of the others; the mass of the ten best."""
     wanted = TokenStats("forget", (lambda logprobs, target: logprobs[:, 7]) if kind == "own" else kind)
 
     @dataclass(frozen=True)
@@ -209,9 +209,11 @@ def test_statistics_and_their_gradients_are_those_of_plain_forwards(
     values = []
     for item in rows["forget"].of(batch):
         logprobs, target = plain_distributions(adapted, item), torch.tensor(item.ids[item.num_context :])
+        probs = logprobs.exp()
         others = [row[torch.arange(len(row)) != token].max() for row, token in zip(logprobs, target, strict=True)]
         expected = {
             "entropy": torch.stack([torch.distributions.Categorical(logits=row).entropy() for row in logprobs]),
+            "variance": (probs * logprobs.square()).sum(-1) - (probs * logprobs).sum(-1).square(),
             "runner_up": torch.stack(others),
             "top_k": torch.stack([row.sort(descending=True).values[:10].exp().sum().log() for row in logprobs]),
             "own": logprobs[:, 7],
