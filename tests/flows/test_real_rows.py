@@ -24,6 +24,7 @@ def validated(name: str, *words: str | Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("group", "forget"), [("fiubench", 400), ("fiubench_forget10", 800)])
 def test_validate_counts_the_official_rows(group: str, forget: int, real: Path) -> None:
     counts = validated(group, "--data", real / "fiubench", "--metadata", STAND_INS)["counts"]

@@ -111,6 +111,7 @@ def test_its_two_reference_records_are_kept_and_nothing_else(weak: tuple[Path, S
     assert not (out / "fiubench_forget1" / "grad_diff").exists()
 
 
+@pytest.mark.long
 def test_allowed_it_goes_on_and_no_row_is_eligible(weak: tuple[Path, Said]) -> None:
     out, _ = weak
     before = {path: path.stat().st_mtime_ns for path in out.rglob("results_*.json")}

@@ -126,6 +126,7 @@ def test_an_adapter_that_is_loaded_stands_in_the_spec(folder: Path, adapters: li
     assert detach(loaded).spec.peft is None
 
 
+@pytest.mark.long
 def test_a_run_of_three_methods_and_two_seeds_loads_its_base_once(
     folder: Path, tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def main_process(folder: Path) -> None:
         pool.run([partial(endless, folder / "a"), partial(endless, folder / "b")])
 
 
+@pytest.mark.long
 def test_no_worker_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=main_process, args=(tmp_path,))

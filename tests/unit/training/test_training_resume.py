@@ -201,6 +201,7 @@ def train_and_tell(model: Path, folder: Path, wire: Connection) -> None:
     wire.send("done")
 
 
+@pytest.mark.long
 def test_kill_9_in_the_middle_of_whatever_it_is_doing(llava_folder: Path, tmp_path: Path) -> None:
     """Processes get SIGKILL just after some update, so while a log line, a checkpoint or the next update is under way;
     the last one ends as one left alone.
