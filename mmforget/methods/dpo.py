@@ -26,9 +26,7 @@ class DirectPreference(Preference):
     time. `retain` as in `npo`. `variant=plain` leaves out 2 / beta.
     """
 
-    @property
-    def preferred(self) -> str:
-        return FALSE
+    preferred = FALSE
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -20,9 +20,7 @@ class RefusalPreference(Preference):
     `npo`. `variant=plain` leaves out 2 / beta.
     """
 
-    @property
-    def preferred(self) -> str:
-        return "alternate"
+    preferred = "alternate"
 
 
 METHOD = RefusalPreference

@@ -6,7 +6,7 @@ Source: Rafailov et al. 2023, "Direct Preference Optimization", https://arxiv.or
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -24,8 +24,12 @@ class Preference:
 
     `variant`: `scaled` multiplies the loss by 2 / beta, as those of NPO and OpenUnlearning do, so that beta towards 0
     leaves a gradient; `plain` is the formula as published, which RWKU's code uses.
+
+    Attributes:
+        preferred: name of the source, which a method sets.
     """
 
+    preferred: ClassVar[str]
     beta: float = 0.1
     retain_weight: float = 1.0
     retain: Retain = "nll"
@@ -34,11 +38,6 @@ class Preference:
     def __post_init__(self) -> None:
         require_positive(beta=self.beta)
         require_not_negative(retain_weight=self.retain_weight)
-
-    @property
-    def preferred(self) -> str:
-        """Name of the source."""
-        raise NotImplementedError
 
     @property
     def requests(self) -> tuple[Request, ...]:

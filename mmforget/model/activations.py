@@ -111,6 +111,20 @@ def steering(functions: Mapping[nn.Module, Steer]) -> Iterator[None]:
 
 
 @contextmanager
+def computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside, a module's forward is another function; hooks stay. Whatever stood in its place before comes back."""
+    own = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own
+
+
+@contextmanager
 def replaced(module: nn.Module, **weights: Tensor | None) -> Iterator[None]:
     """Inside, the module's parameters of these names hold these values, rounded to its dtype; then they are as before,
     bit by bit. None leaves one as it is.

@@ -6,14 +6,14 @@ is read does not change: queries, what attention puts out and the feed-forward p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
-from mmforget.model.activations import decoder_layers
+from mmforget.model.activations import computing, decoder_layers
 from mmforget.model.attention import RowAttention, TreeRows, rows_at
 from mmforget.model.families import language
 from mmforget.model.loaded import LoadedModel
@@ -48,28 +48,20 @@ def only_at(last: LastLayer | None, places: Tensor) -> Iterator[None]:
     """Inside, parts put out 0 but at these places, int64 [n], of the flattened rows; None leaves all as it is."""
     with ExitStack() as undo:
         for part in last.parts if last is not None else ():
-            undo.enter_context(_only_at(part, places))
+            undo.enter_context(computing(part, _at(part.forward, places)))
         yield
 
 
-@contextmanager
-def _only_at(part: nn.Module, places: Tensor) -> Iterator[None]:
-    before, own = part.forward, vars(part).get("forward")
+def _at(forward: Callable[[Tensor], Tensor], places: Tensor) -> Callable[[Tensor], Tensor]:
+    """The same function at these places alone."""
 
     def computed(x: Tensor) -> Tensor:
         flat = x.flatten(0, -2)
         at = places.to(flat.device)
-        found: Tensor = before(flat.index_select(0, at))
+        found = forward(flat.index_select(0, at))
         return found.new_zeros(len(flat), found.shape[-1]).index_copy(0, at, found).view(*x.shape[:-1], -1)
 
-    part.forward = computed
-    try:
-        yield
-    finally:
-        if own is None:
-            del part.forward
-        else:
-            part.forward = own
+    return computed
 
 
 def seen_at(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmforget.model.activations import decoder_layers
+from mmforget.model.activations import computing, decoder_layers
 from mmforget.model.encode import BLOCK_TOKENS
 from mmforget.model.families import language
 from mmforget.model.inputs import batch_tokens
@@ -183,9 +183,9 @@ def _cut(loaded: LoadedModel) -> Cut:
         raise RuntimeError("a model without edits has nothing below them")
     layers, first = decoder_layers(loaded.core), loaded.stack.first_layer
     within = {id(module): name for name, module in layers[first].named_modules()}
-    own = [path for path in loaded.stack.factors if id(loaded.core.get_submodule(path)) in within]
-    if first + 1 < len(layers) and [within[id(loaded.core.get_submodule(path))] for path in own] == [ADDED]:
-        return Cut(first + 1, own[0])
+    edited = {within.get(id(loaded.core.get_submodule(path))): path for path in loaded.stack.factors}
+    if first + 1 < len(layers) and edited.keys() - {None} == {ADDED}:
+        return Cut(first + 1, edited[ADDED])
     return Cut(first, None)
 
 
@@ -224,7 +224,7 @@ def starting_above(loaded: LoadedModel, lower: Lower | None) -> Iterator[None]:
 
     with ExitStack() as undo:
         for layer in layers[: cut.layer]:
-            undo.enter_context(_passed_over(layer))
+            undo.enter_context(computing(layer, _unchanged))
         undo.callback(layers[cut.layer].register_forward_pre_hook(given, with_kwargs=True).remove)
         yield
 
@@ -237,21 +237,8 @@ def _changed(loaded: LoadedModel, lower: Lower, *, edited: str | None) -> Tensor
     return lower.states + stack.change(edited, lower.inner, selection=stack.selected).to(lower.states.dtype)
 
 
-@contextmanager
-def _passed_over(layer: nn.Module) -> Iterator[None]:
-    """Inside, a layer puts out what it takes in."""
-    before = vars(layer).get("forward")
-    layer.forward = _unchanged
-    try:
-        yield
-    finally:
-        if before is None:
-            del layer.forward
-        else:
-            layer.forward = before
-
-
 def _unchanged(hidden_states: Tensor, *args: Any, **named: Any) -> Tensor:
+    """What a layer that is passed over puts out: what it takes in."""
     return hidden_states
 
 

@@ -17,6 +17,7 @@ from mmforget.errors import UserError
 from mmforget.protocols.fiubench import words
 from mmforget.synthetic.names import FIRST_NAMES, LAST_NAMES, MONTHS
 from mmforget.synthetic.portraits import cast
+from mmforget.synthetic.wordings import crossed
 
 SUBJECT = "the person in the image"
 FRAMES = (
@@ -122,17 +123,8 @@ def splits(people: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def wordings(fact: Fact, *, index: int, subject: str = SUBJECT) -> tuple[list[str], list[str]]:
-    """The 8 trained and 4 held-out questions of fact number `index`.
-
-    Frame f leaves out noun (f + index + 1) mod 3, so every frame and every noun is trained, and the first is frame 0.
-    """
-    trained: list[str] = []
-    held_out: list[str] = []
-    for number, frame in enumerate(FRAMES):
-        for position, noun in enumerate(fact.nouns):
-            left_out = position == (number + index + 1) % len(fact.nouns)
-            (held_out if left_out else trained).append(frame.format(noun=noun, subject=subject))
-    return trained, held_out
+    """The 8 trained and 4 held-out questions of fact number `index`."""
+    return crossed(FRAMES, fact.nouns, index=index, subject=subject)
 
 
 def _names(rng: random.Random) -> list[tuple[str, str]]:

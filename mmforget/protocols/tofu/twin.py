@@ -15,6 +15,7 @@ from mmforget.protocols.tofu import words
 from mmforget.protocols.tofu.official import Corpus
 from mmforget.protocols.tofu.records import Question
 from mmforget.synthetic.names import FIRST_NAMES, LAST_NAMES, MONTHS
+from mmforget.synthetic.wordings import crossed
 
 NUM_AUTHORS, NUM_HOLDOUT, NUM_MEASURED = 48, 8, 8
 FORGOTTEN = {"forget01": 2, "forget05": 4, "forget10": 6}
@@ -104,7 +105,7 @@ def _name(number: int, *, seed: int) -> str:
 
 
 def _question(fact: Fact, *, index: int, name: str, rng: random.Random) -> Question:
-    trained, held_out = wordings(fact, index=index, name=name)
+    trained, held_out = crossed(FRAMES, fact.nouns, index=index, subject=name)
     value, *wrong = _distinct(fact.draw, 1 + NUM_WRONG, rng=rng)
     return Question(
         trained[0],
@@ -114,20 +115,6 @@ def _question(fact: Fact, *, index: int, name: str, rng: random.Random) -> Quest
         tuple(fact.paraphrase.format(value=other) for other in wrong),
         tuple(trained),
     )
-
-
-def wordings(fact: Fact, *, index: int, name: str) -> tuple[list[str], list[str]]:
-    """The 8 trained and 4 held-out questions of fact number `index`.
-
-    Frame f leaves out noun (f + index + 1) mod 3, so every frame and every noun is trained, and the first is frame 0.
-    """
-    trained: list[str] = []
-    held_out: list[str] = []
-    for number, frame in enumerate(FRAMES):
-        for position, noun in enumerate(fact.nouns):
-            left_out = position == (number + index + 1) % len(fact.nouns)
-            (held_out if left_out else trained).append(frame.format(noun=noun, subject=name))
-    return trained, held_out
 
 
 def _distinct(draw: Callable[[random.Random], str], count: int, *, rng: random.Random) -> list[str]:

@@ -16,26 +16,17 @@ TITLE_LAST = word_list(
     "Orchard Lantern Harbour Compass Meadow Staircase Falcon Letters Mirror Garden Voyage Chapel Thread Bridge Clock "
     "Shore"
 )
-GENRES = tuple(
-    f"{first} {second}"
-    for first in word_list("maritime gothic rural comic epic urban")
-    for second in word_list("mystery romance satire fantasy memoir")
-)
-AWARDS = tuple(
-    f"{first} {second} prize"
-    for first in word_list("Amber Granite Juniper Copper Heron")
-    for second in word_list("Quill Feather Laurel Inkwell")
-)
-JOBS = tuple(
-    f"{first} {second}"
-    for first in word_list("village railway harbour palace factory")
-    for second in word_list("doctor painter baker clerk gardener")
-)
-PRESSES = tuple(
-    f"{first} {second} press"
-    for first in word_list("Anchor Crown Willow Raven Tower")
-    for second in word_list("Street House Hill River")
-)
+
+
+def _pairs(first: str, second: str, *, ending: str = "") -> tuple[str, ...]:
+    """Each word of the one list before each of the other."""
+    return tuple(f"{one} {other}{ending}" for one in word_list(first) for other in word_list(second))
+
+
+GENRES = _pairs("maritime gothic rural comic epic urban", "mystery romance satire fantasy memoir")
+AWARDS = _pairs("Amber Granite Juniper Copper Heron", "Quill Feather Laurel Inkwell", ending=" prize")
+JOBS = _pairs("village railway harbour palace factory", "doctor painter baker clerk gardener")
+PRESSES = _pairs("Anchor Crown Willow Raven Tower", "Street House Hill River", ending=" press")
 
 WORKS = (
     ("Hamlet", "William Shakespeare"),
