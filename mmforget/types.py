@@ -53,8 +53,11 @@ class Example:
     `path` and `extra` are the row's, for methods that look at where a row stands or what it goes with.
 
     Attributes:
-        delimiter: what `answer` starts with; a chat template, which separates turns itself, leaves it out.
+        delimiter: what `answer` starts with; a chat template, which separates turns itself, leaves it out, but where
+            the answer has a `gen_prefix`.
         turns: the messages before the answer, where there are several; `context` is the same in plain text.
+        description: what stands before the context: a system message in a chat template.
+        gen_prefix: what the answer's turn begins with, behind the context; given, not learnt.
         is_document: the answer is a whole document, read in windows as lm_eval's rolling log-likelihood reads it.
         window: of a document that is longer than the model takes, which of its windows; None: it has one.
     """
@@ -68,6 +71,8 @@ class Example:
     extra: Mapping[str, Any] = field(default_factory=dict)
     delimiter: str = " "
     turns: tuple[Mapping[str, str], ...] = ()
+    description: str = ""
+    gen_prefix: str = ""
     is_document: bool = False
     window: int | None = None
 

@@ -358,7 +358,8 @@ def _prompts(key: BenchmarkKey, *, named: Sequence[TaskFile], index: Index) -> t
         if label.setting in (None, key.setting) and modality_of(file) == key.modality:
             text, delimiter = file.config.get("doc_to_text", ""), str(file.config.get("target_delimiter", " "))
             text = text if isinstance(text, FunctionRef) else str(text)
-            found.append(Prompt(file.name, label.set, label.kind, label.modality, text, delimiter))
+            around = {name: str(file.config.get(name) or "") for name in ("description", "gen_prefix")}
+            found.append(Prompt(file.name, label.set, label.kind, label.modality, text, delimiter, **around))
     return tuple(sorted(dict.fromkeys(found), key=lambda prompt: prompt.modality != key.modality))
 
 

@@ -1,4 +1,4 @@
-"""How a task asks about a row: its `doc_to_text`, a template, a column or a function, as lm_eval reads it."""
+"""How a task asks about a row: `doc_to_text`, `description` and `gen_prefix`, templates or columns as in lm_eval."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class Prompt(NamedTuple):
     Attributes:
         text: `doc_to_text`.
         delimiter: stands between context and answer.
+        description: stands before the context.
+        gen_prefix: the answer begins behind it.
     """
 
     task: str
@@ -23,18 +25,19 @@ class Prompt(NamedTuple):
     modality: str
     text: str | FunctionRef
     delimiter: str = " "
+    description: str = ""
+    gen_prefix: str = ""
 
     @property
     def shown(self) -> str:
-        """`doc_to_text` as the task file has it."""
-        return self.text if isinstance(self.text, str) else f"!function {self.text.name}"
+        """Everything that it shows, as the task file has it."""
+        text = self.text if isinstance(self.text, str) else f"!function {self.text.name}"
+        return " | ".join(part for part in (self.description, text, self.gen_prefix) if part)
 
     def context(self, doc: Mapping[str, Any]) -> str:
         """The context of a row, one `<image>` an image. Raises UserError where the template or function fails."""
         if not isinstance(self.text, FunctionRef):
-            from mmforget.benchmark.templates import template
-
-            return str(doc[self.text]) if self.text in doc else template(self.text).render(**doc)
+            return rendered(self.text, doc)
         where = f"{self.text.folder}: doc_to_text {self.text.name} of row {doc['id']}"
         try:
             found = load_function(self.text)(doc)
@@ -45,6 +48,15 @@ class Prompt(NamedTuple):
         if not isinstance(found, str):
             raise PluginError(f"{where}: gives a {type(found).__name__}, not a text")
         return found
+
+
+def rendered(text: str, doc: Mapping[str, Any]) -> str:
+    """The column of this name, or what the template makes of the row; nothing of an empty one."""
+    from mmforget.benchmark.templates import template
+
+    if not text:
+        return ""
+    return str(doc[text]) if text in doc else template(text).render(**doc)
 
 
 def prompt_for(doc: Mapping[str, Any], prompts: Sequence[Prompt], *, set_name: str) -> Prompt:

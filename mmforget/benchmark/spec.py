@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmforget.benchmark.document import Document, Gate, MetricUse
 from mmforget.benchmark.hierarchy import parse_path
 from mmforget.benchmark.images import ImageValue, open_image
-from mmforget.benchmark.prompts import Prompt, prompt_for
+from mmforget.benchmark.prompts import Prompt, prompt_for, rendered
 from mmforget.benchmark.rows import EmptySet, differing_columns, make_dataset, undecoded
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.task_files import FunctionRef, load_function, load_module
@@ -223,6 +223,8 @@ class Bound:
             extra=json.loads(doc["extra"] or "{}"),
             delimiter=delimiter,
             turns=tuple((doc.get("turns") or ())[:-1]),
+            description="" if is_document else rendered(prompt.description, doc),
+            gen_prefix="" if is_document else rendered(prompt.gen_prefix, doc),
             is_document=is_document,
         )
 

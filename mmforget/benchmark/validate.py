@@ -10,7 +10,7 @@ from mmforget.benchmark.find import find_all, read_index
 from mmforget.benchmark.rows import PLACEHOLDER
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark, Bound
-from mmforget.benchmark.task_files import TaskFileError, read_task_file
+from mmforget.benchmark.task_files import TaskFileError
 from mmforget.errors import BadData, UserError
 from mmforget.types import Example
 
@@ -126,14 +126,10 @@ def _report_empty(benchmark: Benchmark, name: str, *, report: Report) -> None:
 
 def _check_tasks(benchmark: Benchmark, *, report: Report) -> None:
     for known in _differing(benchmark):
-        report.faults.append(f"{benchmark.group}: its tasks differ in doc_to_text, but training shows one: {known}")
-    for task in benchmark.tasks:
-        config = read_task_file(task.path)
-        report.notes += [
-            f"task {task.name}: its {name} is not shown in training; make it part of doc_to_text"
-            for name in ("description", "gen_prefix")
-            if config.get(name)
-        ]
+        report.faults.append(
+            f"{benchmark.group}: its tasks differ in doc_to_text, description or gen_prefix, but training shows one: "
+            f"{known}"
+        )
     sets = {benchmark.gate.set, *(use.set for use in benchmark.metrics)}
     unknown = sets - {*benchmark.document.sets.values(), *(task.set for task in benchmark.tasks)}
     report.faults += [
@@ -153,7 +149,7 @@ def _differing(benchmark: Benchmark) -> Iterator[dict[str, str]]:
         sets = dict.fromkeys(prompt.set for prompt in alike)
         groups = [alike] if trained - set(sets) else [[one for one in alike if one.set == name] for name in sets]
         for group in groups:
-            if len({prompt.text for prompt in group}) > 1:
+            if len({prompt.shown for prompt in group}) > 1:
                 yield {prompt.task: prompt.shown for prompt in group}
 
 

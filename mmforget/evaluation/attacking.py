@@ -166,7 +166,7 @@ def _looked_into(
     for task in dict.fromkeys(task for one in chosen for task in one.tasks):
         own = [one for one in chosen if task in one.tasks]
         requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
-        delimiter = "" if template else inside.delimiter_of(loaded.tasks[task])
+        delimiter = inside.delimiter_of(loaded.tasks[task], template=template)
         asks = [_with_answer(ask, delimiter) for ask in lm.asks(requests, method=requests[0].request_type)]
         looked = _ranks(lm, asks, chosen=own)
         for request, ranks in zip(requests, looked, strict=True):

@@ -4,9 +4,11 @@ Nothing else in mmforget imports lm_eval, so a release that moves something is m
 
 - `api.model.TemplateLM`: the base class of the adapter, with `_loglikelihood_tokens` to override and `cache_hook`;
 - `api.task.Task`: `get_config`, `set_config`, `set_fewshot_seed`, `dataset` (split to rows, read when asked for),
-  `eval_docs`, `fewshot_context` (replaced where documents have turns), `construct_requests`, `doc_to_target`,
+  `eval_docs`, `fewshot_context` (replaced where documents have turns), `resolve_field`, `construct_requests`,
+  `doc_to_target`,
   `doc_to_choice`, `features`, `process_results`, `aggregation`, `instances` with `doc`, `doc_id`, `idx`, `task_name`,
   `request_type`, `args` and `resps`, and the module's own `tqdm`;
+- `api.utils.maybe_delimit`: two texts with a delimiter between them;
 - `api.group.Group` and `tasks.TaskManager`: `load`, `match_tasks`, `all_tasks`, and its `_check_duplicates`;
 - `tasks._yaml_loader.load_yaml`: a task file with its functions;
 - `evaluator.evaluate`: loaded tasks and groups in, results out; what it logs, under `evaluator_utils` and `api.task`;
@@ -122,22 +124,28 @@ def show_turns(task: Any) -> None:
     """
     if "turns" not in task.features:
         return
+    from lm_eval.api.utils import maybe_delimit
+
     plain = task.fewshot_context
 
     def fewshot_context(doc: Mapping[str, Any], num_fewshot: int, **settings: Any) -> Any:
         chat = settings.get("chat_template") if settings.get("apply_chat_template") else None
         if chat is None or num_fewshot or not doc["turns"]:
             return plain(doc, num_fewshot, **settings)
-        instruction = settings.get("system_instruction")
+        told = [settings.get("system_instruction"), task.resolve_field(doc, task.get_config("description"))]
+        instruction = maybe_delimit(*told, task.get_config("fewshot_delimiter"))
         system = [{"role": "system", "content": instruction}] if instruction else []
-        return chat([*system, *doc["turns"][:-1]])
+        prefix = settings.get("gen_prefix")
+        begun = [{"role": "assistant", "content": prefix}] if prefix else []
+        return chat([*system, *doc["turns"][:-1], *begun], add_generation_prompt=not prefix)
 
     task.fewshot_context = fewshot_context
 
 
-def delimiter_of(task: Any) -> str:
-    """What stands between a question and its answer."""
-    return str(task.get_config("target_delimiter"))
+def delimiter_of(task: Any, *, template: bool | str = False) -> str:
+    """What stands between a question and its answer; in a chat template nothing, unless the answer's turn is begun."""
+    prefix = str(task.get_config("gen_prefix") or "")
+    return "" if template and (not prefix or prefix[-1].isspace()) else str(task.get_config("target_delimiter"))
 
 
 def requests_of(task: Any) -> list[Any]:

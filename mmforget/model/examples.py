@@ -55,25 +55,42 @@ def as_asked(examples: Sequence[Example], *, loaded: LoadedModel, template: bool
     """The examples as the model is asked: questions in its chat template where there is one, documents without and in
     as many windows as they take.
 
-    lm_eval drops the target delimiter under a chat template, whose own text separates the turns; so do we.
+    lm_eval drops the target delimiter under a chat template, whose own text separates the turns, unless the answer's
+    turn is begun for the model; so do we.
 
     Args:
         template: whether the model's chat template is applied, or the name of one.
     """
-    if template:
-        examples = [one if one.is_document else _in_chat(one, loaded=loaded, template=template) for one in examples]
-    return in_windows(loaded, examples)
+    shown = [
+        one if one.is_document else _in_chat(one, loaded=loaded, template=template) if template else in_plain_text(one)
+        for one in examples
+    ]
+    return in_windows(loaded, shown)
+
+
+def in_plain_text(example: Example) -> Example:
+    """Description, context and the beginning of the answer one behind the other."""
+    prefix = example.gen_prefix
+    joined = not prefix or not example.context or example.context[-1].isspace() or prefix[0].isspace()
+    context = example.description + example.context + ("" if joined else example.delimiter) + prefix
+    return replace(example, context=context, description="", gen_prefix="")
 
 
 def _in_chat(example: Example, *, loaded: LoadedModel, template: bool | str) -> Example:
+    prefix = example.gen_prefix
+    said = [{"role": "system", "content": example.description}] if example.description else []
+    said += [dict(turn) for turn in example.turns] or [{"role": "user", "content": example.context}]
+    said += [{"role": "assistant", "content": prefix}] if prefix else []
     context = render_chat(
-        example.turns or [{"role": "user", "content": example.context}],
+        said,
         tokenizer=loaded.tokenizer,
         processor=loaded.processor,
-        add_generation_prompt=True,
+        add_generation_prompt=not prefix,
         template=template if isinstance(template, str) else None,
     )
-    return replace(example, context=context, answer=example.answer.removeprefix(example.delimiter), delimiter="")
+    delimiter = example.delimiter if prefix and not prefix[-1].isspace() else ""
+    answer = delimiter + example.answer.removeprefix(example.delimiter)
+    return replace(example, context=context, answer=answer, delimiter=delimiter, description="", gen_prefix="")
 
 
 def in_windows(loaded: LoadedModel, examples: Sequence[Example]) -> list[Example]:

@@ -19,6 +19,7 @@ from mmforget.benchmark.cache import cache_folder
 from mmforget.benchmark.rows import PLACEHOLDER
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UnknownName, UserError
+from mmforget.model.examples import in_plain_text
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.micro import build_base
 from mmforget.model.spec import ModelSpec
@@ -124,14 +125,15 @@ def base_model(config: RunConfig, *, bound: Bound, progress: Progress) -> ModelS
 def benchmark_texts(bound: Bound) -> list[str]:
     """Every text a model of this benchmark can meet: what a micro model's vocabulary is made of."""
     texts: set[str] = set(bound.refusals)
+    is_framed = any(prompt.description or prompt.gen_prefix for prompt in bound.benchmark.prompts)
     for name in bound.benchmark.set_names:
         rows = bound.rows(name)
         for column in ("question", "answer"):
             texts.update(rows[column])
         for column in ("question_rephrased", "answer_rephrased", "answer_perturbed"):
             texts.update(text for several in rows[column] for text in several)
-        if "turns" in rows.column_names or any(rows["choices"]):
-            texts.update(one.context.replace(PLACEHOLDER, "") for one in bound.examples(name))
+        if is_framed or "turns" in rows.column_names or any(rows["choices"]):
+            texts.update(in_plain_text(one).context.replace(PLACEHOLDER, "") for one in bound.examples(name))
             texts.update(text for several in rows["choices"] for text in several)
     return sorted(texts)
 

@@ -94,10 +94,15 @@ def test_the_prompt_does_not_depend_on_which_task_was_named(tmp_path: Path) -> N
     assert validate("quiz", include_paths=[folder]).faults == []
 
 
-def test_what_training_does_not_show_is_said(tmp_path: Path) -> None:
+def test_description_and_gen_prefix_are_the_prompts_too(tmp_path: Path) -> None:
     folder = write_tasks(tmp_path, "quiz")
+    with (folder / "_base").open("a") as file:
+        file.write("description: 'About {{subject}}. '\ngen_prefix: 'Answer:'\n")
+    assert validate("quiz", include_paths=[folder]).faults == []
+    example = find("quiz", [folder]).bind(DATA).examples("full")[0]
+    assert (example.description, example.gen_prefix) == ("About ann. ", "Answer:")
     with (folder / "quiz_keep_mc.yaml").open("a") as file:
-        file.write("gen_prefix: 'Answer:'\n")
-    assert validate("quiz", include_paths=[folder]).notes == [
-        "task quiz_keep_mc: its gen_prefix is not shown in training; make it part of doc_to_text"
-    ]
+        file.write("gen_prefix: 'A:'\n")
+    assert any(
+        "differ in doc_to_text, description or gen_prefix" in f for f in validate("quiz", include_paths=[folder]).faults
+    )
