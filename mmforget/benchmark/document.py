@@ -134,7 +134,8 @@ class Document:
     which sets methods train on, `forget` and `retain`, where those are not the sets of these roles, which are measured.
     `known` lists sets of what real models know beforehand, which the micro model is taught beside its stage one.
     `relearn` says by setting the set that unlearned models are fine-tuned on at the end, to be asked once more; then a
-    recipe has a part `relearn`.
+    recipe has a part `relearn`. `folds` lists by setting the sets that requests forget one after another, where these
+    are not parts of the forget set by subject.
     """
 
     benchmark: str
@@ -160,11 +161,12 @@ class Document:
     trained: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     relearn: Mapping[str, str] = field(default_factory=dict)
     known: tuple[str, ...] = ()
+    folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 OPTIONAL = (
     "refusals", "pretrained", "levels", "judges", "blur_images", "collapse", "attacks", "one_at_a_time", "trained",
-    "relearn", "known",
+    "relearn", "known", "folds",
 )  # fmt: skip
 
 
@@ -302,6 +304,7 @@ def parse_document(value: Any, *, source: str) -> Document:
     collapse = None if named is None else tuple(MetricName(**one) for one in named)
     attacks = tuple(AttackName(**one) for one in value.get("attacks") or ())
     made = {"gate": Gate(**value["gate"]), "metrics": metrics, "collapse": collapse, "attacks": attacks}
+    made |= {"folds": {name: tuple(sets) for name, sets in value.get("folds", {}).items()}}
     return Document(**{**value, **lists, **made})
 
 
@@ -317,6 +320,10 @@ def _check_by_setting(value: Mapping[str, Any], *, faults: Faults, at: str, sett
         for name, sets in trained.items():
             _check_sets(sets, faults=faults, at=f"{at}.trained.{name}", needed=("forget",), optional=("retain",))
     _check_sets(relearn, faults=faults, at=f"{at}.relearn", needed=(), optional=settings)
+    folds = value.get("folds", {})
+    if faults.keys(folds, at=f"{at}.folds", needed=(), optional=settings):
+        for name, sets in folds.items():
+            faults.texts(sets, at=f"{at}.folds.{name}")
 
 
 def _check_gate(value: Any, *, faults: Faults, at: str) -> None:

@@ -85,6 +85,11 @@ class Benchmark:
         return self.document.relearn.get(self.setting)
 
     @property
+    def folds(self) -> tuple[str, ...]:
+        """The sets that requests forget one after another; empty where these are parts of the forget set by subject."""
+        return self.document.folds.get(self.setting, ())
+
+    @property
     def utility_set(self) -> str:
         return self.document.sets["utility"]
 
@@ -126,6 +131,7 @@ class Benchmark:
             *self.trained_sets.values(),
             *filter(None, (self.relearn_set,)),
             *self.document.known,
+            *self.folds,
         )
         named = (*trained, *self.document.sets.values(), *(task.set for task in self.tasks))
         return tuple(dict.fromkeys(named))

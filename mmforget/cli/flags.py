@@ -25,6 +25,7 @@ MAX_COUNT = 2**31 - 1
 """Largest count, number of steps or size that a flag takes."""
 AUTO_BATCH_SIZE = 64
 """Where `--batch_size auto` begins: a batch that memory does not hold is computed in halves."""
+BETWEEN = ("merged", "stacked")
 TRAINING_FLAGS = (
     "lora_r", "lora_alpha", "lora_target_modules", "lr", "epochs", "max_steps", "train_batch_size",
     "grad_accumulation", "weight_decay", "bf16", "save_steps", "report_to",
@@ -159,6 +160,18 @@ def add_metadata_flag(group: Any) -> None:
     _joined(
         group, "--metadata", default="", metavar="K=V,...",
         help="loader settings, e.g. num_subjects=24 or '{\"num_subjects\": 24}'",
+    )  # fmt: skip
+
+
+def add_request_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("requests one after another (default: all is forgotten at once)")
+    group.add_argument(
+        "--requests", type=positive_int, metavar="N",
+        help="divide what is to be forgotten into N parts, by subject, and forget one after another",
+    )  # fmt: skip
+    group.add_argument(
+        "--between", choices=BETWEEN,
+        help="merge each request's adapter into the weights (default), or train the next one upon it",
     )  # fmt: skip
 
 
@@ -325,8 +338,23 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         attacks=() if given.get("attacks") is None else attack_names(given["attacks"]),
         workers=given.get("workers"),
         one_at_a_time=bool(given.get("one_at_a_time")),
+        requests=given.get("requests"),
+        between=_between(given.get("between"), requests=given.get("requests"), alone=bool(given.get("one_at_a_time"))),
         asking=given.get("asking") or Asking(),
     )
+
+
+def _between(between: str | None, *, requests: int | None, alone: bool) -> str | None:
+    if requests is None and between is not None:
+        raise UserError(
+            f"--between {between} is about requests one after another; give their number, e.g. --requests 5"
+        )
+    if requests is not None and alone:
+        raise UserError(
+            f"--requests {requests} forgets one part after another and keeps what was forgotten, --one_at_a_time puts "
+            "the model back after each subject; give one of them"
+        )
+    return between
 
 
 def _given_model(text: str | None, *, model_args: Mapping[str, Any], device: str | None) -> ModelSpec | None:

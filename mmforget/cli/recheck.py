@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmforget.errors import UserError
 
@@ -68,6 +68,7 @@ def differences(record: RunRecord, again: RunRecord) -> list[str]:
         *_headline(record, again),
         *_replicates(record, again),
         *_levels(record, again),
+        *_sequence(record, again),
         *_ruling(record, again),
     ]
 
@@ -172,6 +173,25 @@ def _levels(record: RunRecord, again: RunRecord) -> Iterator[str]:
             yield f"{where} is not what its samples give"
     if len(new) > len(old):
         yield f"{len(new) - len(old)} nodes of the levels are left out"
+
+
+def _sequence(record: RunRecord, again: RunRecord) -> Iterator[str]:
+    """What each request left: recall, utility, and what is made of them."""
+    old, new = record.sequence, again.sequence
+    if old is None or new is None:
+        return
+    for name in ("recall", "utility"):
+        told, given = (_numbers(getattr(one, name)) for one in (old, new))
+        if len(told) != len(given) or not all(_is_near(*pair, TOLERANCE) for pair in zip(told, given, strict=True)):
+            yield f"sequence.{name} is not what the samples give"
+    for name in ("rebound", "damage"):
+        if not _is_near(getattr(old, name), getattr(new, name), TOLERANCE):
+            yield f"sequence.{name} is {_shown(getattr(old, name))}, the samples give {_shown(getattr(new, name))}"
+
+
+def _numbers(value: Any) -> list[float | None]:
+    """The numbers of a table, row by row."""
+    return [number for row in value for number in _numbers(row)] if isinstance(value, tuple) else [value]
 
 
 def _node(level: LevelResult) -> tuple[object, ...]:

@@ -175,15 +175,19 @@ def _scored(
     include_paths: Sequence[str],
 ) -> RunRecord:
     from mmforget.evaluation.record import score_record
+    from mmforget.evaluation.sequence import scored_again
     from mmforget.results.provenance import begin, collect
+    from mmforget.results.samples import read_samples
 
-    begun = begin()
-    scored = score_record(
-        run.record,
-        bound=_bound(run, include_paths=include_paths),
+    begun, bound = begin(), _bound(run, include_paths=include_paths)
+    target, retain = references["target"], references["retain"]
+    scored = scored_again(
+        score_record(run.record, bound=bound, samples=samples, target=target, retain=retain),
+        benchmark=bound.benchmark,
         samples=samples,
-        target=references["target"],
-        retain=references["retain"],
+        read=lambda request: read_samples(run.folder / request.place, files=request.files),
+        target=target,
+        retain=retain,
     )
     return scored.replace(rescored=collect(begun, seeds=run.record.provenance.seeds))
 

@@ -16,6 +16,7 @@ EXAMPLES = """\
   mmforget run --model micro --tasks fiubench --methods ga,grad_diff,kl,po,npo --seeds 0,1,2 --output_path demo
   mmforget run --model micro --tasks fiubench --methods npo --attacks 'logit_lens,question_rephrase(level=easy)' \\
       --output_path attacked
+  mmforget run --model micro --tasks fiubench --methods npo --requests 4 --output_path sequence
   mmforget run --model hf --model_args pretrained=FOLDER,load_in_4bit=True --target_model TARGET \\
       --retain_model RETAIN --tasks fiubench --data FOLDER --methods npo --output_path out
 """
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_worker_flags(parser)
     flags.add_attack_flags(parser)
     flags.add_judge_flags(parser)
+    flags.add_request_flags(parser)
     flags.add_output_flags(parser, required=True)
     parser.add_argument(
         "--one_at_a_time",

@@ -19,12 +19,12 @@ def instance_results(benchmark: Benchmark, samples: Sequence[Sample]) -> Iterato
     """One result for each subject, in the order in which they were asked: the mean of its scores by set and metric."""
     measured = Measurements(benchmark, samples)
     counts = Counter(sample.subject for sample in samples)
-    columns = {key: _by_subject(scores) for key, scores in _columns(measured)}
+    found = {key: _by_subject(scores) for key, scores in columns(measured)}
     for name, count in counts.items():
-        yield InstanceResult(name, count, {key: _mean(scores.get(name, ())) for key, scores in columns.items()})
+        yield InstanceResult(name, count, {key: mean_score(scores.get(name, ())) for key, scores in found.items()})
 
 
-def _columns(measured: Measurements) -> Iterator[tuple[str, list[Score]]]:
+def columns(measured: Measurements) -> Iterator[tuple[str, list[Score]]]:
     """The scores of every metric of single answers on its set, without attacks."""
     for use in measured.benchmark.metrics:
         metric = metric_of(use, document=measured.benchmark.name)
@@ -41,6 +41,7 @@ def _by_subject(scores: Sequence[Score]) -> dict[str, list[Score]]:
     return found
 
 
-def _mean(scores: Sequence[Score]) -> float | None:
+def mean_score(scores: Sequence[Score]) -> float | None:
+    """The mean of the scores that have a value; None where none has."""
     values = [one.value for one in scores if one.value is not None]
     return math.fsum(values) / len(values) if values else None

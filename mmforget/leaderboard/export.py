@@ -19,6 +19,7 @@ from mmforget import __version__
 from mmforget.leaderboard import table, words
 from mmforget.leaderboard.attacks import attack_table
 from mmforget.leaderboard.board import Board, BoardRow
+from mmforget.leaderboard.sequences import sequence_tables
 from mmforget.results.codec import to_jsonable
 from mmforget.results.fingerprint import hash_file
 from mmforget.results.schema import MetricResult, RunRecord
@@ -91,6 +92,7 @@ def _row(board: Board, row: BoardRow, *, folder: Path) -> dict[str, Any]:
         "headline": {name: _estimate(value) for name, value in record.headline.items()},
         "metrics": [_metric(record, result) for result in record.metrics],
         "levels": record.levels,
+        "sequence": record.sequence,
         "training": record.training,
         "cost": record.cost,
         "provenance": _provenance(row, folder=folder),
@@ -187,7 +189,7 @@ def _markdown(board: Board) -> str:
     lines += [f"- {_escaped(words.row_sentence(row))}" for row in told]
     lines += [f"- {_escaped(row.label)}: {words.place_note(row)}." for row in board.ranked if words.place_note(row)]
     lines += ["", words.intervals_sentence(board)] if words.intervals_sentence(board) else []
-    return "\n".join([*lines, *_attacked(board)])
+    return "\n".join([*lines, *_attacked(board), *_sequences(board)])
 
 
 def _attacked(board: Board) -> list[str]:
@@ -199,6 +201,21 @@ def _attacked(board: Board) -> list[str]:
     lines += [f"| defence | {' | '.join(map(_escaped, found.attacks))} |", "|:---|" + "---:|" * len(found.attacks)]
     for line in found.lines:
         lines.append(f"| {_escaped(line.label)} | {' | '.join(map(words.measured, line.rates))} |")
+    return lines
+
+
+def _sequences(board: Board) -> list[str]:
+    """The tables of requests one after another; nothing where there are none."""
+    lines = []
+    for found in sequence_tables(board):
+        lines += ["", f"{_escaped(found.label)}: {_escaped(found.sentence)}", ""]
+        lines += [f"| model | {' | '.join(map(_escaped, found.columns))} | utility | damage |"]
+        lines += ["|:---|" + "---:|" * (len(found.columns) + 2)]
+        for line in found.lines:
+            numbers = map(words.number, (*line.values, line.utility, line.damage))
+            lines.append(f"| {line.label} | {' | '.join(numbers)} |")
+        back = [*map(words.number, found.rebound), *[""] * (len(found.columns) - len(found.rebound) + 2)]
+        lines.append(f"| came back (rebound) | {' | '.join(back)} |")
     return lines
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain, count
 from typing import Any, NamedTuple
 
+from mmforget.leaderboard.sequences import joint_sequence
 from mmforget.results.codec import to_jsonable
 from mmforget.results.fingerprint import hash_json
 from mmforget.results.rules import joint_verdict
@@ -89,6 +90,7 @@ def _joint(runs: Sequence[StoredRun]) -> StoredRun:
         replicates={},
         metrics=tuple(_metrics(records)),
         levels=tuple(_levels(records)),
+        sequence=joint_sequence(records),
         verdict=_verdict(records, forget_score=headline.get("forget_score")),
         training=_training(records),
         num_nonfinite=sum(one.num_nonfinite for one in records),

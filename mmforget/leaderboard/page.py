@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import resources
 
 from mmforget import __version__
-from mmforget.leaderboard import answers, details, levels, plots, table, words
+from mmforget.leaderboard import answers, details, levels, plots, sequences, table, words
 from mmforget.leaderboard.board import Board
 from mmforget.types import Estimate
 
@@ -50,6 +50,8 @@ class Section:
     """What is remembered by part of the hierarchy, where rows have one."""
     gaps: details.MetricTable
     """How far what was kept lies above what was forgotten, by level."""
+    sequences: tuple[sequences.SequenceTable, ...]
+    """Requests one after another, a table a model."""
     blurred: bool
     """Whether pictures are shown only when asked for."""
     judges: tuple[str, ...]
@@ -127,6 +129,7 @@ def _section(board: Board, drawn: plots.Pictures) -> Section:
         closeness=details.closeness_table(board),
         tree=levels.tree(board),
         gaps=details.gap_table(board),
+        sequences=tuple(sequences.sequence_tables(board)),
         blurred=any(row.record.benchmark.blur_images for row in board.rows),
         judges=tuple(dict.fromkeys(details.text(row.record.judge) for row in board.rows if row.record.judge)),
         reproductions=tuple(details.reproductions(board)),

@@ -13,6 +13,7 @@ from rich.text import Text
 from mmforget.leaderboard import words
 from mmforget.leaderboard.attacks import AttackTable, attack_table
 from mmforget.leaderboard.board import NOTHING, Board, BoardRow
+from mmforget.leaderboard.sequences import SequenceTable, sequence_tables
 from mmforget.types import Estimate
 
 HEADERS = ("#", "model", "overall", "forget\nscore", "utility", "degene-\nrate", "recall", "verdict")
@@ -47,7 +48,24 @@ def render(board: Board) -> RenderableType:
     for row in (*board.ranked, *board.refused):
         table.add_row(*_cells(row, board), style="red" if row.collapsed else "dim" if row.rank is None else None)
     attacked = attack_table(board)
-    return Group(table, *_below(board), *([] if attacked is None else [_attacked(attacked)]))
+    sequences = [_sequence(one) for one in sequence_tables(board)]
+    return Group(table, *_below(board), *([] if attacked is None else [_attacked(attacked)]), *sequences)
+
+
+def _sequence(found: SequenceTable) -> Group:
+    """Requests one after another: what is remembered of the rows of each after every one."""
+    table = Table(
+        title=shown(f"{found.label}, request by request"), title_justify="left", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    table.add_column("model", no_wrap=True)
+    for name in (*found.columns, "utility", "damage"):
+        table.add_column(Text("\n").join(shown(part) for part in re.split(r"[_ ]+", name)), justify="right")
+    for line in found.lines:
+        table.add_row(line.label, *map(words.number, (*line.values, line.utility, line.damage)))
+    table.add_section()
+    table.add_row("came back (rebound)", *map(words.number, found.rebound))
+    return Group(table, shown(found.sentence, style="dim"))
 
 
 def _attacked(found: AttackTable) -> Table:

@@ -55,6 +55,8 @@ class RunConfig:
     attacks: tuple[AttackName, ...] = ()
     workers: int | None = None
     one_at_a_time: bool = False
+    requests: int | None = None
+    between: str | None = None
     asking: Asking = Asking()
 
     @property

@@ -17,6 +17,7 @@ from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.attacking import APPLIES_TO_NONE
 from mmforget.evaluation.record import score_record
 from mmforget.evaluation.run import Evaluation, Settings, evaluate
+from mmforget.evaluation.sequence import Sequenced
 from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
@@ -40,12 +41,13 @@ from mmforget.types import Progress
 
 @dataclass(frozen=True)
 class AboutModel:
-    """What is said of a measured model: role and name, and of an unlearned one the method and training that made it."""
+    """What is said of a measured model: role and name, and of an unlearned one the method, training and requests."""
 
     role: Role
     name: str
     method: MethodUse | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    sequence: Sequenced | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and on what a model is measured, and whether image tasks are asked with grey images, too."""
+    """Where and on what a model is measured; whether image tasks are asked with grey images, too, and under attacks."""
 
     config: RunConfig
     bound: Bound
     folder: Path
     blank_image: bool = True
+    attacked: bool = True
 
 
 class Evaluating(Protocol):
@@ -164,7 +167,8 @@ def evaluate_tasks(
         rows: by task the places of the rows to ask, of which limit knows nothing; other tasks are not asked.
     """
     config = place.config
-    settings = replace(settings_of(config), attacks=attacks_of(config, benchmark=place.bound.benchmark))
+    attacks = attacks_of(config, benchmark=place.bound.benchmark) if place.attacked else ()
+    settings = replace(settings_of(config), attacks=attacks)
     cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
     return evaluate(
@@ -258,6 +262,9 @@ def _record(
     gold = retain.samples if retain else samples if about.role == "retain" else None
     scored = score_record(record, bound=bound, samples=samples, target=before, retain=gold)
     answers = example_answers(bound, samples=samples, target=before or (), retain=gold or ())
+    if about.sequence is not None:
+        found = about.sequence.result(benchmark, target=before or (), last=samples, retain=gold)
+        scored = replace(scored, sequence=found)
     return replace(scored, examples=answers)
 
 
@@ -340,6 +347,7 @@ def _questions(place: Place) -> dict[str, Any]:
         "settings": {**settings, "asking": asdict(config.asking)},
         "blank_image": place.blank_image,
         **({"one_at_a_time": True} if config.one_at_a_time else {}),
+        **({"attacked": False} if not place.attacked else {}),
         **({"attacks": [one.key for one in config.attacks]} if config.attacks else {}),
         "judge": config.judge,
         **_plugins(place),

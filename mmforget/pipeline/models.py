@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from mmforget import parallel
 from mmforget.errors import UserError
-from mmforget.model.load import load_model
+from mmforget.model.load import load_model, save_merged
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import detach, load_adapter
 from mmforget.model.spec import ModelSpec
@@ -64,6 +65,15 @@ class Models:
             return detach(held)
         except UserError:
             return None
+
+
+def merged_in(folder: Path, spec: ModelSpec) -> ModelSpec:
+    """The same model without an adapter of its own: with that merged, saved whole in a folder unless it lies there."""
+    if spec.peft is None:
+        return spec
+    merged = replace(spec, merge_peft=True)
+    place = parallel.on_main(lambda: save_merged(merged, folder))
+    return replace(spec, pretrained=str(place), revision=None, peft=None, merge_peft=False)
 
 
 def _below(spec: ModelSpec, *, brought: Path | None) -> ModelSpec:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmforget.attacks.base import build_attack
 from mmforget.attacks.contract import check_attack
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.instances import instances_of
+from mmforget.benchmark.requests import requests_of
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
@@ -26,6 +27,7 @@ from mmforget.pipeline.instances import check_alone
 from mmforget.pipeline.measuring import is_one_at_a_time, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.relearning import relearn_settings, relearned_name
+from mmforget.pipeline.requests import between_of
 from mmforget.pipeline.stage_one import Role, stage_one_settings
 from mmforget.pipeline.unlearning import check_material
 from mmforget.pipeline.workers import num_workers
@@ -50,6 +52,14 @@ class ReferenceModel:
         return self.role if self.seed is None or self.role == "target" else f"{self.role}, seed {self.seed}"
 
 
+class PlannedRequest(NamedTuple):
+    """One of several requests: how many subjects it forgets, and in how many rows."""
+
+    number: int
+    num_subjects: int
+    num_rows: int
+
+
 @dataclass(frozen=True)
 class BenchmarkPlan:
     """What a run does with one benchmark, in this order.
@@ -58,7 +68,8 @@ class BenchmarkPlan:
         references: the target, then the retain models; none where one method is trained on one model and no more.
         methods: with each of the seeds.
         evaluations: every task that every model is asked; None where none is.
-        num_instances: subjects that each method forgets one at a time; None where it forgets all at once.
+        num_instances: subjects that each method forgets one at a time; None where it does not.
+        requests: what each method forgets one part after another; empty where it does not.
     """
 
     bound: Bound
@@ -66,6 +77,7 @@ class BenchmarkPlan:
     methods: tuple[MethodPlan, ...]
     evaluations: Evaluations | None
     num_instances: int | None = None
+    requests: tuple[PlannedRequest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,7 @@ class Plan:
             lines.append(one.evaluations.text() if one.evaluations is not None else trained)
             if one.num_instances is not None:
                 lines.append(f"  each method forgets {one.num_instances} subjects, one at a time")
+            lines += [_request_text(request, of=len(one.requests)) for request in one.requests]
             lines += [f"  method {method.label}: {_settings(method.as_dict())}" for method in one.methods]
         return "\n".join(lines)
 
@@ -129,7 +142,14 @@ def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
     is_alone = is_one_at_a_time(config, bound=bound)
     num_instances = len(instances_of(bound).names) if is_alone else None
     asked = evaluations(bound, models=names, limit=config.limit, attacks=config.attacks)
-    return BenchmarkPlan(bound, references, methods, asked, num_instances)
+    return BenchmarkPlan(bound, references, methods, asked, num_instances, _requests(config, bound=bound))
+
+
+def _requests(config: RunConfig, *, bound: Bound) -> tuple[PlannedRequest, ...]:
+    if config.requests is None:
+        return ()
+    found = requests_of(bound, config.requests)
+    return tuple(PlannedRequest(one.number, len(one.subjects), one.num_rows(bound)) for one in found)
 
 
 def _references(config: RunConfig, *, bound: Bound) -> list[ReferenceModel]:
@@ -143,6 +163,8 @@ def _references(config: RunConfig, *, bound: Bound) -> list[ReferenceModel]:
 def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
     """All methods with all seeds: names, arguments and what they ask about are looked at."""
     check_document(bound.benchmark)
+    if config.requests is not None:
+        _check_requests(config, bound=bound)
     stage_one_settings(config, benchmark=bound.benchmark)
     if bound.benchmark.relearn_set is not None:
         relearn_settings(config, benchmark=bound.benchmark)
@@ -155,8 +177,26 @@ def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
         check_material(plan, bound=bound, alone=is_alone)
         if is_alone:
             check_alone(plan)
+        if config.requests is not None:
+            between_of(plan, asked=config.between)
     check_attacks(config, bound=bound, plans=plans)
     return plans
+
+
+def _check_requests(config: RunConfig, *, bound: Bound) -> None:
+    """Raises UserError where what is to be forgotten cannot be divided so, or the target's weights hold no changes."""
+    if is_one_at_a_time(config, bound=bound):
+        raise UserError(
+            f"{bound.benchmark.group} forgets each subject alone, and puts the model back after each; leave --requests "
+            "out"
+        )
+    requests_of(bound, int(config.requests or 0))
+    start = config.target_model or config.base
+    if config.between != "stacked" and start is not None and start.is_quantised:
+        raise UserError(
+            f"--requests {config.requests} merges each request's adapter into the weights, and those of "
+            f"{model_name(start.pretrained)} are quantised, where small changes round to none; give --between stacked"
+        )
 
 
 NEEDED = {"logits": "logits", "hidden": "hidden states", "weights": "weights"}
@@ -192,11 +232,17 @@ def _what(plan: BenchmarkPlan, *, config: RunConfig) -> dict[str, Any]:
     """Every evaluation, or the one training: on which model, with how many rows of which set."""
     if plan.evaluations is not None:
         alone = {} if plan.num_instances is None else {"one_at_a_time": plan.num_instances}
-        return plan.evaluations.as_dict() | alone
+        requests = {"requests": [one._asdict() for one in plan.requests]} if plan.requests else {}
+        return plan.evaluations.as_dict() | alone | requests
     bound = plan.bound
     named = "the micro model's target" if config.base is None else model_name(config.base.pretrained)
     sets = bound.benchmark.trained_sets.values()
     return {"benchmark": bound.benchmark.group, "model": named, "rows": {name: bound.num_rows(name) for name in sets}}
+
+
+def _request_text(request: PlannedRequest, *, of: int) -> str:
+    subjects = "1 subject" if request.num_subjects == 1 else f"{request.num_subjects} subjects"
+    return f"  request {request.number} of {of}: {subjects}, {request.num_rows} rows to forget"
 
 
 def _training_text(what: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from mmforget.pipeline.measuring import (
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.pipeline.relearning import Start, measure_relearned
+from mmforget.pipeline.requests import Requests
 from mmforget.pipeline.stage_one import StageOne, labelled
 from mmforget.pipeline.unlearning import forget_with, material_for
 from mmforget.pipeline.workers import Job, Workers
@@ -161,6 +162,9 @@ def measure_method(
         material = material_for(plan, loaded=loaded, config=config, bound=bound)
         alone = Alone(plan, loaded, material, place)
         return [measure_alone(alone, method=method, references=references, progress=told).folder]
+    if config.requests is not None:
+        requests = Requests(plan, made[0].spec, made[1].spec if len(made) > 1 else None, place, models)
+        return measure_requests(requests, method=method, references=references, home=home, progress=told)
     done = forget_with(
         plan,
         target=made[0].spec,
@@ -183,6 +187,29 @@ def measure_method(
         return [measured.folder]
     relearned = measure_relearned(
         Start(plan.name, plan.label, done.spec, plan.folder), config=config, bound=bound, home=home,
+        target=references.target, retain=references.retain, models=models, progress=progress,
+    )  # fmt: skip
+    return [measured.folder, *relearned]
+
+
+def measure_requests(
+    requests: Requests, *, method: MethodUse, references: References, home: Path, progress: Progress
+) -> list[Path]:
+    """The record of the model after the last of several requests, and that of what it relearns; their folders."""
+    plan, place, models = requests.plan, requests.place, requests.models
+    done = requests.carry_out(start=str(references.target.record.model_info["fingerprint"]), progress=progress)
+    num = place.config.requests
+    args = {**method.args, "requests": num, "between": requests.between}
+    name = f"{plan.name}, {num} {'request' if num == 1 else 'requests'}"
+    about = AboutModel("unlearned", name, replace(method, args=args), done.training, done.sequence)
+    loaded = models.get(done.spec)
+    measured = measure(
+        loaded, about=about, place=place, target=references.target, retain=references.retain, progress=progress
+    )
+    if place.bound.benchmark.relearn_set is None:
+        return [measured.folder]
+    relearned = measure_relearned(
+        Start(name, plan.label, done.spec, plan.folder), config=place.config, bound=place.bound, home=home,
         target=references.target, retain=references.retain, models=models, progress=progress,
     )  # fmt: skip
     return [measured.folder, *relearned]

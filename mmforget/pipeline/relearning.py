@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mmforget import parallel
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
-from mmforget.model.load import save_merged
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.measuring import AboutModel, Measured, Place, measure
-from mmforget.pipeline.models import Models
+from mmforget.pipeline.models import Models, merged_in
 from mmforget.pipeline.prompts import render
 from mmforget.pipeline.stage_one import recipe_of
 from mmforget.training.settings import TrainSettings, settings_from
@@ -102,7 +100,7 @@ def _relearned(
     """What loads the model once it has relearnt, and what its training took."""
     benchmark = bound.benchmark
     settings = relearn_settings(config, benchmark=benchmark)
-    spec = _merged(start.spec, folder=folder)
+    spec = merged_in(folder / "start", start.spec)
     loaded = models.get(spec)
     examples = render(bound.examples(str(benchmark.relearn_set)), loaded=loaded, config=config)
     report = finetune(
@@ -113,12 +111,3 @@ def _relearned(
     models.forget()
     found = replace(spec, pretrained=str(report.output), revision=None, peft=None, merge_peft=False)
     return found, {**report.as_dict(), "settings": settings.as_dict(), "relearned": benchmark.relearn_set}
-
-
-def _merged(spec: ModelSpec, *, folder: Path) -> ModelSpec:
-    """The same model without an adapter of its own."""
-    if spec.peft is None:
-        return spec
-    merged = replace(spec, merge_peft=True)
-    place = parallel.on_main(lambda: save_merged(merged, folder / "start"))
-    return replace(spec, pretrained=str(place), revision=None, peft=None, merge_peft=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ def forget_with(
 
     Raises UserError where a set is empty, the target carries an unmerged adapter, or the folder cannot be written.
     """
-    known = None if retain is None else _retain_logprobs(plan, retain=retain, config=config, bound=bound, models=models)
+    forget = _examples(bound.benchmark.trained_sets["forget"], bound=bound)
+    known = retain_logprobs(plan, forget, retain=retain, config=config, models=models)
     loaded = models.get(target)
     material = replace(material_for(plan, loaded=loaded, config=config, bound=bound), retain_logprobs=known)
     report = unlearn(
@@ -68,15 +69,15 @@ def forget_with(
     return Unlearned(parallel.on_main(lambda: report.artifact.on(target)), report.as_dict())
 
 
-def _retain_logprobs(
-    plan: MethodPlan, *, retain: ModelSpec, config: RunConfig, bound: Bound, models: Models
+def retain_logprobs(
+    plan: MethodPlan, rows: Sequence[Example], *, retain: ModelSpec | None, config: RunConfig, models: Models
 ) -> RetainLogprobs | None:
-    """What the retain model says of the rows to forget; None where the method does not ask."""
-    if not hasattr(plan.method, "loss") or not asks_retain_model(plan.method):
+    """What the retain model says of rows to forget; None where there is none, or the method does not ask."""
+    if retain is None or not hasattr(plan.method, "loss") or not asks_retain_model(plan.method):
         return None
     loaded = models.get(retain)
-    rows = render(_examples(bound.benchmark.trained_sets["forget"], bound=bound), loaded=loaded, config=config)
-    return logprobs_under(loaded, rows, settings=plan.settings, features=run_features(config))
+    shown = render(rows, loaded=loaded, config=config)
+    return logprobs_under(loaded, shown, settings=plan.settings, features=run_features(config))
 
 
 def material_for(plan: MethodPlan, *, loaded: LoadedModel, config: RunConfig, bound: Bound) -> Material:

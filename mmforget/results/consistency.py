@@ -14,6 +14,8 @@ from typing import Any
 from mmforget.errors import shortened
 from mmforget.results.rules import CODES, findings_of, gated, standing
 from mmforget.results.schema import GateResult, LevelResult, RunRecord, Verdict
+from mmforget.results.sequence import SequenceResult
+from mmforget.statistics.sequences import cumulative_damage, damage, known_mean, rebound
 from mmforget.types import Estimate
 
 MAX_NAME = 200
@@ -40,6 +42,7 @@ def contradictions(record: RunRecord) -> list[str]:
         *(_gate(record.gate) if record.gate is not None else ()),
         *(_verdict(record.verdict, record) if record.verdict is not None else ()),
         *_levels(record),
+        *(_sequence(record.sequence) if record.sequence is not None else ()),
     ]
 
 
@@ -233,6 +236,29 @@ def _levels(record: RunRecord) -> Iterator[str]:
         if key in seen:
             yield f"levels {place}: there twice"
         seen.add(key)
+
+
+def _sequence(found: SequenceResult) -> Iterator[str]:
+    """Tables of the wrong size, and rebound or damage that is not what the tables give."""
+    num = len(found.requests)
+    if [one.number for one in found.requests] != list(range(1, num + 1)) or not num:
+        yield "sequence: requests are not numbered from 1"
+    elif len(found.utility) != num + 1 or [len(row) for row in found.recall] != [num] * (num + 1):
+        yield f"sequence: {num} requests, and tables of another size"
+    else:
+        told = [(one.rebound, one.damage, one.cumulative_damage) for one in found.requests]
+        parts = (*rebound(found.recall), None), damage(found.utility), cumulative_damage(found.utility)
+        given = list(zip(*parts, strict=True))
+        told.append((found.rebound, found.damage, None))
+        given.append((known_mean(parts[0]), parts[2][-1], None))
+        if not all(
+            _is_same(one, other) for pair in zip(told, given, strict=True) for one, other in zip(*pair, strict=True)
+        ):
+            yield "sequence: rebound and damage are not what recall and utility give"
+
+
+def _is_same(one: float | None, other: float | None) -> bool:
+    return one == other if one is None or other is None else abs(one - other) <= ROUNDING
 
 
 def _level_key(level: LevelResult) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmforget.errors import UserError, shortened
 
-READ_VERSIONS = (1, 2, 3, 4, 5, 6)
+READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 """Versions that can be read."""
 LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0, "num_subjects": None}
 """Keys of an estimate that version 2 did not have, with what they meant then."""
@@ -42,6 +42,8 @@ def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
         found["metrics"] = [_with_attack(one) if isinstance(one, dict) else one for one in found["metrics"]]
     if version < 6:
         found = _with({"instances": [], **found}, "benchmark", {"one_at_a_time": False})
+    if version < 7:
+        found = {"sequence": None, **found}
     return {**found, "schema_version": READ_VERSIONS[-1]}
 
 

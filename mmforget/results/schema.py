@@ -16,6 +16,7 @@ from typing import Any, Literal
 from mmforget.errors import UserError, shortened
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.results.older import READ_VERSIONS, from_older
+from mmforget.results.sequence import SequenceResult
 from mmforget.types import Estimate, Replicates
 
 SCHEMA_VERSION = READ_VERSIONS[-1]
@@ -303,6 +304,8 @@ class RunRecord:
     """What is remembered by node of the hierarchy, a node before what is below it; empty for benchmarks without."""
     instances: tuple[InstanceResult, ...] = ()
     """A row for each subject where they were forgotten one at a time; empty otherwise."""
+    sequence: SequenceResult | None = None
+    """After each of several requests, how well everything is answered; None where all was forgotten at once."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """`wall_s`, `peak_memory_bytes`, `num_steps`, `num_trainable`, ... of the training that made the model."""
     cost: Cost = field(default_factory=Cost)
