@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from mmforget.benchmark.hierarchy import divide
 from mmforget.benchmark.loader import Loader, Request
 from mmforget.benchmark.source import Asked, LoadOptions
+from mmforget.benchmark.tables import repeated
 from mmforget.errors import UserError
 from mmforget.protocols.tofu import twin
 from mmforget.protocols.tofu.official import FORGOTTEN, OTHERS, Corpus, read_files, read_hub
-from mmforget.protocols.tofu.records import Question, lacking, repeated
+from mmforget.protocols.tofu.records import Question, lacking
 
 KNOWN = "known"
 SETS = ("full", "full_retain", "forget", "retain", "retain_perturbed", "rephrase", "holdout", *OTHERS, KNOWN)
@@ -197,7 +198,7 @@ def notes(request: Request, corpus: Corpus) -> list[str]:
     forgotten = [q for n in sorted(chosen.forgotten) for q in corpus.questions[n * size : (n + 1) * size]]
     measured = [n for n in chosen.kept if n < corpus.num_measured]
     kept = [question for number in measured for question in corpus.questions[number * size : (number + 1) * size]]
-    found = repeated(corpus.questions)
+    found = repeated([one.question for one in corpus.questions])
     found += [f"there is no {text}" for text in corpus.missing]
     found += lacking(forgotten, of="forget", needs_rephrasing=True)
     found += lacking(kept, of="retain_perturbed", needs_rephrasing=False)

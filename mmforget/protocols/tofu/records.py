@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 OPTIONAL_TEXTS = ("paraphrased_question", "paraphrased_answer")
 PERTURBED = "perturbed_answer"
-NUM_SHOWN = 3
 
 
 class Question(NamedTuple):
@@ -57,19 +55,6 @@ def _text(record: Mapping[str, Any], name: str, *, label: str, faults: list[str]
         return value or ""
     faults.append(f"{label}: {name} is not a text")
     return ""
-
-
-def repeated(questions: Sequence[Question]) -> list[str]:
-    """One sentence on questions that stand several times, with their positions from 0; none where none does."""
-    counts = Counter(one.question for one in questions)
-    again = [text for text, count in counts.items() if count > 1]
-    if not again:
-        return []
-    places = {text: [str(i) for i, one in enumerate(questions) if one.question == text] for text in again}
-    named = [f"'{text}' at {', '.join(places[text])}" for text in again[:NUM_SHOWN]]
-    more = f" and {len(again) - NUM_SHOWN} more" if len(again) > NUM_SHOWN else ""
-    noun = "question stands" if len(again) == 1 else "questions stand"
-    return [f"{len(again)} {noun} more than once ({'; '.join(named)}{more}): rows are told apart by their position"]
 
 
 def lacking(questions: Iterable[Question], *, of: str, needs_rephrasing: bool) -> list[str]:
