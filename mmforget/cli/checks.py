@@ -12,7 +12,7 @@ from mmforget.errors import NothingToRun, UserError
 
 if TYPE_CHECKING:
     from mmforget.benchmark.document import AttackName, MetricUse
-    from mmforget.benchmark.spec import Benchmark, Bound
+    from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
     from mmforget.metrics.base import Metric
     from mmforget.types import Sample
 
@@ -172,22 +172,33 @@ def _check_gate(benchmark: Benchmark) -> None:
 
 def check_tasks(bound: Bound, *, report: Report) -> None:
     """Every task through lm_eval: loaded, one document rendered, its right answer put through `process_results`."""
+    specs = bound.benchmark.tasks
+    try:
+        _check_loaded(bound, specs=specs, report=report)
+    except UserError:
+        # One of them is broken: each by itself says which. Together they are read and indexed once.
+        for spec in specs:
+            try:
+                _check_loaded(bound, specs=[spec], report=report)
+            except UserError as error:
+                report.faults += faults_of(error)
+
+
+def _check_loaded(bound: Bound, *, specs: Sequence[TaskSpec], report: Report) -> None:
+    """Looks at tasks as lm_eval loads them. Raises UserError before it has looked at any where one cannot be loaded."""
     from mmforget.evaluation.tasks import load_tasks
     from mmforget.lm.inside import ids_of
 
-    for spec in bound.benchmark.tasks:
-        try:
-            loaded = load_tasks([spec.name], include_paths=[spec.path.parent], data=bound.data)
-        except NothingToRun:  # an empty set is a note of the rows already, and broken data a fault of theirs
-            continue
-        except UserError as error:
-            report.faults += faults_of(error)
-            continue
-        ids = bound.rows(spec.set)["id"]
-        for name, task in loaded.tasks.items():
-            if ids_of(task) != list(ids):
-                report.faults.append(f"task {name}: its rows have other ids than the set '{spec.set}' has in training")
-            _try(lambda task=task: _process(task), at=f"task {name}", report=report)
+    sets = {spec.name: spec.set for spec in specs}
+    folders = list(dict.fromkeys(spec.path.parent for spec in specs))
+    try:
+        loaded = load_tasks(list(sets), include_paths=folders, data=bound.data)
+    except NothingToRun:  # an empty set is a note of the rows already, and broken data a fault of theirs
+        return
+    for name, task in loaded.tasks.items():
+        if ids_of(task) != list(bound.rows(sets[name])["id"]):
+            report.faults.append(f"task {name}: its rows have other ids than the set '{sets[name]}' has in training")
+        _try(lambda task=task: _process(task), at=f"task {name}", report=report)
 
 
 def check_plugin(name: str) -> Report | None:

@@ -21,6 +21,9 @@ from mmforget.model.loaded import LoadedModel
 if TYPE_CHECKING:
     from mmforget.model.packing import Ints, Layout
 
+MAX_SHARE_READ = 0.75
+"""Where more places are read than this share, all are computed: putting them in order would cost what is saved."""
+
 BY_TOKEN = ("mlp", "self_attn.q_proj", "self_attn.o_proj")
 """Parts of a layer whose result at one token depends on that token alone, and is no key or value of others."""
 
@@ -33,14 +36,25 @@ class LastLayer(NamedTuple):
 
 
 def last_layer(loaded: LoadedModel) -> LastLayer | None:
-    """That of a model with edits; None where all of it may be read, or edits reach it."""
-    if loaded.stack is None or loaded.core.config.get_text_config().model_type not in language.KNOWN:
+    """That of a model; None where all of it may be read, is drawn at random, or is computed twice by checkpoints."""
+    if loaded.core.config.get_text_config().model_type not in language.KNOWN or loaded.core.is_gradient_checkpointing:
         return None
     layers = decoder_layers(loaded.core)
-    if any(one._forward_hooks or one._forward_pre_hooks for one in layers[-1].modules()):
+    if any(_looks_at_all(one) for one in layers[-1].modules()):
         return None
     named = dict(layers[-1].named_modules())
     return LastLayer(len(layers) - 1, tuple(named[name] for name in BY_TOKEN if name in named))
+
+
+def _looks_at_all(module: nn.Module) -> bool:
+    """Whether a part has hooks, which may read all it puts out, or drops inputs, which draws for all of them."""
+    drops = isinstance(module, nn.Dropout) and module.training and module.p > 0
+    return drops or bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def where_few_are_read(last: LastLayer | None, *, num_read: int, num_places: int) -> LastLayer | None:
+    """The same where computing some places alone saves something, else None."""
+    return last if num_read <= MAX_SHARE_READ * num_places else None
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from mmforget.errors import UserError
 from mmforget.model.activations import decoder_layers, layer_number, reading
 from mmforget.model.head import AnswerScores, AsReference, Before, LogitRead, Statistic, answer_scores
 from mmforget.model.inputs import batch_tokens
-from mmforget.model.last_layer import LastLayer, last_layer, only_at, seen_at
+from mmforget.model.last_layer import LastLayer, last_layer, only_at, seen_at, where_few_are_read
 from mmforget.model.lens import LensRead, layer_values, layers_from
 from mmforget.model.lora import adapters_off
 from mmforget.model.lower_states import Lower, starting_above, usable
@@ -237,13 +237,15 @@ def _predictors(loaded: LoadedModel, layout: Layout, *, images: dict[str, Tensor
     """Hidden states [U, H] of the tokens that predict a scored one, from images or from states below the edits."""
     places = torch.from_numpy(layout.predictor)
     tokens = batch_tokens(loaded, layout, images=images)
+    last = None
     if tokens.rows is not None:
-        seen = seen_at(loaded, given.last, tokens.rows, layout=layout, places=np.sort(layout.predictor))
+        last = where_few_are_read(given.last, num_read=len(places), num_places=layout.ids.size)
+        seen = seen_at(loaded, last, tokens.rows, layout=layout, places=np.sort(layout.predictor))
         tokens = tokens._replace(rows=seen)
     with (
         selecting(loaded, by_place(layout.edit, device=loaded.device)),
         starting_above(loaded, given.lower),
-        only_at(given.last, places),
+        only_at(last, places),
     ):
         hidden = loaded.family.hidden(loaded.core, tokens)
     return hidden.flatten(0, 1).index_select(0, places.to(hidden.device))
