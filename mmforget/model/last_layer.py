@@ -1,7 +1,8 @@
 """The last layer, computed where somebody reads its result alone.
 
 Of the last layer only the tokens that predict one are read; all others serve as keys and values of its attention. What
-is read does not change: queries, what attention puts out and the feed-forward part look at one token at a time.
+is read does not change: queries, what attention puts out and the feed-forward part look at one token at a time. So it
+is in scoring, in training and where generation begins.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Texts = Callable[[], list[str]]
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Ours, ours without sharing, and stock, in turn. Raises RuntimeError unless all write the same text."""
+    """Ours and stock, in turn. Raises RuntimeError unless all write the same text."""
     shape = Shape(context.shape.images, context.shape.questions)
     questions = make_questions(shape, side=context.geometry.image_side)
     requests, loaded = requests_of(questions), context.model()
@@ -27,10 +27,9 @@ def run(context: Context) -> dict[str, Any]:
     say(f"generation: {len(requests)} prompts, {NEW_TOKENS} new tokens; hf-multimodal at batch size {size}")
     variants: dict[str, Texts] = {
         "ours": lambda: fresh_lm(loaded, packed=True).generate_until(requests, disable_tqdm=True),
-        "plain": lambda: fresh_lm(loaded, packed=False).generate_until(requests, disable_tqdm=True),
         "stock": lambda: stock[size].generate_until(requests, disable_tqdm=True),
     }
-    cores = {"ours": loaded.core, "plain": loaded.core, "stock": stock[size].model}
+    cores = {"ours": loaded.core, "stock": stock[size].model}
     watched = {name: _watched(cores[name], work) for name, work in variants.items()}
     texts = {name: one.texts for name, one in watched.items()}
     numbers = {name: one.numbers for name, one in watched.items()}
@@ -53,7 +52,6 @@ def _document(
         **{name: timing.as_dict() | numbers[name] for name, timing in timings.items()},
         "stock_batch_size": batch_size,
         **ratios(timings["stock"], timings["ours"], name="ratio_to_stock"),
-        **ratios(timings["plain"], timings["ours"], name="ratio_to_plain"),
         "same_text": True,
         "distinct_texts": len(set(texts)),
     }

@@ -17,6 +17,7 @@ from torch import nn
 
 MATMUL_SIZE = 2048
 ENOUGH_S = 5.0
+_STARTED = time.perf_counter()
 """What was timed for as long in all is not timed again: what takes long varies little."""
 
 
@@ -214,5 +215,6 @@ def relative_difference(found: Sequence[torch.Tensor], wanted: Sequence[torch.Te
 
 
 def say(text: str) -> None:
-    """A line of progress on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """A line of progress on stderr, behind the seconds since the first one."""
+    passed = time.perf_counter() - _STARTED
+    print(f"{passed:6.1f} s  {text}", file=sys.stderr, flush=True)

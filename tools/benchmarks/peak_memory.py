@@ -126,11 +126,10 @@ def _training(context: Context, variant: str) -> Work:
     loss, kind = variant.split("-")
     questions = training.questions_of(context)
     if kind == "official":
-        two_batches = questions[: 2 * BATCH_SIZE]
-        step = training.official_step(context, two_batches, loss=loss, lora={})
+        step = training.official_step(context, questions[:BATCH_SIZE], loss=loss, lora={})
     else:
         loaded = training.adapted(context)
-        step = training.our_step(loaded, encode_answers(loaded, questions), loss=loss, packed=kind == "ours")
+        step = training.our_step(loaded, encode_answers(loaded, questions), loss=loss)
     return lambda: step.update(None)
 
 

@@ -18,7 +18,7 @@ from mmforget.model.scoring import score
 from mmforget.model.vision import FeatureCache
 from mmforget.types import Scored
 
-PLAIN_BUDGETS = (2500, 5000, 16384)
+PLAIN_BUDGETS = (2500, 16384)
 """Tokens a forward pass among which the plain path gets its best."""
 SAMPLE = 18
 """Sequences on which that is tried."""

@@ -73,12 +73,12 @@ def _scoring(part: Mapping[str, Any]) -> str:
 
 
 def _generation(part: Mapping[str, Any]) -> str:
-    shown = _variants(part, ("ours", "plain", "stock"), part["memory"])
+    shown = _variants(part, ("ours", "stock"), part["memory"])
     return f"{shown}\nstock: hf-multimodal at batch size {part['stock_batch_size']}"
 
 
 def _training(part: Mapping[str, Any]) -> str:
-    names = ("ours", "plain", "official")
+    names = ("ours", "official")
     return "\n".join(
         f"{loss}: {_speed(part[loss])}\n{_variants(part[loss], names, part['memory'], prefix=f'{loss}-')}"
         for loss in ("nll", "npo")

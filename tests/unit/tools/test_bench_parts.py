@@ -70,7 +70,6 @@ def test_training_gives_the_official_gradients_without_a_second_model(context: C
     found = training.run(context)
     for loss in ("nll", "npo"):
         assert found[loss]["gradient_difference_to_official"] < 1e-5
-        assert found[loss]["gradient_difference_to_plain"] < 1e-5
         assert found[loss]["ours"]["tokens_computed"] == found[loss]["shape"]["distinct_tokens"]
         assert found[loss]["ours"]["images_encoded"] == 1
     assert found["nll"]["official"]["images_encoded"] == 4
