@@ -1,4 +1,4 @@
-"""Every command that help and README show can be typed as it stands: its verb, its flags and their values exist."""
+"""Every command that help, README and docs show can be typed as it stands: verb, flags and their values exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
     "README.md",
     "tasks/README.md",
-    *(f"data_cards/{path.name}" for path in (ROOT / "data_cards").glob("*.md")),
+    *(f"{path.parent.name}/{path.name}" for folder in ("data_cards", "docs") for path in (ROOT / folder).glob("*.md")),
 )
 FENCED = re.compile(r"^ *```(?:sh|bash|console)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 

@@ -20,6 +20,7 @@ FEW = (
     "--allow_weak_target", "--limit", "6", "--workers", "1", "--gen_kwargs", "max_gen_toks=8", "--quiet",
 )  # fmt: skip
 UTILITY = "tofu_utility"
+SIX = ("ga", "grad_diff", "npo", "simnpo", "rmu", "idk_dpo")
 
 
 def run(out: Path, *words: str | Path) -> dict[str, Any]:
@@ -45,17 +46,21 @@ def test_the_twin_runs_from_benchmark_to_board(model_cache: Path, tmp_path: Path
 
 
 @pytest.mark.long
-def test_the_real_rows_run_with_a_number_of_authors(real: Path, model_cache: Path, tmp_path: Path) -> None:
+def test_the_job_on_real_rows_in_small(real: Path, model_cache: Path, tmp_path: Path) -> None:
+    """The command of docs/tofu_real.md with six authors, two seeds, and trainings of two updates."""
     words = ("--tasks", "tofu_forget01", "--data", real / "tofu", "--metadata", '{"num_subjects": 6}')
-    run(tmp_path, *words, "--methods", "npo")
-    record = read_run(tmp_path / "tofu_forget01" / "npo").record
+    found = run(tmp_path, *words, "--recipe", "micro_real", "--methods", ",".join(SIX), "--seeds", "0,1")
+    rows = {row["name"]: row for row in found["rows"]}
+    assert set(rows) == {"target", "retain", *SIX}
+    assert {len(rows[name]["seeds"]) for name in SIX} == {2}
+    record = read_run(tmp_path / "tofu_forget01" / "npo" / "seed_1").record
     assert record.data["num_authors"] == {"full": 6, "forget": 2, "retain": 4}
     assert record.data["protocol"] == "subset: forget01 and the first 4 of the other authors"
     expected = {name: use.num_expected for name, use in record.sets.items()}
     assert expected == {
         "forget": 40, "rephrase": 40, "retain_perturbed": 80, "real_authors": 100, "world_facts": 117,
     }  # fmt: skip
-    asked = {sample.question for sample in read_run(tmp_path / "tofu_forget01" / "npo").samples()}
+    asked = {sample.question for sample in read_run(tmp_path / "tofu_forget01" / "npo" / "seed_1").samples()}
     assert "Who wrote the play 'Romeo and Juliet'?" in asked
 
 
