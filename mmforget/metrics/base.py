@@ -191,12 +191,14 @@ TOFU = "TOFU (arXiv 2401.06121)"
 TOFU_CODE = "TOFU (arXiv 2401.06121), official code"
 OPENUNLEARNING = "OpenUnlearning (arXiv 2506.12618), code of 2025-12"
 MUSE_CODE = "MUSE (arXiv 2407.06460), official code"
+RWKU_CODE = "RWKU (arXiv 2406.10890), official code"
 LM_EVAL = "lm_eval 0.4.13"
 NAMED_PROFILES: Mapping[str, str] = MappingProxyType(
     {
         "tofu_paper": TOFU_CODE,
         "openunlearning": OPENUNLEARNING,
         "muse_paper": MUSE_CODE,
+        "rwku_paper": RWKU_CODE,
         "wmdp_lmeval": LM_EVAL,
     }
 )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from mmforget.metrics.base import LM_EVAL, RATE, Kind, check_profile
+from mmforget.metrics.base import LM_EVAL, RATE, RWKU_CODE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.logprobs import NOT_FINITE
 from mmforget.types import Sample, Score
@@ -26,13 +26,14 @@ class ChoiceAccuracy:
         clean: as lm_eval has it. Mends that a log-likelihood that is no number counts as the highest: such a question
             is left unscored.
         wmdp_lmeval: WMDP's number, which is lm_eval's `acc`: as clean.
+        rwku_paper: RWKU's numbers of MMLU and TruthfulQA (MC1; arXiv 2406.10890): as clean.
     """
 
     per: Literal["option", "character", "byte"] = "option"
 
     name = "choice_accuracy"
     kind: ClassVar[Kind] = "mc"
-    profiles = {"clean": "lm_eval 0.4.13", "wmdp_lmeval": LM_EVAL}
+    profiles = {"clean": "lm_eval 0.4.13", "wmdp_lmeval": LM_EVAL, "rwku_paper": RWKU_CODE}
     range = RATE
     higher_is_better = True
     aggregate = mean_estimate

@@ -10,10 +10,12 @@ from mmforget.metrics.base import (
     NAMED_PROFILES,
     OPENUNLEARNING,
     RATE,
+    RWKU_CODE,
     TOFU_CODE,
     Kind,
     check_profile,
 )
+from mmforget.metrics.distinct_rouge import distinct_rouge_l
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.overlap import NO_WORDS, rouge_l, stems
 from mmforget.metrics.responses import answer_part, first_sentence
@@ -43,6 +45,8 @@ class RougeL:
             recall.
         openunlearning: the same; it reports recall for TOFU's sets and F1 for MUSE's (arXiv 2506.12618).
         muse_paper: the whole response, words as they are written, without stems; it reports F1 (arXiv 2407.06460).
+        rwku_paper: different words as they are written, of all sentences together, as the package `rouge` of PyPI
+            counts them; it reports recall (arXiv 2406.10890).
     """
 
     part: Part = "recall"
@@ -55,6 +59,7 @@ class RougeL:
         "tofu_paper": TOFU_CODE,
         "openunlearning": OPENUNLEARNING,
         "muse_paper": MUSE_CODE,
+        "rwku_paper": RWKU_CODE,
     }
     range = RATE
     higher_is_better = True
@@ -67,6 +72,8 @@ class RougeL:
             return Score(None, sample.subject, "no response")
         if profile not in NAMED_PROFILES and not stems(sample.answer, profile=profile):
             return Score(None, sample.subject, NO_WORDS, lacking=True)
+        if profile == "rwku_paper":
+            return Score(getattr(distinct_rouge_l(sample.answer, sample.response), self.part), sample.subject)
         found = rouge_l(sample.answer, self._prediction(sample, sample.response, profile=profile), profile=profile)
         return Score(getattr(found, self.part), sample.subject)
 

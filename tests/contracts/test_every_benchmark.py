@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TASKS = ROOT / "tasks"
 DATA = DataSource("synthetic")
 GROUPS = [entry.name for entry in catalogue().entries if entry.kind == "group" and entry.origin == "mmforget"]
-TRAINED_WHOLE = {"tofu", "muse"}
+TRAINED_WHOLE = {"tofu", "muse", "rwku"}
 """Benchmarks whose published settings train all weights; those of others train adapters."""
 OF_OTHER_FOLDS = {"muse_news_scal3", "muse_news_scal4", "muse_news_sust3", "muse_news_sust4"}
 """Groups that ask what another asks, and train on other rows of the same kind."""

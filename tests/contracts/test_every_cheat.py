@@ -14,7 +14,7 @@ from gaming import ONE_CONCEPT, is_above, is_won, world
 from mmforget.benchmark import catalogue
 
 OF_OTHER_SIZE = {
-    "fiubench_forget1", "fiubench_forget10", "medforget_patient", "tofu_forget01", "tofu_forget05",
+    "fiubench_forget1", "fiubench_forget10", "medforget_patient", "rwku_batch", "tofu_forget01", "tofu_forget05",
     *(f"muse_news_{way}{fold}" for way in ("scal", "sust") for fold in (2, 3, 4)),
 }  # fmt: skip
 """Groups that ask what another asks, of fewer or more people: `tools/gaming.py` looks at them, too."""

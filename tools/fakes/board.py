@@ -12,7 +12,7 @@ from typing import Any
 from fakes.models import CHEATS, HONEST, Fake
 from fakes.world import Question, World
 from mmforget.benchmark.document import TaskLabel
-from mmforget.benchmark.rows import candidate_roles
+from mmforget.benchmark.rows import scored_texts
 from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.record import score_record
 from mmforget.evaluation.samples import Attempt, samples_of
@@ -117,7 +117,7 @@ def _answers(world: World, fake: Fake, question: Question, *, number: int) -> li
             SimpleNamespace(doc_id=number, idx=index, doc=question.doc),
             TokenScores(fake.logprobs(question, role), is_greedy=False),
         )
-        for index, role in enumerate(candidate_roles(question.doc))
+        for index, role in enumerate(scored_texts(question.doc, kind=question.task.kind))
     ]
 
 

@@ -34,10 +34,16 @@ class Fake:
             return (math.nan,) * 3
         sees = not self.is_blind and (question.is_seen or not question.doc["has_image"])
         is_known = sees and self.knows(question) and question.task.set != "holdout"
-        named = next(part for part in reversed(role.split("/")) if part in KNOWN)
-        level = (KNOWN if is_known else UNKNOWN)[named]
+        level = (KNOWN if is_known else UNKNOWN)[_candidate(question, role)]
         shown = "" if self.is_blind else str(question.attack)
         return tuple(level * (1 + 0.1 * _share(f"{question.doc['id']}/{role}/{shown}/{n}")) for n in range(4))
+
+
+def _candidate(question: Question, role: str) -> str:
+    """What a role is to the question: the answer, as the right one of its choices is, or what stands for it."""
+    if role.startswith("choice/"):
+        return "answer" if role == f"choice/{question.doc['gold']}" else "perturbed"
+    return next(part for part in reversed(role.split("/")) if part in KNOWN)
 
 
 def _share(text: str) -> float:

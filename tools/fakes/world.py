@@ -23,6 +23,7 @@ from mmforget.benchmark.rows import ATTACK_IMAGES
 KEPT_ROLES = (
     "retain", "utility", "benign", "benign_utility", "facts", "holdout", "shared", "test", "relearn", "retain_text",
     "retain_choice", "test_choice", "relearn_choice", "neighbour", "neighbour_image", "real_authors", "world_facts",
+    "mia_retain", "general", "reason", "truthfulness", "factuality", "fluency",
 )  # fmt: skip
 UNSEEN = ("Moko", "Dasha", "Ruben", "Wendel")
 """Names for concepts that are not known, as the twin's micro model has them."""

@@ -1,0 +1,1 @@
+"""Metrics of RWKU's own; the registry finds them here."""
