@@ -71,7 +71,7 @@ def load_tasks(
     with quiet():
         for benchmark in find_all(named.ours, named.include_paths) if named.ours else []:
             bound = benchmark.bind(source)
-            found = _load_benchmark(bound, include_paths=named.include_paths, left_out=left_out)
+            found = _load_benchmark(bound, left_out=left_out)
             tasks.update(found)
             owners |= dict.fromkeys(found, bound)
             # A task named by itself stands for its own benchmark; a group of its name would hide its scores.
@@ -154,9 +154,10 @@ def _split(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _load_benchmark(bound: Bound, *, include_paths: Sequence[str | Path], left_out: list[LeftOut]) -> dict[str, Any]:
+def _load_benchmark(bound: Bound, *, left_out: list[LeftOut]) -> dict[str, Any]:
     """The tasks of a benchmark, one by one, so that an empty set costs its own tasks only."""
-    manager = task_manager(task_folders(include_paths), defaults=False, metadata=bound.data.as_metadata())
+    folders = dict.fromkeys(task.path.parent for task in bound.benchmark.tasks)
+    manager = task_manager(folders, defaults=False, metadata=bound.data.as_metadata())
     tasks: dict[str, Any] = {}
     for task in bound.benchmark.tasks:
         try:
@@ -173,10 +174,14 @@ def _load_others(named: Named, *, data: DataSource) -> Mapping[str, Any]:
 
 
 def _manager_of(named: Named, *, data: DataSource) -> Any:
+    """A manager that knows what is named. Where all are single tasks, their own folders are read and no others."""
     index = _sound_index(named.include_paths)
     known = {*index.tasks, *index.groups}
     foreign = any(not fnmatch.filter(known, name) and not _is_file(name) for name in named.others)
-    return task_manager(task_folders(named.include_paths), defaults=foreign, metadata=data.as_metadata())
+    folders = task_folders(named.include_paths)
+    if all(name in index.tasks for name in named.others):
+        folders = list(dict.fromkeys(index.tasks[name].path.parent for name in named.others))
+    return task_manager(folders, defaults=foreign, metadata=data.as_metadata())
 
 
 def _matched(named: Named, *, manager: Any) -> list[str]:

@@ -9,7 +9,9 @@ Nothing else in mmforget imports lm_eval, so a release that moves something is m
   `doc_to_choice`, `features`, `process_results`, `aggregation`, `instances` with `doc`, `doc_id`, `idx`, `task_name`,
   `request_type`, `args` and `resps`, and the module's own `tqdm`;
 - `api.utils.maybe_delimit`: two texts with a delimiter between them;
-- `api.group.Group` and `tasks.TaskManager`: `load`, `match_tasks`, `all_tasks`, and its `_check_duplicates`;
+- `api.group.Group` and `tasks.TaskManager`: `load`, `match_tasks`, `all_tasks`, its `_check_duplicates`, its index, and
+  the sorted names of each kind that it makes of that;
+- `tasks._index`: entries of a name with a kind, a file and tags, whose files are read when a task is loaded;
 - `tasks._yaml_loader.load_yaml`: a task file with its functions;
 - `evaluator.evaluate`: loaded tasks and groups in, results out; what it logs, under `evaluator_utils` and `api.task`;
 - `loggers.utils`, `utils.make_table`, `utils.set_torch_seed`: what `lm_eval run` adds to results, prints and seeds.
@@ -29,6 +31,10 @@ from typing import Any
 
 from lm_eval.api.model import TemplateLM as TemplateLM
 
+from mmforget.lm.own_tasks import KnownTask, known_tasks
+
+logger = logging.getLogger(__name__)
+
 MODULES = ("lm_eval.evaluator", "lm_eval.tasks")
 """What takes seconds to import, for processes that are to begin with it."""
 TASK_LOG, EVALUATOR_LOG = "lm_eval.api.task", "lm_eval.evaluator_utils"
@@ -39,7 +45,7 @@ CHATTER = ("Custom kwargs can be passed", "fewshot_split is None", "are not cons
 
 
 def task_manager(folders: Iterable[str | Path], *, defaults: bool, metadata: Mapping[str, Any]) -> Any:
-    """lm_eval's task manager over folders of task files; with its own tasks, whose index takes seconds, as well.
+    """lm_eval's task manager over folders of task files; with its own tasks as well, where a name may be one of them.
 
     Args:
         metadata: what loaders of rows get.
@@ -53,7 +59,47 @@ def task_manager(folders: Iterable[str | Path], *, defaults: bool, metadata: Map
         def _check_duplicates(built: list[Any]) -> None:
             """Both groups hold the same task, which runs once."""
 
-    return Manager(include_path=list(folders), include_defaults=defaults, metadata=dict(metadata))
+    manager = Manager(include_path=list(folders), include_defaults=False, metadata=dict(metadata))
+    if defaults:
+        _add(manager, own_index())
+    return manager
+
+
+def own_index() -> dict[str, Any]:
+    """lm_eval's own tasks, groups and tags as its index has them, without what their files say: that is read anew."""
+    import lm_eval.tasks
+    from lm_eval.tasks._index import Entry, Kind
+
+    folder = Path(lm_eval.tasks.__file__).parent
+    found = known_tasks(folder, read=_read_index)
+    return {
+        name: Entry(name, Kind[one.kind], one.file and folder / one.file, tags=set(one.tags))
+        for name, one in found.items()
+    }
+
+
+def _read_index(folder: Path) -> dict[str, KnownTask]:
+    from lm_eval.tasks._index import TaskIndex
+
+    return {
+        name: KnownTask(
+            entry.kind.name, entry.yaml_path and str(entry.yaml_path.relative_to(folder)), tuple(sorted(entry.tags))
+        )
+        for name, entry in TaskIndex.build([folder]).items()
+    }
+
+
+def _add(manager: Any, index: Mapping[str, Any]) -> None:
+    """Names that a manager knows besides; its own come first, as those of `--include_path` do for lm_eval."""
+    for name in sorted(index.keys() & manager.task_index.keys()):
+        logger.warning("task '%s' of a folder stands for lm_eval's own of this name", name)
+    manager._index = {**index, **manager.task_index}
+    by_kind: dict[str, list[str]] = {}
+    for name, entry in sorted(manager.task_index.items()):
+        by_kind.setdefault(entry.kind.name, []).append(name)
+    manager._all_tasks = sorted(manager.task_index)
+    manager._all_subtasks = sorted([*by_kind.get("TASK", ()), *by_kind.get("PY_TASK", ())])
+    manager._all_groups, manager._all_tags = by_kind.get("GROUP", []), by_kind.get("TAG", [])
 
 
 def task_file(path: Path) -> Any:

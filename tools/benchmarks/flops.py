@@ -1,8 +1,8 @@
 """How much arithmetic the distinct tokens need in every layer, whoever reads the result.
 
-Sequences about the same images form a tree of tokens, counted here node by node and not with mmforget's packing.
-What is left out, as the last layer of tokens that predict nothing, counts as if it had been computed: the share of attainable
-operations says how fast a model's tokens pass, as model FLOPs utilisation does.
+Sequences about the same images form a tree of tokens, counted here node by node and not with mmforget's packing. What
+is left out, as the last layer of tokens that predict nothing, counts as if it had been computed: the share of
+attainable operations says how fast a model's tokens pass, as model FLOPs utilisation does.
 """
 
 from __future__ import annotations
