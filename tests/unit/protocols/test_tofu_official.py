@@ -91,7 +91,14 @@ def test_questions_that_stand_twice_are_counted_and_kept(tmp_path: Path) -> None
     assert "1 question stands more than once ('What is thing 500?' at 440, 500)" in "\n".join(bound(folder).notes)
 
 
-@pytest.mark.parametrize("whole", [("full",), ("retain95", "forget05"), ("retain99", "forget01")])
+@pytest.mark.parametrize(
+    "whole",
+    [
+        ("full",),
+        pytest.param(("retain95", "forget05"), marks=pytest.mark.long),
+        pytest.param(("retain99", "forget01"), marks=pytest.mark.long),
+    ],
+)
 def test_any_of_the_ways_to_say_all_questions_will_do(whole: tuple[str, ...], tmp_path: Path) -> None:
     everything = [question(n) for n in range(4000)]
     cuts = {"full": 4000, "retain95": 3800, "retain99": 3960}

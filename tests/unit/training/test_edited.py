@@ -86,7 +86,11 @@ SHAPES: dict[str, tuple[Any, TrainSettings]] = {
     "edit": (build("chip"), FULL),
     "edit of the projector, too": (build("chip", "projector=always"), FULL),
 }
-CHANGING = pytest.mark.parametrize("shape", SHAPES)
+LONG = ("wrapper, no adapters", "edit of the projector, too")
+"""Shapes that are changed and put back by what the others go through."""
+CHANGING = pytest.mark.parametrize(
+    "shape", [pytest.param(shape, marks=[pytest.mark.long] * (shape in LONG)) for shape in SHAPES]
+)
 
 
 @pytest.fixture
