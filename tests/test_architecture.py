@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,11 @@ NO_TORCH = (
 )
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -93,12 +100,11 @@ def imports(tree: ast.AST) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_up(path: Path) -> None:
+def imports_point_up(path: Path) -> None:
     part = part_of(path)
     if part.startswith("__"):
         return
-    for name in imports(ast.parse(path.read_text())):
+    for name in imports(parsed(path)):
         if not name.startswith("mmforget."):
             continue
         other = name.split(".")[1]
@@ -112,15 +118,14 @@ def test_imports_point_up(path: Path) -> None:
 @pytest.mark.parametrize("package", sorted({part_of(path) for path in MODULES if path.parent != PACKAGE}))
 def test_the_modules_of_a_package_import_one_another_in_no_circle(package: str) -> None:
     """Imports inside functions count: they only hide a circle."""
-    trees = {path: ast.parse(path.read_text()) for path in MODULES if part_of(path) == package}
+    trees = {path: parsed(path) for path in MODULES if part_of(path) == package}
     assert circles(imported_modules(trees, root=ROOT)) == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_nobody_names_a_protocol_but_itself(path: Path) -> None:
+def nobody_names_a_protocol_but_itself(path: Path) -> None:
     """Loaders are found through task folders, metrics and prompts through the registry."""
     own = ".".join(path.relative_to(ROOT).with_suffix("").parts[:3])
-    named = {name for name in imports(ast.parse(path.read_text())) if name.startswith("mmforget.protocols")}
+    named = {name for name in imports(parsed(path)) if name.startswith("mmforget.protocols")}
     assert {name for name in named if not name.startswith(f"{own}.")} == set()
 
 
@@ -132,23 +137,21 @@ def _top_level_imports(tree: ast.Module) -> list[str]:
 HEAVY = {"torch", "transformers", "peft", "lm_eval", "datasets", "bitsandbytes", "accelerate", "matplotlib", "scipy"}
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in MODULES if part_of(p) in NO_TORCH], ids=lambda p: str(p.relative_to(PACKAGE))
-)
-def test_light_parts_import_nothing_heavy(path: Path) -> None:
+def light_parts_import_nothing_heavy(path: Path) -> None:
+    if part_of(path) not in NO_TORCH:
+        return
     if part_of(path) == "metrics":
         heavy = {"torch", "transformers", "peft", "lm_eval", "bitsandbytes", "accelerate"}
     else:
         heavy = HEAVY
-    found = {name.split(".")[0] for name in _top_level_imports(ast.parse(path.read_text()))} & heavy
+    found = {name.split(".")[0] for name in _top_level_imports(parsed(path))} & heavy
     assert not found, f"{path.relative_to(ROOT)} imports {sorted(found)} at the top"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_and_functions_stay_small(path: Path) -> None:
+def files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") <= 400, f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length <= 60, f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {length} lines"
@@ -201,7 +204,7 @@ def test_the_constraints_pin_every_dependency() -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda p: p.name)
 def test_all_that_is_printed_goes_through_one_file(path: Path) -> None:
     """There it is made harmless: a name or path of a stranger could steer the terminal."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     called = [(node.func, node.lineno) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     printed = [line for function, line in called if isinstance(function, ast.Name) and function.id == "print"]
     assert printed == [] or path.name == "printing.py"
@@ -230,28 +233,47 @@ def attributes(tree: ast.AST) -> set[str]:
     return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_what_lm_eval_may_move_is_known_to_one_file(path: Path) -> None:
+def what_lm_eval_may_move_is_known_to_one_file(path: Path) -> None:
     if str(path.relative_to(PACKAGE)) in LM_EVAL_INSIDE:
         return
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert [name for name in imports(tree) if name.split(".")[0] == "lm_eval"] == []
     assert attributes(tree) & TASK_NAMES == set()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_the_trainer_is_overridden_in_one_place(path: Path) -> None:
+def the_trainer_is_overridden_in_one_place(path: Path) -> None:
     if str(path.relative_to(PACKAGE)) in TRAINER_INSIDE:
         return
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     named = {name.rpartition(".")[2] for name in imports(tree) if name.startswith("transformers.")}
     assert named & TRAINER_CLASSES == set()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_nobody_names_the_family_of_all_other_models(path: Path) -> None:
+def nobody_names_the_family_of_all_other_models(path: Path) -> None:
     """What is special about it is asked of the model, or of the one module for images that processors write."""
     if path.parent.name == "families":
         return
-    named = imports(ast.parse(path.read_text()))
+    named = imports(parsed(path))
     assert {f"mmforget.model.families.{name}" for name in ("other", "other_text")} & set(named) == set()
+
+
+RULES: tuple[Callable[[Path], None], ...] = (
+    imports_point_up,
+    nobody_names_a_protocol_but_itself,
+    light_parts_import_nothing_heavy,
+    files_and_functions_stay_small,
+    what_lm_eval_may_move_is_known_to_one_file,
+    the_trainer_is_overridden_in_one_place,
+    nobody_names_the_family_of_all_other_models,
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_module_keeps_a_rule(rule: Callable[[Path], None]) -> None:
+    broken = {}
+    for path in MODULES:
+        try:
+            rule(path)
+        except AssertionError as error:
+            broken[str(path.relative_to(ROOT))] = str(error).splitlines()[0]
+    assert broken == {}
