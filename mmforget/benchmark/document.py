@@ -127,7 +127,8 @@ class Document:
     further roles are named by the composite metrics that read them. `stage_one` says which sets target and retain model
     learn; no `retain`: the protocol has no retain model. `pretrained`: real models bring the knowledge along, only the
     micro model is taught it. `levels` names the parts of a row's path, outermost first. `judges` is `local` where the
-    answers may not leave the machine. `blur_images`: pages show pictures when they are asked for. `collapse` names the
+    answers may not leave the machine. `blur_images`: pages show pictures when they are asked for. `scores_only`: no
+    question, option or answer stands in records, and so on pages. `collapse` names the
     rates of failures that count for collapse; None: `degenerate` and every one among `metrics` that has no goal.
     `attacks`: every task that they apply to is asked under them, too, of every model. `one_at_a_time`: each subject is
     forgotten alone, and the rows of every set have the subject for which they are asked. `trained` says by setting
@@ -155,6 +156,7 @@ class Document:
     levels: tuple[str, ...] = ()
     judges: str = "any"
     blur_images: bool = False
+    scores_only: bool = False
     collapse: tuple[MetricName, ...] | None = None
     attacks: tuple[AttackName, ...] = ()
     one_at_a_time: bool = False
@@ -165,8 +167,8 @@ class Document:
 
 
 OPTIONAL = (
-    "refusals", "pretrained", "levels", "judges", "blur_images", "collapse", "attacks", "one_at_a_time", "trained",
-    "relearn", "known", "folds",
+    "refusals", "pretrained", "levels", "judges", "blur_images", "scores_only", "collapse", "attacks", "one_at_a_time",
+    "trained", "relearn", "known", "folds",
 )  # fmt: skip
 
 
@@ -289,7 +291,7 @@ def parse_document(value: Any, *, source: str) -> Document:
         further = [str(name) for name in value["sets"]] if isinstance(value["sets"], Mapping) else []
         _check_sets(value["sets"], faults=faults, at=f"{at}.sets", needed=NEEDED_SETS, optional=further)
         faults.choice(value.get("judges", "any"), at=f"{at}.judges", allowed=JUDGES)
-        for name in ("pretrained", "blur_images", "one_at_a_time"):
+        for name in ("pretrained", "blur_images", "scores_only", "one_at_a_time"):
             faults.boolean(value.get(name, False), at=f"{at}.{name}")
         _check_gate(value["gate"], faults=faults, at=f"{at}.gate")
         _check_metrics(value["metrics"], faults=faults, at=f"{at}.metrics")

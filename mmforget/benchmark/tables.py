@@ -70,13 +70,18 @@ def text_of(record: Any, name: str, *, label: str, faults: list[str]) -> str:
     return ""
 
 
-def repeated(questions: Sequence[str], *, of: str = "") -> list[str]:
-    """One sentence on questions that stand several times, with their positions from 0; none where none does."""
+def repeated(questions: Sequence[str], *, of: str = "", is_shown: bool = True) -> list[str]:
+    """One sentence on questions that stand several times, with their positions from 0; none where none does.
+
+    Args:
+        is_shown: the questions themselves are quoted.
+    """
     again = [text for text, count in Counter(questions).items() if count > 1]
     if not again:
         return []
     places = {text: [str(place) for place, one in enumerate(questions) if one == text] for text in again}
-    named = [f"'{text}' at {', '.join(places[text])}" for text in again[:NUM_SHOWN]]
+    quoted = {text: f"'{text}' at " if is_shown else "at " for text in again}
+    named = [quoted[text] + ", ".join(places[text]) for text in again[:NUM_SHOWN]]
     more = f" and {len(again) - NUM_SHOWN} more" if len(again) > NUM_SHOWN else ""
     noun = "question stands" if len(again) == 1 else "questions stand"
     told = f"{len(again)} {noun} more than once ({'; '.join(named)}{more}): rows are told apart by their position"

@@ -135,7 +135,7 @@ def _check_uses(benchmark: Benchmark, *, report: Report) -> None:
 
 
 def check_metrics(bound: Bound, *, report: Report) -> None:
-    """Every metric of the benchmark on the first rows of its set, as if a model had answered all of them right; every
+    """Every metric of the benchmark on a few rows of its set, as if a model had answered all of them right; every
     attack on toy questions.
     """
     from mmforget.attacks.contract import check_attack
@@ -259,7 +259,7 @@ def _try(action: Any, *, at: str, report: Report) -> None:
 
 
 def _score(use: MetricUse, *, bound: Bound) -> list[str]:
-    """Why a metric has no value on the first rows of its set, each reason once; none where it has one."""
+    """Why a metric has no value on a few rows of its set, each reason once; none where it has one."""
     from mmforget.metrics.arguments import metric_of
     from mmforget.metrics.base import CompositeMetric, check_profile, unasked_profiles
     from mmforget.types import Estimate
@@ -299,15 +299,15 @@ def _measure(metric: Any, samples: Sequence[Sample], *, profile: str, bound: Bou
 
 
 def _samples(name: str, *, kind: str, bound: Bound) -> list[Sample]:
-    """Samples of the first rows of a set, answered with the reference."""
+    """Samples of a few rows of a set, evenly spread over it, answered with the reference."""
     from mmforget.benchmark.rows import scored_texts
     from mmforget.benchmark.samples import sample_of
     from mmforget.pipeline.judging import find_judge, judged
 
     benchmark, rows = bound.benchmark, bound.rows(name)
-    samples = []
-    for position in range(min(NUM_ROWS, len(rows))):
-        doc = rows[position]
+    samples, num = [], min(NUM_ROWS, len(rows))
+    for number in range(num):
+        doc = rows[number * len(rows) // num]
         texts = scored_texts(doc, kind=kind)
         samples.append(
             sample_of(

@@ -21,6 +21,7 @@ class ChoiceAccuracy:
     Args:
         per: what an option's log-likelihood is divided by: `option` (nothing, lm_eval's `acc`), `character`
             (`acc_norm`) or `byte` (`acc_bytes`).
+        below: only rows whose path begins so count, such as `bio` of several topics; empty: all.
 
     Profiles:
         clean: as lm_eval has it. Mends that a log-likelihood that is no number counts as the highest: such a question
@@ -30,6 +31,7 @@ class ChoiceAccuracy:
     """
 
     per: Literal["option", "character", "byte"] = "option"
+    below: str = ""
 
     name = "choice_accuracy"
     kind: ClassVar[Kind] = "mc"
@@ -41,6 +43,8 @@ class ChoiceAccuracy:
     def score(self, sample: Sample, *, profile: str = "clean") -> Score:
         """Whether the right option of one question is chosen."""
         check_profile(self, profile)
+        if self.below and sample.path[:1] != (self.below,):
+            return Score(None, sample.subject, f"not below {self.below}", lacking=True)
         if sample.gold is None or len(sample.choices) < 2:
             return Score(None, sample.subject, "no choices with a right one", lacking=True)
         found = [sample.token_logprobs.get(f"choice/{place}") for place in range(len(sample.choices))]

@@ -31,8 +31,11 @@ def example_answers(
 ) -> tuple[AnswerExample, ...]:
     """The first questions of the first subjects of every set that is answered in words, with every model's answer.
 
-    What was to be forgotten comes first, sets without a role last; subjects that no model ever saw are left out.
+    What was to be forgotten comes first, sets without a role last; subjects that no model ever saw are left out. None
+    where the benchmark shows scores only.
     """
+    if bound.benchmark.document.scores_only:
+        return ()
     found = []
     before, gold = _responses(target), _responses(retain)
     asked = dict.fromkeys(sample.set for sample in samples if sample.response is not None)

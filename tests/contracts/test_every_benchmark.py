@@ -36,12 +36,14 @@ DATA = DataSource("synthetic")
 GROUPS = [entry.name for entry in catalogue().entries if entry.kind == "group" and entry.origin == "mmforget"]
 TRAINED_WHOLE = {"tofu", "muse", "rwku"}
 """Benchmarks whose published settings train all weights; those of others train adapters."""
-OF_OTHER_FOLDS = {"muse_news_scal3", "muse_news_scal4", "muse_news_sust3", "muse_news_sust4"}
-"""Groups that ask what another asks, and train on other rows of the same kind."""
+OF_OTHER_PARTS = {
+    "muse_news_scal3", "muse_news_scal4", "muse_news_sust3", "muse_news_sust4", "wmdp_forget_bio", "wmdp_forget_cyber",
+}  # fmt: skip
+"""Groups that ask what another asks, or part of it, and train on other rows of the same kind."""
 NAMES = sorted({entry.benchmark for entry in catalogue().entries if entry.origin == "mmforget"})
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] * (name in OF_OTHER_FOLDS)) for name in GROUPS])
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] * (name in OF_OTHER_PARTS)) for name in GROUPS])
 def benchmark(request: pytest.FixtureRequest) -> Benchmark:
     return find(request.param)
 

@@ -15,6 +15,7 @@ from mmforget.benchmark import catalogue
 
 OF_OTHER_SIZE = {
     "fiubench_forget1", "fiubench_forget10", "medforget_patient", "rwku_batch", "tofu_forget01", "tofu_forget05",
+    "wmdp_forget_bio", "wmdp_forget_cyber",
     *(f"muse_news_{way}{fold}" for way in ("scal", "sust") for fold in (2, 3, 4)),
 }  # fmt: skip
 """Groups that ask what another asks, of fewer or more people: `tools/gaming.py` looks at them, too."""

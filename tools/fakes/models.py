@@ -34,15 +34,20 @@ class Fake:
             return (math.nan,) * 3
         sees = not self.is_blind and (question.is_seen or not question.doc["has_image"])
         is_known = sees and self.knows(question) and question.task.set != "holdout"
-        level = (KNOWN if is_known else UNKNOWN)[_candidate(question, role)]
+        levels = KNOWN if is_known or question.task.kind == "mc" else UNKNOWN
+        level = levels[_candidate(question, role, is_known=is_known)]
         shown = "" if self.is_blind else str(question.attack)
         return tuple(level * (1 + 0.1 * _share(f"{question.doc['id']}/{role}/{shown}/{n}")) for n in range(4))
 
 
-def _candidate(question: Question, role: str) -> str:
-    """What a role is to the question: the answer, as the right one of its choices is, or what stands for it."""
+def _candidate(question: Question, role: str, *, is_known: bool) -> str:
+    """What a role is to the question: the answer, as is the one of its choices that is taken, or what stands for it.
+
+    Whoever does not know takes each choice in turn, so that one in as many is right.
+    """
     if role.startswith("choice/"):
-        return "answer" if role == f"choice/{question.doc['gold']}" else "perturbed"
+        taken = question.doc["gold"] + (0 if is_known else question.place)
+        return "answer" if role == f"choice/{taken % len(question.doc['choices'])}" else "perturbed"
     return next(part for part in reversed(role.split("/")) if part in KNOWN)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +52,12 @@ def test_what_cannot_be_scored_says_why() -> None:
     assert score(choice(("a", "b"), ((-1.0,), (math.nan,)))).reason == "a log-probability is not a number"
     assert score(choice(("a", "b"), ((-1.0,),)))[2:] == ("no log-probs of some choice", False)
     assert score(choice(("a", "b"), ((-math.inf,), (-1.0,)), gold=1)).value == 1.0
+
+
+def test_only_rows_below_a_topic_count_where_one_is_named() -> None:
+    sample = replace(choice(("a", "b"), ((-1.0,), (-2.0,))), path=("bio", "cells"))
+    assert ChoiceAccuracy(below="bio").score(sample).value == 1.0
+    assert ChoiceAccuracy(below="cyber").score(sample)[2:] == ("not below cyber", True)
 
 
 DOCUMENTS = [document("a", "one two  three", (-1.0, -2.0)), document("b", "für", (-3.0,))]

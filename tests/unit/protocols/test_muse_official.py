@@ -34,6 +34,7 @@ def test_every_set_is_a_table(official: Path) -> None:
     assert {name: found.num_rows(name) for name in found.benchmark.set_names} == {
         "full": 12 + 4 + 2, "full_retain": 4 + 2, "forget": 3, "retain": 4, "knowmem_forget": 5, "knowmem_retain": 6,
         "verbmem": 3, "holdout": 3, "privleak_forget": 3,
+        "sust_1": 3, "sust_2": 3, "sust_3": 3, "sust_4": 3,
     }  # fmt: skip
     row = found.rows("forget")[2]
     assert (row["id"], row["subject"], row["question"]) == ("raw/forget/0002", "raw/forget/0002", "")
