@@ -141,6 +141,7 @@ def prepare_libraries(folder: Path) -> None:
 
 
 def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path) -> dict[str, Any]:
+    from benchmarks import peak_memory
     from benchmarks.machine import machine, versions
     from benchmarks.wanted import judged
 
@@ -153,6 +154,8 @@ def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path
         "versions": versions(),
         "geometry": vars(context.geometry),
     }
+    if set(parts) & set(peak_memory.VARIANTS):
+        peak_memory.prepare()
     document |= {name: _measure(context, name, plot=plot) for name in parts}
     return document | {"wanted": [] if context.quick else judged(document)}
 

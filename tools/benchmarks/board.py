@@ -18,7 +18,7 @@ from benchmarks.measuring import say
 
 SCRIPT = Path(__file__).parent / "board_records.py"
 HERE = Path(__file__).parent.parent.parent
-PAGES, RECORDS = (12, 100), (150, 1500)
+PAGES, RECORDS = (12, 100), (100, 600)
 MANY_RECORDS = (300, 3000)
 """Beside another checkout, whose cost grows faster; alone fewer show the slope, and records take longest to make."""
 QUICK_PAGES, QUICK_RECORDS = (3, 6), (10, 20)

@@ -40,21 +40,21 @@ metric_list: [{{metric: exact_match}}]
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Two tasks over the same questions, candidate answers and generation; shares of the best of several runs."""
+    """Two tasks over the same questions, candidate answers and generation; shares of the best run behind the first."""
     shape = Shape(2, 4, 3) if context.quick else SHAPE
     tasks = write_tasks(context.folder / "tasks", make_questions(shape, side=context.geometry.image_side))
     loaded = context.model()
     say(f"evaluation through lm_eval: {shape.images} images, {shape.questions} questions each")
     runs: list[dict[str, float]] = []
     taken: list[Seconds] = []
-    # What the first finds out about the machine it finds out once.
+    # What the first imports and finds out about the machine it does once, so it is no candidate for the best.
     while len(taken) < 2 or not is_enough(taken, repeats=context.repeats):
         lm = MMForgetLM(loaded, cache=None, progress=False)
         with Watch(loaded.core) as watch:
             taken.append(clock(lambda lm=lm: evaluate(lm, tasks.names, include_paths=[tasks.folder], progress=False)))
         seconds = taken[-1].wall
         runs.append({"wall_s": seconds, "model_s": watch.inside_s, "share_outside_model": 1 - watch.inside_s / seconds})
-    best = min(runs, key=lambda one: one["wall_s"])
+    best = min(runs[1:], key=lambda one: one["wall_s"])
     return {"shape": vars(shape), **best, "images_encoded": watch.num_images, "runs": runs}
 
 
