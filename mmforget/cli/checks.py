@@ -274,7 +274,7 @@ def _score(use: MetricUse, *, bound: Bound) -> list[str]:
         if isinstance(metric, CompositeMetric):
             metric.combine({part.key: Estimate(0.5) for part in metric.components}, profile=profile)
             continue
-        samples = _samples(use.set, kind=metric.kind, bound=bound)
+        samples = _samples(use.set, metric=metric, bound=bound)
         reasons += _measure(metric, samples, profile=profile, bound=bound)
     return list(dict.fromkeys(reasons))
 
@@ -291,34 +291,41 @@ def _measure(metric: Any, samples: Sequence[Sample], *, profile: str, bound: Bou
     others = list(samples)
     if metric.other == "holdout":
         name = bound.benchmark.holdout_set
-        others = _samples(name, kind=metric.kind, bound=bound) if name else []
+        others = _samples(name, metric=metric, bound=bound) if name else []
         if not others:
             return ["there is no holdout set"]
     estimate = metric.compare(samples, others, profile=profile)
     return [] if estimate.value is not None else [estimate.reasons[0]]
 
 
-def _samples(name: str, *, kind: str, bound: Bound) -> list[Sample]:
-    """Samples of a few rows of a set, evenly spread over it, answered with the reference."""
+def _samples(name: str, *, metric: Any, bound: Bound) -> list[Sample]:
+    """Samples of a few rows of a set, evenly spread over it, answered with the reference, with all that a model may say
+    of its tokens.
+    """
     from mmforget.benchmark.rows import scored_texts
     from mmforget.benchmark.samples import sample_of
+    from mmforget.metrics.base import prefix_read, statistics_read
     from mmforget.pipeline.judging import find_judge, judged
+    from mmforget.types import IS_BEST, PREFIXED
 
-    benchmark, rows = bound.benchmark, bound.rows(name)
+    benchmark, rows, kind = bound.benchmark, bound.rows(name), metric.kind
+    told, fronts = (IS_BEST, *statistics_read(metric)), ("reference", f"{PREFIXED}/{prefix_read(metric)}")
     samples, num = [], min(NUM_ROWS, len(rows))
     for number in range(num):
         doc = rows[number * len(rows) // num]
         texts = scored_texts(doc, kind=kind)
-        samples.append(
-            sample_of(
-                doc,
-                kind=kind,
-                task=f"{benchmark.name}_{name}_{kind}",
-                set_name=name,
-                response=doc["answer"] if kind == "gen" else None,
-                token_logprobs={role: _logprobs(text) for role, text in texts.items()},
-            )
+        logprobs = {role: _logprobs(text) for role, text in texts.items()}
+        found = sample_of(
+            doc,
+            kind=kind,
+            task=f"{benchmark.name}_{name}_{kind}",
+            set_name=name,
+            response=doc["answer"] if kind == "gen" else None,
+            token_logprobs=logprobs
+            | {f"{front}/{role}": values for front in fronts for role, values in logprobs.items()},
         )
+        values = {role: (1.0,) * len(column) for role, column in logprobs.items()}
+        samples.append(replace(found, token_values=dict.fromkeys(told, values)))
     return list(judged(samples, benchmark=benchmark, judge=find_judge("rules", bound=bound)).samples)
 
 

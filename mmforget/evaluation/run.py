@@ -25,6 +25,7 @@ from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
 from mmforget.evaluation.attacking import Chosen, attack_tasks, chosen_attacks, require_access
+from mmforget.evaluation.prefixed import with_prefixes
 from mmforget.evaluation.samples import BLANK_IMAGE, samples_of
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks, load_tasks
 from mmforget.evaluation.token_statistics import wanted_statistics
@@ -133,7 +134,8 @@ def evaluate(
             results = _run(lm, loaded, limit=limit, settings=settings)
             inside.without_numbers(results, _unanswered(loaded))
             attacked = attack_tasks(lm, loaded, chosen=chosen, template=settings.apply_chat_template)
-            samples = _samples(loaded) + attacked.samples
+            samples = with_prefixes(lm, loaded, _samples(loaded), template=settings.apply_chat_template)
+            samples += attacked.samples
     finally:
         lm.progress = shown
     logged = results.pop("samples", {})

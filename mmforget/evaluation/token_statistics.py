@@ -20,13 +20,13 @@ def wanted_statistics(loaded: LoadedTasks) -> dict[str, tuple[str, ...]]:
         label = loaded.labels[name]
         if label.kind in ("prob", "roll"):
             read = dict.fromkeys(
-                one for metric in _metrics_on(label.set, owner.benchmark) for one in statistics_read(metric)
+                one for metric in metrics_on(label.set, owner.benchmark) for one in statistics_read(metric)
             )
             found |= {name: tuple(read)} if read else {}
     return found
 
 
-def _metrics_on(set_name: str, benchmark: Benchmark) -> Iterator[Metric]:
+def metrics_on(set_name: str, benchmark: Benchmark) -> Iterator[Metric]:
     """Every metric that a benchmark's document names for a set, alone or in a composite."""
     for use in benchmark.metrics:
         metric = metric_of(use, document=benchmark.name)

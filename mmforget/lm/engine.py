@@ -19,15 +19,17 @@ from mmforget.model.activations import require_layers
 from mmforget.model.choosing import Sampling
 from mmforget.model.encode import Encoded, document_windows, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
+from mmforget.model.gradient_norms import gradient_norms, why_none
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, Wanted, look
 from mmforget.model.token_stats import statistic
 from mmforget.model.vision import FeatureCache
-from mmforget.types import IS_BEST, TokenScores
+from mmforget.types import GRADIENT_NORM, GRADIENT_NORM_BUT_LAST, IS_BEST, TokenScores
 
 logger = logging.getLogger(__name__)
 
 FEATURE_BUDGET_BYTES = 512 * 2**20
+GRADIENT_NORMS = (GRADIENT_NORM, GRADIENT_NORM_BUT_LAST)
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -153,11 +155,12 @@ class ModelEngine:
         planned = [self._plan(ask) for ask in asks]
         if not planned:
             return []
-        return self.score_encoded(
+        found = self.score_encoded(
             [one.encoded for one in planned],
             max_tokens=max(one.max_tokens for one in planned),
             statistics=_statistics_of(asks),
         )
+        return [self._with_norms(one, scores) for one, scores in zip(planned, found, strict=True)]
 
     def generate(self, asks: Sequence[Ask]) -> list[str]:
         texts: dict[int, str] = {}
@@ -169,7 +172,8 @@ class ModelEngine:
 
     def roll(self, asks: Sequence[Ask]) -> list[TokenScores]:
         texts, edits = [ask.continuation or "" for ask in asks], [self._edit(ask) for ask in asks]
-        return self.rolling(texts, edits=edits, statistics=_statistics_of(asks))
+        found = self.rolling(texts, edits=edits, statistics=_statistics_of(asks))
+        return [self._with_norms(_as_read(self.loaded, ask), scores) for ask, scores in zip(asks, found, strict=True)]
 
     def hidden(self, asks: Sequence[Ask], *, layers: Sequence[int], positions: Positions = "answer") -> list[Tensor]:
         require_layers(self.loaded.core, layers)
@@ -182,6 +186,17 @@ class ModelEngine:
 
     def lens(self, asks: Sequence[Ask], *, depths: Sequence[Depth], look: Look[T]) -> list[list[T]]:
         return through_lens(self, asks, depths=depths, look=look)
+
+    def _with_norms(self, one: _Planned | None, scores: TokenScores) -> TokenScores:
+        """The scores of a true answer with the norm of its gradients, where that is wanted and there is one."""
+        wanted = one is not None and set(one.ask.statistics) & set(GRADIENT_NORMS) and is_true_answer(one.ask)
+        if one is None or not wanted or self.loaded.guard is not None or why_none(self.loaded):
+            return scores
+        norms = gradient_norms(self.loaded, one.encoded)
+        told = {
+            name: (norm,) * len(scores.token_logprobs) for name, norm in norms.items() if name in one.ask.statistics
+        }
+        return TokenScores(scores.token_logprobs, scores[1], {**scores.values, **told})
 
     def _plan(self, ask: Ask) -> _Planned:
         """As it was planned; a question that a guard has changed was not."""
@@ -328,7 +343,18 @@ def _self(encoded: Encoded) -> Encoded:
 
 def _statistics_of(asks: Sequence[Ask]) -> tuple[str, ...]:
     """Every token statistic that is wanted of any of the questions."""
-    return tuple(dict.fromkeys(name for ask in asks for name in ask.statistics))
+    return tuple(dict.fromkeys(name for ask in asks for name in ask.statistics if name not in GRADIENT_NORMS))
+
+
+def _as_read(loaded: LoadedModel, ask: Ask) -> _Planned | None:
+    """A document's tokens; None of one that is read in several windows, or where nobody wants more of it."""
+    windows = document_windows(loaded, ask.continuation or "") if ask.statistics else []
+    return _Planned(ask, windows[0], MAX_TOKENS) if len(windows) == 1 else None
+
+
+def is_true_answer(ask: Ask) -> bool:
+    """Whether a continuation is the answer of its row, and not another candidate."""
+    return ask.row is None or str(ask.continuation).strip() == str(ask.row["answer"]).strip()
 
 
 def _joined(parts: Sequence[TokenScores]) -> TokenScores:

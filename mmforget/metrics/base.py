@@ -26,6 +26,9 @@ there; others, `entropy` and `variance`, are asked for where an attribute `stati
 A metric that compares with the holdout set and has an attribute `reads_reference` finds the retain model's log-probs
 of every answer in roles that begin with `reference/`.
 
+One that has an attribute `reads_prefix`, a number N, finds the answer's log-probs behind the first N rows of the
+holdout set in the role `prefixed/N/answer`.
+
 A metric that says how much an answer *discloses* of what was to be forgotten, whatever stands around it, has an
 attribute `discloses`: no forget score is higher than its closeness allows.
 """
@@ -269,6 +272,11 @@ def statistics_read(metric: Declared) -> tuple[str, ...]:
 def reads_reference(metric: Declared) -> bool:
     """Whether the samples that a metric compares have to hold the retain model's log-probs beside their own."""
     return bool(getattr(metric, "reads_reference", False))
+
+
+def prefix_read(metric: Declared) -> int:
+    """Behind how many rows of the holdout set a metric reads answers once more; 0 for most metrics."""
+    return int(getattr(metric, "reads_prefix", 0))
 
 
 def discloses(metric: Declared) -> bool:

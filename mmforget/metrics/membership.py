@@ -10,15 +10,16 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 
-from mmforget.metrics.logprobs import mean_loss
+from mmforget.metrics.logprobs import NOT_FINITE, mean_loss
 from mmforget.metrics.tokens import NO_TOKENS, answer_tokens, statistic
-from mmforget.types import Sample, Score
+from mmforget.types import GRADIENT_NORM, GRADIENT_NORM_BUT_LAST, PREFIXED, Sample, Score
 
 Scoring = Callable[[Sample], Score]
 REFERENCE = "reference/answer"
 """Role of the answer's log-probs under another model, the retain model."""
 LEAST_VARIANCE = 1e-6
 """Below it a token's variance counts as this, as OpenUnlearning has it."""
+NO_GRADIENT = "no gradient of the answer: a guard or quantised weights have none"
 STATISTICS = ("entropy", "variance")
 """What Min-K%++ reads of each token."""
 
@@ -47,6 +48,33 @@ def reference_score(sample: Sample) -> Score:
     difference = own.value - other.value
     reason = "both models hold the answer impossible" if math.isnan(difference) else ""
     return Score(None if reason else difference, sample.subject, reason)
+
+
+def recall_score(sample: Sample, *, shots: int) -> Score:
+    """Mean log-prob behind rows that nobody has seen over that without them (Xie et al., arXiv 2406.15968)."""
+    own = loss_score(sample)
+    if own.value is None:
+        return own
+    role = f"{PREFIXED}/{shots}/answer"
+    if role not in sample.token_logprobs:
+        return Score(None, sample.subject, f"not asked behind {shots} rows nobody has seen")
+    moved = loss_score(sample, role=role)
+    if moved.value is None or not math.isfinite(own.value) or not math.isfinite(moved.value):
+        return Score(None, sample.subject, moved.reason or NOT_FINITE)
+    if own.value == 0.0:
+        return Score(None, sample.subject, "the model is certain of the answer, which nothing can be divided by")
+    return Score(moved.value / own.value, sample.subject)
+
+
+def gradient_norm_score(sample: Sample, *, profile: str) -> Score:
+    """Minus the norm of the gradient of the answer's loss; `openunlearning` leaves the last token out."""
+    name = GRADIENT_NORM_BUT_LAST if profile == "openunlearning" else GRADIENT_NORM
+    found = sample.token_values.get(name, {}).get("answer")
+    if found:
+        reason = "" if math.isfinite(found[0]) else NOT_FINITE
+        return Score(None if reason else -found[0], sample.subject, reason)
+    tokens = answer_tokens(sample, profile=profile)
+    return Score(None, sample.subject, tokens.reason or NO_GRADIENT)
 
 
 def min_k_score(sample: Sample, *, percent: int, profile: str) -> Score:

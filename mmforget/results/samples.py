@@ -20,7 +20,7 @@ from mmforget.reading import read_text, require_regular
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.results.files import parse_json, write_bytes, write_text
 from mmforget.results.fingerprint import hash_file
-from mmforget.types import IS_BEST, Sample
+from mmforget.types import GRADIENT_NORM, GRADIENT_NORM_BUT_LAST, IS_BEST, Sample
 
 TOKENS_FILE = "token_logprobs.parquet"
 MAX_BYTES = 2**32
@@ -28,7 +28,7 @@ MAX_BYTES = 2**32
 TEXTS, LATER = ("task", "id", "role"), ("attempt", "subject")
 """What is read of the Parquet file beside `logprob` and `attack`; older ones lack what came later, and call `attack`
 `control`."""
-VALUES = (IS_BEST, "entropy", "variance")
+VALUES = (IS_BEST, "entropy", "variance", GRADIENT_NORM, GRADIENT_NORM_BUT_LAST)
 """Columns of the Parquet file beside `logprob` where anything is known: further numbers of each token."""
 NO_SUBJECT = ""
 """In older Parquet files, which have no subjects."""

@@ -55,12 +55,14 @@ def sample(
             "perturbed/0": other,
             "perturbed/1": answer,
             "reference/answer": other,
+            "prefixed/4/answer": other,
         },
         "mc": {"choice/0": answer, "choice/1": other},
         "roll": {"answer": answer},
     }[kind]
     shares = [max(0.0, 1.0 + value) for value in logprobs]
-    values = {name: dict.fromkeys(roles, tuple(shares)) for name in ("entropy", "variance")}
+    told = ("entropy", "variance", "gradient_norm", "gradient_norm_but_last")
+    values = {name: dict.fromkeys(roles, tuple(shares)) for name in told}
     values |= {"is_best": {role: tuple(float(one > -0.7) for one in told) for role, told in roles.items()}}
     return Sample(
         task="toy",

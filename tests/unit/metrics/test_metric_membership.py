@@ -16,15 +16,17 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from mmforget.errors import UserError
 from mmforget.metrics import (
     mia_auc,
+    mia_auc_grad_norm,
     mia_auc_min_k,
     mia_auc_min_k_pp,
+    mia_auc_recall,
     mia_auc_reference,
     mia_auc_zlib,
     mia_tpr,
     privleak,
     relative_difference,
 )
-from mmforget.metrics.membership import min_k_pp_score, min_k_score, reference_score, zlib_score
+from mmforget.metrics.membership import min_k_pp_score, min_k_score, recall_score, reference_score, zlib_score
 from mmforget.types import Sample
 
 
@@ -200,3 +202,42 @@ def test_relative_difference_by_hand() -> None:
     nothing = [prob([-1e4], subject="a")]
     assert relative_difference.METRIC.compare(own, nothing).value is None
     assert relative_difference.METRIC.compare(own, nothing, profile="openunlearning").value == pytest.approx(0.5e12)
+
+
+def told(logprobs: list[float], *, subject: str, behind: list[float], norms: tuple[float, float]) -> Sample:
+    """A sample with its log-probs behind four rows nobody has seen, and its gradients' norms."""
+    sample = prob(logprobs, subject=subject)
+    values = {
+        name: {"answer": (norm,) * len(logprobs)}
+        for name, norm in zip(("gradient_norm", "gradient_norm_but_last"), norms, strict=True)
+    }
+    roles = {**sample.token_logprobs, "prefixed/4/answer": tuple(behind)}
+    return replace(sample, token_logprobs=roles, token_values=values)
+
+
+def test_recall_is_the_ratio_of_mean_log_probs() -> None:
+    """-2 behind others' answers and -1 without: 2; a member is moved more than a non-member."""
+    member = told([-0.5, -1.5], subject="a", behind=[-1.0, -3.0], norms=(1.0, 1.0))
+    assert recall_score(member, shots=4).value == pytest.approx(2.0)
+    assert recall_score(member, shots=3).reason == "not asked behind 3 rows nobody has seen"
+    sure = told([0.0], subject="a", behind=[-1.0], norms=(1.0, 1.0))
+    assert recall_score(sure, shots=4).value is None
+    others = [told([-2.0], subject=f"x{n}", behind=[-1.0 - n], norms=(1.0, 1.0)) for n in range(6)]
+    # The first four stand in front of the others; the ratios of the last two are 2.5 and 3.
+    found = mia_auc_recall.METRIC.compare([member], others)
+    assert (found.value, found.num_scored) == (0.0, 3)
+
+
+def test_a_small_gradient_is_a_members() -> None:
+    """Norms .2 and .4 of members, .3 and .5 of others: three of four pairs; without the last token one of four."""
+    inside = [told([-1.0, -1.0], subject=f"a{n}", behind=[], norms=(0.2 + 0.2 * n, 2.0 + n)) for n in range(2)]
+    outside = [told([-1.0, -1.0], subject=f"b{n}", behind=[], norms=(0.3 + 0.2 * n, 1.0 + 1.5 * n)) for n in range(2)]
+    assert mia_auc_grad_norm.METRIC.compare(inside, outside).value == 0.75
+    assert mia_auc_grad_norm.METRIC.compare(inside, outside, profile="openunlearning").value == 0.25
+
+
+def test_an_answer_without_a_gradient_is_unscored() -> None:
+    bare = prob([-1.0, -1.0], subject="a")
+    found = mia_auc_grad_norm.METRIC.compare([bare], [replace(bare, subject="b")])
+    assert found.value is None
+    assert "no gradient of the answer: a guard or quantised weights have none" in found.reasons[0]
