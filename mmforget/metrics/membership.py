@@ -69,12 +69,10 @@ def recall_score(sample: Sample, *, shots: int) -> Score:
 def gradient_norm_score(sample: Sample, *, profile: str) -> Score:
     """Minus the norm of the gradient of the answer's loss; `openunlearning` leaves the last token out."""
     name = GRADIENT_NORM_BUT_LAST if profile == "openunlearning" else GRADIENT_NORM
-    found = sample.token_values.get(name, {}).get("answer")
-    if found:
-        reason = "" if math.isfinite(found[0]) else NOT_FINITE
-        return Score(None if reason else -found[0], sample.subject, reason)
-    tokens = answer_tokens(sample, profile=profile)
-    return Score(None, sample.subject, tokens.reason or NO_GRADIENT)
+    tokens, found = answer_tokens(sample, profile=profile), sample.token_values.get(name, {}).get("answer")
+    if tokens.reason or not found:
+        return Score(None, sample.subject, tokens.reason or NO_GRADIENT)
+    return Score(-found[0], sample.subject) if math.isfinite(found[0]) else Score(None, sample.subject, NOT_FINITE)
 
 
 def min_k_score(sample: Sample, *, percent: int, profile: str) -> Score:

@@ -48,11 +48,11 @@ def _mean_norm(loss: Tensor, weights: Sequence[Tensor], *, keeps: bool) -> float
 
 
 @contextmanager
-def _differentiable(model: nn.Module) -> Iterator[list[Tensor]]:
+def _differentiable(model: nn.Module) -> Iterator[Sequence[Tensor]]:
     """The model's own weights, in evaluation mode and asking for gradients, and as they were afterwards."""
     flags = {weight: weight.requires_grad for weight in model.parameters()}
     was_training = model.training
-    weights = [
+    weights: Sequence[Tensor] = [
         weight
         for name, weight in model.named_parameters()
         if weight.is_floating_point() and not any(part in name for part in ADAPTER_PARTS)
