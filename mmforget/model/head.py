@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_LOGITS_BYTES = 256 * 2**20
 """Logits are made in parts of at most this size."""
+BEST_BLOCK = 256
+"""Logits of one row among which the largest is looked for at a time, see `best_of`."""
 
 AsReference = Callable[[], AbstractContextManager[object]]
 """A context in which the model is the one that is compared with, e.g. with adapters off."""
@@ -90,7 +92,7 @@ def answer_scores(
         old = None if before is None else _old_logits(loaded, before, chunk)
         if old is not None and loaded.mix is not None:
             logits, old = loaded.mix(old, logits), None
-        found = list(_target_scores(logits, chunk))
+        found = list[Tensor]()
         scored_by, target = chunk.scored_by.to(logits.device), chunk.target.to(logits.device)
         if before is not None and old is not None:
             found.append(_divergence(logits, old, vocabulary=before.vocabulary).index_select(0, scored_by))
@@ -100,7 +102,8 @@ def answer_scores(
         for read in reads:
             given = (logits, old) if read.compared else (logits,)
             found.append(read.function(*given).index_select(0, scored_by))
-        return tuple(found)
+        # Last, since logits that nobody differentiates are used up by it.
+        return (*_target_scores(logits, scored_by=scored_by, target=target), *found)
 
     logprobs, is_best, *values = _in_chunks(compute, chunks=list(_chunks(loaded, layout)))
     return AnswerScores(logprobs, is_best, tuple(values))
@@ -166,9 +169,37 @@ def _in_chunks(compute: Callable[[_Chunk], tuple[Tensor, ...]], *, chunks: list[
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
 
-def _target_scores(logits: Tensor, chunk: _Chunk) -> tuple[Tensor, Tensor]:
-    """Log-probs [s] of the chunk's targets and whether each is the most likely token, from logits [u, V]."""
-    device = logits.device
-    scored_by, target = chunk.scored_by.to(device), chunk.target.to(device)
-    logprobs = logits[scored_by, target] - logits.logsumexp(-1).index_select(0, scored_by)
-    return logprobs, logits.detach().argmax(-1).index_select(0, scored_by) == target
+def _target_scores(logits: Tensor, *, scored_by: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probs [s] of targets and whether each is the most likely token, from logits [u, V].
+
+    Without gradients, `logits` holds something else afterwards: no second tensor of that size is made.
+    """
+    of_target = logits[scored_by, target]
+    largest, place = best_of(logits.detach())
+    if logits.requires_grad:
+        log_sum = logits.logsumexp(-1)
+    else:
+        # As `logsumexp` has it: an infinite logit is not taken from itself.
+        shift = largest.masked_fill(largest.isinf(), 0)
+        log_sum = shift + logits.sub_(shift[:, None]).exp_().sum(-1).log()
+    return of_target - log_sum.index_select(0, scored_by), place.index_select(0, scored_by) == target
+
+
+def best_of(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest logit of each row of [n, V] and its place, the first where several are as large: [n] both.
+
+    Equal to `logits.max(-1)`, which on a processor looks at one number after the other and takes as long as a part of
+    the head's own product.
+    """
+    size = logits.shape[-1]
+    if logits.device.type != "cpu" or size < 4 * BEST_BLOCK:
+        found = logits.max(-1)
+        return found.values, found.indices
+    whole = size // BEST_BLOCK
+    blocks = logits[:, : whole * BEST_BLOCK].unflatten(-1, (whole, BEST_BLOCK)).amax(-1)
+    if size % BEST_BLOCK:
+        blocks = torch.cat([blocks, logits[:, whole * BEST_BLOCK :].amax(-1, keepdim=True)], dim=-1)
+    largest, block = blocks.max(-1)
+    inside = block[:, None] * BEST_BLOCK + torch.arange(BEST_BLOCK)
+    inside.clamp_(max=size - 1)
+    return largest, inside.gather(-1, logits.gather(-1, inside).argmax(-1, keepdim=True))[:, 0]
