@@ -4,9 +4,9 @@
     tools/bench.py --only scoring,training --repeats 3
     tools/bench.py --only board,demo --against ANOTHER_CHECKOUT
 
-A LLaVA of real geometry (336 px, 576 image tokens) with random weights is built in a temporary folder; nothing is
-downloaded. One JSON document with every number goes to `--output` or to stdout, readable tables to stderr. Variants
-run in turn and the best time of each counts, since other programs disturb; run it on a quiet machine.
+A LLaVA of real geometry (336 px, 576 image tokens) with random weights is built in a temporary folder, for `text` a
+Llama; nothing is downloaded. One JSON document with every number goes to `--output` or to stdout, readable tables to
+stderr. Variants run in turn and the best time of each counts, since other programs disturb; run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-PARTS = ("scoring", "generation", "training", "edits", "growth", "demo", "board")
+PARTS = ("scoring", "generation", "training", "edits", "text", "growth", "demo", "board")
 REPEATS, QUICK_REPEATS = 3, 1
 PLOT = Path(__file__).parent.parent / "docs" / "bench_growth.png"
 
@@ -161,7 +161,7 @@ def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path
 
 
 def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
-    from benchmarks import board, demo, edits, generation, growth, lm_eval_share, peak_memory, scoring, training
+    from benchmarks import board, demo, edits, generation, growth, lm_eval_share, peak_memory, scoring, text, training
 
     if name in ("demo", "board"):
         return {"demo": demo, "board": board}[name].run(context)
@@ -169,7 +169,8 @@ def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
         found = growth.run(context)
         growth.plot(found, plot)
         return found
-    found = {"scoring": scoring, "generation": generation, "training": training, "edits": edits}[name].run(context)
+    parts = {"scoring": scoring, "generation": generation, "training": training, "edits": edits, "text": text}
+    found = parts[name].run(context)
     if name == "scoring":
         found["lm_eval"] = lm_eval_share.run(context)
     return found | {"memory": peak_memory.run(context, name)}

@@ -196,7 +196,7 @@ def best_of(logits: Tensor) -> tuple[Tensor, Tensor]:
         found = logits.max(-1)
         return found.values, found.indices
     whole = size // BEST_BLOCK
-    blocks = logits[:, : whole * BEST_BLOCK].unflatten(-1, (whole, BEST_BLOCK)).amax(-1)
+    blocks = logits[:, : whole * BEST_BLOCK].view(-1, whole, BEST_BLOCK).amax(-1)
     if size % BEST_BLOCK:
         blocks = torch.cat([blocks, logits[:, whole * BEST_BLOCK :].amax(-1, keepdim=True)], dim=-1)
     largest, block = blocks.max(-1)

@@ -66,7 +66,7 @@ def ratios(slower: Timing, faster: Timing, *, name: str = "ratio") -> dict[str, 
 
 
 class Watch:
-    """Inside, counts what passes through LLaVA models and how long they compute.
+    """Inside, counts what passes through LLaVA models, or language models alone, and how long they compute.
 
     Tokens are counted where the first decoder layer of the language model takes them, batch times length, padding
     included; images where the vision tower takes them. Time is that inside language model, tower, projector and head,
@@ -87,9 +87,13 @@ class Watch:
     def __enter__(self) -> Watch:
         for core in self.cores:
             inner = core.model
-            self._add(inner.language_model.layers[0].register_forward_pre_hook(self._count_tokens, with_kwargs=True))
-            self._add(inner.vision_tower.register_forward_pre_hook(self._count_images, with_kwargs=True))
-            for module in (inner.language_model, inner.vision_tower, inner.multi_modal_projector, core.lm_head):
+            language, parts = inner, [inner]
+            if hasattr(inner, "vision_tower"):
+                language = inner.language_model
+                parts = [language, inner.vision_tower, inner.multi_modal_projector]
+                self._add(inner.vision_tower.register_forward_pre_hook(self._count_images, with_kwargs=True))
+            self._add(language.layers[0].register_forward_pre_hook(self._count_tokens, with_kwargs=True))
+            for module in (*parts, core.lm_head):
                 self._add(module.register_forward_pre_hook(lambda *_: self._begin()))
                 self._add(module.register_forward_hook(lambda *_: self._end(), always_call=True))
         return self

@@ -23,6 +23,7 @@ PRELOADED = [
     "benchmarks.edits",
     "benchmarks.generation",
     "benchmarks.scoring",
+    "benchmarks.text",
     "benchmarks.training",
     "lm_eval.evaluator",
     "peft",
@@ -31,6 +32,7 @@ VARIANTS = {
     "scoring": ("ours", "plain"),
     "generation": ("ours", "stock"),
     "edits": ("many", "one"),
+    "text": ("ours", "stock", "wide-ours", "wide-stock"),
     "training": tuple(f"{loss}-{kind}" for loss in ("nll", "npo") for kind in ("ours", "official")),
 }
 Work = Callable[[], object]
@@ -46,12 +48,22 @@ def prepare() -> None:
 
 def run(context: Context, part: str) -> dict[str, Any]:
     """Bytes of each variant of a part."""
-    context.model_folder()
+    _save_models(context, part)
     prepare()
     say(f"memory of {part}: {', '.join(VARIANTS[part])}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda variant: _in_child(context, f"{part}.{variant}"), VARIANTS[part])
         return dict(zip(VARIANTS[part], found, strict=True))
+
+
+def _save_models(context: Context, part: str) -> None:
+    """Saves the models before several processes look for them."""
+    from benchmarks import text
+
+    if part == "text":
+        text.prepare(context)
+    else:
+        context.model_folder()
 
 
 def _in_child(context: Context, name: str) -> dict[str, Any]:
@@ -84,12 +96,12 @@ def measure(context: Context, name: str) -> dict[str, Any]:
     import benchmarks.edits
     import benchmarks.generation
     import benchmarks.scoring
+    import benchmarks.text
     import benchmarks.training  # noqa: F401 - imports are no part of what is measured
 
     before = memory().now
-    work = {"scoring": _scoring, "generation": _generation, "training": _training, "edits": _edits}[part](
-        context, variant
-    )
+    works = {"scoring": _scoring, "generation": _generation, "training": _training, "edits": _edits, "text": _text}
+    work = works[part](context, variant)
     reset_peak()
     loaded, parameters = memory().now, num_parameters_alive()
     work()
@@ -158,3 +170,9 @@ def _edits(context: Context, variant: str) -> Work:
             ours.write(found.loaded, num=NUM_WRITTEN)
 
     return work
+
+
+def _text(context: Context, variant: str) -> Work:
+    from benchmarks import text
+
+    return text.work_of(context, variant)

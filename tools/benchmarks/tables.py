@@ -29,7 +29,7 @@ def number(value: float | None) -> str:
 def tables(document: Mapping[str, Any]) -> str:
     """Every part that was measured, and what was wanted of it (of a quick run nothing is)."""
     makers = {"scoring": _scoring, "generation": _generation, "training": _training, "growth": _growth, "demo": _demo}
-    makers |= {"board": _board, "edits": _edits}
+    makers |= {"board": _board, "edits": _edits, "text": _text}
     parts = [f"{name}\n{maker(document[name])}" for name, maker in makers.items() if name in document]
     rows = [
         (row["what"], row["wanted"], number(row["found"]), "yes" if row["met"] else "NO") for row in document["wanted"]
@@ -98,6 +98,31 @@ def _edits(part: Mapping[str, Any]) -> str:
             f"{shape['instances']} subjects x {shape['defences']} defences x {shape['attacks']} attacks, of which the "
             "plain model did a part and the rest was counted",
             f"peak [MB]: {number(many)} for all side by side, {number(one)} for one",
+        ]
+    )
+
+
+def _text(part: Mapping[str, Any]) -> str:
+    head = ("task", "requests", "ours [s]", "stock [s]", "times", "by processor time", "tokens", "stock's")
+    rows = [
+        (
+            name,
+            *(number(one[key]) for key in ("requests",)),
+            *(number(one[who]["best_s"]) for who in ("ours", "stock")),
+            *(number(one[key]) for key in ("ratio", "ratio_cpu")),
+            *(number(one[who]["tokens_computed"]) for who in ("ours", "stock")),
+        )
+        for name, one in part.items()
+        if name in ("five_shot", "perturbed", "perturbed_bare")
+    ]
+    tofu, memory = part["tofu"], part["memory"]
+    peaks = ", ".join(f"{name} {number(one['peak_bytes'] / 2**20)}" for name, one in memory.items())
+    return "\n".join(
+        [
+            table(head, rows),
+            f"all of TOFU: {number(tofu['ours']['best_s'])} s; a pass a metric: stock {number(tofu['ratio_to_stock'])} "
+            f"times, by processor time {number(tofu['ratio_to_stock_cpu'])}; ours {number(tofu['ratio_to_ours'])}",
+            f"peak [MB]: {peaks}",
         ]
     )
 

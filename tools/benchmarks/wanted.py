@@ -31,6 +31,14 @@ def _memory_ratio(name: str) -> Callable[[Document], float]:
     return find
 
 
+def _memory_to_stock(prefix: str = "") -> Callable[[Document], float]:
+    def find(part: Document) -> float:
+        ours, stock = (part["memory"][f"{prefix}{name}"]["peak_bytes"] for name in ("ours", "stock"))
+        return float(ours / stock)
+
+    return find
+
+
 def _ratio(rows: Sequence[Mapping[str, Any]]) -> float:
     """Of the largest case to another checkout; unknown without one."""
     return float(rows[-1].get("ratio", math.nan))
@@ -133,6 +141,20 @@ WANTED = (
         lambda p: p["memory"]["many"]["peak_bytes"] / p["memory"]["one"]["peak_bytes"],
     ),
     Wanted("edits: difference to the plain model's log-prob", "edits", "<=", 1e-4, lambda p: p["largest_difference"]),
+    Wanted("text: five-shot choices, times faster than stock", "text", ">=", 6, lambda p: p["five_shot"]["ratio"]),
+    Wanted("text: wrong answers, times faster than stock", "text", ">=", 3, lambda p: p["perturbed"]["ratio"]),
+    Wanted(
+        "text: all of TOFU, times faster than a pass a metric", "text", ">=", 5, lambda p: p["tofu"]["ratio_to_stock"]
+    ),
+    Wanted("text: peak memory over stock's", "text", "<=", 1, _memory_to_stock()),
+    Wanted("text: the same with a vocabulary of 128k", "text", "<=", 0.25, _memory_to_stock("wide-")),
+    Wanted(
+        "text: largest difference to stock, nats a token",
+        "text",
+        "<=",
+        1e-5,
+        lambda p: max(one["largest_difference"] for one in p.values() if "largest_difference" in one),
+    ),
     Wanted("demo: times faster than the plain path", "demo", ">=", 3, lambda p: _evaluation(p, "ratios", "answering")),
     Wanted(
         "demo: largest difference of a log-prob", "demo", "<=", 1e-5, lambda p: _evaluation(p, "largest_difference")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,7 +121,7 @@ def build_llava(folder: Path, geometry: Geometry, *, seed: int = 0) -> Path:
         return folder
     tokenizer = train_tokenizer([*make_words(), *OPENINGS, "?", "."], max_length=geometry.max_length)
     model = LlavaForConditionalGeneration(llava_config(geometry, tokenizer=tokenizer))
-    _randomise(model, seed=seed)
+    randomise(model, seed=seed)
     model.save_pretrained(folder)
     side = geometry.image_side
     processor = LlavaProcessor(
@@ -181,7 +182,8 @@ def weight_scale(name: str, weight: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def _randomise(model: LlavaForConditionalGeneration, *, seed: int) -> None:
+def randomise(model: Any, *, seed: int) -> None:
+    """Gives every matrix of a model numbers of `weight_scale`. With this tokenizer it then never ends a text."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in sorted(model.named_parameters()):
         if weight.ndim > 1:

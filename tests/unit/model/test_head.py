@@ -37,8 +37,6 @@ def test_scores_of_targets_are_those_of_log_softmax(size: int, differentiable: b
     rows, best = torch.arange(len(logits)), logits.argmax(-1)
     scored_by, target = torch.cat([rows, rows]), torch.cat([torch.zeros_like(best), best])
     wanted = logits[scored_by, target] - logits.logsumexp(-1)[scored_by]
-    found, is_best = _target_scores(
-        logits.clone().requires_grad_(differentiable), scored_by=scored_by, target=target
-    )
+    found, is_best = _target_scores(logits.clone().requires_grad_(differentiable), scored_by=scored_by, target=target)
     torch.testing.assert_close(found.detach(), wanted, equal_nan=True, rtol=0, atol=5e-6)
     assert is_best.tolist() == ((target == 0) & (best[scored_by] == 0) | (torch.arange(80) >= 40)).tolist()

@@ -14,9 +14,10 @@ import pytest
 
 import bench
 import bench_gpu
-from benchmarks import edits, generation, lm_eval_share, scoring, training
+from benchmarks import edits, generation, lm_eval_share, scoring, text, training
 from benchmarks.context import Context
 from benchmarks.demo_stages import STAGES
+from mmforget.benchmark.find import find_all
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
@@ -94,6 +95,34 @@ def test_edits_are_those_of_a_plain_model_and_all_work_is_counted(context: Conte
     assert (official["edit, head_projection"], official["metrics"], official["image_rephrase"]) == (14, 84, 12)
     one = found["plain"]["parts"]["look"]
     assert (one["subjects_measured"], one["subjects_multiplied_by"]) == (1, shape["instances"])
+
+
+def test_text_tasks_get_stock_answers_from_far_fewer_tokens(context: Context) -> None:
+    """Five shots stand before six questions and four letters: once instead of six times."""
+    found = text.choices(context, text.load(context))
+    assert [one["requests"] for one in found.values()] == [24, 24, 24]
+    assert max(one["largest_difference"] for one in found.values()) < 1e-5
+    for name, times in (("five_shot", 3), ("perturbed", 2.5), ("perturbed_bare", 1.4)):
+        ours, stock = (found[name][who]["tokens_computed"] for who in ("ours", "stock"))
+        assert stock > times * ours, name
+
+
+@pytest.mark.long
+def test_all_of_tofu_gives_stock_answers(context: Context) -> None:
+    found = text.whole(context, text.load(context))
+    assert found["largest_difference"] < 1e-5
+    assert found["stock_alone"]["once"].keys() == found["ours_alone"]["once"].keys() == found["passes"].keys()
+
+
+def test_a_pass_a_metric_asks_each_task_as_often_as_metrics_read_it() -> None:
+    """Four metrics read what is written about the forget set; two attacks read the answers of the holdout set, too."""
+    (benchmark,) = find_all(text.TOFU)
+    uses = {(use.metric, use.set): text.tasks_read(benchmark, use) for use in benchmark.metrics}
+    assert uses["rouge_l", "forget"] == ["tofu_forget10_gen"]
+    assert uses["mia_auc", "forget"] == ["tofu_forget10_prob", "tofu_holdout10_prob"]
+    assert len(uses["tofu_utility", "retain_perturbed"]) == 6
+    read = [name for names in uses.values() for name in names]
+    assert read.count("tofu_forget10_gen") == 4
 
 
 def test_evaluation_through_lm_eval_encodes_each_image_once(context: Context) -> None:
