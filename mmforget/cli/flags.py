@@ -28,7 +28,7 @@ AUTO_BATCH_SIZE = 64
 BETWEEN = ("merged", "stacked")
 TRAINING_FLAGS = (
     "lora_r", "lora_alpha", "lora_target_modules", "lr", "epochs", "max_steps", "train_batch_size",
-    "grad_accumulation", "weight_decay", "bf16", "save_steps", "report_to",
+    "grad_accumulation", "weight_decay", "bf16", "save_steps", "report_to", "eval_steps", "stop", "keep",
 )  # fmt: skip
 HUGGING_FACE_NAMES = {
     "--learning_rate": "--lr",
@@ -216,6 +216,15 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--save_steps", type=positive_int, metavar="N", help="steps between checkpoints")
     group.add_argument("--report_to", metavar="TRACKER", help="a Hugging Face Trainer tracker, e.g. wandb")
+
+
+def add_watching_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("looks at methods while they train, on subjects that are in no reported number")
+    group.add_argument("--eval_steps", type=positive_int, metavar="N", help="updates between two looks")
+    group.add_argument(
+        "--stop", metavar="RULE,...", help="end a training early, e.g. 'forget<0.3,utility<0.8*start,patience=3'"
+    )
+    group.add_argument("--keep", metavar="WHICH", help="last (default), best:forget, best:utility or best:balance")
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,8 @@ EXAMPLES = """\
   mmforget run --model micro --tasks fiubench --methods npo --attacks 'logit_lens,question_rephrase(level=easy)' \\
       --output_path attacked
   mmforget run --model micro --tasks fiubench --methods npo --requests 4 --output_path sequence
+  mmforget run --model micro --tasks fiubench --methods ga --eval_steps 5 --stop 'forget<0.3,utility<0.8*start' \\
+      --keep best:balance --output_path watched
   mmforget run --model hf --model_args pretrained=FOLDER,load_in_4bit=True --target_model TARGET \\
       --retain_model RETAIN --tasks fiubench --data FOLDER --methods npo --output_path out
 """
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_attack_flags(parser)
     flags.add_judge_flags(parser)
     flags.add_request_flags(parser)
+    flags.add_watching_flags(parser)
     flags.add_output_flags(parser, required=True)
     parser.add_argument(
         "--one_at_a_time",

@@ -194,7 +194,7 @@ def utility_of(model: Measurements) -> Estimate:
 
 
 def _utility(model: Measurements) -> Number:
-    metric = _utility_metric(model.benchmark)
+    metric = utility_metric(model.benchmark)
     if metric is None:
         why = ("the benchmark has no composite on its utility set",)
         return Number(Estimate(None, higher_is_better=True, reasons=why))
@@ -229,7 +229,7 @@ def utility_ratio(model: Measurements, *, target: Measurements | None) -> Number
 
 def _with_grey_pictures(model: Measurements, *, target: Measurements, utility: float) -> tuple[dict[str, Number], str]:
     """What both models have with grey pictures, as `own_grey` and `base_grey`; none and why where it does not count."""
-    metric = _utility_metric(model.benchmark)
+    metric = utility_metric(model.benchmark)
     if metric is None or model.benchmark.modality == "text":
         return {}, ""
     if not all(one.was_asked(metric, attack=BLANK_IMAGE) for one in (model, target)):
@@ -367,7 +367,8 @@ def _ratio(values: Mapping[str, float]) -> float:
     return max(0.0, gain / room) if room > 0.0 else 0.0
 
 
-def _utility_metric(benchmark: Benchmark) -> CompositeMetric | None:
+def utility_metric(benchmark: Benchmark) -> CompositeMetric | None:
+    """The first composite of a benchmark on its utility set; None where it has none."""
     for use in benchmark.metrics:
         metric = metric_of(use, document=benchmark.name)
         if use.set == benchmark.utility_set and isinstance(metric, CompositeMetric):

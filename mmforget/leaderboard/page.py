@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import resources
 
 from mmforget import __version__
-from mmforget.leaderboard import answers, details, levels, plots, sequences, table, words
+from mmforget.leaderboard import answers, curves, details, levels, plots, sequences, table, words
 from mmforget.leaderboard.board import Board
 from mmforget.types import Estimate
 
@@ -52,6 +52,8 @@ class Section:
     """How far what was kept lies above what was forgotten, by level."""
     sequences: tuple[sequences.SequenceTable, ...]
     """Requests one after another, a table a model."""
+    curves: tuple[curves.Curve, ...]
+    """What methods came to while they were trained."""
     blurred: bool
     """Whether pictures are shown only when asked for."""
     judges: tuple[str, ...]
@@ -87,7 +89,9 @@ def render(
     )
     style, script = _own("page.css"), _own("page.js")
     drawn_of_all = pictures if pictures is not None else [plots.pictures(board) for board in boards]
-    environment.globals.update(words=words, details=details, levels=levels, table=table, span=span, scale=scale)
+    environment.globals.update(
+        words=words, details=details, levels=levels, curves=curves, table=table, span=span, scale=scale
+    )
     return environment.get_template("page.html.j2").render(
         sections=[_section(board, drawn) for board, drawn in zip(boards, drawn_of_all, strict=True)],
         style=Markup(style),  # noqa: S704
@@ -130,6 +134,7 @@ def _section(board: Board, drawn: plots.Pictures) -> Section:
         tree=levels.tree(board),
         gaps=details.gap_table(board),
         sequences=tuple(sequences.sequence_tables(board)),
+        curves=tuple(curves.curves(board)),
         blurred=any(row.record.benchmark.blur_images for row in board.rows),
         judges=tuple(dict.fromkeys(details.text(row.record.judge) for row in board.rows if row.record.judge)),
         reproductions=tuple(details.reproductions(board)),

@@ -59,8 +59,9 @@ def _sequence(found: SequenceTable) -> Group:
         padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip
     table.add_column("model", no_wrap=True)
-    for name in (*found.columns, "utility", "damage"):
-        table.add_column(Text("\n").join(shown(part) for part in re.split(r"[_ ]+", name)), justify="right")
+    for name in (*(re.sub("^request ", "re-\nquest ", one) for one in found.columns), "util-\nity", "dam-\nage"):
+        parts = [shown(part) for part in re.split(r"[_ \n]+", name)]
+        table.add_column(Text("\n").join(parts), justify="right", overflow="fold", min_width=6)
     for line in found.lines:
         table.add_row(line.label, *map(words.number, (*line.values, line.utility, line.damage)))
     table.add_section()

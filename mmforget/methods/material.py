@@ -37,6 +37,11 @@ class Concept:
     look: str = ""
 
 
+Validate = Callable[[Any], tuple[float | None, float | None]]
+"""What a model that trains comes to on the validation part: how much of what is to be forgotten it remembers, and the
+utility."""
+
+
 class RetainLogprobs(NamedTuple):
     """What a retain model says of the rows to forget: float32 [T] for each answer, in their order, and which it is."""
 
@@ -59,6 +64,7 @@ class Material:
         retain_logprobs: of the answers to forget under a retain model; None where there is none.
         as_asked: puts rows into the form in which the model is asked, e.g. its chat template; also rows that a method
             writes itself.
+        validate: looks at the model while it trains; None: nobody does.
     """
 
     forget: Sequence[Example]
@@ -69,6 +75,7 @@ class Material:
     level: int | None = None
     retain_logprobs: RetainLogprobs | None = None
     as_asked: Callable[[Sequence[Example]], list[Example]] = list
+    validate: Validate | None = None
 
 
 def lacking(method: Any, material: Material, *, name: str) -> dict[str, str]:

@@ -16,9 +16,9 @@ from mmforget.evaluation.plan import Evaluations, plan
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.spec import ModelSpec
+from mmforget.pipeline.asked import cache_file, settings_of
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
-from mmforget.pipeline.measuring import cache_file, settings_of
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.plan import check_attacks, check_models, resolve
 from mmforget.pipeline.stage_one import prepare

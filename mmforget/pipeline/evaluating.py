@@ -22,10 +22,11 @@ from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import check_place
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
+from mmforget.pipeline.asked import cache_file, settings_of
 from mmforget.pipeline.checking import check_document
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
-from mmforget.pipeline.measuring import AboutModel, Place, cache_file, judge_of, measure, settings_of
+from mmforget.pipeline.measuring import AboutModel, Place, judge_of, measure
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.stage_one import prepare
 from mmforget.pipeline.workers import threads_of

@@ -16,7 +16,7 @@ from mmforget.errors import UserError
 from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.attacking import APPLIES_TO_NONE
 from mmforget.evaluation.record import score_record
-from mmforget.evaluation.run import Evaluation, Settings, evaluate
+from mmforget.evaluation.run import Evaluation, evaluate
 from mmforget.evaluation.sequence import Sequenced
 from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
@@ -26,8 +26,10 @@ from mmforget.model.experts import describe
 from mmforget.model.finite import not_finite
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
+from mmforget.pipeline.asked import cache_file, in_words, settings_of
 from mmforget.pipeline.checking import attacks_of
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.dividing import described, division_of, is_watched, told_rows
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.judging import Judged, find_judge, judged
 from mmforget.plugins import code_of
@@ -164,9 +166,13 @@ def evaluate_tasks(
     """The benchmark's tasks on a model, with the response cache, and under attacks.
 
     Args:
-        rows: by task the places of the rows to ask, of which limit knows nothing; other tasks are not asked.
+        rows: by task the places of the rows to ask, of which limit knows nothing; other tasks are not asked. Unless
+            given, all rows, but for those of the validation part where there is one.
     """
     config = place.config
+    division = division_of(config, bound=place.bound)
+    if rows is None and division is not None:
+        rows = told_rows(config, division=division)
     attacks = attacks_of(config, benchmark=place.bound.benchmark) if place.attacked else ()
     settings = replace(settings_of(config), attacks=attacks)
     cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
@@ -183,33 +189,18 @@ def evaluate_tasks(
     )
 
 
-def settings_of(config: RunConfig) -> Settings:
-    """lm_eval's settings as the flags say; examples are turns of their own under a chat template, as in lm_eval."""
-    asking = config.asking
-    as_turns = asking.fewshot_as_multiturn
-    return Settings(
-        num_fewshot=config.num_fewshot,
-        gen_kwargs=config.gen_kwargs,
-        apply_chat_template=config.apply_chat_template,
-        system_instruction=asking.system_instruction,
-        fewshot_as_multiturn=bool(config.apply_chat_template) if as_turns is None else as_turns,
-        samples=asking.samples,
-        seeds=asking.seeds,
-    )
-
-
-def cache_file(config: RunConfig) -> Path:
-    """The response cache: where the user says, else inside the output folder."""
-    return Path(config.use_cache).expanduser() if config.use_cache else config.output / "responses.sqlite"
-
-
 def _sets(done: Evaluation, *, place: Place) -> dict[str, SetUse]:
     """How much of every set was asked.
 
     Where subjects are forgotten one at a time a set is asked in parts of the models after, and in one go of the model
-    before: there its questions, in whatever order, say which rows these are.
+    before: there its questions, in whatever order, say which rows these are. Of a set that is divided the test part
+    counts.
     """
-    if not (place.config.one_at_a_time or place.bound.benchmark.document.one_at_a_time):
+    division = division_of(place.config, bound=place.bound)
+    if division is not None:
+        told = {name: len(division.places(name, validation=False)) for name in done.sets}
+        return {name: replace(use, num_expected=told[name]) for name, use in done.sets.items()}
+    if not is_one_at_a_time(place.config, bound=place.bound):
         return dict(done.sets)
     found: dict[str, set[tuple[str, str, str]]] = {name: set() for name in done.sets}
     for sample in done.samples:
@@ -240,13 +231,17 @@ def _record(
             benchmark.group,
             benchmark.title,
             benchmark.modality,
-            asked=_asked(place.config),
+            asked=in_words(place.config),
             blur_images=benchmark.document.blur_images,
             one_at_a_time=is_one_at_a_time(place.config, bound=bound),
         ),
         method=about.method,
         model_info=model_info(loaded),
-        data={**bound.describe()["data"], "left_out": _left_out(place, done=done)},
+        data={
+            **bound.describe()["data"],
+            "left_out": _left_out(place, done=done),
+            **described(place.config, bound=bound),
+        },
         provenance=_provenance(loaded, begun=begun, seeds=_seeds(about)),
         sets=_sets(done, place=place),
         training={**about.training, **done.training},
@@ -283,16 +278,6 @@ def _provenance(loaded: LoadedModel, *, begun: Begun, seeds: Mapping[str, int]) 
         return found
     launched = ("torchrun", "--nproc-per-node", str(count), "-m", "mmforget", *found.command[1:])
     return replace(found, device=f"{found.device}, {count} processes", command=launched)
-
-
-def _asked(config: RunConfig) -> str:
-    """What the flags change in how questions are asked, in words; empty where nothing."""
-    template, asking = config.apply_chat_template, config.asking
-    words = [f"chat template {template}" if isinstance(template, str) else "chat template" if template else ""]
-    words += [",".join(f"{key}={value}" for key, value in config.gen_kwargs.items())]
-    words += [f"system instruction {asking.system_instruction!r}" * bool(asking.system_instruction)]
-    words += ["chosen documents" if asking.samples else ""]
-    return "; ".join(filter(None, words))
 
 
 MAX_NOT_FINITE = 10
@@ -348,6 +333,7 @@ def _questions(place: Place) -> dict[str, Any]:
         "blank_image": place.blank_image,
         **({"one_at_a_time": True} if config.one_at_a_time else {}),
         **({"attacked": False} if not place.attacked else {}),
+        **({"divided": True} if is_watched(config) else {}),
         **({"attacks": [one.key for one in config.attacks]} if config.attacks else {}),
         "judge": config.judge,
         **_plugins(place),

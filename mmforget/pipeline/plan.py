@@ -7,7 +7,7 @@ looked at before the first second of work.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mmforget.attacks.base import build_attack
@@ -23,6 +23,7 @@ from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
 from mmforget.pipeline.checking import attacks_of, check_document
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.dividing import check_watched, division_of, is_watched, told_rows, validation_rows
 from mmforget.pipeline.instances import check_alone
 from mmforget.pipeline.measuring import is_one_at_a_time, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
@@ -70,6 +71,8 @@ class BenchmarkPlan:
         evaluations: every task that every model is asked; None where none is.
         num_instances: subjects that each method forgets one at a time; None where it does not.
         requests: what each method forgets one part after another; empty where it does not.
+        watched: how rows are divided for looks at methods while they train, and how many rows of each task are in
+            which part; empty where there are none.
     """
 
     bound: Bound
@@ -78,6 +81,7 @@ class BenchmarkPlan:
     evaluations: Evaluations | None
     num_instances: int | None = None
     requests: tuple[PlannedRequest, ...] = ()
+    watched: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class Plan:
             if one.num_instances is not None:
                 lines.append(f"  each method forgets {one.num_instances} subjects, one at a time")
             lines += [_request_text(request, of=len(one.requests)) for request in one.requests]
+            lines += [f"  {line}" for line in _watched_text(one.watched)]
             lines += [f"  method {method.label}: {_settings(method.as_dict())}" for method in one.methods]
         return "\n".join(lines)
 
@@ -142,7 +147,8 @@ def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
     is_alone = is_one_at_a_time(config, bound=bound)
     num_instances = len(instances_of(bound).names) if is_alone else None
     asked = evaluations(bound, models=names, limit=config.limit, attacks=config.attacks)
-    return BenchmarkPlan(bound, references, methods, asked, num_instances, _requests(config, bound=bound))
+    requests, watched = _requests(config, bound=bound), _watched(config, bound=bound)
+    return BenchmarkPlan(bound, references, methods, asked, num_instances, requests, watched)
 
 
 def _requests(config: RunConfig, *, bound: Bound) -> tuple[PlannedRequest, ...]:
@@ -150,6 +156,15 @@ def _requests(config: RunConfig, *, bound: Bound) -> tuple[PlannedRequest, ...]:
         return ()
     found = requests_of(bound, config.requests)
     return tuple(PlannedRequest(one.number, len(one.subjects), one.num_rows(bound)) for one in found)
+
+
+def _watched(config: RunConfig, *, bound: Bound) -> dict[str, Any]:
+    division = division_of(config, bound=bound)
+    if division is None:
+        return {}
+    parts = {"validation": validation_rows(config, division=division), "test": told_rows(config, division=division)}
+    counts = {part: {task: len(places) for task, places in rows.items()} for part, rows in parts.items()}
+    return {**division.describe(), "every": config.training["eval_steps"], "rows": counts}
 
 
 def _references(config: RunConfig, *, bound: Bound) -> list[ReferenceModel]:
@@ -171,7 +186,13 @@ def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
     judge_of(config, bound=bound)
     shared_arguments(config)
     plans = method_plans(config, benchmark=bound.benchmark)
+    check_watched(config, bound=bound, alone=is_one_at_a_time(config, bound=bound))
     for plan in plans:
+        if plan.settings.eval_steps is not None and not is_watched(config):
+            raise UserError(
+                f"method '{plan.name}' has eval_steps={plan.settings.eval_steps} in its recipe, and whether rows are "
+                "set aside for that is for the whole run to say; give --eval_steps N"
+            )
         trackers_of(plan.settings)
         is_alone = is_one_at_a_time(config, bound=bound)
         check_material(plan, bound=bound, alone=is_alone)
@@ -233,7 +254,8 @@ def _what(plan: BenchmarkPlan, *, config: RunConfig) -> dict[str, Any]:
     if plan.evaluations is not None:
         alone = {} if plan.num_instances is None else {"one_at_a_time": plan.num_instances}
         requests = {"requests": [one._asdict() for one in plan.requests]} if plan.requests else {}
-        return plan.evaluations.as_dict() | alone | requests
+        watched = {"validation": dict(plan.watched)} if plan.watched else {}
+        return plan.evaluations.as_dict() | alone | requests | watched
     bound = plan.bound
     named = "the micro model's target" if config.base is None else model_name(config.base.pretrained)
     sets = bound.benchmark.trained_sets.values()
@@ -243,6 +265,16 @@ def _what(plan: BenchmarkPlan, *, config: RunConfig) -> dict[str, Any]:
 def _request_text(request: PlannedRequest, *, of: int) -> str:
     subjects = "1 subject" if request.num_subjects == 1 else f"{request.num_subjects} subjects"
     return f"  request {request.number} of {of}: {subjects}, {request.num_rows} rows to forget"
+
+
+def _watched_text(watched: Mapping[str, Any]) -> list[str]:
+    if not watched:
+        return []
+    rows = ", ".join(f"{num} of {task}" for task, num in watched["rows"]["validation"].items())
+    return [
+        f"every {watched['every']} updates methods are looked at on the validation part, {watched['share']:.0%} of the "
+        f"subjects of each set by seed {watched['seed']} ({rows} questions), which no record tells of"
+    ]
 
 
 def _training_text(what: Mapping[str, Any]) -> str:

@@ -102,6 +102,11 @@ def stage_one_settings(config: RunConfig, *, benchmark: Benchmark, seed: int | N
     """Training settings of stage one: the recipe's, with the run's seed. Flags are for unlearning, not for this."""
     recipe = recipe_of(config, benchmark=benchmark)
     settings = settings_from(recipe["stage_one"], {"seed": config.seed, **config.stage_one})
+    if settings.eval_steps is not None:
+        raise UserError(
+            f"--stage_one_args eval_steps={settings.eval_steps}: only methods are looked at while they train; leave it "
+            "out"
+        )
     return settings if seed is None else replace(settings, seed=seed)
 
 

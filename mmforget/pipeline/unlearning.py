@@ -20,6 +20,7 @@ from mmforget.pipeline.features import run_features
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
+from mmforget.pipeline.validating import validator
 from mmforget.plugins import running
 from mmforget.training.sources import refuse_documents, require_sources, written_examples
 from mmforget.training.unlearn import logprobs_under, require_loss, unlearn
@@ -52,7 +53,10 @@ def forget_with(
     forget = _examples(bound.benchmark.trained_sets["forget"], bound=bound)
     known = retain_logprobs(plan, forget, retain=retain, config=config, models=models)
     loaded = models.get(target)
-    material = replace(material_for(plan, loaded=loaded, config=config, bound=bound), retain_logprobs=known)
+    material = replace(
+        material_for(plan, loaded=loaded, config=config, bound=bound), retain_logprobs=known,
+        validate=validator(config, bound=bound),
+    )  # fmt: skip
     report = unlearn(
         loaded,
         material,

@@ -38,11 +38,10 @@ from mmforget.results.files import writing
 from mmforget.training import draws
 from mmforget.training.batches import Batch, Batches
 from mmforget.training.checkpoints import mark_complete, step_of
-from mmforget.training.log import TrainLog
 from mmforget.training.objective import Losses, ObjectiveModule
 from mmforget.training.schedule import make_scheduler
-from mmforget.training.settings import TrainSettings
 from mmforget.training.sharding import divided_like, save_whole_states, whole
+from mmforget.training.watching import Watching
 
 WEIGHTS, STATE = "trainable.safetensors", "method_state.safetensors"
 # A method that never scores retain answers still has their NLL logged, at a tenth of the price.
@@ -75,13 +74,12 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         arguments: Any,
         module: ObjectiveModule,
         batches: Batches,
-        settings: TrainSettings,
-        log: TrainLog,
+        watching: Watching,
         notify: Callable[[int], None],
     ) -> None:
         self.loaded, self.module = loaded, module
-        self.batches, self.settings = batches, settings
-        self.train_log, self.notify = log, notify
+        self.batches, self.settings = batches, watching.settings
+        self.watching, self.train_log, self.notify = watching, watching.log, notify
         self.update, self.stopped = _Update(), ""
         super().__init__(
             model=loaded.model, args=arguments, train_dataset=batches, data_collator=_only, callbacks=[_Hooks(self)]
@@ -90,15 +88,29 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
 
     def run(self, checkpoint: Path | None) -> str:
         """Trains to the end or to the reason that it returns; see TrainReport.stopped."""
-        if checkpoint is not None and step_of(checkpoint) >= self.args.max_steps:
+        if checkpoint is not None and (self._ended_before() or step_of(checkpoint) >= self.args.max_steps):
             # The Trainer would do one update more before it looks at the step count.
             self._load_from_checkpoint(str(checkpoint))
-            return ""
+            return self.stopped
         try:
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except Diverged:
             return "diverged"
         return self.stopped
+
+    def _ended_before(self) -> bool:
+        """Whether the update that the checkpoint was written after was the last one, by a rule."""
+        self.stopped = self._reason_to_stop(self.train_log.last)
+        return bool(self.stopped)
+
+    def _reason_to_stop(self, line: Mapping[str, Any]) -> str:
+        """Why training ends after the update of this line of the log, as the main process sees it."""
+        found: str = parallel.broadcast(
+            self.settings.reason_to_stop(
+                line.get("loss"), retain_nll=line.get("retain_nll"), curve=self.watching.curve(line)
+            )
+        )
+        return found
 
     def get_train_dataloader(self) -> Any:
         """All micro-batches, in every process: what is divided are the rows of each."""
@@ -164,12 +176,15 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         }
         if kept := {name: one.item() for name, one in self.module.objective.state.items() if one.dim() == 0}:
             line["state"] = kept
+        line |= self.watching.look(step)
         self.train_log.write(line)
+        if "validation" in line:
+            self.watching.keep()
         if self.args.report_to:
             flat = {**line, **{f"parts/{name}": value for name, value in line["parts"].items()}}
             self.log({name: value for name, value in flat.items() if isinstance(value, float)})
         self.notify(step)
-        self.stopped = parallel.broadcast(self.settings.reason_to_stop(loss, retain_nll=retain_nll))
+        self.stopped = self._reason_to_stop(line)
         return self.stopped
 
     def _retain_nll(self, update: _Update, *, step: int) -> float | None:

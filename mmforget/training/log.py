@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mmforget.results.files import write_text, writing
+from mmforget.training.stopping import Point, point_from
+
+POINT = "validation"
+"""Key of a line that tells of the validation part."""
 
 
 class TrainLog:
@@ -18,7 +22,8 @@ class TrainLog:
 
     Every line holds `step` (1-based), `loss`, `parts` (weighted terms of the loss), `forget_nll` and `retain_nll` (nats
     a token, where measured), `lr`, `grad_norm` (before clipping) and `wall_s` (seconds of training so far, over all
-    sessions); `state` where the method keeps numbers from one update to the next.
+    sessions); `state` where the method keeps numbers from one update to the next; `validation` where the validation
+    part was looked at, with a line of step 0, before the first update, that holds nothing else.
 
     Args:
         path: the file; None keeps the last update in memory only, for processes that leave writing to another.
@@ -27,6 +32,7 @@ class TrainLog:
     def __init__(self, path: Path | None, *, resume_step: int = 0) -> None:
         kept = [line for line in read_log(path) if line["step"] <= resume_step] if path else []
         self.last: dict[str, Any] = kept[-1] if kept else {}
+        self.points: list[Point] = [point_from({"step": line["step"], **line[POINT]}) for line in kept if POINT in line]
         self._before_s = float(self.last.get("wall_s", 0.0))
         self._start_s = time.perf_counter()
         self._file: TextIO | None = None
@@ -42,6 +48,8 @@ class TrainLog:
     def write(self, values: Mapping[str, Any]) -> None:
         """Adds a line and hands it to the operating system, so that a killed process loses none."""
         self.last = {**_finite(values), "wall_s": round(self.wall_s, 4)}
+        if POINT in self.last:
+            self.points.append(point_from({"step": self.last["step"], **self.last[POINT]}))
         if self._file is not None:
             with writing(Path(self._file.name)):
                 self._file.write(json.dumps(self.last, allow_nan=False) + "\n")

@@ -23,7 +23,7 @@ def before_training(loaded: LoadedModel, *, has_adapters: bool) -> Iterator[None
     Without adapters it must be used before the first update. Raises UserError where an adapter was loaded into the
     base and not merged, since switching adapters off would switch that one off, too.
     """
-    with torch.no_grad(), _evaluating(loaded.model), adapters_off(loaded) if has_adapters else nullcontext():
+    with torch.no_grad(), evaluating(loaded.model), adapters_off(loaded) if has_adapters else nullcontext():
         yield
 
 
@@ -45,7 +45,8 @@ def padded(rows: Sequence[Tensor], *, like: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is in evaluation mode; afterwards in whichever it was."""
     was_training = model.training
     model.eval()
     try:

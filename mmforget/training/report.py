@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,9 +35,12 @@ class TrainReport:
         num_parameters: all parameters of the model; packed 4-bit ones count as the weights they hold.
         final_parts: the weighted terms of the last update's loss.
         diverged: a loss or gradient was not finite; training stopped and the weights before that update were kept.
-        stopped: why training ended before its planned end: `diverged`, `stop_loss`, `stop_retain_nll`, or "".
+        stopped: why training ended before its planned end: `diverged`, `stop_loss`, `stop_retain_nll`, a rule of `stop`
+            as it was written, or "".
         resumed_from: the update at which the last session took up, 0 where it started at the beginning.
         num_processes: how many computed it together, in the last session.
+        curve: points of the validation part, `step`, `forget`, `utility` and `balance`, see `stopping.py`.
+        kept_step: the update whose weights are kept, as the best; None where those of the last one are kept.
     """
 
     label: str
@@ -54,6 +57,8 @@ class TrainReport:
     stopped: str = ""
     resumed_from: int = 0
     num_processes: int = 1
+    curve: Sequence[Mapping[str, float | None]] = ()
+    kept_step: int | None = None
 
     @property
     def adapter(self) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mmforget import parallel
 from mmforget.errors import RunFailed
+from mmforget.methods.material import Validate
 from mmforget.model.experts import num_weights
 from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.lora import multiply_learnt, save_adapter
@@ -21,6 +22,7 @@ from mmforget.training.objective import Objective, Scoring
 from mmforget.training.report import TrainReport
 from mmforget.training.settings import TrainSettings
 from mmforget.training.trainer import Outcome, train
+from mmforget.training.watching import forget_best
 from mmforget.types import Progress
 
 FEATURE_BUDGET_BYTES = 2**30
@@ -38,6 +40,7 @@ class Training(NamedTuple):
         objective: makes the objective from the model with its trainable parameters in place.
         batches: the rows of each micro-batch.
         learnt_times: what adapters have learnt is multiplied by this in the end.
+        validate: looks at the model meanwhile, see `Material.validate`.
     """
 
     label: str
@@ -45,6 +48,7 @@ class Training(NamedTuple):
     objective: MakeObjective
     batches: Batches
     learnt_times: float = 1.0
+    validate: Validate | None = None
 
 
 class Trained(NamedTuple):
@@ -110,6 +114,7 @@ def trained_in(
             folder=folder,
             label=training.label,
             progress=progress,
+            validate=training.validate,
         )
         _require_finite(prepared, folder=folder)
         if training.learnt_times != 1.0:
@@ -124,12 +129,14 @@ def _begun(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
     else:
         # A kill right after the end left them.
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        forget_best(folder)
     return done
 
 
 def _finished(folder: Path, made: TrainReport) -> TrainReport:
     finished = report.finish(folder, made)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    forget_best(folder)
     return finished
 
 
@@ -169,6 +176,8 @@ def _report(prepared: LoadedModel, *, outcome: Outcome, label: str, output: Path
         stopped=outcome.stopped,
         resumed_from=outcome.resumed_from,
         num_processes=parallel.world_size(),
+        curve=tuple(point._asdict() for point in outcome.points),
+        kept_step=outcome.kept_step,
     )
 
 

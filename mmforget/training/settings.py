@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmforget.arguments import MAX_SEED, argument_types, coerce
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.training.stopping import LAST, Point, Rule, check_keep, parse_rules, reason
 
 if TYPE_CHECKING:
     from mmforget.model.lora import LoraSettings
@@ -46,6 +47,9 @@ class TrainSettings:
         stop_retain_nll: end training when the retain answers' NLL rises above this, in nats a token.
         packed: questions about one image share its tokens; off computes each question alone, with equal results.
         report_to: trackers of the Hugging Face Trainer, comma-separated, or `none`.
+        eval_steps: updates between two looks at the validation part; None: there are none.
+        stop: rules that end the training by these, see `stopping.py`; empty for none.
+        keep: which of the looked at steps is kept: `last`, or `best:forget`, `best:utility` or `best:balance`.
     """
 
     lr: float = 1e-4
@@ -72,10 +76,18 @@ class TrainSettings:
     stop_retain_nll: float | None = None
     packed: bool = True
     report_to: str = "none"
+    eval_steps: int | None = None
+    stop: str = ""
+    keep: str = "last"
 
     def __post_init__(self) -> None:
         require_positive(lr=self.lr, batch_size=self.batch_size, grad_accumulation=self.grad_accumulation)
         require_positive(max_steps=self.max_steps or 1, save_steps=self.save_steps or 1)
+        require_positive(eval_steps=1 if self.eval_steps is None else self.eval_steps)
+        check_keep(self.keep, rules=self.rules)
+        if self.eval_steps is None and (self.stop or self.keep != LAST):
+            flag = f"--stop {self.stop}" if self.stop else f"--keep {self.keep}"
+            raise UserError(f"{flag} reads the validation part, which is never looked at; add --eval_steps N")
         require_positive(retain_batch_size=self.retain_batch_size or 1)
         if self.max_steps is None:
             require_positive(epochs=self.epochs)
@@ -92,13 +104,22 @@ class TrainSettings:
             return num_rows
         return -(-num_rows * self.retain_batch_size // self.batch_size)
 
-    def reason_to_stop(self, loss: float | None, *, retain_nll: float | None) -> str:
-        """Why training ends after an update with this loss, as `TrainReport.stopped` has it; "" where it goes on."""
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What `stop` says."""
+        return parse_rules(self.stop)
+
+    def reason_to_stop(self, loss: float | None, *, retain_nll: float | None, curve: Sequence[Point] = ()) -> str:
+        """Why training ends after an update with this loss, as `TrainReport.stopped` has it; "" where it goes on.
+
+        Args:
+            curve: the points of the validation part, where the last one was made after this very update.
+        """
         if self.stop_loss is not None and loss is not None and loss < self.stop_loss:
             return "stop_loss"
         if self.stop_retain_nll is not None and retain_nll is not None and retain_nll > self.stop_retain_nll:
             return "stop_retain_nll"
-        return ""
+        return reason(curve, rules=self.rules, keep=self.keep)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for run.yaml and for telling one training from another."""

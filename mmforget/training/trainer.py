@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmforget import parallel
+from mmforget.methods.material import Validate
 from mmforget.model.loaded import LoadedModel
 from mmforget.training.batches import Batches
 from mmforget.training.checkpoints import newest_complete, step_of
@@ -17,7 +18,12 @@ from mmforget.training.log import TrainLog
 from mmforget.training.objective import Objective, ObjectiveModule
 from mmforget.training.settings import TrainSettings
 from mmforget.training.sharding import divided
+from mmforget.training.stopping import Point
+from mmforget.training.watching import Watching
 from mmforget.types import Progress
+
+NOTHING = -1
+"""Of a log, what is kept where training starts again: not even the point before the first update."""
 
 
 class Outcome(NamedTuple):
@@ -29,6 +35,8 @@ class Outcome(NamedTuple):
     final_parts: Mapping[str, float]
     stopped: str
     resumed_from: int
+    points: tuple[Point, ...] = ()
+    kept_step: int | None = None
 
 
 def train(
@@ -40,34 +48,43 @@ def train(
     folder: Path,
     label: str,
     progress: Progress | None = None,
+    validate: Validate | None = None,
 ) -> Outcome:
     """Trains the parameters that require gradients, in place; continues from the newest whole checkpoint in `folder`.
 
     Writes `train_log.jsonl` and `checkpoints/`. A loss or gradient that is not finite ends the training with the
-    weights before it; `Outcome.stopped` says so.
+    weights before it; `Outcome.stopped` says so. Where settings ask for it, the validation part is looked at, and the
+    weights are in the end those of the step that is kept.
     """
     arguments = training_arguments(settings, loaded=loaded, folder=folder, num_batches=len(batches))
     checkpoint = parallel.on_main(lambda: newest_complete(folder / "checkpoints"))
     resumed_from = step_of(checkpoint) if checkpoint else 0
-    log = TrainLog(folder / "train_log.jsonl" if parallel.is_main() else None, resume_step=resumed_from)
+    log = TrainLog(folder / "train_log.jsonl" if parallel.is_main() else None, resume_step=resumed_from or NOTHING)
     notify = progress if parallel.is_main() else None
     module = ObjectiveModule(loaded.model, objective)
     with _lent(loaded, settings=settings), divided(module, loaded=loaded):
+        watching = Watching(
+            validate, loaded=loaded, settings=settings, folder=folder, log=log, num_updates=arguments.max_steps
+        )
         trainer = UnlearningTrainer(
             loaded,
             arguments=arguments,
             module=module,
             batches=batches,
-            settings=settings,
-            log=log,
+            watching=watching,
             notify=lambda done: notify(done, arguments.max_steps, label) if notify else None,
         )
         try:
+            watching.begin()
             stopped = trainer.run(checkpoint)
+            kept_step = watching.restore()
         finally:
             log.close()
     parts = log.last.get("parts", {})
-    outcome = Outcome(log.last.get("step", 0), arguments.max_steps, log.wall_s, parts, stopped, resumed_from)
+    outcome = Outcome(
+        log.last.get("step", 0), arguments.max_steps, log.wall_s, parts, stopped, resumed_from, tuple(log.points),
+        kept_step,
+    )  # fmt: skip
     return parallel.broadcast(outcome)
 
 

@@ -106,7 +106,7 @@ def training_of(
     sources = make_sources(loaded, material, method=method, name=name, append_eos=settings.append_eos)
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)
     made = partial(_objective, method=method, sources=sources, settings=settings, num_batches=len(batches))
-    return Training(name, _plan(method, name=name, sources=sources), made, batches, times)
+    return Training(name, _plan(method, name=name, sources=sources), made, batches, times, material.validate)
 
 
 def require_loss(method: Any, *, name: str) -> None:

@@ -1,0 +1,64 @@
+"""Which rows of a run decide on checkpoints, and which are told: those of the validation part are in no number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmforget.benchmark.division import Division, divided
+from mmforget.benchmark.spec import Bound
+from mmforget.errors import UserError
+from mmforget.evaluation.validation import validation_tasks
+from mmforget.pipeline.config import RunConfig
+
+
+def is_watched(config: RunConfig) -> bool:
+    """Whether methods are looked at while they train."""
+    return config.training.get("eval_steps") is not None
+
+
+def division_of(config: RunConfig, *, bound: Bound) -> Division | None:
+    """The division of a benchmark's rows; None where nothing is looked at.
+
+    Raises UserError where a set that the numbers need cannot be divided, or the benchmark has no such numbers.
+    """
+    if not is_watched(config):
+        return None
+    tasks = validation_tasks(bound.benchmark)
+    return divided(bound, needed=[task.set for task in tasks if bound.num_rows(task.set)])
+
+
+def validation_rows(config: RunConfig, *, division: Division) -> dict[str, list[int]]:
+    """By task the places of the rows that a model is asked while it trains."""
+    tasks = validation_tasks(division.bound.benchmark)
+    rows = {t.name: division.places(t.set, validation=True, limit=config.limit) for t in tasks}
+    return {name: places for name, places in rows.items() if places}
+
+
+def told_rows(config: RunConfig, *, division: Division) -> dict[str, list[int]]:
+    """By task the places of the rows that every model of the run is measured on."""
+    tasks = division.bound.benchmark.tasks
+    rows = {t.name: division.places(t.set, validation=False, limit=config.limit) for t in tasks}
+    return {name: places for name, places in rows.items() if places}
+
+
+def described(config: RunConfig, *, bound: Bound) -> dict[str, Any]:
+    """What the record says of it; nothing where rows are not divided."""
+    division = division_of(config, bound=bound)
+    return {} if division is None else {"validation": division.describe()}
+
+
+def check_watched(config: RunConfig, *, bound: Bound, alone: bool) -> None:
+    """Raises UserError for what cannot be looked at while it trains."""
+    if not is_watched(config):
+        return
+    if alone:
+        raise UserError(
+            "--eval_steps looks at one training, and subjects that are forgotten one at a time are trained many at "
+            "once; leave it out"
+        )
+    if config.requests is not None:
+        raise UserError(
+            f"--eval_steps reads rows of all subjects, of which each of --requests {config.requests} forgets a part; "
+            "leave one of them out"
+        )
+    division_of(config, bound=bound)

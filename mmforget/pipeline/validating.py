@@ -1,0 +1,46 @@
+"""A model that trains, asked about the validation part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from mmforget.benchmark.spec import Bound
+from mmforget.evaluation.run import evaluate
+from mmforget.evaluation.validation import validation_values
+from mmforget.lm.adapter import MMForgetLM
+from mmforget.methods.material import Validate
+from mmforget.model.loaded import LoadedModel
+from mmforget.pipeline.asked import settings_of
+from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.dividing import division_of, validation_rows
+from mmforget.pipeline.features import run_features
+from mmforget.pipeline.judging import find_judge, judged
+
+
+def validator(config: RunConfig, *, bound: Bound) -> Validate | None:
+    """What looks at a model while it trains; None where nothing does."""
+    division = division_of(config, bound=bound)
+    if division is None:
+        return None
+    return partial(_values, config=config, bound=bound, rows=validation_rows(config, division=division))
+
+
+def _values(
+    loaded: LoadedModel, *, config: RunConfig, bound: Bound, rows: Mapping[str, Sequence[int]]
+) -> tuple[float | None, float | None]:
+    """`forget` and `utility` of the model as it is now. Its answers are not kept: the next update makes it another."""
+    lm = MMForgetLM(loaded, batch_size=config.batch_size, features=run_features(config), progress=False)
+    done = evaluate(
+        lm,
+        list(rows),
+        include_paths=config.include_path,
+        data=bound.data,
+        blank_image=False,
+        settings=replace(settings_of(config), samples=rows),
+        progress=False,
+    )
+    judge = find_judge(config.judge, bound=bound, device=config.device)
+    samples = judged(done.samples, benchmark=bound.benchmark, judge=judge).samples
+    return validation_values(bound.benchmark, samples)
