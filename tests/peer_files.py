@@ -50,6 +50,7 @@ def tofu_log(*, seed: int = 0, shift: float = 0.0, num_forget: int = 40) -> dict
 
 
 def written(path: Path, document: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document))
     return path
 

@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--from", dest="peer", metavar="PEER", help="whose log it is: tofu, openunlearning, lm_eval")
     group.add_argument("--log", type=Path, metavar="FILE", help="the log of the model in question")
     group.add_argument("--reference", type=Path, metavar="FILE", help="the retain model's log, for forget quality")
+    group.add_argument("--output_path", type=Path, metavar="DIR", help="also write its numbers as a run record")
+    group.add_argument("--name", metavar="NAME", help="of the log's model in that record; default: its folder's")
     group.add_argument(
         "--to", metavar="PEER", help="write the samples of RUN_FOLDER as that program's log: openunlearning"
     )
@@ -36,8 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the table of a log."""
+    from mmforget.pipeline.peer_record import record_of
     from mmforget.pipeline.peers import score_log
     from mmforget.results.peers.formats import read_log
+    from mmforget.results.provenance import begin
+    from mmforget.results.store import write_run
 
     if args.log is None:
         raise UserError(f"--from {args.peer} needs the log itself; give it with --log")
@@ -47,9 +52,15 @@ def execute(args: argparse.Namespace) -> int:
         )
     log = read_log(args.log, peer=args.peer)
     reference = None if args.reference is None else read_log(args.reference, peer=args.peer)
+    begun = begin()
     scores = score_log(log, reference=reference, profile=args.profile)
+    written = None
+    if args.output_path is not None:
+        name = args.name or log.path.resolve().parent.name or log.path.stem
+        written = write_run(args.output_path, record_of(scores, name=name, whole=log, begun=begun))
+        tell(f"wrote {written}")
     if args.json:
-        print_json(scores.as_dict())
+        print_json(scores.as_dict() | ({} if written is None else {"results": str(written)}))
         return 0
     for line in _lines(scores):
         say(line)
@@ -84,7 +95,7 @@ def write(runs: Iterable[tuple[StoredRun, Mapping[str, str], Sequence[Sample] | 
 
 def check_unused(args: argparse.Namespace) -> None:
     """Raises UserError where a flag of a peer's log stands without --from."""
-    given = [flag for flag in ("log", "reference", "profile") if getattr(args, flag) is not None]
+    given = [flag for flag in ("log", "reference", "profile", "output_path", "name") if getattr(args, flag) is not None]
     if given:
         raise UserError(f"--{given[0]} goes with a peer's log; say whose it is with --from")
 
