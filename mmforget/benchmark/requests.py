@@ -49,6 +49,7 @@ def requests_of(bound: Bound, num: int) -> tuple[Request, ...]:
     folds = benchmark.folds
     if folds:
         _require_enough(len(folds), num, what="folds of what is to be forgotten", group=benchmark.group)
+        _require_rows(folds, bound=bound, num=num)
         parts = divided(folds, num)
         return tuple(Request(at + 1, _subjects(bound, some), tuple(some)) for at, some in enumerate(parts))
     subjects = _subjects(bound, [benchmark.trained_sets["forget"]])
@@ -67,6 +68,15 @@ def _require_enough(there: int, num: int, *, what: str, group: str) -> None:
     if there < num:
         least = f"give at most {there}" if there > 1 else "leave --requests out"
         raise UserError(f"{group}: --requests {num} is more than there are {what} ({there}); {least}")
+
+
+def _require_rows(folds: Sequence[str], *, bound: Bound, num: int) -> None:
+    empty = [name for name in folds if not bound.num_rows(name)]
+    if empty:
+        raise UserError(
+            f"{bound.benchmark.group}: --requests {num} forgets the sets {', '.join(folds)}, and the data has no rows "
+            f"for {', '.join(empty)}; add their files, or leave --requests out"
+        )
 
 
 def _subjects(bound: Bound, sets: Sequence[str]) -> tuple[str, ...]:

@@ -53,6 +53,16 @@ def test_a_document_may_name_its_folds() -> None:
         requests_of(bound, 4)
 
 
+def test_muse_has_its_four_folds() -> None:
+    bound = find("muse_news", ()).bind(DataSource("synthetic"))
+    requests = requests_of(bound, 4)
+    assert [one.folds for one in requests] == [(f"sust_{fold}",) for fold in range(1, 5)]
+    rows = [{row.id for row in one.examples(bound)} for one in requests]
+    assert all(rows)
+    assert len(set().union(*rows)) == sum(map(len, rows)), "no document is in two folds"
+    assert {row.answer for row in requests[0].examples(bound)} == {row.answer for row in bound.examples("forget")}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
