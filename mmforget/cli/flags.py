@@ -180,8 +180,8 @@ def add_judge_flags(parser: argparse.ArgumentParser, *, default: str | None = "r
         "--judge",
         default=default,
         metavar="WHO",
-        help="labels answers where a metric asks it: rules, none, hf:MODEL, remote:MODEL (sends answers away), or "
-        "another package's NAME:k=v,...",
+        help="labels answers where a metric asks it: rules, none, hf:MODEL, classifier:FOLDER (for gibberish), "
+        "remote:MODEL (sends answers away), or another package's NAME:k=v,...",
     )
 
 

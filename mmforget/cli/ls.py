@@ -27,6 +27,7 @@ JUDGES = {
     "rules": "words and patterns: free, the same everywhere, and crude",
     "none": "says nothing: what needs a judge is unscored",
     "hf:MODEL": "a Hugging Face model on this machine",
+    "classifier:FOLDER": "a text classifier on this machine, for the metric gibberish",
     "remote:MODEL": "a model behind an OpenAI-compatible address",
 }
 

@@ -1,4 +1,4 @@
-"""Which judge a name means: `rules`, `none`, `hf:MODEL`, `remote:MODEL`, or one of another package."""
+"""Which judge a name means: `rules`, `none`, `hf:MODEL`, `classifier:FOLDER`, `remote:MODEL`, or another package's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmforget.methods.arguments import from_arguments
 from mmforget.plugins import running
 from mmforget.types import Sample
 
-KINDS = ("rules", "none", "hf:MODEL", "remote:MODEL")
+KINDS = ("rules", "none", "hf:MODEL", "classifier:FOLDER", "remote:MODEL")
 
 
 class Nobody:
@@ -29,8 +29,8 @@ class Nobody:
 
 
 def judge_from(text: str, *, local_only: bool, refusals: Collection[str] = (), device: str | None = None) -> Judge:
-    """The judge that `--judge TEXT` names: `rules`, `none`, `hf:MODEL`, `remote:MODEL`, or one of another package with
-    its arguments behind it, `mine:strict=true`. Loads and asks nothing yet.
+    """The judge that `--judge TEXT` names: one of `KINDS`, or one of another package with its arguments behind it,
+    `mine:strict=true`. Loads and asks nothing yet.
 
     Args:
         local_only: the answers may not leave the machine, so a remote judge is refused.
@@ -44,7 +44,7 @@ def judge_from(text: str, *, local_only: bool, refusals: Collection[str] = (), d
         return Nobody()
     if text == "rules":
         return Rules(refusals=tuple(refusals))
-    if kind not in ("hf", "remote"):
+    if kind not in ("hf", "classifier", "remote"):
         return _of_another_package(text, local_only=local_only)
     if not model.strip():
         raise UserError(f"--judge {text} names no model; write e.g. hf:Qwen/Qwen2.5-7B-Instruct or remote:gpt-4o")
@@ -52,6 +52,10 @@ def judge_from(text: str, *, local_only: bool, refusals: Collection[str] = (), d
         from mmforget.judges.local import local_judge
 
         return local_judge(model.strip(), refusals=tuple(refusals), device=device)
+    if kind == "classifier":
+        from mmforget.judges.classifier import classifier_judge
+
+        return classifier_judge(model.strip())
     if local_only:
         raise _leaves_the_machine(text)
     from mmforget.judges.remote import remote_judge

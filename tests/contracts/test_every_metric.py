@@ -78,7 +78,8 @@ def sample(
         choices=(ANSWER, "in rome.") if kind == "mc" else (),
         gold=0 if kind == "mc" else None,
         token_values=values,
-        labels={name: words.counted for name, words in LABELS.items()} | dict.fromkeys(GRADED, "7"),
+        labels={name: words.counted for name, words in LABELS.items()}
+        | {**dict.fromkeys(GRADED, "7"), "gibberish": "0.25"},
     )
 
 
@@ -314,6 +315,7 @@ def test_a_score_says_whose_it_is() -> None:
 OF_SOMETHING_ELSE = {
     "concept_em": "whether a concept is not given away",
     "diversity": "how many words are different",
+    "gibberish": "what a classifier says",
     "ngram_entropy": "how varied runs of words are",
 }
 """Metrics of generated text that do not compare it with the reference, and what they look at instead."""

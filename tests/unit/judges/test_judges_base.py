@@ -148,5 +148,5 @@ def test_a_judge_of_another_package_and_its_own_label(tmp_path: Path, monkeypatc
         with pytest.raises(PluginError, match="judge 'mood': judge has to give a Said or None for each of 1"):
             label_samples([asked("No.")], labels=["harm"], judge=judge_from("mood:word=broken", local_only=False))
         assert [item.name for item in ls.collect(["judges"]).items["judges"]] == [
-            "rules", "none", "hf:MODEL", "remote:MODEL", "bare", "mood",
+            "rules", "none", "hf:MODEL", "classifier:FOLDER", "remote:MODEL", "bare", "mood",
         ]  # fmt: skip
