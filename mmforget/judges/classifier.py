@@ -11,8 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mmforget.errors import UserError, one_line
 from mmforget.judges.base import Said
 from mmforget.methods.arguments import from_arguments, require_positive
@@ -69,13 +67,15 @@ class Classifier:
         hashes = [hash_file(path) for path in sorted(Path(self.folder).expanduser().glob(WEIGHTS))]
         return f"{self.name} {'+'.join(one[:16] for one in hashes)}, {self.max_length} tokens"
 
-    @torch.no_grad()
     def _first_class(self, texts: Sequence[str]) -> list[float]:
+        import torch
+
         tokenizer, model = _loaded(self.folder)
         inputs = tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
         ).to(model.device)  # fmt: skip
-        found: list[float] = model(**inputs).logits.float().softmax(-1)[:, 0].tolist()
+        with torch.no_grad():
+            found: list[float] = model(**inputs).logits.float().softmax(-1)[:, 0].tolist()
         return found
 
 

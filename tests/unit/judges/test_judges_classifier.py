@@ -39,7 +39,7 @@ def plain(folder: Path, text: str, *, max_length: int) -> float:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     inputs = tokenizer(text, truncation=True, max_length=max_length, return_tensors="pt")
-    return float(model(**inputs).logits.softmax(-1)[0, 0])
+    return float(model(**inputs).logits.detach().softmax(-1)[0, 0])
 
 
 @pytest.mark.parametrize("max_length", [32, 6])
