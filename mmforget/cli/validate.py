@@ -127,6 +127,11 @@ def _check_run(path: Path, *, include_paths: list[str]) -> Report:
     for run in found.runs:
         name = run.path.parent.name
         report.notes += [f"{name}: there is no record of the {role} model it was judged against" for role in run.absent]
+        report.notes += [
+            f"{name}: in {count} rows of the set '{part}' one token holds the end of the question and the beginning of "
+            "the answer, which is then not scored"
+            for part, count in (run.record.model_info.get("joined_answers") or {}).items()
+        ]
         if run.unverified:
             report.notes.append(f"{name}: unverified, {run.unverified}: its numbers cannot be computed again")
             continue

@@ -16,7 +16,7 @@ from mmforget.errors import RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
 from mmforget.lm.lens import through_lens
 from mmforget.model.activations import require_layers
-from mmforget.model.choosing import Sampling
+from mmforget.model.choosing import Sampling, StopStrings
 from mmforget.model.encode import Encoded, document_windows, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
 from mmforget.model.gradient_norms import gradient_norms, why_none
@@ -121,6 +121,7 @@ class ModelEngine:
             return chunks(range(len(asks)), size=self.batch_size)
         encoded = [self.encode(ask) for ask in asks]
         if asks[0].kind == "generate":
+            self._say_unwritable(asks)
             planned, max_tokens = self._generations(asks, encoded), MAX_TOKENS
         else:
             packed = self.packed and self.loaded.shares_prefixes
@@ -136,6 +137,15 @@ class ModelEngine:
             logger.warning(
                 "%d of %d documents are longer than the model's %d tokens and read in windows of these",
                 count, len(texts), self.loaded.max_length,
+            )  # fmt: skip
+
+    def _say_unwritable(self, asks: Sequence[Ask]) -> None:
+        """Says which stop strings no text can hold."""
+        stops = dict.fromkeys(stop for ask in asks if ask.decoding is not None for stop in ask.decoding.until)
+        for stop in StopStrings(self.loaded.tokenizer, tuple(stops)).unwritable:
+            logger.warning(
+                "the tokenizer of %s cannot write %r: no text stops there, only at an end token or its length",
+                self.loaded.spec.pretrained, stop,
             )  # fmt: skip
 
     def _generations(self, asks: Sequence[Ask], prompts: Sequence[Encoded]) -> list[list[int]]:

@@ -193,6 +193,16 @@ class StopStrings:
         # A stop string may share its first and last token with other text.
         return max(lengths, default=0) + 2
 
+    @property
+    def unwritable(self) -> list[str]:
+        """Those that the tokenizer cannot write, e.g. a newline that its vocabulary lacks: no text ends there."""
+
+        def written(stop: str) -> str:
+            ids = self.tokenizer.encode(f"a{stop}a", add_special_tokens=False)
+            return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+        return [stop for stop in self.stops if stop and stop not in written(stop)]
+
     def ended(self, new: list[int], *, lead: str = "") -> bool:
         """Whether the last of the new token ids have completed a stop string."""
         if not self.stops:

@@ -47,6 +47,8 @@ class Encoded:
         grid_positions: int64 [3, length] in time, height and width, for families whose rotary embeddings have these.
         lead: of a prompt, the last blanks of its context, where the tokenizer joins them to the word that comes.
         edit: of the edits that a model has side by side, the number of the one that it is computed under.
+        is_joined: whether one token is made of the context's end and the answer's beginning; it counts as context, as
+            lm_eval has it, so that the answer lacks its beginning.
     """
 
     ids: tuple[int, ...]
@@ -58,6 +60,7 @@ class Encoded:
     grid_positions: Ints | None = None
     lead: str = ""
     edit: int | None = None
+    is_joined: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -144,17 +147,19 @@ def encode(
         images, image_keys = (), None
     _check_images(loaded, context, answer=answer, num_images=len(images))
     if context:
-        whole = _ids(loaded, context + answer, images=images)
-        num_context = len(_ids(loaded, context, images=images))
+        whole, front = (_ids(loaded, text, images=images) for text in (context + answer, context))
     else:
         front = _empty_context(loaded)
-        whole, num_context = front + _plain_ids(loaded, answer, images=()), len(front)
+        whole = front + _plain_ids(loaded, answer, images=())
+    num_context = len(front)
     if len(whole) <= num_context:
         raise UserError(f"the answer {_short(answer)!r} has no tokens behind the context {_short(context)!r}")
     eos = loaded.tokenizer.eos_token_id
     if append_eos and eos is not None and whole[-1] != eos:
         whole = [*whole, eos]
-    return _expand(loaded, whole, num_context=num_context, images=images, image_keys=image_keys, text=context)
+    is_joined = whole[:num_context] != front
+    found = _expand(loaded, whole, num_context=num_context, images=images, image_keys=image_keys, text=context)
+    return replace(found, is_joined=True) if is_joined else found
 
 
 def encode_prompt(

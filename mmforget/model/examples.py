@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from mmforget.errors import BadData, UserError
@@ -15,6 +17,8 @@ from mmforget.types import Example
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 
 def encode_all(loaded: LoadedModel, examples: Sequence[Example], *, append_eos: bool, source: str) -> list[Encoded]:
@@ -48,7 +52,36 @@ def encode_all(loaded: LoadedModel, examples: Sequence[Example], *, append_eos: 
             faults.append(f"row '{example.id}': {error}")
     if faults:
         raise BadData(source, faults=faults)
+    _say_borders(loaded, examples, encoded, append_eos=append_eos, source=source)
     return encoded
+
+
+def joined(examples: Sequence[Example], encoded: Sequence[Encoded]) -> list[str]:
+    """Ids of the rows whose answer begins in the middle of a token."""
+    return [example.id for example, one in zip(examples, encoded, strict=True) if one.is_joined]
+
+
+def _say_borders(
+    loaded: LoadedModel, examples: Sequence[Example], encoded: Sequence[Encoded], *, append_eos: bool, source: str
+) -> None:
+    """Says how many answers the tokenizer leaves without their beginning or their end."""
+    rows = joined(examples, encoded)
+    if rows:
+        _say_once(
+            f"{source}: in {len(rows)} of {len(examples)} rows, the first '{rows[0]}', one token holds the end of the "
+            "question and the beginning of the answer, which is then neither learnt nor scored; end doc_to_text with "
+            "a blank or a newline"
+        )
+    if append_eos and loaded.tokenizer.eos_token_id is None:
+        _say_once(
+            f"{source}: the tokenizer of {loaded.spec.pretrained} has no end token, so {len(examples)} answers are "
+            "learnt without one"
+        )
+
+
+@cache
+def _say_once(text: str) -> None:
+    logger.warning("%s", text)
 
 
 def as_asked(examples: Sequence[Example], *, loaded: LoadedModel, template: bool | str) -> list[Example]:

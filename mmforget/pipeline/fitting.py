@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from typing import Any
 
 from mmforget.benchmark.rows import scored_texts, undecoded
 from mmforget.benchmark.spec import Bound
-from mmforget.model.examples import encode_all
+from mmforget.errors import UserError
+from mmforget.model.examples import encode_all, joined
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.prompts import render
@@ -24,6 +27,25 @@ def check_rows_fit(loaded: LoadedModel, *, config: RunConfig, bound: Bound) -> N
         if examples:
             shown = render(examples, loaded=loaded, config=config)
             encode_all(loaded, shown, append_eos=False, source=f"{benchmark.group}, set '{name}'")
+
+
+def borders(loaded: LoadedModel, *, config: RunConfig, bound: Bound) -> dict[str, Any]:
+    """What a record says of the answers that the tokenizer leaves without their beginning.
+
+    `joined_answers`, by set that tasks ask how many of its rows, the others left out; nothing where there are none,
+    and of benchmarks with images, whose rows are slow to read again. A set with rows that do not fit is left out, too:
+    which of them are asked is not known here.
+    """
+    if bound.benchmark.modality != "text":
+        return {}
+    found = {}
+    for name in dict.fromkeys(task.set for task in bound.benchmark.tasks if task.kind != "roll"):
+        shown = render(bound.examples(name), loaded=loaded, config=config)
+        source = f"{bound.benchmark.group}, set '{name}'"
+        with contextlib.suppress(UserError):
+            found[name] = len(joined(shown, encode_all(loaded, shown, append_eos=False, source=source)))
+    counts = {name: count for name, count in found.items() if count}
+    return {"joined_answers": counts} if counts else {}
 
 
 def _longest(name: str, *, bound: Bound) -> list[Example]:

@@ -31,6 +31,7 @@ from mmforget.pipeline.checking import attacks_of
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.dividing import described, division_of, is_watched, told_rows
 from mmforget.pipeline.features import run_features
+from mmforget.pipeline.fitting import borders
 from mmforget.pipeline.judging import Judged, find_judge, judged
 from mmforget.plugins import code_of
 from mmforget.results.files import read_yaml
@@ -107,8 +108,7 @@ def measure(
     def store() -> Measured:
         answered = judged(done.samples, benchmark=place.bound.benchmark, judge=judge)
         record = _record(
-            loaded, about=about, place=place, done=done, answered=answered, target=target, retain=retain,
-            begun=begun,
+            loaded, about=about, place=place, done=done, answered=answered, target=target, retain=retain, begun=begun
         )  # fmt: skip
         config = {**place.config.as_dict(), "measured": about.name, "key": key}
         # Without a key until all is stored: killed in between, neither this record nor an older one passes for the
@@ -236,7 +236,7 @@ def _record(
             one_at_a_time=is_one_at_a_time(place.config, bound=bound),
         ),
         method=about.method,
-        model_info=model_info(loaded),
+        model_info={**model_info(loaded), **borders(loaded, config=place.config, bound=place.bound)},
         data={
             **bound.describe()["data"],
             "left_out": _left_out(place, done=done),
