@@ -111,7 +111,8 @@ def finished(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
         return None
     values = read_json(done)
     try:
-        report = TrainReport(**{**values, "output": folder / values["output"]})
+        places = {"output": folder / values["output"], "curve": tuple(values.get("curve", ()))}
+        report = TrainReport(**{**values, **places})
     except (TypeError, KeyError) as error:
         raise UserError(
             f"{done} was written by another version or edited ({error}); delete {folder} to train again"

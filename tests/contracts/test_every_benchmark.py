@@ -79,6 +79,7 @@ def test_each_is_a_package_of_protocols_that_its_task_folder_names(name: str) ->
     assert len((TASKS / name / "rows.py").read_text().splitlines()) <= 10
 
 
+@pytest.mark.long
 def test_no_rows_are_made_twice_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """By training, by lm_eval's tasks, for a plan or for a record: all main groups in one process."""
     made: list[str] = []

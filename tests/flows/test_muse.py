@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from mmforget.results.store import read_run
 from tests.commands import command
 
@@ -14,6 +16,7 @@ FEW = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_twin_runs_from_benchmark_to_board(model_cache: Path, tmp_path: Path) -> None:
     said = command("run", "--model", "micro", "--tasks", "muse", "--methods", "npo", *FEW, "--output_path", tmp_path)
     assert said.status == 0, said.err

@@ -110,6 +110,7 @@ def test_every_edit_is_left_as_an_adapter_that_loads_alone(alone: Path, model: P
             )
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_goes_on_where_it_was(alone: Path, model: Path, tmp_path: Path) -> None:
     """As after a kill among the second edits: neither their answers nor a record are there yet."""
     out = tmp_path / "again"

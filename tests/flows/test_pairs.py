@@ -73,6 +73,7 @@ def test_scoring_again_gives_the_same_numbers(ran: tuple[str, Path]) -> None:
     assert after.judge == before.judge
 
 
+@pytest.mark.long
 def test_a_subtree_is_forgotten_by_its_path(tower: Path, tmp_path: Path) -> None:
     """What lies below the path is the forget set, its siblings are not, and the record says that this was a choice."""
     from mmforget.benchmark import DataSource, find

@@ -39,6 +39,7 @@ def test_validate_counts_the_official_rows(group: str, forget: int, real: Path) 
     }
 
 
+@pytest.mark.long
 def test_validate_names_the_known_defects(real: Path) -> None:
     notes = "\n".join(validated("fiubench_text", "--data", real / "fiubench")["notes"])
     for part in (

@@ -119,6 +119,7 @@ def test_without_a_recipe_for_it_nothing_begins(model: Path) -> None:
     assert find("offside").relearn_set is None
 
 
+@pytest.mark.long
 def test_words_alone_are_what_is_trained_on_and_pictures_what_is_measured(model: Path, tmp_path: Path) -> None:
     benchmark = find("offside_unimodal")
     assert dict(benchmark.trained_sets) == {"forget": "forget_text", "retain": "retain_text"}

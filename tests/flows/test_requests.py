@@ -117,6 +117,7 @@ def test_the_second_request_starts_from_what_the_first_has_left(two: Path, model
     assert len(sequence(home).requests) == 2
 
 
+@pytest.mark.long
 def test_stacked_comes_to_the_same_as_merged(two: Path, model: Path, tmp_path: Path) -> None:
     """Within the last digits; the adapter after the second request has the ranks of both, and loads by itself."""
     said = run(model, tmp_path, "--requests", "2", "--between", "stacked", limit="14", group="fiubench_forget1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from mmforget.results.store import read_run
 from tests.commands import command
 
@@ -13,6 +15,7 @@ FEW = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_twin_runs_from_benchmark_to_board(model_cache: Path, tmp_path: Path) -> None:
     """Questions, choices and documents of one target; its record has the published numbers, and no retain model."""
     said = command("run", "--model", "micro", "--tasks", "rwku", "--methods", "npo", *FEW, "--output_path", tmp_path)

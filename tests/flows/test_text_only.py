@@ -68,6 +68,7 @@ def answers(model: Path, tasks: Sequence[str], *words: str | Path) -> dict[str, 
     return found
 
 
+@pytest.mark.long
 def test_text_and_image_tasks_in_one_call_score_as_they_do_alone(micro: MicroModels, tmp_path: Path) -> None:
     both = answers(micro.target, MIXED, "--no_blank_image")["results"]
     alone = [answers(micro.target, [task], "--no_blank_image")["results"][task] for task in MIXED]
@@ -88,6 +89,7 @@ def test_text_and_image_tasks_in_one_call_give_two_records(micro: MicroModels, t
     assert found["unlearning"].keys() == records.keys()
 
 
+@pytest.mark.long
 def test_in_a_chat_template_training_sees_the_text_that_is_asked(
     model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

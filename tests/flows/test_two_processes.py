@@ -74,6 +74,7 @@ def statuses(ended: Sequence[Ended]) -> list[int]:
     return [one.status for one in ended]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small_batches")
 def test_eval_gives_the_same_bits_in_one_voice(model: Path, tmp_path: Path) -> None:
     with one_thread():

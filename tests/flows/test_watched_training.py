@@ -50,6 +50,7 @@ def record(out: Path) -> RunRecord:
     return read_run(out / GROUP / "ga").record
 
 
+@pytest.mark.long
 def test_validation_people_are_in_no_number_of_any_model(watched: Path) -> None:
     told = record(watched).data["validation"]
     assert (told["by"], told["share"], told["seed"]) == ("subject", 0.2, 0)

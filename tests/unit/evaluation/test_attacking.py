@@ -280,6 +280,7 @@ def test_what_was_learned_beside_the_answer_brings_it_back(folder: Path, tmp_pat
     assert success(folder, done, "logit_lens").value == 0.0
 
 
+@pytest.mark.long
 def test_many_edits_are_attacked_as_each_alone(folder: Path, tmp_path: Path) -> None:
     """Looked into, trained for a moment and asked in other words: by subject, the ranks and texts of one edit alone."""
     loaded = load_model(ModelSpec(str(tiny_llama(tmp_path / "m", num_layers=3)), device="cpu"))

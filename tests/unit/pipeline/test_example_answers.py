@@ -27,7 +27,7 @@ class Toy:
 
     @property
     def document(self) -> Any:
-        return SimpleNamespace(sets=self.sets)
+        return SimpleNamespace(sets=self.sets, scores_only=False)
 
     @property
     def benchmark(self) -> Toy:

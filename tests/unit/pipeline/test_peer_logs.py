@@ -209,7 +209,7 @@ def test_a_reference_that_is_none_is_one_line_and_status_2(
         (["--log", "LOG"], "--log goes with a peer's log; say whose it is with --from"),
         (
             ["--from", "tofu", "--log", "LOG", "--profile", "tofu"],
-            "unknown profile 'tofu'; known: clean, muse_paper, openunlearning, tofu_paper, wmdp_lmeval",
+            "unknown profile 'tofu'; known: clean, muse_paper, openunlearning, rwku_paper, tofu_paper, wmdp_lmeval",
         ),
         (["--from", "tofu", "--log", "nowhere.json"], "nowhere.json: cannot be read (No such file or directory)"),
         (["--from", "tofu", "--log", "LOG", "runs"], "reads --log, and a run folder is named too (runs)"),

@@ -72,6 +72,7 @@ def ignored_and_not() -> list[bool]:
     return [bool(int(mask, 16) >> (signal.SIGINT - 1) & 1), signal.getsignal(signal.SIGINT) == signal.SIG_IGN]
 
 
+@pytest.mark.long
 def test_ctrl_c_in_the_middle_of_imports_shows_no_traceback(tmp_path: Path) -> None:
     """It reaches every process of a terminal, and the one that imports for all workers has nothing to say."""
     ended = alone(ignored_and_not, home=tmp_path)

@@ -97,6 +97,7 @@ def test_edits_are_those_of_a_plain_model_and_all_work_is_counted(context: Conte
     assert (one["subjects_measured"], one["subjects_multiplied_by"]) == (1, shape["instances"])
 
 
+@pytest.mark.long
 def test_text_tasks_get_stock_answers_from_far_fewer_tokens(context: Context) -> None:
     """Five shots stand before six questions and four letters: once instead of six times."""
     found = text.choices(context, text.load(context))
@@ -115,14 +116,14 @@ def test_all_of_tofu_gives_stock_answers(context: Context) -> None:
 
 
 def test_a_pass_a_metric_asks_each_task_as_often_as_metrics_read_it() -> None:
-    """Four metrics read what is written about the forget set; two attacks read the answers of the holdout set, too."""
+    """Five metrics read what is written about the forget set; two attacks read the answers of the holdout set, too."""
     (benchmark,) = find_all(text.TOFU)
     uses = {(use.metric, use.set): text.tasks_read(benchmark, use) for use in benchmark.metrics}
     assert uses["rouge_l", "forget"] == ["tofu_forget10_gen"]
     assert uses["mia_auc", "forget"] == ["tofu_forget10_prob", "tofu_holdout10_prob"]
     assert len(uses["tofu_utility", "retain_perturbed"]) == 6
     read = [name for names in uses.values() for name in names]
-    assert read.count("tofu_forget10_gen") == 4
+    assert read.count("tofu_forget10_gen") == 5
 
 
 def test_evaluation_through_lm_eval_encodes_each_image_once(context: Context) -> None:
