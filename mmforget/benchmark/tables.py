@@ -70,6 +70,14 @@ def text_of(record: Any, name: str, *, label: str, faults: list[str]) -> str:
     return ""
 
 
+def read_texts(files: Sequence[Path], *, label: str, faults: list[str]) -> tuple[str, ...]:
+    """The texts of a table whose rows are texts or objects with one, `text`; what is none goes to `faults`."""
+    rows = [{"text": row} if isinstance(row, str) else row for row in read_table(files)]
+    return tuple(
+        text_of(row, "text", label=f"{label} row {number}", faults=faults) for number, row in enumerate(rows, start=1)
+    )
+
+
 def repeated(questions: Sequence[str], *, of: str = "", is_shown: bool = True) -> list[str]:
     """One sentence on questions that stand several times, with their positions from 0; none where none does.
 

@@ -15,7 +15,7 @@ from mmforget.asking import Ask, Decoding, Depth, Look, Positions
 from mmforget.errors import RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
 from mmforget.lm.lens import through_lens
-from mmforget.model.activations import require_layers
+from mmforget.model.activations import evaluating, require_layers
 from mmforget.model.choosing import Sampling, StopStrings
 from mmforget.model.encode import Encoded, document_windows, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
@@ -327,16 +327,12 @@ class ModelEngine:
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
-        model = self.loaded.model
-        was_training = model.training
-        model.eval()
         counter = self.loaded.core.get_input_embeddings().register_forward_hook(self._count)
         try:
-            with torch.no_grad():
+            with evaluating(self.loaded.model), torch.no_grad():
                 yield
         finally:
             counter.remove()
-            model.train(was_training)
 
     def _count(self, embeddings: nn.Module, inputs: tuple[Any, ...], embedded: Tensor) -> None:
         """Counts what is embedded [..., hidden]: every token that the language model computes, once."""

@@ -5,9 +5,8 @@ Nothing else in mmforget imports lm_eval, so a release that moves something is m
 - `api.model.TemplateLM`: the base class of the adapter, with `_loglikelihood_tokens` to override and `cache_hook`;
 - `api.task.Task`: `get_config`, `set_config`, `set_fewshot_seed`, `dataset` (split to rows, read when asked for),
   `eval_docs`, `fewshot_context` (replaced where documents have turns), `resolve_field`, `construct_requests`,
-  `doc_to_target`,
-  `doc_to_choice`, `features`, `process_results`, `aggregation`, `instances` with `doc`, `doc_id`, `idx`, `task_name`,
-  `request_type`, `args` and `resps`, and the module's own `tqdm`;
+  `doc_to_target`, `doc_to_choice`, `features`, `process_results`, `aggregation`, `instances` with `doc`, `doc_id`,
+  `idx`, `task_name`, `request_type`, `args` and `resps`, and the module's own `tqdm`;
 - `api.utils.maybe_delimit`: two texts with a delimiter between them;
 - `api.group.Group` and `tasks.TaskManager`: `load`, `match_tasks`, `all_tasks`, its `_check_duplicates`, its index, and
   the sorted names of each kind that it makes of that;

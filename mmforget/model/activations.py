@@ -125,6 +125,19 @@ def computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 @contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Inside, modules are in evaluation mode, without dropout; afterwards each is in whichever it was."""
+    before = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, was_training in zip(modules, before, strict=True):
+            module.train(was_training)
+
+
+@contextmanager
 def replaced(module: nn.Module, **weights: Tensor | None) -> Iterator[None]:
     """Inside, the module's parameters of these names hold these values, rounded to its dtype; then they are as before,
     bit by bit. None leaves one as it is.

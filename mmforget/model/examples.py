@@ -104,8 +104,8 @@ def as_asked(examples: Sequence[Example], *, loaded: LoadedModel, template: bool
 def in_plain_text(example: Example) -> Example:
     """Description, context and the beginning of the answer one behind the other."""
     prefix = example.gen_prefix
-    joined = not prefix or not example.context or example.context[-1].isspace() or prefix[0].isspace()
-    context = example.description + example.context + ("" if joined else example.delimiter) + prefix
+    is_apart = not prefix or not example.context or example.context[-1].isspace() or prefix[0].isspace()
+    context = example.description + example.context + ("" if is_apart else example.delimiter) + prefix
     return replace(example, context=context, description="", gen_prefix="")
 
 

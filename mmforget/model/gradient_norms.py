@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mmforget.model.activations import evaluating
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import score
@@ -51,18 +52,16 @@ def _mean_norm(loss: Tensor, weights: Sequence[Tensor], *, keeps: bool) -> float
 def _differentiable(model: nn.Module) -> Iterator[Sequence[Tensor]]:
     """The model's own weights, in evaluation mode and asking for gradients, and as they were afterwards."""
     flags = {weight: weight.requires_grad for weight in model.parameters()}
-    was_training = model.training
     weights: Sequence[Tensor] = [
         weight
         for name, weight in model.named_parameters()
         if weight.is_floating_point() and not any(part in name for part in ADAPTER_PARTS)
     ]
     try:
-        model.eval()
         for weight in weights:
             weight.requires_grad_(True)
-        yield weights
+        with evaluating(model):
+            yield weights
     finally:
-        model.train(was_training)
         for weight, flag in flags.items():
             weight.requires_grad_(flag)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmforget.errors import UserError, one_line
+from mmforget.model.activations import evaluating
 from mmforget.model.families import written_images
 from mmforget.model.feature_cache import FeatureCache, tower_fingerprint
 
@@ -101,27 +101,15 @@ def _encode(loaded: LoadedModel, image: Image, *, parts: Sequence[nn.Module], fi
     }
     if not fixed:
         return loaded.family.tower_features(loaded.core, pixels)
-    # Features of a frozen tower may not come from inference mode: they are used in training too.
-    with _evaluating(parts), torch.inference_mode(False), torch.no_grad():
+    # Features of a frozen tower may not come from inference mode: they are used in training too. Dropout would make
+    # them depend on when they were computed.
+    with evaluating(*parts), torch.inference_mode(False), torch.no_grad():
         return loaded.family.tower_features(loaded.core, pixels)
 
 
 def _weight(parts: Sequence[nn.Module]) -> Tensor:
     """A weight of the tower, for where it is and what it computes in."""
     return next(weight for part in parts for weight in part.parameters())
-
-
-@contextmanager
-def _evaluating(parts: Sequence[nn.Module]) -> Iterator[None]:
-    """Without dropout, which in a frozen tower would make its features depend on when they were computed."""
-    before = [part.training for part in parts]
-    for part in parts:
-        part.eval()
-    try:
-        yield
-    finally:
-        for part, was_training in zip(parts, before, strict=True):
-            part.train(was_training)
 
 
 def is_fixed(parts: Sequence[nn.Module]) -> bool:

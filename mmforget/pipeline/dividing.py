@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmforget.benchmark.division import Division, divided
-from mmforget.benchmark.spec import Bound
+from mmforget.benchmark.spec import Bound, TaskSpec
 from mmforget.errors import UserError
 from mmforget.evaluation.validation import validation_tasks
 from mmforget.pipeline.config import RunConfig
@@ -29,15 +30,19 @@ def division_of(config: RunConfig, *, bound: Bound) -> Division | None:
 
 def validation_rows(config: RunConfig, *, division: Division) -> dict[str, list[int]]:
     """By task the places of the rows that a model is asked while it trains."""
-    tasks = validation_tasks(division.bound.benchmark)
-    rows = {t.name: division.places(t.set, validation=True, limit=config.limit) for t in tasks}
-    return {name: places for name, places in rows.items() if places}
+    return _rows(config, validation_tasks(division.bound.benchmark), division=division, validation=True)
 
 
 def told_rows(config: RunConfig, *, division: Division) -> dict[str, list[int]]:
     """By task the places of the rows that every model of the run is measured on."""
-    tasks = division.bound.benchmark.tasks
-    rows = {t.name: division.places(t.set, validation=False, limit=config.limit) for t in tasks}
+    return _rows(config, division.bound.benchmark.tasks, division=division, validation=False)
+
+
+def _rows(
+    config: RunConfig, tasks: Sequence[TaskSpec], *, division: Division, validation: bool
+) -> dict[str, list[int]]:
+    """By task the places of its rows in one part; tasks without any are left out."""
+    rows = {task.name: division.places(task.set, validation=validation, limit=config.limit) for task in tasks}
     return {name: places for name, places in rows.items() if places}
 
 

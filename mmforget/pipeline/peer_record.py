@@ -6,12 +6,11 @@ what is to be computed again is computed from the log itself, which the record n
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from mmforget.metrics.base import METRICS
 from mmforget.pipeline.peers import PeerScores
+from mmforget.results.fingerprint import hash_file
 from mmforget.results.peers.log import PeerLog
 from mmforget.results.provenance import Begun, collect
 from mmforget.results.schema import BenchmarkUse, MethodUse, MetricResult, RunRecord, SetUse, Verdict
@@ -19,7 +18,6 @@ from mmforget.types import Estimate
 
 TOFU_BY_ROWS = {40: "tofu_forget01", 200: "tofu_forget05", 400: "tofu_forget10"}
 """Which of TOFU's splits has so many rows to forget."""
-CHUNK_BYTES = 2**20
 
 
 def record_of(scores: PeerScores, *, name: str, whole: PeerLog, begun: Begun) -> RunRecord:
@@ -38,23 +36,14 @@ def record_of(scores: PeerScores, *, name: str, whole: PeerLog, begun: Begun) ->
             _family(whole), _setting(whole), scores.profile, title=f"log of {log.peer}", modality="text"
         ),
         method=MethodUse(name),
-        model_info={"pretrained": str(log.path), "fingerprint": sha256_of(log.path)},
+        model_info={"pretrained": str(log.path), "fingerprint": hash_file(log.path)},
         data={"source": log.peer, "path": str(log.path), "findings": list(scores.findings)},
         provenance=collect(begun),
-        sets={name: SetUse(_num_rows(log, name), _num_rows(whole, name)) for name in whole.sets},
+        sets={name: SetUse(log.num_rows(name), whole.num_rows(name)) for name in whole.sets},
         metrics=tuple(_metrics(scores)),
         verdict=Verdict("refused", collapsed=False, eligible=False, reasons=(reason,)),
-        references={} if scores.reference is None else {"retain": sha256_of(scores.reference.path)},
+        references={} if scores.reference is None else {"retain": hash_file(scores.reference.path)},
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal hash of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _metrics(scores: PeerScores) -> Iterator[MetricResult]:
@@ -84,8 +73,4 @@ def _family(log: PeerLog) -> str:
 
 def _setting(log: PeerLog) -> str:
     """The split, where the number of rows to forget says it."""
-    return TOFU_BY_ROWS.get(_num_rows(log, "forget"), "") if _family(log) == "tofu" else ""
-
-
-def _num_rows(log: PeerLog, name: str) -> int:
-    return max((len(log.of_set(name, kind)) for kind in ("gen", "prob", "mc")), default=0)
+    return TOFU_BY_ROWS.get(log.num_rows("forget"), "") if _family(log) == "tofu" else ""

@@ -95,7 +95,7 @@ class PeerScores:
             "model_utility_arithmetic": _value(self.utility.get("arithmetic")),
             "forget_quality": None if self.quality is None else vars(self.quality),
             "sets": {name: {key: _value(one) for key, one in cells.items()} for name, cells in self.cells.items()},
-            "rows": {name: _num_rows(self.log, name) for name in self.log.sets},
+            "rows": {name: self.log.num_rows(name) for name in self.log.sets},
             "unscored": {
                 f"{key} on {name}": one.num_unscored
                 for name, cells in self.cells.items()
@@ -134,7 +134,7 @@ def score_log(log: PeerLog, *, reference: PeerLog | None = None, profile: str | 
         p = None if quality is None else quality.p
         stated = totals(log, cells=cells, utility=utility.get("geometric"), p=p, reference=reference)
     found = PeerScores(log, reference, profile, cells, utility, quality, stated, checks)
-    return replace(found, findings=tuple(_findings(found, num_rows=_num_rows(whole, FORGET))))
+    return replace(found, findings=tuple(_findings(found, num_rows=whole.num_rows(FORGET))))
 
 
 def utility_parts(mean: Mean = "geometric") -> tuple[str, ...]:
@@ -259,7 +259,7 @@ def _findings(scores: PeerScores, *, num_rows: int) -> Iterable[str]:
 
 
 def _findings_on_rows(scores: PeerScores, *, num_rows: int) -> Iterable[str]:
-    kept, quality = _num_rows(scores.log, FORGET), scores.quality
+    kept, quality = scores.log.num_rows(FORGET), scores.quality
     if kept < num_rows:
         yield f"{scores.profile} takes the first {kept} rows of {num_rows}"
     if scores.profile == "openunlearning" and scores.log.peer == "tofu" and num_rows == ROWS["tofu_paper"]:
@@ -273,10 +273,6 @@ def _findings_on_rows(scores: PeerScores, *, num_rows: int) -> Iterable[str]:
         yield "no reference, so no forget quality; give the retain model's log with --reference"
     elif kept and quality is None:
         yield "no forget quality: one of the files keeps no truth ratios"
-
-
-def _num_rows(log: PeerLog, name: str) -> int:
-    return max((len(log.of_set(name, kind)) for kind in ("gen", "prob", "mc")), default=0)
 
 
 def _value(estimate: Estimate | None) -> float | None:

@@ -183,13 +183,23 @@ def measure_method(
         retain=references.retain,
         progress=told,
     )
-    if bound.benchmark.relearn_set is None:
-        return [measured.folder]
-    relearned = measure_relearned(
-        Start(plan.name, plan.label, done.spec, plan.folder), config=config, bound=bound, home=home,
-        target=references.target, retain=references.retain, models=models, progress=progress,
+    start = Start(plan.name, plan.label, done.spec, plan.folder)
+    return [
+        measured.folder,
+        *_relearnt(start, place, references=references, home=home, models=models, progress=progress),
+    ]
+
+
+def _relearnt(
+    start: Start, place: Place, *, references: References, home: Path, models: Models, progress: Progress
+) -> list[Path]:
+    """Folders of the records of what a model relearns; none where the benchmark's setting has no relearning."""
+    if place.bound.benchmark.relearn_set is None:
+        return []
+    return measure_relearned(
+        start, config=place.config, bound=place.bound, home=home, target=references.target, retain=references.retain,
+        models=models, progress=progress,
     )  # fmt: skip
-    return [measured.folder, *relearned]
 
 
 def measure_requests(
@@ -206,13 +216,11 @@ def measure_requests(
     measured = measure(
         loaded, about=about, place=place, target=references.target, retain=references.retain, progress=progress
     )
-    if place.bound.benchmark.relearn_set is None:
-        return [measured.folder]
-    relearned = measure_relearned(
-        Start(name, plan.label, done.spec, plan.folder), config=place.config, bound=place.bound, home=home,
-        target=references.target, retain=references.retain, models=models, progress=progress,
-    )  # fmt: skip
-    return [measured.folder, *relearned]
+    start = Start(name, plan.label, done.spec, plan.folder)
+    return [
+        measured.folder,
+        *_relearnt(start, place, references=references, home=home, models=models, progress=progress),
+    ]
 
 
 def measure_alone(alone: Alone, *, method: MethodUse, references: References, progress: Progress) -> Measured:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmforget.model.activations import evaluating
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import adapters_off
@@ -42,14 +43,3 @@ def padded(rows: Sequence[Tensor], *, like: Tensor) -> Tensor:
     for position, row in enumerate(rows):
         out[position, : row.numel()] = row
     return out.to(like.device)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside, the model is in evaluation mode; afterwards in whichever it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save
 from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.methods.material import Validate
+from mmforget.model.activations import evaluating
 from mmforget.model.loaded import LoadedModel
 from mmforget.results.files import write_bytes
 from mmforget.training.checkpoints import newest_complete, step_of
 from mmforget.training.log import TrainLog
-from mmforget.training.reference import evaluating
 from mmforget.training.settings import TrainSettings
 from mmforget.training.stopping import LAST, Point, balance, kept
 

@@ -17,8 +17,8 @@ from torch import nn
 
 MATMUL_SIZE = 2048
 ENOUGH_S = 5.0
-_STARTED = time.perf_counter()
 """What was timed for as long in all is not timed again: what takes long varies little."""
+_STARTED = time.perf_counter()
 
 
 class Seconds(NamedTuple):

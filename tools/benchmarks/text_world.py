@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
-from benchmarks.world import make_words, randomise
+from benchmarks.world import llama_config, make_words, randomise
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.model.micro_tokenizer import train_tokenizer
@@ -92,20 +92,7 @@ def build_llama(folder: Path, geometry: TextGeometry) -> Path:
         return folder
     tokenizer = train_tokenizer([*make_words(), *_words(), *"ABCD", "Answer", "?", "."], max_length=geometry.max_length)
     tokenizer.chat_template = CHAT_TEMPLATE
-    config = LlamaConfig(
-        vocab_size=geometry.vocabulary,
-        hidden_size=geometry.width,
-        intermediate_size=geometry.feed_forward,
-        num_hidden_layers=geometry.layers,
-        num_attention_heads=geometry.heads,
-        num_key_value_heads=geometry.heads,
-        max_position_embeddings=geometry.max_length,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
-    )
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(llama_config(geometry, tokenizer=tokenizer, vocabulary=geometry.vocabulary))
     randomise(model, seed=0)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -147,8 +147,20 @@ def llava_config(geometry: Geometry, *, tokenizer: object) -> LlavaConfig:
         patch_size=geometry.patch_side,
         projection_dim=32,
     )
-    text = LlamaConfig(
-        vocab_size=len(tokenizer),
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=llama_config(geometry, tokenizer=tokenizer, vocabulary=len(tokenizer)),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=False,
+    )
+
+
+def llama_config(geometry: Any, *, tokenizer: Any, vocabulary: int) -> LlamaConfig:
+    """The configuration of a Llama of these sizes: `width`, `feed_forward`, `layers`, `heads` and `max_length`."""
+    return LlamaConfig(
+        vocab_size=vocabulary,
         hidden_size=geometry.width,
         intermediate_size=geometry.feed_forward,
         num_hidden_layers=geometry.layers,
@@ -158,14 +170,6 @@ def llava_config(geometry: Geometry, *, tokenizer: object) -> LlavaConfig:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
-    )
-    return LlavaConfig(
-        vision_config=vision,
-        text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
-        vision_feature_layer=-2,
-        vision_feature_select_strategy="default",
         tie_word_embeddings=False,
     )
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mmforget.benchmark.files import folders_of
 from mmforget.benchmark.hub import fetch
 from mmforget.benchmark.loader import Origin
-from mmforget.benchmark.tables import ENDINGS, read_table, table_files, text_of
+from mmforget.benchmark.tables import ENDINGS, read_table, read_texts, table_files, text_of
 from mmforget.errors import BadData, UserError
 from mmforget.results.fingerprint import hash_file
 
@@ -101,7 +101,7 @@ def _read(folders: Sequence[Path], *, name: str) -> Corpus:
             f"privleak/, or the one above {name}/"
         )
     faults: list[str] = []
-    documents = {table: _documents(files[table], table=table, faults=faults) for table in (*DOCUMENTS, *TRAINED)}
+    documents = {table: read_texts(files[table], label=table, faults=faults) for table in (*DOCUMENTS, *TRAINED)}
     named = {**dict.fromkeys((*QUESTIONS, *EXAMPLES.values()), ("question", "answer")), BEGINNINGS: ("prompt", "gt")}
     pairs = {table: _pairs(files[table], table=table, names=names, faults=faults) for table, names in named.items()}
     used = [path for paths in files.values() for path in paths]
@@ -119,14 +119,6 @@ def _tables() -> tuple[str, ...]:
 def _is_fold(table: str) -> bool:
     """Books have no folds."""
     return table in (*SCALED, *SEQUENCE)
-
-
-def _documents(files: Sequence[Path], *, table: str, faults: list[str]) -> tuple[str, ...]:
-    """The texts of a table, whose rows are texts or objects with one."""
-    rows = [row if not isinstance(row, str) else {"text": row} for row in read_table(files)]
-    return tuple(
-        text_of(row, "text", label=f"{table} row {number}", faults=faults) for number, row in enumerate(rows, start=1)
-    )
 
 
 def _pairs(files: Sequence[Path], *, table: str, names: tuple[str, str], faults: list[str]) -> tuple[Pair, ...]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mmforget.benchmark.files import folders_of
 from mmforget.benchmark.hub import fetch
 from mmforget.benchmark.loader import Origin
-from mmforget.benchmark.tables import ENDINGS, read_table, table_files, text_of
+from mmforget.benchmark.tables import ENDINGS, read_table, read_texts, table_files
 from mmforget.errors import BadData, UserError
 from mmforget.protocols.wmdp.records import Choice, choice_from
 from mmforget.results.fingerprint import hash_file
@@ -59,11 +59,11 @@ def _read(folders: Sequence[Path]) -> Corpus:
             "folder with test-*.parquet as on the Hub), in this folder or in data/ below it"
         )
     asked[MMLU] = _first(folders, "mmlu/test", MMLU)
-    told = {**{topic: table_files(folders, name) for topic, name in FORGET.items()}}
+    told = {topic: table_files(folders, name) for topic, name in FORGET.items()}
     told["retain"] = table_files(folders, RETAIN)
     faults: list[str] = []
     questions = {name: _questions(files, name=name, faults=faults) for name, files in asked.items()}
-    texts = {name: _texts(files, name=name, faults=faults) for name, files in told.items()}
+    texts = {name: read_texts(files, label=f"corpora/{name}", faults=faults) for name, files in told.items()}
     used = [path for files in (*asked.values(), *told.values()) for path in files]
     if faults:
         raise BadData(str(folders[0]), faults=faults)
@@ -80,12 +80,3 @@ def _first(folders: Sequence[Path], *names: str) -> list[Path]:
 def _questions(files: Sequence[Path], *, name: str, faults: list[str]) -> tuple[Choice, ...]:
     rows = enumerate(read_table(files), start=1)
     return tuple(choice_from(row, label=f"{name} row {number}", faults=faults) for number, row in rows)
-
-
-def _texts(files: Sequence[Path], *, name: str, faults: list[str]) -> tuple[str, ...]:
-    """Of a corpus, whose rows are texts or objects with one."""
-    rows = [row if not isinstance(row, str) else {"text": row} for row in read_table(files)]
-    label = f"corpora/{name}"
-    return tuple(
-        text_of(row, "text", label=f"{label} row {number}", faults=faults) for number, row in enumerate(rows, start=1)
-    )

@@ -50,6 +50,10 @@ class PeerLog:
         """The sets that were asked, in the order of the file."""
         return tuple(dict.fromkeys(sample.set for sample in self.samples))
 
+    def num_rows(self, name: str) -> int:
+        """How many rows of a set there are, of the kind of task that has most."""
+        return max((len(self.of_set(name, kind)) for kind in ("gen", "prob", "mc")), default=0)
+
     def first(self, num_rows: int) -> PeerLog:
         """The log of at most the first `num_rows` rows of each set."""
         kept: dict[tuple[str, str], list[Sample]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -59,8 +59,8 @@ def gradients(loaded: LoadedModel, encoded: list[Encoded], *, packed: bool) -> l
 
 @pytest.mark.parametrize("make", [one_image, text_only])
 @torch.no_grad()
-def test_answers_of_a_plain_model(llava: LoadedModel, make: object) -> None:
-    questions: list[Question] = chat(llava, make())  # type: ignore[operator]
+def test_answers_of_a_plain_model(llava: LoadedModel, make: Callable[[], list[Question]]) -> None:
+    questions = chat(llava, make())
     encoded = encode_all(llava, questions)
     with places_seen(llava) as sizes:
         scored = score(llava, encoded)
