@@ -154,14 +154,18 @@ def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path
         "versions": versions(),
         "geometry": vars(context.geometry),
     }
-    if set(parts) & set(peak_memory.VARIANTS):
+    weighed = [name for name in parts if name in peak_memory.VARIANTS]
+    if weighed:
         peak_memory.prepare()
     document |= {name: _measure(context, name, plot=plot) for name in parts}
+    if weighed:
+        for name, memory in peak_memory.run(context, weighed).items():
+            document[name]["memory"] = memory
     return document | {"wanted": [] if context.quick else judged(document)}
 
 
 def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
-    from benchmarks import board, demo, edits, generation, growth, lm_eval_share, peak_memory, scoring, text, training
+    from benchmarks import board, demo, edits, generation, growth, lm_eval_share, scoring, text, training
 
     if name in ("demo", "board"):
         return {"demo": demo, "board": board}[name].run(context)
@@ -173,7 +177,7 @@ def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
     found = parts[name].run(context)
     if name == "scoring":
         found["lm_eval"] = lm_eval_share.run(context)
-    return found | {"memory": peak_memory.run(context, name)}
+    return found
 
 
 def _write(document: dict[str, Any], output: Path | None) -> None:

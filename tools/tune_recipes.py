@@ -3,11 +3,11 @@
     tools/tune_recipes.py fiubench grad_diff --grid lr=1e-4,2.5e-4,5e-4 --grid max_steps=20,40,80 --output tuning
     tools/tune_recipes.py fiubench npo --grid lr=2e-4,4e-4 --grid beta=0.1,0.3 --output tuning -- --workers 1
 
-The rule is in docs/seeds.md: data drawn with another seed (1, the benchmark's own is 0), so other people, other target
-and retain models; every candidate of the grid with two training seeds; of those that collapse with no seed the one with
-the best mean overall, else the one with the best mean forget score. Candidates run one after another, each in a folder
-of its own, and continue where they were stopped. Words after `--` go to every `mmforget run`. Prints a table and the
-line for the recipe.
+The rule is in docs/seeds.md: data drawn with other seeds (1 unless --data_seeds says more, the benchmark's own is 0),
+so other people, other target and retain models; every candidate of the grid with two training seeds; of those that
+collapse with no seed the one with the best mean overall, else the one with the best mean forget score. Candidates run
+one after another, each in a folder of its own, and continue where they were stopped. Words after `--` go to every
+`mmforget run`. Prints a table and the line for the recipe.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DATA_SEED = 1
+DATA_SEEDS = "1"
 SEEDS = "0,1"
 FLAGS = ("lr", "epochs", "max_steps", "lora_r", "lora_alpha", "train_batch_size")
 """Settings of training that `mmforget run` has a flag for; all others are arguments of the method."""
@@ -42,7 +42,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point of the grid, with what each seed came to."""
+    """A point of the grid, with what each seed on each target came to."""
 
     settings: Mapping[str, str]
     trials: tuple[Trial, ...]
@@ -85,28 +85,43 @@ def grid(parts: Sequence[str]) -> list[dict[str, str]]:
     return [dict(point) for point in itertools.product(*axes)]
 
 
-def command(tasks: str, method: str, *, settings: Mapping[str, str], folder: Path, more: Sequence[str]) -> list[str]:
-    """The words of the run of one candidate."""
+@dataclass(frozen=True)
+class Place:
+    """Where the runs are kept, the seeds that draw the data, and words for every run."""
+
+    home: Path
+    data_seeds: tuple[int, ...]
+    more: tuple[str, ...] = ()
+
+
+def command(
+    tasks: str, method: str, *, settings: Mapping[str, str], data_seed: int, folder: Path, more: Sequence[str]
+) -> list[str]:
+    """The words of the run of one candidate on the target of one draw."""
     words = ["run", "--model", "micro", "--tasks", tasks, "--methods", method, "--seeds", SEEDS, "--json"]
-    words += ["--metadata", json.dumps({"seed": DATA_SEED}), "--output_path", str(folder)]
+    words += ["--metadata", json.dumps({"seed": data_seed}), "--output_path", str(folder)]
     words += ["--use_cache", str(folder.parent / "responses.sqlite")]
     words += [word for name in FLAGS if name in settings for word in (f"--{name}", settings[name])]
     arguments = [f"{name}={value}" for name, value in settings.items() if name not in FLAGS]
     return [*words, *(["--method_args", ",".join(arguments)] if arguments else []), *more]
 
 
-def measured(tasks: str, method: str, *, settings: Mapping[str, str], home: Path, more: Sequence[str]) -> Candidate:
-    """Runs one candidate, or finds it run. Raises RuntimeError with what the run said where it fails."""
+def measured(tasks: str, method: str, *, settings: Mapping[str, str], place: Place) -> Candidate:
+    """Runs one candidate on every target, or finds it run. Raises RuntimeError where a run fails."""
     name = "_".join(f"{key}-{value}" for key, value in settings.items()) or "recipe"
-    folder = home / method / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    words = command(tasks, method, settings=settings, folder=folder, more=more)
-    done = subprocess.run(
-        [sys.executable, "-m", "mmforget", *words], stdout=subprocess.PIPE, text=True, env={**os.environ}, check=False
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{method} with {name}: mmforget run ended with status {done.returncode}")
-    return Candidate(settings, trials(json.loads(done.stdout), folder=folder))
+    found: list[Trial] = []
+    for seed in place.data_seeds:
+        folder = place.home / method / f"{name}_data-{seed}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        words = command(tasks, method, settings=settings, data_seed=seed, folder=folder, more=place.more)
+        done = subprocess.run(
+            [sys.executable, "-m", "mmforget", *words],
+            stdout=subprocess.PIPE, text=True, env={**os.environ}, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise RuntimeError(f"{method} with {name}: mmforget run ended with status {done.returncode}")
+        found += trials(json.loads(done.stdout), folder=folder)
+    return Candidate(settings, tuple(found))
 
 
 def trials(document: Mapping[str, Any], *, folder: Path) -> tuple[Trial, ...]:
@@ -127,19 +142,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("method")
     parser.add_argument("--grid", action="append", default=[], metavar="NAME=V,V,...", help="values to try; repeatable")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the runs; continued if there")
+    parser.add_argument("--data_seeds", type=_seeds, default=DATA_SEEDS, metavar="N,N,...", help="a target model each")
     own, more = _split(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(own)
     try:
         points = grid(args.grid)
     except ValueError as error:
         parser.error(str(error))
-    home = args.output.resolve()
-    found = [measured(args.tasks, args.method, settings=point, home=home, more=more) for point in points]
+    place = Place(args.output.resolve(), args.data_seeds, tuple(more))
+    found = [measured(args.tasks, args.method, settings=point, place=place) for point in points]
     best = chosen(found)
     for one in found:
         print(_line(one, is_best=one is best))
     print(f"{args.method}: {{{', '.join(f'{name}: {value}' for name, value in best.settings.items())}}}")
     return 0
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() for word in words) or "0" in words:
+        raise argparse.ArgumentTypeError(f"'{text}': write whole numbers above 0, the benchmark's own, e.g. 1,2,3")
+    return tuple(map(int, words))
 
 
 def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -46,23 +46,27 @@ def prepare() -> None:
     forkserver.ensure_running()
 
 
-def run(context: Context, part: str) -> dict[str, Any]:
-    """Bytes of each variant of a part."""
-    _save_models(context, part)
+def run(context: Context, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Bytes of each variant of the parts, all in one round, so that no core waits for the last of each part."""
+    asked = [(part, variant) for part in parts for variant in VARIANTS[part]]
+    _save_models(context, parts)
     prepare()
-    say(f"memory of {part}: {', '.join(VARIANTS[part])}")
+    say(f"memory of {', '.join(f'{part} {variant}' for part, variant in asked)}")
+    found: dict[str, dict[str, Any]] = {part: {} for part in parts}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda variant: _in_child(context, f"{part}.{variant}"), VARIANTS[part])
-        return dict(zip(VARIANTS[part], found, strict=True))
+        measured = pool.map(lambda one: _in_child(context, ".".join(one)), asked)
+        for (part, variant), one in zip(asked, measured, strict=True):
+            found[part][variant] = one
+    return found
 
 
-def _save_models(context: Context, part: str) -> None:
+def _save_models(context: Context, parts: Sequence[str]) -> None:
     """Saves the models before several processes look for them."""
     from benchmarks import text
 
-    if part == "text":
+    if "text" in parts:
         text.prepare(context)
-    else:
+    if set(parts) - {"text"}:
         context.model_folder()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import tune_recipes
-from tune_recipes import Candidate, Trial, chosen, command, grid, trials
+from tune_recipes import Candidate, Place, Trial, chosen, command, grid, measured, trials
 
 
 def candidate(name: str, *trials: tuple[float, float], collapsed: bool = False) -> Candidate:
@@ -39,9 +40,10 @@ def test_a_grid_is_every_combination() -> None:
 
 
 def test_candidates_run_on_other_people_with_their_settings() -> None:
-    words = command("fiubench", "npo", settings={"lr": "1e-4", "beta": "0.1"}, folder=Path("x/npo/y"), more=["--quiet"])
+    settings = {"lr": "1e-4", "beta": "0.1"}
+    words = command("fiubench", "npo", settings=settings, data_seed=3, folder=Path("x/npo/y"), more=["--quiet"])
     shown = " ".join(words)
-    assert '--metadata {"seed": 1}' in shown
+    assert '--metadata {"seed": 3}' in shown
     assert "--lr 1e-4" in shown
     assert "--method_args beta=0.1 --quiet" in shown
 
@@ -54,6 +56,31 @@ def test_seeds_are_read_from_their_records(tmp_path: Path) -> None:
     seeds = [{"seed": seed, "record": f"{seed}.json"} for seed in (0, 1)]
     rows = [{"role": "target"}, {"role": "unlearned", "seeds": seeds}]
     assert trials({"rows": rows}, folder=tmp_path) == (Trial(0.8, 0.9, 0.7, False), Trial(0.0, 0.9, 0.7, True))
+
+
+def test_every_target_is_asked_and_all_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(words[words.index("--metadata") + 1])
+        return subprocess.CompletedProcess(words, 0, stdout='{"rows": []}')
+
+    found = iter([(Trial(0.8, 0.9, 0.7, False),), (Trial(0.9, 0.9, 0.5, True),)])
+    monkeypatch.setattr(tune_recipes.subprocess, "run", run)
+    monkeypatch.setattr(tune_recipes, "trials", lambda *_, **__: next(found))
+    one = measured("fiubench", "npo", settings={"lr": "1e-4"}, place=Place(tmp_path, (2, 3)))
+    assert asked == ['{"seed": 2}', '{"seed": 3}']
+    assert one.overall == pytest.approx(0.6)
+    assert one.collapses
+
+
+@pytest.mark.parametrize("seeds", ["0", "1,0", "a", "1,,2"])
+def test_the_benchmarks_own_people_choose_no_recipe(
+    seeds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        tune_recipes.main(["fiubench", "npo", "--data_seeds", seeds, "--output", str(tmp_path)])
+    assert f"'{seeds}': write whole numbers above 0" in capsys.readouterr().err
 
 
 def test_a_wrong_grid_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
