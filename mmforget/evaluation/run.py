@@ -130,7 +130,7 @@ def evaluate(
     lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
     lm.statistics = wanted_statistics(loaded)
     try:
-        with inside.bars_off(), inside.quiet(), inside.prompts_shown(settings.write_out):
+        with inside.bars_off(), inside.quiet(), inside.templates_kept(), inside.prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
             inside.without_numbers(results, _unanswered(loaded))
             attacked = attack_tasks(lm, loaded, chosen=chosen, template=settings.apply_chat_template)

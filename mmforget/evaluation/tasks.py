@@ -27,11 +27,12 @@ class LeftOut(NamedTuple):
 
 
 class Named(NamedTuple):
-    """What `--tasks` names: tasks and groups of benchmarks of ours, others, and the folders to search for them."""
+    """What `--tasks` names: tasks and groups of benchmarks of ours, others, the folders searched, what they hold."""
 
     ours: list[str]
     others: list[str]
     include_paths: tuple[str | Path, ...]
+    known: Index
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def divide(names: Sequence[str], *, include_paths: Sequence[str | Path] = ()) ->
     files = {part: _files_at(part) for part in parts if _is_path(part, include_paths=include_paths)}
     labelled = {file: task_file_at(file) for found in files.values() for file in found}
     folders = dict.fromkeys(file.parent for file, task in labelled.items() if task.label is not None)
-    named = Named([], [], (*include_paths, *folders))
-    index = _sound_index(named.include_paths)
-    known = [*index.groups.values(), *index.tasks.values()]
+    searched = (*include_paths, *folders)
+    named = Named([], [], searched, _sound_index(searched))
+    known = _files(named)
     for part in parts:
         for file in files.get(part, ()):
             task = labelled[file]
@@ -175,7 +176,7 @@ def _load_others(named: Named, *, data: DataSource) -> Mapping[str, Any]:
 
 def _manager_of(named: Named, *, data: DataSource) -> Any:
     """A manager that knows what is named. Where all are single tasks, their own folders are read and no others."""
-    index = _sound_index(named.include_paths)
+    index = named.known
     known = {*index.tasks, *index.groups}
     foreign = any(not fnmatch.filter(known, name) and not _is_file(name) for name in named.others)
     folders = task_folders(named.include_paths)
@@ -196,8 +197,7 @@ def _matched(named: Named, *, manager: Any) -> list[str]:
 
 
 def _files(named: Named) -> list[TaskFile]:
-    index = _sound_index(named.include_paths)
-    return [*index.groups.values(), *index.tasks.values()]
+    return [*named.known.groups.values(), *named.known.tasks.values()]
 
 
 def _is_file(name: str) -> bool:

@@ -13,6 +13,7 @@ Nothing else in mmforget imports lm_eval, so a release that moves something is m
 - `tasks._index`: entries of a name with a kind, a file and tags, whose files are read when a task is loaded;
 - `tasks._yaml_loader.load_yaml`: a task file with its functions;
 - `evaluator.evaluate`: loaded tasks and groups in, results out; what it logs, under `evaluator_utils` and `api.task`;
+- `utils.env`, the Jinja environment of all task templates, and its `from_string`;
 - `loggers.utils`, `utils.make_table`, `utils.set_torch_seed`: what `lm_eval run` adds to results, prints and seeds.
 
 `benchmark/task_files.py` shares Python files beside tasks with lm_eval under the names that `load_yaml` gives them.
@@ -24,7 +25,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +360,19 @@ def prompts_shown(wanted: bool) -> Iterator[None]:
     finally:
         told.removeHandler(handler)
         told.setLevel(level)
+
+
+@contextmanager
+def templates_kept() -> Iterator[None]:
+    """Inside, a template of a task is compiled once; lm_eval compiles it for every field of every document."""
+    from lm_eval import utils
+
+    plain = utils.env.from_string
+    utils.env.from_string = lru_cache(maxsize=256)(plain)
+    try:
+        yield
+    finally:
+        utils.env.from_string = plain
 
 
 @contextmanager
