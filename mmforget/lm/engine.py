@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmforget.asking import Ask, Decoding, Depth, Look, Positions
-from mmforget.errors import RunFailed, UserError
+from mmforget.errors import BadData, RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
 from mmforget.lm.lens import through_lens
 from mmforget.model.activations import evaluating, require_layers
@@ -109,7 +109,7 @@ class ModelEngine:
             raise UserError(f"{ask.where or 'request'}: {error}") from error
 
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
-        """Which questions are computed together. Raises UserError naming one that does not fit the model.
+        """Which questions are computed together. Raises UserError naming those that do not fit the model.
 
         The next calls find the planned questions encoded.
         """
@@ -119,7 +119,7 @@ class ModelEngine:
         if asks[0].kind == "rolling":
             self._say_long([ask.continuation or "" for ask in asks])
             return chunks(range(len(asks)), size=self.batch_size)
-        encoded = [self.encode(ask) for ask in asks]
+        encoded = self._encode_all(asks)
         if asks[0].kind == "generate":
             self._say_unwritable(asks)
             planned, max_tokens = self._generations(asks, encoded), MAX_TOKENS
@@ -129,6 +129,19 @@ class ModelEngine:
         pairs = zip(asks, encoded, strict=True)
         self._planned.update((id(ask), _Planned(ask, one, max_tokens)) for ask, one in pairs)
         return planned
+
+    def _encode_all(self, asks: Sequence[Ask]) -> list[Encoded]:
+        encoded, faults = list[Encoded](), list[UserError]()
+        for ask in asks:
+            try:
+                encoded.append(self.encode(ask))
+            except UserError as error:
+                faults.append(error)
+        if len(faults) > 1:
+            raise BadData(f"{len(asks)} requests to {self.loaded.spec.pretrained}", faults=list(map(str, faults)))
+        if faults:
+            raise faults[0]
+        return encoded
 
     def _say_long(self, texts: Sequence[str]) -> None:
         """Says how many documents are read in parts."""

@@ -14,7 +14,7 @@ from lm_requests import adapter, request
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from mmforget.attacks.blank_image import BlankImage, blank
-from mmforget.errors import RunFailed, UserError
+from mmforget.errors import BadData, RunFailed, UserError
 from mmforget.lm import batching
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
@@ -480,3 +480,20 @@ def test_a_tokenizer_without_marks_of_beginning_and_end(llama: Path) -> None:
     assert bare.generate_until([request("generate_until", "who?", {"max_gen_toks": 2})])
     with pytest.raises(UserError, match="neither BOS nor EOS"):
         bare.loglikelihood_rolling([request("loglikelihood_rolling", "who?")])
+
+
+def test_all_requests_that_do_not_fit_are_named_at_once(llama: Path) -> None:
+    """Nothing is computed then; a single one is a line of its own."""
+    lm = adapter(llama)
+    texts = (" Anna.", "", " Anna" * 600)
+    requests = [request("loglikelihood", "who?", text, doc_id=number) for number, text in enumerate(texts)]
+    with pytest.raises(BadData, match="3 requests to") as caught:
+        lm.loglikelihood(requests)
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
+        "task toy, document 1",
+        "task toy, document 2",
+    ]
+    with pytest.raises(UserError) as alone:
+        lm.loglikelihood(requests[:2])
+    assert "\n" not in str(alone.value)
+    assert str(alone.value).startswith("task toy, document 1: ")
