@@ -38,6 +38,7 @@ VARIANTS = {
 Work = Callable[[], object]
 NUM_WRITTEN = 3
 NUM_PLAIN = 12
+STOCK_BATCH = 4
 
 
 def prepare() -> None:
@@ -137,8 +138,8 @@ def _generation(context: Context, variant: str) -> Work:
     shape = Shape(context.shape.images, context.shape.questions)
     requests = generation.requests_of(make_questions(shape, side=context.geometry.image_side))
     if variant == "stock":
-        stock = generation.stock_models(context)
-        return lambda: stock[4].generate_until(requests, disable_tqdm=True)
+        stock = generation.stock_models(context)[STOCK_BATCH]
+        return lambda: stock.generate_until(requests[: 2 * STOCK_BATCH], disable_tqdm=True)
     lm = generation.fresh_lm(context.model(), packed=variant == "ours")
     return lambda: lm.generate_until(requests, disable_tqdm=True)
 
