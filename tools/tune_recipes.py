@@ -5,9 +5,9 @@
 
 The rule is in docs/seeds.md: data drawn with other seeds (1 unless --data_seeds says more, the benchmark's own is 0),
 so other people, other target and retain models; every candidate of the grid with two training seeds; of those that
-collapse with no seed the one with the best mean overall, else the one with the best mean forget score. Candidates run
-one after another, each in a folder of its own, and continue where they were stopped. Words after `--` go to every
-`mmforget run`. Prints a table and the line for the recipe.
+collapse with no seed, and come nowhere near it, the one with the best mean overall, else the one with the best mean
+forget score. Candidates run one after another, each in a folder of its own, and continue where they were stopped.
+Words after `--` go to every `mmforget run`. Prints a table and the line for the recipe.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+NUMBERS = ("forget_score", "utility_ratio", "overall")
+DEGENERATE = "degenerate,none"
 DATA_SEEDS = "1"
 SEEDS = "0,1"
+EDGE = 0.25
+"""Share of degenerate answers at which the next target may collapse: half of what counts as collapsed."""
 FLAGS = ("lr", "epochs", "max_steps", "lora_r", "lora_alpha", "train_batch_size")
 """Settings of training that `mmforget run` has a flag for; all others are arguments of the method."""
 
@@ -38,6 +42,8 @@ class Trial:
     utility_ratio: float
     overall: float
     collapsed: bool
+    degenerate: float = 0.0
+    """Share of the answers of a task, the worst of all."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,10 @@ class Candidate:
     @property
     def collapses(self) -> bool:
         return any(one.collapsed for one in self.trials)
+
+    @property
+    def is_on_the_edge(self) -> bool:
+        return any(one.degenerate >= EDGE for one in self.trials)
 
     @property
     def forget_score(self) -> float:
@@ -65,8 +75,9 @@ def chosen(candidates: Sequence[Candidate]) -> Candidate:
     if not candidates:
         raise ValueError("no candidates")
     sound = [one for one in candidates if not one.collapses]
+    far = [one for one in sound if not one.is_on_the_edge]
     if sound:
-        return max(sound, key=lambda one: one.overall)
+        return max(far or sound, key=lambda one: one.overall)
     return max(candidates, key=lambda one: one.forget_score)
 
 
@@ -129,10 +140,14 @@ def trials(document: Mapping[str, Any], *, folder: Path) -> tuple[Trial, ...]:
     (row,) = [row for row in document["rows"] if row["role"] == "unlearned"]
     found = []
     for seed in row["seeds"]:
-        record = json.loads((folder / seed["record"]).read_text(encoding="utf-8"))["unlearning"]
-        numbers = {name: record["headline"].get(name, {}).get("value") for name in Trial.__dataclass_fields__}
-        values = {name: float(numbers[name] or 0.0) for name in ("forget_score", "utility_ratio", "overall")}
-        found.append(Trial(**values, collapsed=bool(record["verdict"]["collapsed"])))
+        whole = json.loads((folder / seed["record"]).read_text(encoding="utf-8"))
+        record = whole["unlearning"]
+        numbers = {name: record["headline"].get(name, {}).get("value") for name in NUMBERS}
+        values = {name: float(number or 0.0) for name, number in numbers.items()}
+        shares = [task[DEGENERATE] for task in whole["results"].values() if DEGENERATE in task]
+        found.append(
+            Trial(**values, collapsed=bool(record["verdict"]["collapsed"]), degenerate=max(shares, default=0.0))
+        )
     return tuple(found)
 
 

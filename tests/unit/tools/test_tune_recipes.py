@@ -31,6 +31,14 @@ def test_the_rule(candidates: list[Candidate], best: str) -> None:
     assert chosen(candidates).settings["lr"] == best
 
 
+def test_what_comes_near_a_collapse_is_out_while_something_else_is_left() -> None:
+    weak = candidate("a", (0.6, 0.6))
+    strong = Candidate({"lr": "b"}, (Trial(0.9, 0.9, 0.7, False), Trial(0.9, 0.9, 0.9, False, degenerate=0.25)))
+    broken = candidate("c", (0.9, 0.9), collapsed=True)
+    assert chosen([weak, strong, broken]) is weak
+    assert chosen([strong, broken]) is strong
+
+
 def test_a_grid_is_every_combination() -> None:
     assert grid(["lr=1,2", "beta=3"]) == [{"lr": "1", "beta": "3"}, {"lr": "2", "beta": "3"}]
     assert grid([]) == [{}]
@@ -51,11 +59,15 @@ def test_candidates_run_on_other_people_with_their_settings() -> None:
 def test_seeds_are_read_from_their_records(tmp_path: Path) -> None:
     for seed, forget in ((0, 0.8), (1, None)):
         headline = {"forget_score": {"value": forget}, "utility_ratio": {"value": 0.9}, "overall": {"value": 0.7}}
-        record = {"unlearning": {"headline": headline, "verdict": {"collapsed": seed == 1}}}
+        results = {"a": {"degenerate,none": 0.1 * seed}, "b": {"degenerate,none": 0.02}, "c": {}}
+        record = {"unlearning": {"headline": headline, "verdict": {"collapsed": seed == 1}}, "results": results}
         (tmp_path / f"{seed}.json").write_text(json.dumps(record))
     seeds = [{"seed": seed, "record": f"{seed}.json"} for seed in (0, 1)]
     rows = [{"role": "target"}, {"role": "unlearned", "seeds": seeds}]
-    assert trials({"rows": rows}, folder=tmp_path) == (Trial(0.8, 0.9, 0.7, False), Trial(0.0, 0.9, 0.7, True))
+    assert trials({"rows": rows}, folder=tmp_path) == (
+        Trial(0.8, 0.9, 0.7, False, degenerate=0.02),
+        Trial(0.0, 0.9, 0.7, True, degenerate=0.1),
+    )
 
 
 def test_every_target_is_asked_and_all_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
