@@ -10,6 +10,7 @@ from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mmforget.methods.requests import (
+    Comparison,
     Divergence,
     Hidden,
     Lens,
@@ -32,6 +33,7 @@ __all__ = [
     "METHODS",
     "AtLayers",
     "Beginning",
+    "Comparison",
     "Divergence",
     "Drift",
     "Guarding",

@@ -43,6 +43,12 @@ def answer_probability(scored: Scored) -> Tensor:
     return sequence_sum_logprob(scored.token_logprobs, scored.mask).exp()
 
 
+def token_probability(scored: Scored) -> Tensor:
+    """Probability of a token, averaged over the masked tokens of every answer: float32 [B], in [0, 1]."""
+    summed = torch.where(scored.mask, scored.token_logprobs.exp(), scored.token_logprobs.new_zeros(())).sum(dim=-1)
+    return summed / scored.mask.sum(dim=-1).clamp(min=1)
+
+
 def npo(logprob: Tensor, *, reference: Tensor, beta: float) -> Tensor:
     """Negative preference optimisation of each answer: -(2 / beta) log sigmoid(-beta (logprob - reference)).
 
@@ -100,6 +106,34 @@ def token_mean(values: Tensor, mask: Tensor) -> Tensor:
     Returns: scalar; 0 where nothing is masked.
     """
     return _masked_sum(values, mask) / mask.sum().clamp(min=1)
+
+
+def weighted_logprob(scored: Scored, *, weight: Tensor) -> Tensor:
+    """Log-prob times a weight, averaged over all masked tokens of the batch together, in nats: scalar.
+
+    Args:
+        weight: float32 [B, T], >= 0; no gradient flows through it.
+    """
+    return token_mean(weight.detach() * scored.token_logprobs, scored.mask)
+
+
+def inverted_hinge(token_logprobs: Tensor, *, runner_up: Tensor) -> Tensor:
+    """max(0, 1 + p - q) of each token, p its probability and q that of the most likely other one, in [0, 2].
+
+    Source: Cha et al. 2024, https://arxiv.org/abs/2408.06621.
+
+    Args:
+        token_logprobs: float32 [B, T], log of p.
+        runner_up: float32 [B, T], log of q.
+
+    Returns: float32 [B, T].
+    """
+    return (1 + token_logprobs.exp() - runner_up.exp()).clamp(min=0)
+
+
+def but_first(mask: Tensor, num: int) -> Tensor:
+    """A mask bool [B, T] without the first `num` masked tokens of each answer."""
+    return mask & (mask.cumsum(-1) > num)
 
 
 def are_states(states: Tensor) -> Tensor:

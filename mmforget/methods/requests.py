@@ -20,6 +20,8 @@ Positions = Literal["answer", "all"]
 """The tokens of the answer, or all of a sequence but its first: image, question and answer."""
 Statistic = Callable[["Tensor", "Tensor"], "Tensor"]
 """A number of each token's distribution: (log-probs float32 [n, V], tokens that came int64 [n]) -> float32 [n]."""
+ComparedStatistic = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""As `Statistic`, given the log-probs before training, too: float32 [n, V], constant."""
 OfLogits = Callable[["Tensor"], "Tensor"]
 """A number of each place's raw logits: float32 [n, V] -> float32 [n]."""
 OfBoth = Callable[["Tensor", "Tensor"], "Tensor"]
@@ -70,6 +72,19 @@ class TokenStats:
 
     source: str
     kind: str | Statistic
+    positions: Positions = "answer"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A number of each token's distribution beside that before training, differentiable: float32 [B, T], 0 if padded.
+
+    Attributes:
+        kind: a function, equal to another where it computes the same, e.g. an object of a frozen dataclass.
+    """
+
+    source: str
+    kind: ComparedStatistic
     positions: Positions = "answer"
 
 
@@ -127,8 +142,8 @@ class Lens:
     positions: Positions = "answer"
 
 
-Request = Scores | Reference | Divergence | TokenStats | LogitStats | Hidden | Lens
-REQUESTS = (Scores, Reference, Divergence, TokenStats, LogitStats, Hidden, Lens)
+Request = Scores | Reference | Divergence | TokenStats | Comparison | LogitStats | Hidden | Lens
+REQUESTS = (Scores, Reference, Divergence, TokenStats, Comparison, LogitStats, Hidden, Lens)
 
 FORGET, RETAIN, ALTERNATE, BENIGN = "forget", "retain", "alternate", "benign"
 SUPPLIED = (FORGET, RETAIN, ALTERNATE, BENIGN)
@@ -186,7 +201,7 @@ def asks_retain_model(method: Any) -> bool:
 def compares_with_before(requests: Sequence[Request]) -> bool:
     """Whether the model before training is looked at in every step, which takes adapters that can be switched off."""
     return any(
-        isinstance(request, Divergence)
+        isinstance(request, Divergence | Comparison)
         or request == Reference(ALTERNATE)
         or (isinstance(request, Hidden) and request.before)
         or (isinstance(request, LogitStats) and request.compared)

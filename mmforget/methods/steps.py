@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from mmforget.errors import PluginError
-from mmforget.methods.requests import Divergence, Hidden, Lens, LogitStats, Reference, Request, Scores, TokenStats
+from mmforget.methods.requests import (
+    Comparison,
+    Divergence,
+    Hidden,
+    Lens,
+    LogitStats,
+    Reference,
+    Request,
+    Scores,
+    TokenStats,
+)
 from mmforget.types import Scored
 
 if TYPE_CHECKING:
@@ -67,7 +77,7 @@ class Step:
     @overload
     def __getitem__(self, request: Lens) -> AtLayers: ...
     @overload
-    def __getitem__(self, request: Reference | TokenStats | LogitStats | Hidden) -> Tensor: ...
+    def __getitem__(self, request: Reference | TokenStats | Comparison | LogitStats | Hidden) -> Tensor: ...
     def __getitem__(self, request: Request) -> Any:
         """Raises PluginError for what was not asked for."""
         if request not in self.found:
@@ -84,9 +94,11 @@ class Beginning:
         seed: of the training; whatever is drawn has to follow from it.
         hidden_size: H of the language model.
         num_layers: its decoder layers.
+        updates_per_epoch: updates in which every row to forget has its turn once.
     """
 
     num_updates: int
     seed: int
     hidden_size: int
     num_layers: int
+    updates_per_epoch: int = 1

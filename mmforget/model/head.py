@@ -47,14 +47,17 @@ class Before(NamedTuple):
 
 
 class LogitRead(NamedTuple):
-    """What is read off raw logits.
+    """What is read off raw logits, or of distributions that are compared.
 
     Attributes:
         function: (logits float32 [n, V]) or, `compared`, (logits, those before float32 [n, V]) -> float32 [n].
+        of_tokens: the function is (log-probs float32 [n, V], tokens that came int64 [n], log-probs before float32
+            [n, V]) -> float32 [n] in place of that.
     """
 
     function: Callable[..., Tensor]
     compared: bool
+    of_tokens: bool = False
 
 
 class AnswerScores(NamedTuple):
@@ -100,8 +103,7 @@ def answer_scores(
             logprobs = functional.log_softmax(logits, dim=-1).index_select(0, scored_by)
             found += [statistic(logprobs, target) for statistic in statistics]
         for read in reads:
-            given = (logits, old) if read.compared else (logits,)
-            found.append(read.function(*given).index_select(0, scored_by))
+            found.append(_read(read, logits, old, scored_by=scored_by, target=target))
         # Last, since logits that nobody differentiates are used up by it.
         return (*_target_scores(logits, scored_by=scored_by, target=target), *found)
 
@@ -124,6 +126,15 @@ def statistic_of(loaded: LoadedModel, hidden: Tensor, *, layout: Layout, statist
     if torch.is_grad_enabled():
         return torch.cat([checkpoint(compute, chunk, use_reentrant=False) for chunk in chunks])
     return torch.cat([compute(chunk) for chunk in chunks])
+
+
+def _read(read: LogitRead, logits: Tensor, old: Tensor | None, *, scored_by: Tensor, target: Tensor) -> Tensor:
+    """One number of each target [s], from logits [u, V] and, where they are compared, those before."""
+    if read.of_tokens and old is not None:
+        now, before = (functional.log_softmax(one, dim=-1).index_select(0, scored_by) for one in (logits, old))
+        return read.function(now, target, before)
+    given = (logits, old) if read.compared else (logits,)
+    return read.function(*given).index_select(0, scored_by)
 
 
 def _old_logits(loaded: LoadedModel, before: Before, chunk: _Chunk) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mmforget.methods.requests import (
     ALTERNATE,
+    Comparison,
     Divergence,
     Hidden,
     Lens,
@@ -36,6 +37,9 @@ from mmforget.training.reference import padded
 from mmforget.training.sources import SourceRows
 from mmforget.types import Scored
 
+APART = (Divergence, Lens, LogitStats, Comparison)
+"""What is asked of a place in a pass of its own, so that no more is computed of the others."""
+
 
 class Look(Protocol):
     """How training looks at the model."""
@@ -55,7 +59,7 @@ class _Pass(NamedTuple):
 
     places: tuple[_Place, ...]
     kinds: tuple[str | Statistic, ...] = ()
-    logits: tuple[LogitStats, ...] = ()
+    logits: tuple[LogitStats | Comparison, ...] = ()
     has_drift: bool = False
     hidden: tuple[Hidden, ...] = ()
     lenses: tuple[Lens, ...] = ()
@@ -64,7 +68,7 @@ class _Pass(NamedTuple):
     @property
     def looks_back(self) -> bool:
         """Whether the model before is looked at beside the one that trains."""
-        return self.has_drift or any(request.compared for request in self.logits)
+        return self.has_drift or any(isinstance(one, Comparison) or one.compared for one in self.logits)
 
     @property
     def layers(self) -> list[int | float]:
@@ -201,7 +205,7 @@ def _passed(each: Sequence[Answering], one: _Pass, *, batches: Sequence[Batch]) 
             reference=each[first].before if one.looks_back else None,
             vocabulary=asked[first].vocabulary,
             statistics=[statistic(kind) for kind in one.kinds],
-            reads=[LogitRead(request.kind, request.compared) for request in one.logits],
+            reads=[_read(request) for request in one.logits],
             layers=one.layers,
             lenses=[LensRead(statistic(lens.kind), lens.from_depth, lens.is_double) for lens in one.lenses],
         )
@@ -242,7 +246,7 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
     apart = {
         place: asked
         for place, asked in places.items()
-        if place.positions == "all" or any(isinstance(one, Divergence | Lens | LogitStats) for one in asked)
+        if place.positions == "all" or any(isinstance(one, APART) for one in asked)
     }
     together = [place for place in places if place not in apart]
     if together:
@@ -255,7 +259,7 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
         yield _Pass((place,), hidden=tuple(wanted), is_before=True)
 
 
-def _place(request: Scores | Divergence | TokenStats | LogitStats | Hidden | Lens) -> _Place:
+def _place(request: Scores | Divergence | TokenStats | Comparison | LogitStats | Hidden | Lens) -> _Place:
     return _Place(request.source, request.positions)
 
 
@@ -263,8 +267,14 @@ def _hidden(requests: Sequence[Request]) -> tuple[Hidden, ...]:
     return tuple(one for one in requests if isinstance(one, Hidden))
 
 
-def _logits(requests: Sequence[Request]) -> tuple[LogitStats, ...]:
-    return tuple(one for one in requests if isinstance(one, LogitStats))
+def _logits(requests: Sequence[Request]) -> tuple[LogitStats | Comparison, ...]:
+    return tuple(one for one in requests if isinstance(one, LogitStats | Comparison))
+
+
+def _read(request: LogitStats | Comparison) -> LogitRead:
+    if isinstance(request, Comparison):
+        return LogitRead(request.kind, compared=True, of_tokens=True)
+    return LogitRead(request.kind, request.compared)
 
 
 def _lenses(requests: Sequence[Request]) -> tuple[Lens, ...]:

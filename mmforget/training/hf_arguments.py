@@ -76,7 +76,12 @@ def num_updates(settings: TrainSettings, *, num_batches: int) -> int:
     """Weight updates of a training with `num_batches` micro-batches an epoch; at least 1."""
     if settings.max_steps is not None:
         return settings.max_steps
-    return math.ceil(settings.epochs * math.ceil(num_batches / settings.grad_accumulation))
+    return math.ceil(settings.epochs * updates_per_epoch(settings, num_batches=num_batches))
+
+
+def updates_per_epoch(settings: TrainSettings, *, num_batches: int) -> int:
+    """Weight updates of one epoch of `num_batches` micro-batches."""
+    return math.ceil(num_batches / settings.grad_accumulation)
 
 
 def trackers_of(settings: TrainSettings) -> list[str]:

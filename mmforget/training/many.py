@@ -41,7 +41,7 @@ from mmforget.model.vision import FeatureCache
 from mmforget.results.provenance import model_name
 from mmforget.training.adapters import trainable
 from mmforget.training.batches import Batches
-from mmforget.training.hf_arguments import num_updates, training_arguments
+from mmforget.training.hf_arguments import num_updates, training_arguments, updates_per_epoch
 from mmforget.training.many_updates import Run, make_run, train_together
 from mmforget.training.objective import Scoring, Unlearn
 from mmforget.training.settings import TrainSettings
@@ -310,6 +310,7 @@ def _runs(
         objective = Unlearn(
             scoring, method, rows, has_adapters=True, seed=settings.seed,
             num_updates=num_updates(settings, num_batches=len(batches)),
+            updates_per_epoch=updates_per_epoch(settings, num_batches=len(batches)),
         )  # fmt: skip
         objective.prepare(batch_size=settings.batch_size)
         weights = _weights(stack, number)

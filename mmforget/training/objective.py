@@ -150,6 +150,7 @@ class Unlearn:
     rows: Mapping[str, SourceRows]
     has_adapters: bool
     num_updates: int = 1
+    updates_per_epoch: int = 1
     seed: int = 0
     references: dict[str, list[Tensor]] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
@@ -228,7 +229,7 @@ class Unlearn:
         config = self.score.loaded.core.config.get_text_config()
         return Beginning(
             num_updates=self.num_updates, seed=self.seed, hidden_size=config.hidden_size,
-            num_layers=config.num_hidden_layers,
+            num_layers=config.num_hidden_layers, updates_per_epoch=self.updates_per_epoch,
         )  # fmt: skip
 
     def _nll(self, found: Mapping[Any, Any]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from mmforget.plugins import code_of
 from mmforget.training.batches import Batches
 from mmforget.training.editing import edit_in
 from mmforget.training.guarding import guard_in
-from mmforget.training.hf_arguments import num_updates
+from mmforget.training.hf_arguments import num_updates, updates_per_epoch
 from mmforget.training.objective import Objective, Scoring, Unlearn
 from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.report import TrainReport
@@ -126,7 +126,8 @@ def _objective(
 ) -> Objective:
     made = Unlearn(
         scoring, method, sources.rows, has_adapters=settings.lora is not None,
-        num_updates=num_updates(settings, num_batches=num_batches), seed=settings.seed,
+        num_updates=num_updates(settings, num_batches=num_batches),
+        updates_per_epoch=updates_per_epoch(settings, num_batches=num_batches), seed=settings.seed,
     )  # fmt: skip
     made.prepare(batch_size=settings.batch_size)
     return made

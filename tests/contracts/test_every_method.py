@@ -11,21 +11,25 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from mmforget.errors import PluginError, UnknownName
 from mmforget.methods.base import (
     METHODS,
     AtLayers,
     Beginning,
+    Comparison,
     Divergence,
     Drift,
     Hidden,
     Lens,
+    LogitStats,
     Method,
     Reference,
     Request,
     Scores,
     Step,
+    TokenStats,
 )
 from mmforget.methods.build import build
 from mmforget.methods.contract import state_of
@@ -70,6 +74,8 @@ class Leaves:
             return self.states(request)
         if isinstance(request, Lens):
             return AtLayers(self.at_layers(request), MASK)
+        if isinstance(request, TokenStats | LogitStats | Comparison):
+            return self.of_distributions(request)
         assert isinstance(request, Divergence), f"no toy answer to {request}"
         return Drift(self.divergence(request.source, rng=rng), MASK, VOCABULARY)
 
@@ -89,6 +95,18 @@ class Leaves:
             logprobs = (scale * self.logits[request.source]).log_softmax(-1).flatten(0, 1)
             found.append(statistic(request.kind)(logprobs, self.targets.flatten()).view(NUM_ROWS, NUM_TOKENS))
         return torch.stack(found) * MASK
+
+    def of_distributions(self, request: TokenStats | LogitStats | Comparison) -> torch.Tensor:
+        """Of the model before training the answers are likelier."""
+        logits, targets = self.logits[request.source].flatten(0, 1), self.targets.flatten()
+        before = logits.detach() + 0.5 * functional.one_hot(targets, VOCABULARY)
+        if isinstance(request, LogitStats):
+            found = request.kind(logits, before) if request.compared else request.kind(logits)  # type: ignore[call-arg]
+        elif isinstance(request, Comparison):
+            found = request.kind(logits.log_softmax(-1), targets, before.log_softmax(-1))
+        else:
+            found = statistic(request.kind)(logits.log_softmax(-1), targets)
+        return torch.where(MASK, found.view(NUM_ROWS, NUM_TOKENS), torch.zeros(()))
 
     def divergence(self, name: str, *, rng: torch.Generator) -> torch.Tensor:
         """KL from distributions a little off these logits'."""
@@ -155,7 +173,9 @@ def test_loss_is_finite_and_differentiable_with_just_what_it_asks_for(method: Me
     assert bool(gradient.isfinite().all())
     # What is read at layers may be where the method wants it already.
     if isinstance(trained, Scores):
-        assert bool((gradient[MASK].abs().sum(-1) > 0).all()), "some masked token gets no gradient"
+        looked_at = MASK.clone()
+        looked_at[:, : getattr(method, "skip_first", 0)] = False
+        assert bool((gradient[looked_at].abs().sum(-1) > 0).all()), "some masked token gets no gradient"
     assert bool((gradient[~MASK] == 0).all()), "padding gets a gradient"
 
 
