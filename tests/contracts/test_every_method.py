@@ -62,7 +62,9 @@ class Leaves:
         self.targets = torch.randint(VOCABULARY, (NUM_ROWS, NUM_TOKENS), generator=rng)
         shape = (NUM_ROWS, NUM_TOKENS, VOCABULARY)
         names = [*SUPPLIED, *sorted({request.source for request in requests} - set(SUPPLIED))]
-        self.logits = {name: torch.randn(shape, generator=rng).requires_grad_() for name in names}
+        # Answers are remembered, as they are where something is to be forgotten.
+        learnt = 3 * functional.one_hot(self.targets, VOCABULARY)
+        self.logits = {name: (torch.randn(shape, generator=rng) + learnt).requires_grad_() for name in names}
         self.step = Step({request: self.answer(request, rng=rng) for request in requests}, state=dict(state or {}))
 
     def answer(self, request: Request, *, rng: torch.Generator) -> Any:

@@ -133,6 +133,8 @@ def test_killed_anywhere_and_resumed_is_as_undisturbed(
     [
         "npo",
         "rmu:adaptive=True",
+        "pdu:warmup_epochs=0,multiplier=1",
+        "scrub",
         pytest.param("kl", marks=pytest.mark.long),
         pytest.param("grad_diff", marks=pytest.mark.long),
     ],

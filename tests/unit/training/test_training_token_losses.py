@@ -47,11 +47,23 @@ def ihl(now: Tensor, before: Tensor, target: Tensor) -> Tensor:
     return 1 + probs[truth] - probs.masked_fill(truth, 0).max(-1).values
 
 
+def scrub(now: Tensor, before: Tensor, target: Tensor) -> Tensor:
+    """Of its first epoch, which forgets."""
+    old = (before / 2).softmax(-1)
+    return -4 * (old * (old.log() - (now / 2).log_softmax(-1))).sum(-1)
+
+
+def pdu(now: Tensor, before: Tensor, target: Tensor) -> Tensor:
+    return (now.max(-1).values - now.mean(-1)).square()
+
+
 WANTED: dict[tuple[str, str], Loss] = {
     ("undial", "beta=2"): undial,
     ("ceu", "skip_first=0"): ceu,
     ("wga", "retain_weight=0"): wga,
     ("ihl", "retain_weight=0"): ihl,
+    ("scrub", ""): scrub,
+    ("pdu", "multiplier=0,retain_bound=0"): pdu,
 }
 
 
