@@ -144,12 +144,12 @@ class ModelEngine:
         return encoded
 
     def _say_long(self, texts: Sequence[str]) -> None:
-        """Says how many documents are read in parts."""
-        count = sum(len(document_windows(self.loaded, text)) > 1 for text in texts)
-        if count:
+        """Says how many documents are read in parts, and in how many."""
+        long = [num for text in texts if (num := len(document_windows(self.loaded, text))) > 1]
+        if long:
             logger.warning(
-                "%d of %d documents are longer than the model's %d tokens and read in windows of these",
-                count, len(texts), self.loaded.max_length,
+                "%d of %d documents are longer than the model's %d tokens and read in %d windows of these",
+                len(long), len(texts), self.loaded.max_length, sum(long),
             )  # fmt: skip
 
     def _say_unwritable(self, asks: Sequence[Ask]) -> None:

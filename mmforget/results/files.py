@@ -26,6 +26,8 @@ NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 TORCH_WRITER = re.compile(r"inline_container|PytorchStreamWriter|write\(\): fd")
 ROOM_BYTES = 2**20
 """Less than this is a full disk."""
+RESTORE = "the file is damaged: restore it, or delete it and run the same command again"
+"""What to do about a damaged file of our own."""
 IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
@@ -93,12 +95,12 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, takes_nan: bool = False) -> Any:
-    """A JSON file's value. Raises UserError that names the file and the line that does not parse."""
-    return parse_json(read_text(path, max_bytes=max_bytes), place=str(path), takes_nan=takes_nan)
+def read_json(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, takes_nan: bool = False, advice: str = RESTORE) -> Any:
+    """A JSON file's value. Raises UserError as `parse_json` does, with the file's name."""
+    return parse_json(read_text(path, max_bytes=max_bytes), place=str(path), takes_nan=takes_nan, advice=advice)
 
 
-def parse_json(text: str, *, place: str, takes_nan: bool = False) -> Any:
+def parse_json(text: str, *, place: str, takes_nan: bool = False, advice: str = RESTORE) -> Any:
     """The value of JSON from a stranger. Raises UserError naming `place` and why it is refused.
 
     Refused are, besides what is no JSON: NaN and infinity, numbers of thousands of digits, and nesting deeper than
@@ -106,8 +108,10 @@ def parse_json(text: str, *, place: str, takes_nan: bool = False) -> Any:
 
     Args:
         takes_nan: NaN and infinity are numbers, as other programs write them.
+        advice: what to do about a file that is refused.
     """
-    advice = "the file is damaged: restore it, or delete it and run the same command again"
+    if not text.strip():
+        raise UserError(f"{place}: is empty; {advice}")
     try:
         value = json.loads(text, parse_constant=float if takes_nan else _not_a_number)
     except json.JSONDecodeError as error:

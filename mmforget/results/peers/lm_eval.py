@@ -13,7 +13,7 @@ from typing import Any
 from mmforget.errors import UserError, shortened
 from mmforget.reading import read_text
 from mmforget.results.files import parse_json
-from mmforget.results.peers.log import MAX_BYTES, PeerLog, number, read_object, require_rows
+from mmforget.results.peers.log import MAX_BYTES, NOT_WHOLE, PeerLog, number, read_object
 from mmforget.types import Sample
 
 KINDS = {"multiple_choice": "mc", "generate_until": "gen", "loglikelihood": "prob", "loglikelihood_rolling": "roll"}
@@ -29,6 +29,8 @@ def read(path: Path) -> PeerLog:
     """
     path = _newest(path) if path.is_dir() else path
     document = read_object(path, what="results_<time>.json of lm_eval", is_one=_is_one)
+    if not document["results"]:
+        raise UserError(f"{path}: has the results of no task; {NOT_WHOLE}")
     tasks: dict[str, Mapping[str, Any]] = {
         name: config for name, config in (document.get("configs") or {}).items() if isinstance(config, dict)
     }
@@ -39,7 +41,8 @@ def read(path: Path) -> PeerLog:
         if file is None:
             continue
         lines = list(_lines(file))
-        _require_all(file, task=task, found=len(lines), counts=document.get("n-samples") or {})
+        asked = {str(line["doc_id"]) for line in lines}
+        _require_all(file, task=task, found=len(asked), counts=document.get("n-samples") or {})
         for line in lines:
             sample = _sample(task, config=config, line=line, place=str(file))
             samples.append(sample)
@@ -73,7 +76,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     first = None
     texts = read_text(path, max_bytes=MAX_BYTES).removesuffix("\n").split("\n")
     for place, text in enumerate(texts, start=1):
-        line = parse_json(text, place=f"{path} line {place}", takes_nan=True)
+        line = parse_json(text, place=f"{path} line {place}", takes_nan=True, advice=NOT_WHOLE)
         if not isinstance(line, dict) or "doc_id" not in line or not isinstance(line.get("resps"), list):
             raise UserError(f"{path}: line {place} is no sample of lm_eval; the file is damaged, evaluate again")
         first = line.get("filter") if first is None else first
@@ -84,8 +87,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _require_all(path: Path, *, task: str, found: int, counts: Mapping[str, Any]) -> None:
     expected = counts.get(task, {}).get("effective") if isinstance(counts.get(task), dict) else None
     if isinstance(expected, int) and expected != found:
-        wanted = [str(index) for index in range(expected)]
-        require_rows(path, name=task, found=wanted[:found], wanted=wanted)
+        lacking = f"{expected - found} of {expected} items are missing"
+        told = lacking if found < expected else f"{found} items, and {expected} were asked"
+        raise UserError(f"{path}: '{task}': {told}; {NOT_WHOLE}")
 
 
 def _sample(task: str, *, config: Mapping[str, Any], line: Mapping[str, Any], place: str) -> Sample:

@@ -6,8 +6,9 @@ mean: what rests on means is exact, and nothing else may be computed of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from mmforget.types import Sample
 
 MAX_BYTES = 2**31
 """Largest result file that is read."""
+NOT_WHOLE = "the log is not whole: copy it again, or evaluate again"
+"""What to do about a damaged log, which another program has written."""
+MAX_DIGITS = 9
+"""Of an index that counts rows."""
 NUM_TOKENS = "num_tokens"
 """Key of a sample's `extra`: tokens by role, where the file says how many."""
 
@@ -64,12 +69,12 @@ class PeerLog:
 
 def read_object(path: Path, *, what: str, is_one: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
     """The object in a JSON file. Raises UserError where the file is none, or not `what`."""
-    document = read_json(path, max_bytes=MAX_BYTES, takes_nan=True)
+    document = read_json(path, max_bytes=MAX_BYTES, takes_nan=True, advice=NOT_WHOLE)
     if not isinstance(document, dict) or not is_one(document):
-        keys = ", ".join(map(str, list(document)[:4])) if isinstance(document, dict) else shortened(document)
+        keys = ", ".join(map(str, list(document)[:4])) if isinstance(document, dict) else document
         raise UserError(
-            f"{path}: is no {what} (it holds {shortened(keys) or 'nothing'}); give the whole file, and with --from "
-            "the program that wrote it"
+            f"{path}: is no {what} (it holds {shortened(keys) if document else 'nothing'}); give the whole file, and "
+            "with --from the program that wrote it"
         )
     return document
 
@@ -88,13 +93,23 @@ def losses(value: Any, *, place: str) -> tuple[float, ...]:
     return tuple(one for one in found if one is not None)
 
 
+def require_no_gap(path: Path, *, name: str, indices: Collection[str]) -> None:
+    """Raises UserError in one line where numbers between 0 and the last index are missing from all of a set."""
+    numbers = {int(index) for index in indices if index.isdecimal() and len(index) <= MAX_DIGITS}
+    num_missing = max(numbers, default=-1) + 1 - len(numbers)
+    if num_missing:
+        first = next(number for number in count() if number not in numbers)
+        told = f"{num_missing} of {len(numbers) + num_missing} items are missing, such as '{first}'"
+        raise UserError(f"{path}: '{name}': {told}; {NOT_WHOLE}")
+
+
 def require_rows(path: Path, *, name: str, found: Iterable[str], wanted: Sequence[str]) -> None:
     """Raises UserError in one line where rows are missing, or there are none."""
     there = set(found)
     missing = [index for index in wanted if index not in there]
     if missing or not wanted:
         told = f"{len(missing)} of {len(wanted)} items are missing, such as '{missing[0]}'" if missing else "no items"
-        raise UserError(f"{path}: '{name}': {told}; the log is not whole, evaluate again")
+        raise UserError(f"{path}: '{name}': {told}; {NOT_WHOLE}")
 
 
 def prob_sample(

@@ -18,6 +18,7 @@ from mmforget.results.peers.log import (
     number,
     prob_sample,
     read_object,
+    require_no_gap,
     require_rows,
 )
 from mmforget.types import Sample
@@ -55,7 +56,7 @@ def read(path: Path) -> PeerLog:
                 if value is not None:
                     stored[name][f"{set_name}/{index}"] = value
     totals = {name: number(table.get("agg_value")) for name, table in tables.items() if "agg_value" in table}
-    scores = dict(_scores(tables))
+    scores = dict(_scores(path, tables=tables))
     return PeerLog(path, "openunlearning", "openunlearning", tuple(samples), totals=totals, stored=stored | scores)
 
 
@@ -74,6 +75,7 @@ def _rows(path: Path, *, tables: Mapping[str, Mapping[str, Any]], prefix: str) -
         wrong = next((index for index, row in rows.items() if not isinstance(row, dict)), None)
         if wrong is not None:
             raise UserError(f"{path}: '{keys[what]}', item '{wrong}' is {shortened(rows[wrong])}; the log is damaged")
+    require_no_gap(path, name=prefix, indices=every)
     return {index: {what: rows[index] for what, rows in found.items()} for index in every}
 
 
@@ -93,12 +95,13 @@ def _samples(set_name: str, *, index: str, row: Mapping[str, Mapping[str, Any]],
         yield prob_sample(set_name=set_name, index=index, text=text, roles=roles, extra={})
 
 
-def _scores(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
+def _scores(path: Path, *, tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
     """What other metrics keep a row as `score`, by metric, of membership attacks by metric and group."""
     for name, table in tables.items():
         parts = {f"{name}/{group}": table.get(group) for group in ATTACK} | {name: table}
         for key, part in parts.items():
             if isinstance(part, dict) and _has_rows(part):
+                require_no_gap(path, name=key, indices=part["value_by_index"])
                 rows = {index: row for index, row in part["value_by_index"].items() if isinstance(row, dict)}
                 values = {index: number(row.get("score")) for index, row in rows.items()}
                 found = {index: value for index, value in values.items() if value is not None}

@@ -18,6 +18,7 @@ from mmforget.results.peers.log import (
     number,
     prob_sample,
     read_object,
+    require_no_gap,
     require_rows,
 )
 from mmforget.types import Sample
@@ -67,6 +68,7 @@ def _rows(path: Path, *, name: str, table: Any) -> Iterator[tuple[str, Mapping[s
     every = list(dict.fromkeys(index for values in there.values() for index in values))
     for column, values in there.items():
         require_rows(path, name=f"{name}.{column}", found=values, wanted=every)
+    require_no_gap(path, name=name, indices=every)
     for index in every:
         yield index, {column: values[index] for column, values in there.items()}
 
