@@ -47,6 +47,7 @@ SLOWEST = (
     "test_every_cheat.py",
     "test_references.py",
     "test_lm_eval_stock.py",
+    "test_stock_folders.py",
     "test_pairs.py",
     "test_bench_parts.py",
     "test_evaluate_run.py",

@@ -85,6 +85,12 @@ def test_accuracy_is_the_one_that_lm_eval_states(results: Path) -> None:
     assert "toy_text/exact_match" in found.totals
 
 
+def first_line_twice(text: str) -> str:
+    """As many lines as before, and one document less."""
+    first, _, *rest = text.split("\n")
+    return "\n".join([first, first, *rest])
+
+
 def broken(results: Path, folder: Path, *, change: Any) -> Path:
     """The same files with the choices' samples changed."""
     for file in results.parent.iterdir():
@@ -97,6 +103,8 @@ def broken(results: Path, folder: Path, *, change: Any) -> Path:
     ("change", "said"),
     [
         (lambda text: text.split("\n", 1)[1], "'toy_choice': 1 of 9 items are missing"),
+        (first_line_twice, "'toy_choice': 1 of 9 items are missing"),
+        (lambda text: "", "is empty; the log is not whole"),
         (lambda text: text.replace('"resps"', '"answers"', 1), "line 1 is no sample of lm_eval"),
         (lambda text: text.replace('[["-', '[["minus ', 1), "is no log-likelihood"),
         (lambda text: text[:-20], "not valid JSON"),
