@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mmforget.benchmark.cache import cache_folder
 from mmforget.errors import UserError
-from mmforget.results.files import read_json, write_json
+from mmforget.results.files import in_turn, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +34,27 @@ class KnownTask(NamedTuple):
 
 
 def known_tasks(folder: Path, *, read: Callable[[Path], Mapping[str, KnownTask]]) -> dict[str, KnownTask]:
-    """What `read(folder)` gives, from the disk where it is known. That the cache cannot be written is no fault."""
+    """What `read(folder)` gives, from the disk where it is known. That the cache cannot be written is no fault.
+
+    Of several processes one reads, and the others wait for what it keeps.
+    """
     path = cache_folder() / "lm_eval_tasks" / f"{_stamp(folder)}.json"
     found = _kept(path)
-    if found is None:
-        found = dict(read(folder))
-        try:
-            write_json(path, {name: list(task) for name, task in found.items()})
-        except UserError as error:
-            logger.info("the names of lm_eval's tasks are read anew each time: %s", error)
+    if found is not None:
+        return found
+    with in_turn(path.parent):
+        found = _kept(path)
+        return _read_and_keep(folder, path, read=read) if found is None else found
+
+
+def _read_and_keep(
+    folder: Path, path: Path, *, read: Callable[[Path], Mapping[str, KnownTask]]
+) -> dict[str, KnownTask]:
+    found = dict(read(folder))
+    try:
+        write_json(path, {name: list(task) for name, task in found.items()})
+    except UserError as error:
+        logger.info("the names of lm_eval's tasks are read anew each time: %s", error)
     return found
 
 

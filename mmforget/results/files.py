@@ -52,6 +52,32 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Inside, no other process of mmforget is inside with the same folder; waits until none is.
+
+    For what one process makes and the others then find made. Where the folder cannot be made or locked, all go ahead.
+    """
+    handle = _locked(folder)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _locked(folder: Path) -> int | None:
+    """What keeps the folder locked until it is closed; None where there is no folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
 def prepare_folder(folder: Path) -> Path:
     """Make an output folder and prove that it can be written. Raises UserError where it cannot."""
     with writing(folder):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,32 @@ def test_a_damaged_file_is_made_anew(folder: Path, reader: Reader, text: str) ->
     assert known_tasks(folder, read=reader) == wanted
     assert reader.num_calls == 2
     assert json.loads(kept_file(folder).read_text())["one"] == ["TASK", "one.yaml", ["easy"]]
+
+
+def test_of_two_at_once_one_reads_and_the_other_waits(
+    folder: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second asks for the lock while the first is reading."""
+    begun, waiting, lock = threading.Event(), threading.Event(), fcntl.flock
+
+    def asked(handle: int, operation: int) -> None:
+        if begun.is_set():
+            waiting.set()
+        lock(handle, operation)
+
+    def read(folder: Path) -> dict[str, KnownTask]:
+        begun.set()
+        assert waiting.wait(60)
+        return inside._read_index(folder)
+
+    monkeypatch.setattr(fcntl, "flock", asked)
+    reader.read = read
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(known_tasks, folder, read=reader)
+        assert begun.wait(60)
+        second = pool.submit(known_tasks, folder, read=reader)
+        assert first.result() == second.result()
+    assert reader.num_calls == 1
 
 
 def test_a_cache_that_cannot_be_written_is_no_fault(folder: Path, reader: Reader) -> None:
