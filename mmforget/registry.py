@@ -13,7 +13,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import metadata, util
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -128,9 +128,9 @@ class Registry(Generic[T]):
                 path = folder / f"{info.name}.py"
                 if info.ispkg or info.name.startswith("_") or not path.is_file():
                     continue
-                tree = ast.parse(path.read_text(encoding="utf-8"))
-                if _defines(tree, self.attribute):
-                    entries.append(Entry(info.name, f"{package}.{info.name}", self.attribute, OURS, _summary(tree)))
+                summary = _summary_of(path, attribute=self.attribute, changed_ns=path.stat().st_mtime_ns)
+                if summary is not None:
+                    entries.append(Entry(info.name, f"{package}.{info.name}", self.attribute, OURS, summary))
         return entries
 
     def _places(self) -> list[tuple[str, Path]]:
@@ -172,6 +172,13 @@ def _entry_points(group: str, faults: list[str]) -> list[metadata.EntryPoint]:
             except Exception as error:
                 faults.append(f"the entry points of {package.name} cannot be read: {one_line(error)}")
         return found
+
+
+@lru_cache(maxsize=1024)
+def _summary_of(path: Path, *, attribute: str, changed_ns: int) -> str | None:
+    """The first line of a module's docstring; None where it does not define the attribute. Looked at once a process."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _summary(tree) if _defines(tree, attribute) else None
 
 
 def _defines(tree: ast.Module, attribute: str) -> bool:

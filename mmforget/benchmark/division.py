@@ -33,7 +33,7 @@ class Division:
 
     def places(self, set_name: str, *, validation: bool, limit: float | None = None) -> list[int]:
         """Places of the rows of one part of a set: the first `limit`, or a share of them where below 1."""
-        subjects = self.bound.rows(set_name)["subject"]
+        subjects = self.bound.column(set_name, "subject")
         found = [place for place, subject in enumerate(subjects) if (subject in self.subjects) == validation]
         return found if limit is None else found[: limited(len(found), limit)]
 
@@ -42,7 +42,7 @@ class Division:
         sets = dict.fromkeys(task.set for task in self.bound.benchmark.tasks)
         counts = {}
         for name in sets:
-            subjects = set(self.bound.rows(name)["subject"])
+            subjects = set(self.bound.column(name, "subject"))
             counts[name] = {"validation": len(subjects & self.subjects), "test": len(subjects - self.subjects)}
         return {"by": "subject", "share": SHARE, "seed": SEED, "subjects": counts}
 
@@ -57,14 +57,14 @@ def divided(bound: Bound, *, needed: Sequence[str]) -> Division:
     """
     chosen: set[str] = set()
     for name in dict.fromkeys(task.set for task in bound.benchmark.tasks):
-        subjects = drawn_order(bound.rows(name)["subject"])
+        subjects = drawn_order(bound.column(name, "subject"))
         if len(subjects) > 1:
             chosen.update(subjects[: ceil(SHARE * len(subjects))])
     found = Division(bound, frozenset(chosen))
     for name in dict.fromkeys(needed):
         parts = [found.places(name, validation=is_validation) for is_validation in (True, False)]
         if not all(parts):
-            num = len(set(bound.rows(name)["subject"]))
+            num = len(set(bound.column(name, "subject")))
             raise UserError(
                 f"{bound.benchmark.group}: --eval_steps needs subjects for validation and others for the test, and the "
                 f"{num} of the set '{name}' cannot be divided so; leave it out, or take more subjects"

@@ -60,7 +60,7 @@ def limited(num_rows: int, limit: float) -> int:
 
 
 def _subjects(bound: Bound, set_name: str) -> list[str]:
-    return list(bound.rows(set_name)["subject"])
+    return bound.column(set_name, "subject")
 
 
 def _places(subjects: list[str]) -> dict[str, tuple[int, ...]]:

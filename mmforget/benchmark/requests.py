@@ -36,7 +36,7 @@ class Request:
         if self.folds:
             return sum(map(bound.num_rows, self.folds))
         wanted = set(self.subjects)
-        return sum(subject in wanted for subject in bound.rows(bound.benchmark.trained_sets["forget"])["subject"])
+        return sum(subject in wanted for subject in bound.column(bound.benchmark.trained_sets["forget"], "subject"))
 
 
 def requests_of(bound: Bound, num: int) -> tuple[Request, ...]:
@@ -81,4 +81,4 @@ def _require_rows(folds: Sequence[str], *, bound: Bound, num: int) -> None:
 
 def _subjects(bound: Bound, sets: Sequence[str]) -> tuple[str, ...]:
     """The subjects of sets, in the order of their first rows."""
-    return tuple(dict.fromkeys(str(subject) for name in sets for subject in bound.rows(name)["subject"]))
+    return tuple(dict.fromkeys(str(subject) for name in sets for subject in bound.column(name, "subject")))

@@ -51,8 +51,6 @@ def make_dataset(docs: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
     Fields that a doc leaves out are empty, but for what `completed` knows. Raises UserError for a column that no Row
     has, a text where a list of texts is wanted, parts that do not go together, and an image that cannot be shown.
     """
-    import datasets
-
     unknown = sorted({name for doc in docs for name in doc} - {*COLUMNS, *OPTIONAL})
     if unknown:
         raise UserError(f"rows have unknown columns {', '.join(unknown)}; known: {', '.join((*COLUMNS, *OPTIONAL))}")
@@ -72,7 +70,19 @@ def make_dataset(docs: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
     columns["turns"] = [[dict(turn) for turn in doc.get("turns") or ()] for doc in docs]
     columns["text"] = [doc.get("text") or "" for doc in docs]
     used = (*COLUMNS, *(name for name in OPTIONAL if any(value not in (None, [], "") for value in columns[name])))
-    return datasets.Dataset.from_dict({name: columns[name] for name in used}, features=row_features(used))
+    return _stored({name: columns[name] for name in used}, features=row_features(used))
+
+
+def _stored(columns: dict[str, list[Any]], *, features: datasets.Features) -> datasets.Dataset:
+    """What `Dataset.from_dict` makes, which looks at each value on its own: columns of the right types need no look."""
+    import datasets
+    import pyarrow
+
+    try:
+        table = pyarrow.Table.from_pydict(columns, schema=features.arrow_schema)
+    except (pyarrow.ArrowException, TypeError, ValueError):
+        return datasets.Dataset.from_dict(columns, features=features)
+    return datasets.Dataset(table, info=datasets.DatasetInfo(features=features))
 
 
 def completed(doc: Mapping[str, Any]) -> Mapping[str, Any]:

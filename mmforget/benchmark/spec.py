@@ -201,6 +201,11 @@ class Bound:
             raise PluginError(f"{where}: its rows are not those of make_dataset(docs): {', '.join(differing)} differ")
         return found["test"]
 
+    def column(self, set_name: str, name: str) -> list[Any]:
+        """One column of a set's rows, read at once: a hundred times faster than row by row."""
+        found: list[Any] = self.rows(set_name)[name][:]
+        return found
+
     def num_rows(self, set_name: str) -> int:
         """How many rows a set has; 0 says that the data cannot fill it, and its tasks have to be left out."""
         return len(self.rows(set_name))

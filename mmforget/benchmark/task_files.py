@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +23,11 @@ from mmforget.yaml_text import SafeLoader, parse_yaml
 MAX_BYTES = 2**24
 """Longest task file that is read."""
 
+SETTLED_NS = 10**8
+"""A file that changed less than this ago might change again without its time showing it: systems count in ticks."""
+MAX_KNOWN = 4096
+"""Task files that are remembered."""
+
 FUNCTION_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
@@ -35,12 +42,49 @@ class FunctionRef(NamedTuple):
     name: str
 
 
+Stamp = tuple[int, ...]
+
+
+class _Known(NamedTuple):
+    """What a task file said when it was read, and all files that this came from, as they were then."""
+
+    config: dict[str, Any]
+    sources: dict[Path, Stamp | None]
+
+
+_KNOWN: dict[Path, _Known] = {}
+
+
 def read_task_file(path: Path) -> dict[str, Any]:
     """The mapping in a task file with its `include`d bases merged in (keys of the file itself win).
 
+    A file is read again only where it or one of these has changed: a command asks for all of them several times.
+
     Raises TaskFileError for what cannot be read or parsed, an include that is not there, and a cycle of includes.
     """
-    return _read(path, chain=())
+    known = _KNOWN.get(path)
+    if known is None or any(_stamp(source) != stamp for source, stamp in known.sources.items()):
+        sources = {path: _stamp(path)}
+        known = _Known(_read(path, chain=(), sources=sources), sources)
+        _remember(path, known)
+    return dict(known.config)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Changes with the content of a file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _remember(path: Path, known: _Known) -> None:
+    if len(_KNOWN) >= MAX_KNOWN:
+        _KNOWN.clear()
+    newest = max(stamp[-1] if stamp else sys.maxsize for stamp in known.sources.values())
+    if newest < time.time_ns() - SETTLED_NS:
+        _KNOWN[path] = known
 
 
 def load_function(reference: FunctionRef) -> Callable[..., Any]:
@@ -69,13 +113,14 @@ def load_module(reference: FunctionRef) -> ModuleType:
         ) from error
 
 
-def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
+def _read(path: Path, *, chain: tuple[Path, ...], sources: dict[Path, Stamp | None]) -> dict[str, Any]:
     try:
         path = path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise TaskFileError(f"{path}: cannot be read: {one_line(error)}") from error
     if path in chain:
         raise TaskFileError(f"{chain[-1]}: includes itself through {path}")
+    sources[path] = _stamp(path)
     config = _parse(path)
     includes = config.pop("include", [])
     merged: dict[str, Any] = {}
@@ -83,7 +128,8 @@ def _read(path: Path, *, chain: tuple[Path, ...]) -> dict[str, Any]:
         base = path.parent / str(include)
         if not _is_file(base):
             raise TaskFileError(f"{path}: includes {shortened(str(include))}, which does not exist beside it")
-        merged.update(_read(base, chain=(*chain, path)))
+        sources[base] = _stamp(base)
+        merged.update(_read(base, chain=(*chain, path), sources=sources))
     return merged | config
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from mmforget.benchmark.validate import Report, faults_of
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Any finite value does: what is tried out is whether a metric can read the rows, not what it makes of a model.
 LOGPROB_OF_A_WORD = -0.5
 NUM_ROWS = 32
+Docs = Callable[[str], list[dict[str, Any]]]
+"""The rows of a set that metrics are tried on, which all of them share."""
 
 
 def check_everything(bound: Bound) -> Report:
@@ -109,9 +112,8 @@ def _asked(bound: Bound, name: str) -> set[tuple[str, ...]]:
     """What is known of a set's rows: who they are about; where the protocol has no retain model, who never saw a
     subject, one subject may have rows of either kind, and questions and answers count, too.
     """
-    rows = bound.rows(name)
     columns = ("subject",) if bound.benchmark.has_retain_model else ("subject", "question", "answer")
-    return set(zip(*(rows[column] for column in columns), strict=True))
+    return set(zip(*(bound.column(name, column) for column in columns), strict=True))
 
 
 def _check_uses(benchmark: Benchmark, *, report: Report) -> None:
@@ -143,10 +145,11 @@ def check_metrics(bound: Bound, *, report: Report) -> None:
     from mmforget.evaluation.collapse import failures_of
 
     unscored: dict[str, list[str]] = {}
+    docs = cache(partial(_docs, bound=bound))
     for use in bound.benchmark.metrics:
 
         def score(use: MetricUse = use) -> None:
-            for reason in _score(use, bound=bound):
+            for reason in _score(use, bound=bound, docs=docs):
                 unscored.setdefault(reason, []).append(f"{use.key} on {use.set}")
 
         _try(score, at=f"metric {use.key}", report=report)
@@ -196,7 +199,7 @@ def _check_loaded(bound: Bound, *, specs: Sequence[TaskSpec], report: Report) ->
     except NothingToRun:  # an empty set is a note of the rows already, and broken data a fault of theirs
         return
     for name, task in loaded.tasks.items():
-        if ids_of(task) != list(bound.rows(sets[name])["id"]):
+        if ids_of(task) != bound.column(sets[name], "id"):
             report.faults.append(f"task {name}: its rows have other ids than the set '{sets[name]}' has in training")
         _try(lambda task=task: _process(task), at=f"task {name}", report=report)
 
@@ -258,7 +261,7 @@ def _try(action: Any, *, at: str, report: Report) -> None:
         report.faults.append(f"{at}: {type(error).__name__}: {error}")
 
 
-def _score(use: MetricUse, *, bound: Bound) -> list[str]:
+def _score(use: MetricUse, *, bound: Bound, docs: Docs) -> list[str]:
     """Why a metric has no value on a few rows of its set, each reason once; none where it has one."""
     from mmforget.metrics.arguments import metric_of
     from mmforget.metrics.base import CompositeMetric, check_profile, unasked_profiles
@@ -274,12 +277,12 @@ def _score(use: MetricUse, *, bound: Bound) -> list[str]:
         if isinstance(metric, CompositeMetric):
             metric.combine({part.key: Estimate(0.5) for part in metric.components}, profile=profile)
             continue
-        samples = _samples(use.set, metric=metric, bound=bound)
-        reasons += _measure(metric, samples, profile=profile, bound=bound)
+        samples = _samples(use.set, metric=metric, bound=bound, docs=docs)
+        reasons += _measure(metric, samples, profile=profile, bound=bound, docs=docs)
     return list(dict.fromkeys(reasons))
 
 
-def _measure(metric: Any, samples: Sequence[Sample], *, profile: str, bound: Bound) -> list[str]:
+def _measure(metric: Any, samples: Sequence[Sample], *, profile: str, bound: Bound, docs: Docs) -> list[str]:
     from mmforget.metrics.base import SampleMetric
 
     if not samples:
@@ -291,28 +294,32 @@ def _measure(metric: Any, samples: Sequence[Sample], *, profile: str, bound: Bou
     others = list(samples)
     if metric.other == "holdout":
         name = bound.benchmark.holdout_set
-        others = _samples(name, metric=metric, bound=bound) if name else []
+        others = _samples(name, metric=metric, bound=bound, docs=docs) if name else []
         if not others:
             return ["there is no holdout set"]
     estimate = metric.compare(samples, others, profile=profile)
     return [] if estimate.value is not None else [estimate.reasons[0]]
 
 
-def _samples(name: str, *, metric: Any, bound: Bound) -> list[Sample]:
-    """Samples of a few rows of a set, evenly spread over it, answered with the reference, with all that a model may say
-    of its tokens.
-    """
+def _docs(name: str, *, bound: Bound) -> list[dict[str, Any]]:
+    """A few rows of a set, evenly spread over it."""
+    rows = bound.rows(name)
+    num = min(NUM_ROWS, len(rows))
+    return [rows[number * len(rows) // num] for number in range(num)]
+
+
+def _samples(name: str, *, metric: Any, bound: Bound, docs: Docs) -> list[Sample]:
+    """Samples of these rows, answered with the reference, with all that a model may say of its tokens."""
     from mmforget.benchmark.rows import scored_texts
     from mmforget.benchmark.samples import sample_of
     from mmforget.metrics.base import prefix_read, statistics_read
     from mmforget.pipeline.judging import find_judge, judged
     from mmforget.types import IS_BEST, PREFIXED
 
-    benchmark, rows, kind = bound.benchmark, bound.rows(name), metric.kind
+    benchmark, kind = bound.benchmark, metric.kind
     told, fronts = (IS_BEST, *statistics_read(metric)), ("reference", f"{PREFIXED}/{prefix_read(metric)}")
-    samples, num = [], min(NUM_ROWS, len(rows))
-    for number in range(num):
-        doc = rows[number * len(rows) // num]
+    samples = []
+    for doc in docs(name):
         texts = scored_texts(doc, kind=kind)
         logprobs = {role: _logprobs(text) for role, text in texts.items()}
         found = sample_of(

@@ -135,7 +135,8 @@ def num_docs(task: Any) -> int:
 
 def ids_of(task: Any) -> list[Any]:
     """The `id` of every such document; no picture is read."""
-    return [doc["id"] for doc in task.eval_docs.select_columns("id")]
+    found: list[Any] = task.eval_docs["id"][:]
+    return found
 
 
 def unlisted_metrics(task: Any, *, score: Callable[[str], Any]) -> list[str]:

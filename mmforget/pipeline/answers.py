@@ -92,7 +92,7 @@ def _pictures(bound: Bound, *, set_name: str, ids: set[str]) -> dict[str, str]:
     if bound.benchmark.modality == "text":
         return {}
     rows = bound.rows(set_name)
-    places = [place for place, name in enumerate(rows["id"]) if name in ids]
+    places = [place for place, name in enumerate(rows["id"][:]) if name in ids]
     found = [row_from_doc(rows[place]) for place in places]
     return {row.id: _data_uri(row.images[0]) for row in found if row.images}
 

@@ -134,12 +134,12 @@ def benchmark_texts(bound: Bound) -> list[str]:
     for name in bound.benchmark.set_names:
         rows = bound.rows(name)
         for column in ("question", "answer"):
-            texts.update(rows[column])
+            texts.update(rows[column][:])
         for column in ("question_rephrased", "answer_rephrased", "answer_perturbed"):
-            texts.update(text for several in rows[column] for text in several)
-        if is_framed or "turns" in rows.column_names or any(rows["choices"]):
+            texts.update(text for several in rows[column][:] for text in several)
+        if is_framed or "turns" in rows.column_names or any(rows["choices"][:]):
             texts.update(in_plain_text(one).context.replace(PLACEHOLDER, "") for one in bound.examples(name))
-            texts.update(text for several in rows["choices"] for text in several)
+            texts.update(text for several in rows["choices"][:] for text in several)
     return sorted(texts)
 
 

@@ -121,7 +121,7 @@ def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
     require_sources(method, name=plan.name, given=given)
     rows = bound.rows(benchmark.trained_sets["forget"])
     if ALTERNATE in asked_sources(method) and "text" in rows.column_names:
-        texts = zip(rows["id"], rows["text"], strict=True)
+        texts = zip(rows["id"][:], rows["text"][:], strict=True)
         refuse_documents(plan.name, (name for name, text in texts if text))
     if any(source.rows is not None for source in sources_of(method).values()):
         material = _material(bound, method=method)
@@ -131,7 +131,7 @@ def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
 
 
 def _paths(name: str, *, bound: Bound) -> list[tuple[str, ...]]:
-    return [tuple(path) for path in bound.rows(name)["path"]]
+    return [tuple(path) for path in bound.column(name, "path")]
 
 
 def _material(bound: Bound, *, method: Any) -> Material:

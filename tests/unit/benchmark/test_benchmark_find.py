@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmforget.benchmark import DataSource, catalogue, find, find_all
+from mmforget.benchmark import DataSource, catalogue, find, find_all, task_files
 from mmforget.benchmark.find import ENTRY_POINTS, read_index, task_folders
 from mmforget.benchmark.task_files import FunctionRef, TaskFileError, load_function, read_task_file
 from mmforget.errors import PluginError, UnknownName, UserError
@@ -242,3 +242,31 @@ def test_pipes_and_circles_among_task_files_are_faults(tmp_path: Path) -> None:
     assert len(faults) == 2
     assert "pipe.yaml: not a regular file" in faults[0]
     assert "round.yaml" in faults[1]
+
+
+@pytest.mark.parametrize(("settled_ns", "num_parsed"), [(0, 2), (10**15, 4)], ids=["settled", "just written"])
+def test_a_task_file_is_read_again_where_it_or_its_base_has_changed(
+    settled_ns: int, num_parsed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of a moment ago each time, since they might change again within one tick of the clock."""
+    parsed, parse = [], task_files._parse
+
+    def counted(path: Path) -> dict[str, Any]:
+        parsed.append(path)
+        return parse(path)
+
+    monkeypatch.setattr(task_files, "_parse", counted)
+    monkeypatch.setattr(task_files, "SETTLED_NS", settled_ns)
+    base, task = tmp_path / "_base", tmp_path / "t.yaml"
+    base.write_text("task: one\n")
+    task.write_text("include: _base\n")
+    read_task_file(task)["task"] = "not kept"
+    assert read_task_file(task) == {"task": "one"}
+    assert len(parsed) == num_parsed
+    base.write_text("task: another\n")
+    assert read_task_file(task) == {"task": "another"}
+    task.write_text("include: _base\ntag: new\n")
+    assert read_task_file(task) == {"task": "another", "tag": "new"}
+    base.unlink()
+    with pytest.raises(TaskFileError, match="includes '?_base'?, which does not exist beside it"):
+        read_task_file(task)
