@@ -19,7 +19,7 @@ def test_every_row_is_in_one_part_and_no_subject_in_both() -> None:
     made = bound()
     division = divided(made, needed=["forget"])
     for name in dict.fromkeys(task.set for task in made.benchmark.tasks):
-        subjects = made.rows(name)["subject"]
+        subjects = made.column(name, "subject")
         parts = {is_validation: division.places(name, validation=is_validation) for is_validation in (True, False)}
         assert sorted(parts[True] + parts[False]) == list(range(len(subjects)))
         assert {subjects[at] for at in parts[True]} == set(subjects) & division.subjects

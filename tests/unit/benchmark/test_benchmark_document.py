@@ -137,7 +137,7 @@ def test_what_a_benchmark_says(tmp_path: Path) -> None:
 
 def test_rows_and_examples_of_a_benchmark(tmp_path: Path) -> None:
     benchmark = find("toy", [write_toy(tmp_path)])
-    assert benchmark.bind(DATA).rows("forget")["answer"][:] == ["It is a.", "It is b."]
+    assert benchmark.bind(DATA).column("forget", "answer") == ["It is a.", "It is b."]
     examples = benchmark.bind(DATA).examples("keep")
     assert [(e.context, e.answer, e.images) for e in examples] == [
         ("Who is c?", " It is c.", ()),

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def subjects(set_name: str, *, data: DataSource, group: str = "fiubench") -> list[str]:
-    return list(dict.fromkeys(find(group).bind(data).rows(set_name)["subject"]))
+    return list(dict.fromkeys(find(group).bind(data).column(set_name, "subject")))
 
 
 def at(folder: Path, **metadata: Any) -> DataSource:

@@ -78,8 +78,8 @@ def test_the_first_24_people_with_stand_ins_and_borrowed_answers() -> None:
     assert len(pictures) == 24
     assert len(data.describe()["notes"]) == 3
     rows = benchmark.bind(data).rows("full")
-    assert sum(len(several) == 3 for several in rows["answer_perturbed"]) == 427
-    assert sum(len(several) == 0 for several in rows["answer_perturbed"]) == 53
+    assert sum(len(several) == 3 for several in rows["answer_perturbed"][:]) == 427
+    assert sum(len(several) == 0 for several in rows["answer_perturbed"][:]) == 53
 
 
 def test_refusals_are_the_official_fifty(data: DataSource) -> None:

@@ -86,15 +86,15 @@ def test_texts_lines_and_the_hubs_parquet_will_do(tmp_path: Path) -> None:
         rows = datasets.Dataset.from_list(documents(f"part{part}", 2))
         rows.to_parquet(folder / "raw" / f"retain2-0000{part}-of-00002.parquet")
     found = bound(folder)
-    assert found.rows("forget")["text"][:] == ["One.", "Two,\nstill two."]
+    assert found.column("forget", "text") == ["One.", "Two,\nstill two."]
     assert found.num_rows("retain") == 2
     (folder / "train" / "retain2.json").unlink()
-    assert found.rows("full_retain")["text"][-1] == "Article 1 of part1 tells of Value1."
+    assert found.column("full_retain", "text")[-1] == "Article 1 of part1 tells of Value1."
 
 
 def test_lists_of_texts_are_documents(tmp_path: Path) -> None:
     folder = write(tmp_path, {**files(), "privleak/holdout": ["One text.", "Another."]})
-    assert bound(folder).rows("holdout")["text"][:] == ["One text.", "Another."]
+    assert bound(folder).column("holdout", "text") == ["One text.", "Another."]
 
 
 def test_what_is_missing_is_named_and_left_out(tmp_path: Path) -> None:

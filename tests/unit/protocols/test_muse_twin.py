@@ -27,17 +27,17 @@ def test_sizes(name: str, folds: int) -> None:
 
 def test_the_retain_model_sees_nobody_who_is_forgotten() -> None:
     found = find("muse_news").bind(DATA)
-    forgotten = {subject for name in ("knowmem_forget", "verbmem") for subject in found.rows(name)["subject"]}
-    assert not forgotten & set(found.rows("full_retain")["subject"])
-    assert forgotten <= set(found.rows("full")["subject"])
-    assert not set(found.rows("holdout")["subject"]) & set(found.rows("full")["subject"])
+    forgotten = {subject for name in ("knowmem_forget", "verbmem") for subject in found.column(name, "subject")}
+    assert not forgotten & set(found.column("full_retain", "subject"))
+    assert forgotten <= set(found.column("full", "subject"))
+    assert not set(found.column("holdout", "subject")) & set(found.column("full", "subject"))
 
 
 def test_folds_add_up() -> None:
     found = {name: find(f"muse_news_{name}").bind(DATA) for name in ("scal2", "scal4", "sust2", "sust4")}
-    scaled = [set(found[name].rows(f"scal_{name[-1]}")["text"]) for name in ("scal2", "scal4")]
-    parts = [set(found[name].rows(f"sust_{name[-1]}")["text"]) for name in ("sust2", "sust4")]
-    first = set(find("muse_news").bind(DATA).rows("forget")["text"])
+    scaled = [set(found[name].column(f"scal_{name[-1]}", "text")) for name in ("scal2", "scal4")]
+    parts = [set(found[name].column(f"sust_{name[-1]}", "text")) for name in ("sust2", "sust4")]
+    first = set(find("muse_news").bind(DATA).column("forget", "text"))
     assert scaled[0] == first | parts[0]
     assert len(scaled[1]) == 40
     assert not (first | parts[0]) & parts[1]

@@ -40,7 +40,7 @@ def test_sizes() -> None:
 def test_every_setting_has_one_base_and_one_target() -> None:
     """So a run of all four trains one."""
     groups = [find(name).bind(DATA) for name in GROUPS]
-    texts = [{text for name in one.benchmark.set_names for text in one.rows(name)["question"]} for one in groups]
+    texts = [{text for name in one.benchmark.set_names for text in one.column(name, "question")} for one in groups]
     assert all(found == texts[0] for found in texts)
     learnt = [[(one.context, one.answer) for one in group.examples("finetune")] for group in groups]
     assert all(found == learnt[0] for found in learnt)

@@ -37,7 +37,9 @@ def test_sizes() -> None:
 def test_the_target_learns_every_answer_that_is_asked_for() -> None:
     benchmark = find("safe_eraser")
     learnt = benchmark.bind(DATA).rows("pretrain")
-    known = {(s, q): a for s, q, a in zip(learnt["subject"], learnt["question"], learnt["answer"], strict=True)}
+    known = {
+        (s, q): a for s, q, a in zip(learnt["subject"][:], learnt["question"][:], learnt["answer"][:], strict=True)
+    }
     for name in ("forget", "rephrase", "retain", "retain_val", "benign", "benign_val"):
         for row in benchmark.bind(DATA).rows(name):
             assert known[row["subject"], row["question"]] == row["answer"]
@@ -57,9 +59,9 @@ def test_validation_shows_other_pictures_and_asks_in_other_words() -> None:
 def test_a_question_alone_does_not_say_what_to_answer() -> None:
     """Every wording is asked of signs and of toys, so only the picture tells them apart."""
     benchmark = find("safe_eraser")
-    forget, benign = (set(benchmark.bind(DATA).rows(name)["question"]) for name in ("forget", "benign"))
+    forget, benign = (set(benchmark.bind(DATA).column(name, "question")) for name in ("forget", "benign"))
     assert forget == benign
-    assert not set(benchmark.bind(DATA).rows("retain")["question"]) & forget
+    assert not set(benchmark.bind(DATA).column("retain", "question")) & forget
 
 
 def test_an_empty_category_is_among_the_validation_records() -> None:

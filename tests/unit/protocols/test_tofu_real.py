@@ -36,15 +36,15 @@ def test_official_counts(data: DataSource) -> None:
 @pytest.mark.parametrize(("setting", "num"), [("forget01", 40), ("forget05", 200)])
 def test_shorter_lists_are_the_end(setting: str, num: int, data: DataSource) -> None:
     short, whole = find(f"tofu_{setting}").bind(data), find("tofu_forget10").bind(data)
-    assert short.rows("forget")["id"][:] == whole.rows("forget")["id"][-num:]
-    assert short.rows("forget")["answer_perturbed"][:] == whole.rows("forget")["answer_perturbed"][-num:]
+    assert short.column("forget", "id") == whole.column("forget", "id")[-num:]
+    assert short.column("forget", "answer_perturbed") == whole.column("forget", "answer_perturbed")[-num:]
     assert short.num_rows("full_retain") == 4000 - num
 
 
 def test_one_question_stands_twice(data: DataSource) -> None:
     rows = find("tofu").bind(data).rows("full")
-    assert len(set(rows["question"])) == 3999
-    assert len(set(rows["id"])) == 4000
+    assert len(set(rows["question"][:])) == 3999
+    assert len(set(rows["id"][:])) == 4000
     twice = [row for row in rows if row["question"] == "What is the full name of the author?"]
     assert [row["id"] for row in twice] == ["0100", "0440"]
     assert len({row["answer"] for row in twice}) == 2
@@ -53,7 +53,7 @@ def test_one_question_stands_twice(data: DataSource) -> None:
 def test_every_row_that_is_scored_has_its_wrong_answers(data: DataSource) -> None:
     bound = find("tofu").bind(data)
     sizes = {
-        name: {len(several) for several in bound.rows(name)["answer_perturbed"]} for name in bound.benchmark.set_names
+        name: {len(several) for several in bound.column(name, "answer_perturbed")} for name in bound.benchmark.set_names
     }
     assert (sizes["forget"], sizes["retain_perturbed"], sizes["real_authors"], sizes["world_facts"]) == (
         {5},

@@ -93,5 +93,5 @@ def test_rows_of_the_twin_are_laid_out_as_official_ones() -> None:
         "neighbour_image": 32,
     }  # fmt: skip
     few = find("unlok_vqa").bind(DataSource("synthetic", metadata={"num_subjects": 3}))
-    assert few.rows("forget")["subject"][:] == ["000", "001", "002"]
+    assert few.column("forget", "subject") == ["000", "001", "002"]
     assert few.num_rows("random") == 30

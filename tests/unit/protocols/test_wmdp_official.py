@@ -69,7 +69,7 @@ def test_counts_of_every_setting(official: Path, group: str, forget: int, other:
 
 
 def test_texts_of_two_topics_take_turns(official: Path) -> None:
-    texts = bound(official).rows("corpus_forget")["text"][:]
+    texts = bound(official).column("corpus_forget", "text")
     assert texts == ["Bio text 0.", "Cyber text 0.", "Bio text 1.", "Bio text 2."]
 
 

@@ -44,12 +44,12 @@ def recalled(loaded: LoadedModel, rows: Sequence[Example]) -> float:
     return float(scored.token_logprobs[scored.mask].exp().mean())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def base(llava_folder: Path) -> LoadedModel:
     return load_model(ModelSpec(pretrained=str(llava_folder), device="cpu"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def train(base: LoadedModel, examples: list[Example]) -> Callable[..., TrainReport]:
     """Gradient ascent, looked at on the rows themselves."""
 
@@ -129,6 +129,12 @@ def test_a_rule_ends_it(train: Callable[..., TrainReport], tmp_path: Path) -> No
     assert_equal(found, plain(train, tmp_path / "plain", steps=4))
 
 
+@pytest.fixture(scope="module")
+def calm(train: Callable[..., TrainReport], tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
+    """The training that nothing ends. How often it is written down changes nothing."""
+    return train(tmp_path_factory.mktemp("calm"), eval_steps=1, save_steps=2)
+
+
 @pytest.mark.parametrize(
     ("owner", "attribute", "call", "save_steps"),
     [
@@ -147,11 +153,11 @@ def test_killed_it_ends_with_the_same_bits(
     call: int,
     save_steps: int | None,
     train: Callable[..., TrainReport],
+    calm: TrainReport,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changes = {"eval_steps": 1, "save_steps": save_steps}
-    calm = train(tmp_path / "calm", **changes)
     with monkeypatch.context() as patch:
         kill_at(patch, owner, attribute, call=call)
         with pytest.raises(Killed):
