@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Compiled modules are kept, whatever the shell says: tests run in many processes, each of which would compile them.
+TESTING := PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 .PHONY: install demo test test-long quick check clean
 .DEFAULT_GOAL := install
@@ -25,14 +27,14 @@ demo: install
 	$(BIN)/mmforget run --model micro --tasks fiubench --methods ga,grad_diff,kl,po,npo --seeds 0,1,2 --output_path demo
 
 test: install
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not long"
+	$(TESTING) --no-loadscope-reorder -m "not long"
 
 test-long: install
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m long
+	$(TESTING) --no-loadscope-reorder -m long
 
 quick: install
 	$(BIN)/ruff check .
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quick -q -n auto --dist loadfile tests
+	$(TESTING) --quick -q tests
 
 check: install
 	$(BIN)/ruff format --check .
