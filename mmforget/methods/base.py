@@ -57,12 +57,15 @@ JOINER = "+"
 class Method(Protocol):
     """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name.
 
-    It may have five things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
+    It may have six things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
     `start(beginning) -> dict[str, Tensor]`: its state, which every `Step` then carries, checkpoints keep and a
     continued training finds again. `needs_all_subjects = True`: it cannot forget one subject without the others, and
     is refused where a run forgets one at a time. `lacks(material) -> str`: why it cannot unlearn just these rows, empty
     where it can; such a run leaves subjects out by name that lack something. `learnt_times`: what adapters have learnt
-    is multiplied by this in the end, and -1 takes it away from the model.
+    is multiplied by this in the end, and -1 takes it away from the model. `first_factors(weight, *, forget, retain,
+    rank, scaling)`: what the adapter of a weight [O, I] begins with, factors [r, I] and [O, r] made of the mean squared
+    gradients [O, I] of answers to forget and to keep; the same is taken away again for good, so that the model is at
+    first what it was.
     """
 
     @property
@@ -121,6 +124,12 @@ def shape_faults(name: str, plugin: object) -> list[str]:
 METHODS: Registry[type[Any]] = Registry(
     "method", package="mmforget.methods", attribute="METHOD", faults_of=shape_faults
 )
+
+
+def first_factors_of(method: Any) -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """How the adapters of a method, or of one of its parts, begin; None: at nothing."""
+    starts = [one.first_factors for one in getattr(method, "parts", (method,)) if hasattr(one, "first_factors")]
+    return starts[0] if starts else None
 
 
 def hyper_parameters(method: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from mmforget.model.adapter_names import Named, renamed
 from mmforget.model.contradictions import require_finite
 from mmforget.model.experts import describe, find_experts
 from mmforget.model.fingerprint import join
+from mmforget.model.first_factors import as_one
 from mmforget.model.loaded import ADAPTER, LoadedModel, adapted, adapter_tensors, in_training
 from mmforget.model.targets import targets
 from mmforget.results.provenance import model_name
@@ -220,8 +221,8 @@ def save_adapter(loaded: LoadedModel, folder: Path) -> Path:
     if not loaded.has_adapter:
         raise UserError("the model carries no adapter to save; use save_model for full weights")
     note = Note(model_name(loaded.spec.pretrained), loaded.quantisation)
-    config = loaded.model.peft_config[ADAPTER]
-    return adapter_files.write(folder, config=config, tensors=adapter_tensors(loaded), note=note)
+    config, tensors = as_one(loaded)
+    return adapter_files.write(folder, config=config, tensors=tensors, note=note)
 
 
 def load_adapter(loaded: LoadedModel, folder: Path, *, trainable: bool = False) -> LoadedModel:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmforget import parallel
 from mmforget.errors import UserError
-from mmforget.methods.base import Beginning, Method, Reference, Request, Scores, Step
+from mmforget.methods.base import Beginning, Method, Reference, Request, Scores, Step, first_factors_of
 from mmforget.methods.contract import loss_of, state_of
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.requests import ALTERNATE, FORGET, RETAIN, Hidden, Positions, compares_with_before
@@ -26,6 +26,7 @@ from mmforget.model.vision import FeatureCache
 from mmforget.plugins import running
 from mmforget.training.answering import Answering
 from mmforget.training.batches import Batch
+from mmforget.training.beginning import begin_adapters
 from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.sharding import reaching_all
 from mmforget.training.shares import RowScores, score_shared
@@ -177,6 +178,9 @@ class Unlearn:
                         if known is None
                         else list(known)
                     )
+        begin = first_factors_of(self.method)
+        if begin is not None:
+            begin_adapters(self.score, begin, rows=self.rows, has_adapters=self.has_adapters)
         self.state.update(state_of(self.method, self._beginning()))
 
     def _check_layers(self, requests: Sequence[Request]) -> None:

@@ -135,6 +135,7 @@ def test_killed_anywhere_and_resumed_is_as_undisturbed(
         "rmu:adaptive=True",
         "pdu:warmup_epochs=0,multiplier=1",
         "scrub",
+        pytest.param("loku", marks=pytest.mark.long),
         pytest.param("kl", marks=pytest.mark.long),
         pytest.param("grad_diff", marks=pytest.mark.long),
     ],
