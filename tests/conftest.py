@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from mmforget.libraries import leave_libraries_to_stay
 from tests.commands import FEWER_PEOPLE, command, small_demo
@@ -75,6 +76,32 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.getoption("--quick") and collection_path.match("test_*.py") and not is_quick(collection_path):
         return True
     return None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Where tests are not compiled yet, the first of several processes does so: it is half of what reading them takes.
+
+    The others begin when it has read them all.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ or sys.dont_write_bytecode or are_compiled():
+        return (yield)
+    lock = FileLock(session.config.cache.mkdir("compiled") / os.environ["PYTEST_XDIST_TESTRUNUID"])
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        with lock:
+            pass
+    try:
+        return (yield)
+    finally:
+        lock.release()
+
+
+def are_compiled() -> bool:
+    """Whether pytest has written down nearly all test files as it runs them."""
+    files, compiled = (len(list((ROOT / "tests").rglob(name))) for name in ("test_*.py", "test_*-pytest-*.pyc"))
+    return compiled > 0.9 * files
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
