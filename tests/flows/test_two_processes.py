@@ -56,7 +56,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def eval_words(model: Path, output: Path, *more: str) -> list[str]:
     words = ["eval", "--model_args", f"pretrained={model}", "--tasks", "fiubench_forget1", "--data", "synthetic"]
-    return [*words, "--limit", "5", "--batch_size", "1", "--json", "--output_path", str(output), *more]
+    words += ["--metadata", "num_subjects=12", "--limit", "5", "--batch_size", "1"]
+    return [*words, "--json", "--output_path", str(output), *more]
 
 
 def in_small_batches(words: Sequence[str]) -> None:
