@@ -37,7 +37,8 @@ GROUPS = [entry.name for entry in catalogue().entries if entry.kind == "group" a
 TRAINED_WHOLE = {"tofu", "muse", "rwku"}
 """Benchmarks whose published settings train all weights; those of others train adapters."""
 OF_OTHER_PARTS = {
-    "muse_news_scal3", "muse_news_scal4", "muse_news_sust3", "muse_news_sust4", "wmdp_forget_bio", "wmdp_forget_cyber",
+    "fiubench_forget1", "fiubench_forget10", "tofu_forget01", "tofu_forget05", "muse_news_scal3", "muse_news_scal4",
+    "muse_news_sust3", "muse_news_sust4", "wmdp_forget_bio", "wmdp_forget_cyber",
 }  # fmt: skip
 """Groups that ask what another asks, or part of it, and train on other rows of the same kind."""
 NAMES = sorted({entry.benchmark for entry in catalogue().entries if entry.origin == "mmforget"})

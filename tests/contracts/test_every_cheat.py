@@ -20,7 +20,10 @@ OF_OTHER_SIZE = {
 }  # fmt: skip
 """Groups that ask what another asks, of fewer or more people: `tools/gaming.py` looks at them, too."""
 GROUPS = [entry.name for entry in catalogue().entries if entry.kind == "group" and entry.origin == "mmforget"]
-LONG = {"offside_selective", "offside_corrective", "offside_unimodal"}
+LONG = {
+    "offside_selective", "offside_corrective", "offside_unimodal", "medforget_institution", "medforget_section",
+    "mmubench_all",
+}  # fmt: skip
 """Further settings of a benchmark, with its own rows and metrics."""
 MAX_ROWS = 12
 """Questions a set: enough for every kind, and every group in seconds."""
