@@ -29,7 +29,10 @@ def run(model: Path, out: Path, *words: str) -> Said:
 
 def test_a_run_does_what_its_dry_run_prints(model: Path, tmp_path: Path) -> None:
     """Each model that is named is measured, with as many questions of each task; methods train as it says."""
-    words = ("--methods", "ga,npo", "--seeds", "3,4", "--limit", "3", "--method_args", "beta=0.2", "--lr", "1e-3")
+    words = (
+        "--methods", "ga,npo", "--seeds", "3,4", "--limit", "3", "--method_args", "beta=0.2", "--lr", "1e-3",
+        "--gen_kwargs", "max_gen_toks=8",
+    )  # fmt: skip
     (planned,) = json.loads(run(model, tmp_path, *words, "--dry-run").out)
     assert not (tmp_path / "run.yaml").exists()
     assert run(model, tmp_path, *words, "--allow_weak_target").status == 0
