@@ -96,7 +96,9 @@ def test_whole_documents(theirs: Path, model_cache: Path, tmp_path: Path, seen: 
     assert {len(s.token_logprobs["answer"]) for s in found["ga"] if s.set == "forget"} == lengths
 
 
-@pytest.mark.parametrize("words", [(), ("--apply_chat_template",)], ids=["plain", "chat"])
+@pytest.mark.parametrize(
+    "words", [pytest.param((), id="plain", marks=pytest.mark.long), pytest.param(("--apply_chat_template",), id="chat")]
+)
 def test_conversations_about_pictures(
     theirs: Path, model_cache: Path, tmp_path: Path, seen: dict[str, list[Encoded]], words: tuple[str, ...]
 ) -> None:

@@ -19,6 +19,7 @@ PEOPLE = ("--data", "synthetic", "--metadata", "num_subjects=20")
 WORDS = (
     "--device", "cpu", *PEOPLE, "--recipe", "micro", "--max_steps", "2", "--train_batch_size", "4", "--lr", "1e-2",
     "--limit", "3", "--methods", "ga", "--quiet", "--json", "--allow_weak_target",
+    "--gen_kwargs", "max_gen_toks=8",
 )  # fmt: skip
 
 

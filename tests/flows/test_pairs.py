@@ -34,9 +34,8 @@ PAIRS = {
 
 ALSO = {"unlok_vqa": ("--metadata", '{"num_subjects": 2}')}
 """Two facts, each deleted alone."""
-
-
-CASES = [pytest.param(group, marks=[pytest.mark.long] * (group in ALSO)) for group in PAIRS]
+BRIEF = "medforget_study"
+CASES = [pytest.param(group, marks=[pytest.mark.long] * (group != BRIEF)) for group in PAIRS]
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -23,7 +23,7 @@ from tests.helpers import tiny_llava
 
 WORDS = (
     "--device", "cpu", "--data", "synthetic", "--recipe", "micro", "--max_steps", "2", "--train_batch_size", "2",
-    "--limit", "2", "--quiet", "--allow_weak_target", "--batch_size", "32",
+    "--limit", "2", "--quiet", "--allow_weak_target", "--batch_size", "32", "--gen_kwargs", "max_gen_toks=8",
 )  # fmt: skip
 pytestmark = pytest.mark.slow
 HOME, NUM_STEPS = "offside_corrective", 2

@@ -35,7 +35,7 @@ from tests.processes import command as in_process
 from tests.processes import launch
 
 GROUP = "fiubench_forget10"
-PEOPLE = ("--data", "synthetic", "--metadata", "num_subjects=12")
+PEOPLE = ("--data", "synthetic", "--metadata", "num_subjects=12", "--gen_kwargs", "max_gen_toks=8")
 TRAINING = ("--recipe", "micro", "--max_steps", "2", "--train_batch_size", "4", "--lr", "1e-2", "--save_steps", "1")
 LINE = -1
 

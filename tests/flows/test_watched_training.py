@@ -22,7 +22,7 @@ from tests.processes import launch
 GROUP = "fiubench_forget10"
 TRAINING = (
     "--data", "synthetic", "--metadata", "num_subjects=12", "--recipe", "micro", "--train_batch_size", "4",
-    "--lr", "5e-3", "--device", "cpu", "--quiet",
+    "--lr", "5e-3", "--device", "cpu", "--quiet", "--gen_kwargs", "max_gen_toks=8",
 )  # fmt: skip
 
 

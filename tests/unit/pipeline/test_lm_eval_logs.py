@@ -45,6 +45,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results file of stock lm_eval's model that answers by chance."""
     import lm_eval
     from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
 
     folder = tmp_path_factory.mktemp("lm_eval")
     rows = [{"question": f"Which? {i}", "choices": ["red", "green", "light blue"], "answer": i % 3} for i in range(NUM)]
@@ -54,7 +55,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tracker = EvaluationTracker(output_path=str(folder / "out"))
     found = lm_eval.simple_evaluate(
         model="dummy", tasks=[str(folder / "choice.yaml"), str(folder / "text.yaml")], log_samples=True,
-        evaluation_tracker=tracker, bootstrap_iters=0,
+        evaluation_tracker=tracker, bootstrap_iters=0, task_manager=TaskManager(include_defaults=False),
     )  # fmt: skip
     samples = found.pop("samples")
     tracker.save_results_aggregated(results=found, samples=samples)
