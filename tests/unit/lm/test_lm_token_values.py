@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats
 import torch
 from lm_requests import adapter, request
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mmforget.lm.cache import ResponseCache
-from mmforget.model.token_stats import variance
+from mmforget.model.token_stats import entropy, variance
 from mmforget.results.samples import read_samples, write_samples
 from mmforget.types import DocumentScore, Sample
 from tests.helpers import TEXTS, tiny_llama
@@ -86,6 +87,23 @@ def test_the_variance_of_a_distribution_by_hand() -> None:
     logprobs = torch.log(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.75, 0.0]]))
     expected = [0.0, 3 / 16 * math.log(3) ** 2]
     assert variance(logprobs, torch.tensor([0, 0])).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("num_tokens", [3, 1000, 200_000])
+def test_many_rows_have_what_scipy_and_a_plain_sum_give(num_tokens: int) -> None:
+    """In blocks of rows, the last of them smaller; a row longer than a block; whole, with gradients."""
+    num_rows = 300 if num_tokens < 10_000 else 3
+    logprobs = torch.randn(num_rows, num_tokens, generator=torch.manual_seed(0)) * 3
+    logprobs[:, 0] = -torch.inf
+    logprobs = logprobs.log_softmax(-1)
+    exact = logprobs.double().exp()
+    target = torch.zeros(len(logprobs), dtype=torch.long)
+    wanted = scipy.stats.entropy(exact.numpy(), axis=-1)
+    held = torch.where(exact > 0, logprobs.double(), 0.0)
+    spread = (exact * (held - (exact * held).sum(-1, keepdim=True)).square()).sum(-1)
+    for given in (logprobs, logprobs.clone().requires_grad_()):
+        assert entropy(given, target).tolist() == pytest.approx(wanted.tolist(), rel=5e-5, abs=1e-6)
+        assert variance(given, target).tolist() == pytest.approx(spread.tolist(), rel=1e-4, abs=1e-5)
 
 
 def stored(folder: Path, samples: list[Sample]) -> list[Sample]:
