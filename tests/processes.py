@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,17 @@ class Ended(NamedTuple):
     out: str
     err: str
     value: Any
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """As in the processes of `launch`: the last bits of a sum depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def launch(

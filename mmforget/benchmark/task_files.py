@@ -64,7 +64,7 @@ def read_task_file(path: Path) -> dict[str, Any]:
     """
     known = _KNOWN.get(path)
     if known is None or any(_stamp(source) != stamp for source, stamp in known.sources.items()):
-        sources = {path: _stamp(path)}
+        sources: dict[Path, Stamp | None] = {}
         known = _Known(_read(path, chain=(), sources=sources), sources)
         _remember(path, known)
     return dict(known.config)
@@ -114,13 +114,14 @@ def load_module(reference: FunctionRef) -> ModuleType:
 
 
 def _read(path: Path, *, chain: tuple[Path, ...], sources: dict[Path, Stamp | None]) -> dict[str, Any]:
+    # By the name it was asked for: a link that leads elsewhere is another file, too.
+    sources[path] = _stamp(path)
     try:
         path = path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise TaskFileError(f"{path}: cannot be read: {one_line(error)}") from error
     if path in chain:
         raise TaskFileError(f"{chain[-1]}: includes itself through {path}")
-    sources[path] = _stamp(path)
     config = _parse(path)
     includes = config.pop("include", [])
     merged: dict[str, Any] = {}
@@ -128,7 +129,6 @@ def _read(path: Path, *, chain: tuple[Path, ...], sources: dict[Path, Stamp | No
         base = path.parent / str(include)
         if not _is_file(base):
             raise TaskFileError(f"{path}: includes {shortened(str(include))}, which does not exist beside it")
-        sources[base] = _stamp(base)
         merged.update(_read(base, chain=(*chain, path), sources=sources))
     return merged | config
 

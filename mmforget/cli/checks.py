@@ -112,8 +112,9 @@ def _asked(bound: Bound, name: str) -> set[tuple[str, ...]]:
     """What is known of a set's rows: who they are about; where the protocol has no retain model, who never saw a
     subject, one subject may have rows of either kind, and questions and answers count, too.
     """
+    rows = bound.rows(name)
     columns = ("subject",) if bound.benchmark.has_retain_model else ("subject", "question", "answer")
-    return set(zip(*(bound.column(name, column) for column in columns), strict=True))
+    return set(zip(*(rows[column][:] for column in columns), strict=True))
 
 
 def _check_uses(benchmark: Benchmark, *, report: Report) -> None:

@@ -32,7 +32,7 @@ from tests.equal_runs import differences
 from tests.helpers import tiny_llava
 from tests.killing import Runner
 from tests.processes import command as in_process
-from tests.processes import launch
+from tests.processes import launch, one_thread
 
 GROUP = "fiubench_forget10"
 PEOPLE = ("--data", "synthetic", "--metadata", "num_subjects=12", "--gen_kwargs", "max_gen_toks=8")
@@ -201,12 +201,8 @@ def test_one_model_is_in_memory(between: str, model: Path, tmp_path: Path, monke
 @pytest.mark.long
 def test_two_processes_give_the_numbers_of_one(model: Path, tmp_path: Path) -> None:
     given = words(model, "--requests", "2", limit="14", group="fiubench_forget1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         assert command(*given, "--output_path", tmp_path / "one").status == 0
-    finally:
-        torch.set_num_threads(before)
     ended = launch(in_process, [*given, "--output_path", str(tmp_path / "both")], home=tmp_path)
     assert [one.status for one in ended] == [0, 0], ended[0].err
     one, both = (sequence(tmp_path / name / "fiubench_forget1" / "npo") for name in ("one", "both"))

@@ -8,8 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from tests.commands import command
 from tests.equal_runs import ROW, board, differences
 from tests.helpers import tiny_llava
 from tests.killing import Runner, with_tower
-from tests.processes import Ended, launch
+from tests.processes import Ended, launch, one_thread
 from tests.processes import command as in_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,17 +35,6 @@ RUN = (
     "--stage_one_args", "max_steps=6,save_steps=2,batch_size=8", "--max_steps", "4", "--save_steps", "2",
     "--train_batch_size", "4", "--limit", "6", "--batch_size", "4", "--metadata", "num_subjects=12",
 )  # fmt: skip
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """As in the processes of `launch`: the last bits of a sum depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

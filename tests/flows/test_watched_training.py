@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from mmforget.results.schema import RunRecord
 from mmforget.results.store import read_run
@@ -17,7 +16,7 @@ from tests.equal_runs import differences
 from tests.helpers import tiny_llava
 from tests.killing import Runner
 from tests.processes import command as in_process
-from tests.processes import launch
+from tests.processes import launch, one_thread
 
 GROUP = "fiubench_forget10"
 TRAINING = (
@@ -106,12 +105,8 @@ def test_killed_it_ends_as_if_never_disturbed(moment: str, model: Path, tmp_path
 def test_two_processes_watch_the_same_curve(model: Path, tmp_path: Path) -> None:
     """Stopped at the same step by the same rule, and the same step kept."""
     given = words(model, "--eval_steps", "2", "--keep", "best:forget", "--stop", "patience=2")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         assert command(*given, "--output_path", tmp_path / "one").status == 0
-    finally:
-        torch.set_num_threads(before)
     ended = launch(in_process, [*given, "--output_path", str(tmp_path / "both")], home=tmp_path)
     assert [one.status for one in ended] == [0, 0], ended[0].err
     one, both = (record(tmp_path / name).training for name in ("one", "both"))

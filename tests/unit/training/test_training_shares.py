@@ -25,7 +25,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.shares import share_rows
 from mmforget.training.stage_one import finetune
 from mmforget.training.unlearn import unlearn
-from tests.processes import launch
+from tests.processes import launch, one_thread
 from tests.unit.training.conftest import make_examples
 
 REFUSALS = ("i do not know.", "nothing is known to me about that.")
@@ -138,10 +138,8 @@ def train_all(folder: Path, model: Path) -> list[str]:
 def trained(llava_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders of all trainings in one process, and in two of which each holds all weights or half of them."""
     home = tmp_path_factory.mktemp("shared")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    train_all(home / "one", llava_folder)
-    torch.set_num_threads(threads)
+    with one_thread():
+        train_all(home / "one", llava_folder)
     for name, env in LAUNCHES.items():
         for ended in launch(train_all, home / name, llava_folder, home=home, env=env):
             assert ended.status == 0, ended.err
