@@ -32,9 +32,10 @@ test: install
 test-long: install
 	$(TESTING) --no-loadscope-reorder -m long
 
+# No quick test reads a log; to catch them, pytest goes through every logger of torch three times a test.
 quick: install
 	$(BIN)/ruff check .
-	$(TESTING) --quick -q tests
+	$(TESTING) --quick -q -p no:logging tests
 
 check: install
 	$(BIN)/ruff format --check .

@@ -62,14 +62,19 @@ SLOWEST = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--quick", action="store_true", help="only files of unit tests that neither build models nor start processes"
+        "--quick",
+        action="store_true",
+        help="only unit tests that neither build models nor start processes nor take seconds",
     )
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests that start processes wait for them, and for one another's fixtures."""
-    return (os.cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: tests that start processes wait for them, and for one another's fixtures.
+
+    Quick ones do neither, and what every process imports is half of their time.
+    """
+    return (os.cpu_count() or 1) + (not config.getoption("--quick"))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -104,8 +109,10 @@ def are_compiled() -> bool:
     return compiled > 0.9 * files
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The demo first, then what takes longest; what needs its models comes when they are there, or soon are."""
+    if config.getoption("--quick"):
+        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
 
     def place(item: pytest.Item) -> int:
         name = item.path.name

@@ -90,14 +90,21 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(tree: ast.AST) -> list[str]:
-    names = []
-    for node in ast.walk(tree):
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Walked once a module: a dozen rules look at each."""
+    return tuple(ast.walk(tree))
+
+
+@cache
+def imports(tree: ast.AST) -> tuple[str, ...]:
+    names: list[str] = []
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
+    return tuple(names)
 
 
 def imports_point_up(path: Path) -> None:
@@ -129,7 +136,7 @@ def nobody_names_a_protocol_but_itself(path: Path) -> None:
     assert {name for name in named if not name.startswith(f"{own}.")} == set()
 
 
-def _top_level_imports(tree: ast.Module) -> list[str]:
+def _top_level_imports(tree: ast.Module) -> tuple[str, ...]:
     nodes = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     return imports(ast.Module(body=list(nodes), type_ignores=[]))
 
@@ -151,7 +158,7 @@ def light_parts_import_nothing_heavy(path: Path) -> None:
 def files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") <= 400, f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines"
-    for node in ast.walk(parsed(path)):
+    for node in nodes(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length <= 60, f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {length} lines"
@@ -161,7 +168,7 @@ def files_and_functions_stay_small(path: Path) -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [str(p.relative_to(ROOT)) for p in MODULES if not ast.get_docstring(ast.parse(p.read_text()))]
+    silent = [str(p.relative_to(ROOT)) for p in MODULES if not ast.get_docstring(parsed(p))]
     assert silent == []
 
 
@@ -187,7 +194,7 @@ def test_every_required_package_is_used() -> None:
     requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = [re.split(r"[<>=\[ ]", requirement)[0].lower() for requirement in requirements]
     texts = [path.read_text() for path in MODULES]
-    used = {name.split(".")[0] for text in texts for name in imports(ast.parse(text))}
+    used = {name.split(".")[0] for path in MODULES for name in imports(parsed(path))}
     used |= {name for text in texts for name in re.findall(r'find_spec\("(\w+)"\)', text)}
     assert {MODULE_OF.get(name, name) for name in names} - used == set()
 
@@ -205,7 +212,7 @@ def test_the_constraints_pin_every_dependency() -> None:
 def test_all_that_is_printed_goes_through_one_file(path: Path) -> None:
     """There it is made harmless: a name or path of a stranger could steer the terminal."""
     tree = parsed(path)
-    called = [(node.func, node.lineno) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    called = [(node.func, node.lineno) for node in nodes(tree) if isinstance(node, ast.Call)]
     printed = [line for function, line in called if isinstance(function, ast.Name) and function.id == "print"]
     assert printed == [] or path.name == "printing.py"
 
@@ -230,7 +237,7 @@ TRAINER_CLASSES = frozenset({"Trainer", "TrainingArguments", "TrainerCallback", 
 
 
 def attributes(tree: ast.AST) -> set[str]:
-    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {node.attr for node in nodes(tree) if isinstance(node, ast.Attribute)}
 
 
 def what_lm_eval_may_move_is_known_to_one_file(path: Path) -> None:

@@ -17,6 +17,8 @@ from mmforget.cli import leaderboard  # noqa: E402
 from mmforget.errors import BadData, UserError  # noqa: E402
 from mmforget.results.rules import ONE_TRAINING
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str | Path) -> int:
     parser = argparse.ArgumentParser()

@@ -30,6 +30,8 @@ from mmforget.results.store import StoredRun
 from mmforget.types import Sample
 from tests.plugin_packages import AT_MOST, ATTACK, installed, write_package
 
+pytestmark = pytest.mark.slow
+
 FULL, HALF, QUARTER, WORDY = "a b c d", "a b x y", "a x y z", "a b x y z w"
 DATA = DataSource("synthetic")
 

@@ -13,6 +13,8 @@ from mmforget.leaderboard.board import Board, boards
 from mmforget.results.rules import eligibility
 from mmforget.results.schema import AnswerExample, RunRecord
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "forget": "to be forgotten",
     "rephrase": "to be forgotten, asked anew",

@@ -14,6 +14,8 @@ from mmforget.leaderboard import details, levels, page
 from mmforget.leaderboard.board import Board, boards
 from mmforget.results.schema import LevelResult, RunRecord
 
+pytestmark = pytest.mark.slow
+
 # Path, relation, questions, and what `npo` and the retain model remember; the target remembers all.
 PARTS = (
     ("a", "ancestor", 5, 0.7, 0.8),

@@ -14,6 +14,8 @@ from mmforget.leaderboard import answers, details, page, plots
 from mmforget.leaderboard.board import boards
 from mmforget.results.schema import AnswerExample
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert(1)</script>\"'><img src=http://evil.example/x.png onerror=alert(2)>"
 
 

@@ -20,6 +20,8 @@ from mmforget.results.consistency import contradictions
 from mmforget.results.schema import MethodUse, RunRecord
 from mmforget.results.sequence import RequestResult, SequenceCell, SequenceResult
 
+pytestmark = pytest.mark.slow
+
 CURVE = [
     {"step": 0, "forget": 0.9, "utility": 0.8, "balance": 0.0},
     {"step": 10, "forget": 0.3, "utility": 0.7, "balance": 0.75},

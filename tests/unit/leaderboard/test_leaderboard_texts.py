@@ -22,6 +22,8 @@ from mmforget.results.schema import LevelResult, Verdict
 from mmforget.results.store import find_records
 from mmforget.types import Estimate
 
+pytestmark = pytest.mark.slow
+
 
 def console(runs: list, width: int = 100) -> str:  # type: ignore[type-arg]
     stream = io.StringIO()

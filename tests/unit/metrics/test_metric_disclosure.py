@@ -155,6 +155,7 @@ def test_it_is_declared_as_what_bounds_a_forget_score() -> None:
     assert not discloses(exact_match.METRIC)
 
 
+@pytest.mark.slow
 def test_real_answers_of_a_model_that_never_saw_it_hardly_count() -> None:
     """Phi-1.5 fine-tuned on TOFU with and without the forget set: 300 questions about authors it did or did not see."""
     found = {}

@@ -198,6 +198,7 @@ def real_references(real: Path) -> Iterator[str]:
     yield from dict.fromkeys(row["answer"] for row in rows)
 
 
+@pytest.mark.slow
 def test_real_references_are_right(real: Path) -> None:
     """All of FIUBench and of TOFU; ROUGE, which takes its time, of those that are easily cut wrong."""
     references = list(real_references(real))

@@ -16,6 +16,8 @@ from mmforget.pipeline.peers import PeerScores, score_log
 from mmforget.results.peers.formats import read_log
 from tests.peer_files import tofu_log, written
 
+pytestmark = pytest.mark.slow
+
 CELLS = {
     "phi_full": {
         "retain": (0.926088, 0.929253, 0.482683),

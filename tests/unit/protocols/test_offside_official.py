@@ -15,6 +15,8 @@ from mmforget.benchmark.validate import validate
 from mmforget.errors import BadData, UserError
 from tests.commands import command
 
+pytestmark = pytest.mark.slow
+
 Files = dict[str, list[Record]]
 
 

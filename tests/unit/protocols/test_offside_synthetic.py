@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mmforget.benchmark import DataSource, find
 from mmforget.protocols.offside import twin, words
+
+pytestmark = pytest.mark.slow
 
 DATA = DataSource("synthetic")
 GROUPS = ("offside", "offside_selective", "offside_corrective", "offside_unimodal")

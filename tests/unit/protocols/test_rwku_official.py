@@ -13,6 +13,8 @@ from mmforget.benchmark import DataSource, find, validate
 from mmforget.errors import BadData, UserError
 from mmforget.protocols.rwku.prompts import asked, options
 
+pytestmark = pytest.mark.slow
+
 GROUPS = {"single": "rwku", "batch": "rwku_batch"}
 
 

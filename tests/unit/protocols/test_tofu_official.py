@@ -11,6 +11,8 @@ from tofu_files import Record, files, perturbed, question, write
 from mmforget.benchmark import DataSource, find, validate
 from mmforget.errors import BadData, UserError
 
+pytestmark = pytest.mark.slow
+
 GROUPS = {"forget01": 40, "forget05": 200, "forget10": 400}
 
 

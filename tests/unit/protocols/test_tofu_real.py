@@ -22,6 +22,7 @@ def data() -> DataSource:
     return DataSource.parse(str(FOLDER))
 
 
+@pytest.mark.slow
 def test_official_counts(data: DataSource) -> None:
     report = validate("tofu_forget10", data)
     assert report.faults == []

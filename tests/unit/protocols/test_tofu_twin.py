@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mmforget.benchmark import DataSource, find
 from mmforget.metrics.disclosure import METRIC as disclosure
 from mmforget.protocols.tofu import twin
 from mmforget.protocols.tofu.official import NUM_QUESTIONS, PER_AUTHOR
 from mmforget.types import Sample
+
+pytestmark = pytest.mark.slow
 
 DATA = DataSource("synthetic")
 

@@ -13,6 +13,8 @@ from mmforget.benchmark import DataSource, find
 from mmforget.errors import BadData, UserError
 from mmforget.protocols.unlok_vqa.words import LURES, PREFIXES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Path:

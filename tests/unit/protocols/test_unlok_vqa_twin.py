@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from mmforget.benchmark import DataSource, find
 from mmforget.protocols.unlok_vqa import twin
 from mmforget.protocols.unlok_vqa.drawing import NOISE_SHARE, Scene, paint
 from mmforget.protocols.unlok_vqa.records import LEVELS
 from mmforget.protocols.unlok_vqa.words import KINDS
+
+pytestmark = pytest.mark.slow
 
 SCENE = Scene(twin.things()[0], 0)
 

@@ -23,6 +23,8 @@ from mmforget.training.settings import settings_from
 from mmforget.training.sources import make_sources
 from mmforget.types import Example
 
+pytestmark = pytest.mark.slow
+
 BATCH = Batch(rows=(0, 1, 5), partners={"retain": (3, 2, 7)})
 ENTROPY, DOUBLE = Lens("forget", "entropy", 0.0), Lens("forget", "entropy", 0.0, is_double=True)
 DEFENCES = (

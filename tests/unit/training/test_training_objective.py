@@ -20,6 +20,8 @@ from mmforget.training.objective import Memorise, Scoring, Unlearn
 from mmforget.training.sources import make_sources
 from mmforget.types import Example
 
+pytestmark = pytest.mark.slow
+
 BATCH = Batch(rows=(0, 1, 5), partners={"retain": (3, 2, 7), "alternate": (1, 0, 1)})
 REFUSALS = ("i do not know.", "nothing is known to me about that.")
 

@@ -15,6 +15,8 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.types import Example
 from tests.unit.training.test_training_preferences import BATCH, assert_same, gradients, objective, plain_logits
 
+pytestmark = pytest.mark.slow
+
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
