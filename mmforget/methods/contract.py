@@ -16,6 +16,7 @@ from mmforget.methods.requests import (
     REQUESTS,
     Divergence,
     Hidden,
+    Influence,
     Lens,
     Reference,
     Request,
@@ -164,6 +165,8 @@ def _answer(request: Request, logits: Tensor) -> Any:
         return Scored(_logprobs(logits), MASK, torch.zeros(NUM_ROWS, dtype=torch.bool))
     if isinstance(request, Reference):
         return _logprobs(logits).detach() - 0.3
+    if isinstance(request, Influence):
+        return torch.ones(NUM_ROWS)
     if isinstance(request, Hidden):
         return _states(request, logits)
     if isinstance(request, Divergence):

@@ -26,6 +26,8 @@ OfLogits = Callable[["Tensor"], "Tensor"]
 """A number of each place's raw logits: float32 [n, V] -> float32 [n]."""
 OfBoth = Callable[["Tensor", "Tensor"], "Tensor"]
 """A number of each place's raw logits and those before training: float32 [n, V] both -> float32 [n]."""
+OfRows = Callable[["Tensor"], "Tensor"]
+"""A number of each row, made of one of each: float32 [N] -> float32 [N]."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,29 @@ class Lens:
     positions: Positions = "answer"
 
 
-Request = Scores | Reference | Divergence | TokenStats | Comparison | LogitStats | Hidden | Lens
-REQUESTS = (Scores, Reference, Divergence, TokenStats, Comparison, LogitStats, Hidden, Lens)
+@dataclass(frozen=True)
+class Influence:
+    """How much each row of a source counts, measured once before training and constant: float32 [B].
+
+    The influence of row i is -g_i . (g / (mean g^2 + damping)), g_i the gradient of its NLL a token at the weights of
+    attention from a depth on, g the mean of all rows'. Below 0, all rows' NLL would rise without it. It takes two
+    passes over the rows, and weights that have gradients, so none in 4 or 8 bit. The rows of the source must not be
+    drawn anew, as those of `alternate` are.
+
+    Attributes:
+        kind: a function of the influences of all rows, float32 [N] -> [N], equal to another where it computes the same.
+        from_depth: the share of decoder layers below the first one that is read.
+        damping: added to the mean squares.
+    """
+
+    source: str
+    kind: OfRows
+    from_depth: float = 2 / 3
+    damping: float = 0.01
+
+
+Request = Scores | Reference | Divergence | TokenStats | Comparison | LogitStats | Hidden | Lens | Influence
+REQUESTS = (Scores, Reference, Divergence, TokenStats, Comparison, LogitStats, Hidden, Lens, Influence)
 
 FORGET, RETAIN, ALTERNATE, BENIGN = "forget", "retain", "alternate", "benign"
 SUPPLIED = (FORGET, RETAIN, ALTERNATE, BENIGN)
@@ -207,3 +230,8 @@ def compares_with_before(requests: Sequence[Request]) -> bool:
         or (isinstance(request, LogitStats) and request.compared)
         for request in requests
     )
+
+
+def reads_gradients(method: Any) -> bool:
+    """Whether gradients of all rows are looked at before training for what a method asks."""
+    return any(isinstance(request, Influence) for request in method.requests)

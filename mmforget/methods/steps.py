@@ -11,6 +11,7 @@ from mmforget.methods.requests import (
     Comparison,
     Divergence,
     Hidden,
+    Influence,
     Lens,
     LogitStats,
     Reference,
@@ -77,7 +78,7 @@ class Step:
     @overload
     def __getitem__(self, request: Lens) -> AtLayers: ...
     @overload
-    def __getitem__(self, request: Reference | TokenStats | Comparison | LogitStats | Hidden) -> Tensor: ...
+    def __getitem__(self, request: Reference | TokenStats | Comparison | LogitStats | Hidden | Influence) -> Tensor: ...
     def __getitem__(self, request: Request) -> Any:
         """Raises PluginError for what was not asked for."""
         if request not in self.found:

@@ -8,18 +8,14 @@ Shapes: a weight is [O, I], r the rank.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
-from mmforget.model.activations import evaluating
-from mmforget.model.encode import Encoded
 from mmforget.model.loaded import ADAPTER, LoadedModel, adapter_tensors
-from mmforget.types import Scored
 
 TAKEN_AWAY = "taken_away"
 """PEFT's name of the adapter that does not train."""
@@ -38,21 +34,9 @@ def require_gradients(loaded: LoadedModel) -> None:
         raise UserError("adapters of routed experts cannot begin as a part of them; leave these out of target_modules")
 
 
-def mean_squares(
-    loaded: LoadedModel, encoded: Sequence[Encoded], *, score: Callable[[Sequence[Encoded]], Scored]
-) -> dict[str, Tensor]:
-    """By layer with an adapter, float32 [O, I]: squared gradients of an answer's NLL a token, averaged over tokens."""
-    with _differentiable(loaded) as weights:
-        total = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in weights.items()}
-        num_tokens = 0
-        for one in encoded:
-            nll = -score([one]).token_logprobs.sum() / one.num_answer
-            gradients = torch.autograd.grad(nll, list(weights.values()), allow_unused=True)
-            for square, gradient in zip(total.values(), gradients, strict=True):
-                if gradient is not None:
-                    square += one.num_answer * gradient.float().square()
-            num_tokens += one.num_answer
-    return {name: square / max(1, num_tokens) for name, square in total.items()}
+def weights_below(loaded: LoadedModel) -> dict[str, Tensor]:
+    """The weights [O, I] below adapters, by layer."""
+    return {name: layer.get_base_layer().weight for name, layer in _layers(loaded).items()}
 
 
 @torch.no_grad()
@@ -107,19 +91,3 @@ def _layers(loaded: LoadedModel) -> dict[str, Any]:
     from peft.tuners.lora import LoraLayer
 
     return {name: one for name, one in loaded.core.named_modules() if isinstance(one, LoraLayer)}
-
-
-@contextmanager
-def _differentiable(loaded: LoadedModel) -> Iterator[dict[str, Tensor]]:
-    """The weights below adapters, in evaluation mode and asking for gradients, and as they were afterwards."""
-    weights = {name: layer.get_base_layer().weight for name, layer in _layers(loaded).items()}
-    flags = {weight: weight.requires_grad for weight in loaded.model.parameters()}
-    try:
-        loaded.model.requires_grad_(False)
-        for weight in weights.values():
-            weight.requires_grad_(True)
-        with evaluating(loaded.model), torch.enable_grad():
-            yield weights
-    finally:
-        for weight, flag in flags.items():
-            weight.requires_grad_(flag)

@@ -17,6 +17,7 @@ from mmforget.methods.requests import (
     Comparison,
     Divergence,
     Hidden,
+    Influence,
     Lens,
     LogitStats,
     Positions,
@@ -103,6 +104,7 @@ class Answering:
         num_vocabulary: tokens that a distribution is over.
         device: where the method computes.
         references: by key of the request, log-probs of all rows of a source under another model.
+        row_weights: by request, how much each row of a source counts, float32 [N].
     """
 
     look: Look
@@ -111,6 +113,7 @@ class Answering:
     num_vocabulary: int
     device: torch.device
     references: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    row_weights: Mapping[Influence, Tensor] = field(default_factory=dict)
 
     def __call__(self, requests: Sequence[Request], *, batch: Batch) -> dict[Request, Any]:
         """What every request comes to, and the scores that were come by on the way."""
@@ -174,6 +177,11 @@ class Answering:
             return pad_sequence(list(kept), batch_first=True).to(self.device)
         return padded(kept, like=scored.token_logprobs)
 
+    def influence(self, request: Influence, *, batch: Batch) -> Tensor:
+        """How much each of the batch's rows counts: float32 [B]."""
+        places = list(self.rows[request.source].places(batch))
+        return self.row_weights[request][places].to(self.device)
+
 
 def answered(
     each: Sequence[Answering], requests: Sequence[Request], *, batches: Sequence[Batch]
@@ -190,6 +198,9 @@ def answered(
         if isinstance(request, Reference):
             for answering, batch, own in zip(each, batches, found, strict=True):
                 own[request] = answering.reference(request, batch=batch, found=own)
+        elif isinstance(request, Influence):
+            for answering, batch, own in zip(each, batches, found, strict=True):
+                own[request] = answering.influence(request, batch=batch)
         elif isinstance(request, Hidden) and request.before:
             for own in found:
                 own[request] = _as_wide(own[request], scored=own.get(Scores(*_place(request))), dim=2)
@@ -241,7 +252,7 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
     for request in requests:
         if isinstance(request, Hidden) and request.before:
             before.setdefault(_place(request), []).append(request)
-        elif not isinstance(request, Reference):
+        elif not isinstance(request, Reference | Influence):
             places.setdefault(_place(request), []).append(request)
     apart = {
         place: asked

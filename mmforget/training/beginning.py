@@ -1,16 +1,19 @@
-"""Where adapters begin, for a method that does not want them to begin at nothing."""
+"""What is read off the gradients of rows before training: where adapters begin, and how much each row counts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from mmforget import parallel
 from mmforget.errors import UserError
-from mmforget.methods.requests import FORGET, RETAIN
+from mmforget.methods.requests import FORGET, RETAIN, Influence
 from mmforget.model.encode import Encoded
-from mmforget.model.first_factors import Factors, begin_at, mean_squares, require_gradients
+from mmforget.model.first_factors import Factors, begin_at, require_gradients, weights_below
 from mmforget.model.loaded import LoadedModel
+from mmforget.model.row_gradients import influences, mean_squares
 from mmforget.types import Scored
 
 
@@ -31,12 +34,32 @@ def begin_adapters(
     """
     if not has_adapters:
         raise UserError("this method begins with adapters of its own; train with LoRA (--lora_r 8)")
-    if parallel.world_size() > 1:
-        raise UserError("this method looks at gradients of all rows before it trains, in one process; start one")
+    _require_one_process()
     require_gradients(score.loaded)
     if RETAIN not in rows:
         raise UserError(
             "this method compares with rows to keep, and there are none; give a benchmark with a retain set"
         )
-    squares = {source: mean_squares(score.loaded, rows[source].encoded, score=score) for source in (FORGET, RETAIN)}
+    weights = weights_below(score.loaded)
+    squares = {
+        source: mean_squares(score.loaded, rows[source].encoded, weights=weights, score=score)
+        for source in (FORGET, RETAIN)
+    }
     begin_at(score.loaded, factors, squares=squares)
+
+
+def row_weights(score: Score, request: Influence, *, rows: Mapping[str, Any]) -> Tensor:
+    """What an influence request comes to for all rows of its source: float32 [N], on the CPU.
+
+    Raises UserError for quantised weights and among several processes.
+    """
+    _require_one_process()
+    found = influences(
+        score.loaded, rows[request.source].encoded, from_depth=request.from_depth, damping=request.damping, score=score
+    )
+    return request.kind(found)
+
+
+def _require_one_process() -> None:
+    if parallel.world_size() > 1:
+        raise UserError("this method looks at gradients of all rows before it trains, in one process; start one")

@@ -28,7 +28,7 @@ from mmforget.errors import UserError
 from mmforget.methods.base import Request, Scores, Step, first_factors_of
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
-from mmforget.methods.requests import FORGET
+from mmforget.methods.requests import FORGET, reads_gradients
 from mmforget.model import adapter_files
 from mmforget.model.adapter_files import Note
 from mmforget.model.adapter_names import PREFIX
@@ -188,6 +188,10 @@ def obstacle(loaded: LoadedModel, *, method: Any, settings: TrainSettings) -> st
         return "edits many at a time are what is trained, and it makes something else of that; make them one by one"
     if first_factors_of(method) is not None:
         return "edits many at a time begin at nothing, and its adapters begin elsewhere; make them one by one"
+    if reads_gradients(method):
+        return (
+            "edits many at a time are not looked at before they train, and it measures its rows; make them one by one"
+        )
     if settings.lora is None:
         return "edits many at a time are low-rank; train with LoRA (--lora_r 1)"
     if settings.train_projector and loaded.family.projector(loaded.core) is not None:

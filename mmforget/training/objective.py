@@ -17,7 +17,7 @@ from mmforget.errors import UserError
 from mmforget.methods.base import Beginning, Method, Reference, Request, Scores, Step, first_factors_of
 from mmforget.methods.contract import loss_of, state_of
 from mmforget.methods.losses import token_mean_nll
-from mmforget.methods.requests import ALTERNATE, FORGET, RETAIN, Hidden, Positions, compares_with_before
+from mmforget.methods.requests import ALTERNATE, FORGET, RETAIN, Hidden, Influence, Positions, compares_with_before
 from mmforget.model.activations import require_layers
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
@@ -26,7 +26,7 @@ from mmforget.model.vision import FeatureCache
 from mmforget.plugins import running
 from mmforget.training.answering import Answering
 from mmforget.training.batches import Batch
-from mmforget.training.beginning import begin_adapters
+from mmforget.training.beginning import begin_adapters, row_weights
 from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.sharding import reaching_all
 from mmforget.training.shares import RowScores, score_shared
@@ -143,6 +143,7 @@ class Unlearn:
         rows: by source.
         has_adapters: whether the model before training is the same one with adapters off.
         references: by key of the request, log-probs under another model, where the method asks for them.
+        row_weights: by request, how much each row counts, where the method asks.
         state: of the method.
     """
 
@@ -154,6 +155,7 @@ class Unlearn:
     updates_per_epoch: int = 1
     seed: int = 0
     references: dict[str, list[Tensor]] = field(default_factory=dict)
+    row_weights: dict[Influence, Tensor] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def prepare(self, *, batch_size: int) -> None:
@@ -178,6 +180,9 @@ class Unlearn:
                         if known is None
                         else list(known)
                     )
+        for asked in requests:
+            if isinstance(asked, Influence):
+                self.row_weights[asked] = row_weights(self.score, asked, rows=self.rows)
         begin = first_factors_of(self.method)
         if begin is not None:
             begin_adapters(self.score, begin, rows=self.rows, has_adapters=self.has_adapters)
@@ -223,7 +228,9 @@ class Unlearn:
     def answering(self) -> Answering:
         vocabulary = int(self.score.loaded.core.config.get_text_config().vocab_size)
         loaded = self.score.loaded
-        return Answering(self.score.look, self.rows, self._before, vocabulary, loaded.device, self.references)
+        return Answering(
+            self.score.look, self.rows, self._before, vocabulary, loaded.device, self.references, self.row_weights
+        )
 
     def _before(self) -> AbstractContextManager[object]:
         """Inside, the model is the one that training started from."""

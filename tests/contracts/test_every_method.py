@@ -22,6 +22,7 @@ from mmforget.methods.base import (
     Divergence,
     Drift,
     Hidden,
+    Influence,
     Lens,
     LogitStats,
     Method,
@@ -74,6 +75,8 @@ class Leaves:
             return self.logprobs(request.source).detach() - 0.3
         if isinstance(request, Hidden):
             return self.states(request)
+        if isinstance(request, Influence):
+            return request.kind(-torch.arange(1.0, NUM_ROWS + 1))
         if isinstance(request, Lens):
             return AtLayers(self.at_layers(request), MASK)
         if isinstance(request, TokenStats | LogitStats | Comparison):

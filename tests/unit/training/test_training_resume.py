@@ -136,6 +136,7 @@ def test_killed_anywhere_and_resumed_is_as_undisturbed(
         "pdu:warmup_epochs=0,multiplier=1",
         "scrub",
         pytest.param("loku", marks=pytest.mark.long),
+        pytest.param("imu", marks=pytest.mark.long),
         pytest.param("kl", marks=pytest.mark.long),
         pytest.param("grad_diff", marks=pytest.mark.long),
     ],
