@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ SUMMARY = "list tasks, methods, metrics, attacks, judges and models, with origin
 EXAMPLES = """  mmforget ls
   mmforget ls tasks
   mmforget ls tasks --include_path my_tasks
-  mmforget ls methods --json
+  mmforget ls methods -v       # opens each: shape, what it asks for, cost of a step beside ga's, paper, evidence
+  mmforget ls methods --json   # the same as JSON
   mmforget ls metrics          # opens each: its arguments, and the paper or code that each profile follows
   mmforget ls attacks          # opens each: what it needs of a model, its budget, cost and arguments
 """
@@ -62,7 +63,21 @@ class AttackItem(NamedTuple):
     arguments: Mapping[str, Any]
 
 
-Line = Item | MetricItem | AttackItem
+class MethodItem(NamedTuple):
+    """A method that was opened; see `methods.described.Described` for the fields."""
+
+    name: str
+    origin: str
+    summary: str
+    shape: str
+    requests: tuple[str, ...]
+    cost: float | None
+    paper: str
+    evidence: str
+    arguments: Mapping[str, Any]
+
+
+Line = Item | MetricItem | AttackItem | MethodItem
 
 
 class Listing(NamedTuple):
@@ -77,12 +92,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "kind", nargs="?", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}; default all"
     )
     parser.add_argument("--include_path", action="append", default=[], metavar="DIR", help="further task folders")
+    parser.add_argument("-v", "--verbose", action="store_true", help="open each method, metric and attack and say more")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def execute(args: argparse.Namespace) -> int:
     """0, or 2 where a task file or a plugin is broken: it is named on stderr, and the rest is listed all the same."""
-    listing = collect([args.kind] if args.kind else KINDS, include_paths=args.include_path)
+    kinds = [args.kind] if args.kind else KINDS
+    # To open methods takes seconds, since they import torch.
+    opened = OPENED if args.verbose else {args.kind} - ({"methods"} if not args.json else set())
+    listing = collect(kinds, include_paths=args.include_path, opened=opened)
     if args.json:
         document = {kind: [item._asdict() for item in items] for kind, items in listing.items.items()}
         print_json({**document, "faults": listing.faults})
@@ -93,8 +112,8 @@ def execute(args: argparse.Namespace) -> int:
     return 2 if listing.faults else 0
 
 
-def collect(kinds: Sequence[str], *, include_paths: Sequence[str] = ()) -> Listing:
-    """Everything of the given kinds. Imports no torch and no lm_eval; no plugin either, but for `metrics` by itself."""
+def collect(kinds: Sequence[str], *, include_paths: Sequence[str] = (), opened: Collection[str | None] = ()) -> Listing:
+    """Everything of the given kinds. Imports no torch, no lm_eval and no plugin, but of the kinds that are `opened`."""
     listing = Listing({}, [])
     for kind in kinds:
         if kind == "tasks":
@@ -106,9 +125,9 @@ def collect(kinds: Sequence[str], *, include_paths: Sequence[str] = ()) -> Listi
             listing.items[kind] = [*known, *_plugins(kind, faults=listing.faults)]
         else:
             listing.items[kind] = [*_plugins(kind, faults=listing.faults), *(_suites() if kind == "attacks" else ())]
-    for kind, opened in (("metrics", _opened_metric), ("attacks", _opened_attack)):
-        if list(kinds) == [kind]:
-            listing.items[kind] = [_opened(item, by=opened, faults=listing.faults) for item in listing.items[kind]]
+    for kind in kinds:
+        if kind in OPENED and kind in opened:
+            listing.items[kind] = [_opened(one, by=OPENED[kind], faults=listing.faults) for one in listing.items[kind]]
     return listing
 
 
@@ -144,6 +163,24 @@ def _opened_attack(item: Line) -> Line:
     kind = ATTACKS.get(item.name)
     given = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
     return AttackItem(*item[:3], kind.access, budget_of(kind), cost_of(kind), given)
+
+
+def _opened_method(item: Line) -> Line:
+    from mmforget.methods.base import METHODS
+    from mmforget.methods.described import described
+    from mmforget.plugins import running
+
+    kind = METHODS.get(item.name)
+    with running(kind, what=f"method '{item.name}': requests"):
+        return MethodItem(*item[:3], **described(kind)._asdict())
+
+
+OPENED: Mapping[str, Callable[[Line], Line]] = {
+    "methods": _opened_method,
+    "metrics": _opened_metric,
+    "attacks": _opened_attack,
+}
+"""What a plugin of a kind says about itself."""
 
 
 def _tasks(include_paths: Sequence[str], *, faults: list[str]) -> list[Item]:
@@ -187,6 +224,16 @@ def _details(item: Line) -> list[str]:
             f"needs {item.access}{budget}; costs {item.cost or 'what it does not say'}",
             f"arguments: {given or 'none'}",
         ]
+    if isinstance(item, MethodItem):
+        return _method_details(item)
     profiles = [f"{name}: {source}" if source else name for name, source in item.profiles.items()]
     named = [f"{name}={value}" for name, value in item.arguments.items()]
     return [*([f"arguments: {', '.join(named)}"] if named else []), f"profiles: {'; '.join(profiles)}"]
+
+
+def _method_details(item: MethodItem) -> list[str]:
+    cost = "" if item.cost is None else f"; a step costs {item.cost:g} of ga's"
+    given = ", ".join(f"{name}={value}" for name, value in item.arguments.items())
+    source = f"{item.evidence or 'how near to its paper it does not say'}: {item.paper or 'no paper'}"
+    asks = f"; asks for {', '.join(item.requests)}" if item.requests else ""
+    return [f"{item.shape}{asks}{cost}", source, f"arguments: {given or 'none'}"]

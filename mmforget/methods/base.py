@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from mmforget.methods.requests import (
     Comparison,
@@ -37,6 +37,7 @@ __all__ = [
     "Comparison",
     "Divergence",
     "Drift",
+    "Evidence",
     "Guarding",
     "Hidden",
     "Influence",
@@ -54,6 +55,9 @@ __all__ = [
 ]
 
 JOINER = "+"
+Evidence = Literal["exact", "adaptation", "reconstruction"]
+"""How near a method is to its paper: its formula, the same idea carried over to other models, or what is built from a
+description that leaves the formula open."""
 
 
 class Method(Protocol):
@@ -68,6 +72,8 @@ class Method(Protocol):
     rank, scaling)`: what the adapter of a weight [O, I] begins with, factors [r, I] and [O, r] made of the mean squared
     gradients [O, I] of answers to forget and to keep; the same is taken away again for good, so that the model is at
     first what it was.
+
+    A method of any shape may say where it comes from, for lists: `paper`, an address, and `evidence`, how near to it.
     """
 
     @property

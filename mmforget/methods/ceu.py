@@ -7,12 +7,13 @@ https://arxiv.org/abs/2506.12618; the first token of each answer is left alone, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Request, Scores, Step, TokenStats
+from mmforget.methods.base import Evidence, Request, Scores, Step, TokenStats
 from mmforget.methods.losses import but_first, token_mean
 
 FORGET = Scores("forget")
@@ -33,6 +34,9 @@ class CrossEntropyUnlearning:
 
     An answer of no more tokens than that takes no part. There is no retain term; `ceu+retain_ft` adds one.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2503.01224"
 
     skip_first: int = 1
 

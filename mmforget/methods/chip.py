@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from mmforget.errors import UserError
 from mmforget.methods import chip_math
 from mmforget.methods.arguments import require_positive
+from mmforget.methods.base import Evidence
 from mmforget.methods.chip_graph import Contrast, EditPlan, Node, clean_plan, released_plan
 from mmforget.methods.edits import Edit, EditReport, Matrix, Pooling, Site, Sums
 from mmforget.types import Example
@@ -88,6 +89,9 @@ class Chip:
     left out, projector outputs are averaged over each image, every row counts once, a node's own questions give a
     direction against its siblings', biases are projected, and the product is rounded once.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2512.09867"
 
     neurons: float = 0.10
     tau: float = 0.95

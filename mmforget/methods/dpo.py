@@ -8,8 +8,9 @@ https://arxiv.org/abs/2506.12618, as AltPO. `idk_dpo` prefers refusals.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from mmforget.methods.base import Source
+from mmforget.methods.base import Evidence, Source
 from mmforget.methods.error_injection import ErrorInjection
 from mmforget.methods.material import Material
 from mmforget.methods.preference import Preference
@@ -25,6 +26,9 @@ class DirectPreference(Preference):
     first of a row's `alternatives`, or where a benchmark offers none the answer to another question, the same every
     time. `retain` as in `npo`. `variant=plain` leaves out 2 / beta.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2305.18290"
 
     preferred = FALSE
 

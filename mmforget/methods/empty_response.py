@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from mmforget.methods.base import Request, Scores, Source, Step
+from mmforget.methods.base import Evidence, Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.methods.rewriting import answered
@@ -26,6 +26,9 @@ EMPTY = Scores("empty")
 @dataclass(frozen=True)
 class EmptyResponse:
     """Minimises the NLL of `text`, token-mean over the micro-batch; empty: that of the `variant`, see `TEXTS`."""
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2309.17410"
 
     variant: Literal["clean", "released"] = "clean"
     text: str = ""

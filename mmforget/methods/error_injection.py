@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mmforget.errors import BadData, UserError
-from mmforget.methods.base import Request, Scores, Source, Step
+from mmforget.methods.base import Evidence, Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.methods.rewriting import answered
@@ -34,6 +34,9 @@ class ErrorInjection:
     `released`, and where a benchmark offers no alternatives at all, it is the answer to another question, the same
     every time.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2202.05262"
 
     variant: Literal["clean", "released"] = "clean"
 

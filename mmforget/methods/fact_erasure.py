@@ -7,11 +7,11 @@ images and text in UnLOK-VQA, https://arxiv.org/abs/2505.01456. Bounded: the gra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import answer_probability, sequence_sum_logprob
 
 FORGET = Scores("forget")
@@ -25,6 +25,9 @@ class FactErasure:
     together, the product, as the official code computes it, which vanishes the sooner the more there are. The official
     code also repeats the first sub-tokens of a longer answer in the question; that is left out.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2309.17410"
 
     variant: Literal["clean", "released"] = "clean"
 

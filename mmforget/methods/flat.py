@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 from torch.nn import functional
 
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_probability
 from mmforget.types import Scored
 
@@ -86,6 +86,9 @@ class LossAdjustment:
     `variant`: `clean` has activations that rise, as the variational form needs them; `released` those of the code, of
     which `reverse_kl`, `neyman` and `squared_hellinger` fall, so that refusals are unlearned.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2410.11143"
 
     divergence: Kind = "total_variation"
     variant: Literal["clean", "released"] = "clean"

@@ -7,10 +7,11 @@ https://arxiv.org/abs/2210.01504; in FIUBench, https://arxiv.org/abs/2411.03554,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 
 FORGET = Scores("forget")
@@ -19,6 +20,9 @@ FORGET = Scores("forget")
 @dataclass(frozen=True)
 class GradientAscent:
     """Minimises -NLL(forget), token-mean over the micro-batch."""
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2210.01504"
 
     @property
     def requests(self) -> tuple[Request, ...]:

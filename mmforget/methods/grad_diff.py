@@ -8,12 +8,12 @@ https://arxiv.org/abs/2510.22535, weighs both by their rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 
 FORGET, RETAIN = Scores("forget"), Scores("retain")
@@ -26,6 +26,9 @@ class GradientDifference:
     `variant`: `joint` as above; `offside` (as OFFSIDE released it) multiplies each weight by the share of its rows
     among those of the micro-batch, 1/4 and 3/4 with one row to forget and three to keep.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2203.12817"
 
     forget_weight: float = 1.0
     retain_weight: float = 1.0

@@ -8,12 +8,12 @@ in the place of fact erasure and is not added to it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mmforget.errors import UserError
-from mmforget.methods.base import Lens, Request, Step
+from mmforget.methods.base import Evidence, Lens, Request, Step
 from mmforget.methods.losses import at_answers
 from mmforget.methods.requests import LAST_THIRD
 
@@ -45,6 +45,9 @@ class HeadProjection:
     states 30 to 40. `variant`: `clean` looks at every token of an answer; `released` at the last one alone, and
     normalises the last layer's states twice.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2309.17410"
 
     k: int = 100
     from_depth: float = LAST_THIRD

@@ -8,7 +8,9 @@ refers to labels that it does not define.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from mmforget.methods.base import Evidence
 from mmforget.methods.preference import Preference
 
 
@@ -19,6 +21,9 @@ class RefusalPreference(Preference):
     s is the log-prob of a whole answer, s0 that before training; refusals are drawn anew every epoch. `retain` as in
     `npo`. `variant=plain` leaves out 2 / beta.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2404.05868"
 
     preferred = "alternate"
 

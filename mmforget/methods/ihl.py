@@ -8,11 +8,12 @@ is not part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Request, Scores, Step, TokenStats
+from mmforget.methods.base import Evidence, Request, Scores, Step, TokenStats
 from mmforget.methods.losses import inverted_hinge, token_mean
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -25,6 +26,9 @@ class InvertedHinge:
 
     `retain` as in `npo`.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2408.06621"
 
     retain_weight: float = 1.0
     retain: Retain = "nll"

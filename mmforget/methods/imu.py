@@ -10,13 +10,13 @@ says what trains here). Its L1 term (0.02) has no gradient there, and is left ou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
-from mmforget.methods.base import Influence, Request, Scores, Step
+from mmforget.methods.base import Evidence, Influence, Request, Scores, Step
 from mmforget.methods.losses import sequence_mean_logprob
 
 FORGET = Scores("forget")
@@ -52,7 +52,7 @@ class InfluenceGuided:
     There is no retain term; `imu+retain_ft` adds one. Weights in 4 or 8 bit have no gradients to measure by.
     """
 
-    evidence: ClassVar[Literal["exact", "adaptation", "reconstruction"]] = "adaptation"
+    evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2508.01620"
 
     @property

@@ -10,13 +10,13 @@ around an edge, has no counterpart but the retain term. Beta and retain weight a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Influence, Reference, Request, Scores, Step
+from mmforget.methods.base import Evidence, Influence, Reference, Request, Scores, Step
 from mmforget.methods.losses import npo, sequence_sum_logprob
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -48,7 +48,7 @@ class InfluenceAwarePreference:
     influences by.
     """
 
-    evidence: ClassVar[Literal["exact", "adaptation", "reconstruction"]] = "adaptation"
+    evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2510.19479"
 
     beta: float = 0.1

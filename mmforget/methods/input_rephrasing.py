@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from mmforget.methods.base import Request, Scores, Source, Step
+from mmforget.methods.base import Evidence, Request, Scores, Source, Step
 from mmforget.methods.losses import sequence_sum_logprob
 from mmforget.methods.material import Material
 from mmforget.methods.rewriting import prefixed
@@ -30,6 +30,9 @@ class InputRephrasing:
     `variant`: `clean` the mean of the five; `released` their product, as the official code computes it, whose gradient
     vanishes as soon as one of them is small. Over several rows it is the mean.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2309.17410"
 
     variant: Literal["clean", "released"] = "clean"
 

@@ -8,14 +8,14 @@ https://arxiv.org/abs/2510.22535, forgets and keeps in turns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mmforget.methods.alternation import is_turn_to_forget, start_of_turns
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Beginning, Divergence, Request, Scores, Step
+from mmforget.methods.base import Beginning, Divergence, Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean, token_mean_nll
 
 FORGET, RETAIN = Scores("forget"), Scores("retain")
@@ -35,6 +35,9 @@ class KlMinimisation:
     summed over every position and divided by the number of rows, so that it grows with their length; padding is left
     out here, too. Two micro-batches an update (`grad_accumulation: 2`) are its published setting.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2401.06121"
 
     forget_weight: float = 1.0
     retain_weight: float = 1.0

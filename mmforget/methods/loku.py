@@ -8,10 +8,12 @@ an alpha of twice the rank, no dropout, 5 epochs and a learning rate of 1e-4 (Ll
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from mmforget.methods import fila
+from mmforget.methods.base import Evidence
 from mmforget.methods.ihl import InvertedHinge
 
 
@@ -23,6 +25,9 @@ class LowRankKnowledgeUnlearning(InvertedHinge):
     the same base as any other. Squared gradients are those of one answer each, weighed by its tokens, of all rows to
     forget and to keep; the paper's are of whole batches. It needs weights that have gradients, so none in 4 or 8 bit.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2408.06621"
 
     def first_factors(
         self, weight: Tensor, *, forget: Tensor, retain: Tensor, rank: int, scaling: float

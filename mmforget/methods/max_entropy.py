@@ -8,11 +8,11 @@ in the place of fact erasure and is not added to it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from mmforget.methods.base import Lens, Request, Step
+from mmforget.methods.base import Evidence, Lens, Request, Step
 from mmforget.methods.losses import at_answers
 from mmforget.methods.requests import LAST_THIRD
 
@@ -24,6 +24,9 @@ class MaxEntropy:
     `from_depth` and `variant` as those of head_projection. Which of several tokens the official code looks at is known
     of head_projection alone; `released` takes it to be the same here, the last.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2309.17410"
 
     from_depth: float = LAST_THIRD
     variant: Literal["clean", "released"] = "clean"

@@ -9,12 +9,12 @@ https://arxiv.org/abs/2407.06460, compares every raw logit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Reference, Request, Scores, Step
+from mmforget.methods.base import Evidence, Reference, Request, Scores, Step
 from mmforget.methods.losses import npo, sequence_mean_logprob, sequence_sum_logprob, token_mean
 from mmforget.methods.raw_logits import AgainstBefore, logit_loss, logit_requests
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
@@ -37,6 +37,9 @@ class NegativePreferenceOptimisation:
     every position, image and question included, as OpenUnlearning has it but for padding. MUSE's own KL term, which
     takes raw logits for log-probs, is not offered.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2404.05868"
 
     beta: float = 0.1
     retain_weight: float = 1.0

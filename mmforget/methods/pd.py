@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Request, Scores, Source, Step
+from mmforget.methods.base import Evidence, Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean_nll
 
 PUBLISHED: Mapping[str, float] = {"ga": 0.5, "grad_diff": 0.5, "kl": 1.0, "po": 1.0}
@@ -32,6 +32,9 @@ class PromptDecoupling:
     `weight` None: the published one for the method it is joined with (ga and grad_diff 0.5, kl and po 1), else 1, which
     is ours. `pairing`: `paired` takes the harmless partner of each question to forget; `random` (released) any.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2502.12520"
 
     weight: float | None = None
     pairing: Literal["paired", "random"] = "paired"

@@ -9,13 +9,13 @@ all places, or at those of the answer's own tokens; here those that predict them
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Beginning, Request, Scores, Step, TokenStats
+from mmforget.methods.base import Beginning, Evidence, Request, Scores, Step, TokenStats
 from mmforget.methods.losses import token_mean, token_mean_nll
 
 RETAIN, FORGET = Scores("retain"), Scores("forget")
@@ -39,6 +39,9 @@ class PrimalDual:
     `multiplier` for the first `warmup_epochs`. OpenUnlearning computes an epoch's NLL anew after it; here it is that of
     the epoch's own micro-batches. The log's `state` shows the multiplier.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2506.05314"
 
     retain_bound: float = 0.3
     multiplier: float = 100.0

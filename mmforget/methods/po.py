@@ -8,12 +8,12 @@ OFFSIDE, https://arxiv.org/abs/2510.22535, learns refusals and retain answers in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mmforget.methods.alternation import is_turn_to_forget, start_of_turns
-from mmforget.methods.base import Beginning, Request, Scores, Step
+from mmforget.methods.base import Beginning, Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll, token_sum_nll
 
 ALTERNATE, RETAIN = Scores("alternate"), Scores("retain")
@@ -27,6 +27,9 @@ class PreferenceOptimisation:
     ... minimise the refusals' NLL, the others that of the retain answers, each token-mean; two an update
     (`grad_accumulation: 2`) are its published setting, and one refusal for all questions.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2401.06121"
 
     variant: Literal["joint", "offside"] = "joint"
 

@@ -223,12 +223,16 @@ def asks_retain_model(method: Any) -> bool:
 
 def compares_with_before(requests: Sequence[Request]) -> bool:
     """Whether the model before training is looked at in every step, which takes adapters that can be switched off."""
-    return any(
+    return any(looks_back(request) for request in requests)
+
+
+def looks_back(request: Request) -> bool:
+    """Whether every step takes a pass through the model before training for it."""
+    return (
         isinstance(request, Divergence | Comparison)
         or request == Reference(ALTERNATE)
         or (isinstance(request, Hidden) and request.before)
         or (isinstance(request, LogitStats) and request.compared)
-        for request in requests
     )
 
 

@@ -6,10 +6,11 @@ Source: Kurmanji et al. 2023, https://arxiv.org/abs/2302.09880, which compares S
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 
 RETAIN = Scores("retain")
@@ -21,6 +22,9 @@ class RetainFinetuning:
 
     Joined with another it is that one's retain term: `ceu+retain_ft`.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2302.09880"
 
     @property
     def requests(self) -> tuple[Request, ...]:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Beginning, Hidden, Request, Source, Step
+from mmforget.methods.base import Beginning, Evidence, Hidden, Request, Source, Step
 from mmforget.methods.losses import are_states, state_distance, token_mean
 from mmforget.methods.material import Material
 from mmforget.types import Example
@@ -44,6 +44,9 @@ class RepresentationMisdirection:
     from an expert in `topic` to a novice. c is `coefficient`; with `adaptive` that times the mean norm of the forget
     states of the first micro-batch, before anything has changed, which the log's `state` shows as `norm`.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2403.03218"
 
     layer: int | None = None
     coefficient: float = 2.0

@@ -8,12 +8,13 @@ https://arxiv.org/abs/2506.12618, whose own configuration has the weights the ot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import weighted_logprob
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -26,6 +27,9 @@ class SaturationImportance:
 
     p is the token's probability, and what stands before NLL a constant weight. `retain` as in `npo`.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2505.11953"
 
     beta1: float = 5.0
     beta2: float = 1.0

@@ -9,13 +9,14 @@ ones). There every epoch that forgets is followed by one that keeps; so it is he
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Beginning, Comparison, Request, Scores, Step
+from mmforget.methods.base import Beginning, Comparison, Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean, token_mean_nll
 
 FORGET, RETAIN = Scores("forget"), Scores("retain")
@@ -43,6 +44,9 @@ class Scrub:
     has at least twice as many epochs. In the first one the divergence begins at 0, where its gradient is rounding. It
     has no upper bound: what the number of passes does not stop, a rule (`--stop`) can.
     """
+
+    evidence: ClassVar[Evidence] = "adaptation"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2302.09880"
 
     temperature: float = 2.0
     nll_weight: float = 1.0

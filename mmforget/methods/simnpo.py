@@ -9,12 +9,12 @@ https://arxiv.org/abs/2506.12618, has beta 4.5 and a forget weight of 0.125; for
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import sequence_mean_logprob, simnpo
 from mmforget.methods.raw_logits import Alone, logit_loss, logit_requests
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
@@ -30,6 +30,9 @@ class SimpleNegativePreference:
     answers, where m is the mean log-prob of an answer's tokens; `muse_logit` (its code for MUSE) the same of every raw
     logit in place of m, over all positions of a sequence and the whole vocabulary. `retain` as in `npo`.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2410.07163"
 
     beta: float = 2.5
     delta: float = 0.0

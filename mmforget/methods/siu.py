@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods import siu_data
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Divergence, Request, Scores, Source, Step
+from mmforget.methods.base import Divergence, Evidence, Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean, token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.types import Example
@@ -39,6 +39,9 @@ class SingleImageUnlearning:
     `rows` is a file of conversations to train on instead of written ones; `names`, `looks`, `facts` and `others` say
     how many rows of each kind are written for a concept.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2405.12523"
 
     alpha: float = ALPHA
     beta: float = BETA

@@ -7,11 +7,12 @@ MUSE's script, https://arxiv.org/abs/2407.06460, which fits and edits whole weig
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from mmforget.methods.arguments import require_positive
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 
 FORGET = Scores("forget")
@@ -24,6 +25,9 @@ class TaskVector:
     An adapter learns the fit and is multiplied by -alpha in the end. Until then, and in the training's log, the model
     knows the answers better than before.
     """
+
+    evidence: ClassVar[Evidence] = "adaptation"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2212.04089"
 
     alpha: float = 5.0
 

@@ -9,12 +9,13 @@ there is no answer; here the answer's tokens alone count.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Comparison, Request, Scores, Step
+from mmforget.methods.base import Comparison, Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -39,6 +40,9 @@ class SelfDistillation:
     z0 are the logits before training, e_true is 1 at the token that came. At best the model says what it said before,
     with the odds of every true token e^beta times smaller. `retain` as in `npo`.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2402.10052"
 
     beta: float = 10.0
     retain_weight: float = 0.0

@@ -8,11 +8,12 @@ https://arxiv.org/abs/2506.12618.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import weighted_logprob
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -25,6 +26,9 @@ class WeightedGradientAscent:
 
     p is the token's probability, and p^beta a constant weight; beta 0 is gradient ascent. `retain` as in `npo`.
     """
+
+    evidence: ClassVar[Evidence] = "exact"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2502.19301"
 
     beta: float = 1.0
     forget_weight: float = 1.0

@@ -7,12 +7,13 @@ as a guard, with two models and alpha 1, in MUSE, https://arxiv.org/abs/2407.064
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from mmforget.asking import Engine, PassingEngine
 from mmforget.methods.arguments import require_positive
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Evidence, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 
 FORGET = Scores("forget")
@@ -25,6 +26,9 @@ class LogitRule:
     The fitted model is an adapter that has learnt the forget answers by their NLL, as the training settings say; it
     lies in the guard's folder. The base stays as it is, and whoever leaves the guard out has it back.
     """
+
+    evidence: ClassVar[Evidence] = "adaptation"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2310.02238"
 
     alpha: float = 1.0
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ from mmforget.methods.base import (
     Comparison,
     Divergence,
     Drift,
+    Evidence,
     Hidden,
     Influence,
     Lens,
@@ -34,6 +35,7 @@ from mmforget.methods.base import (
 )
 from mmforget.methods.build import build
 from mmforget.methods.contract import state_of
+from mmforget.methods.described import described
 from mmforget.methods.input_rephrasing import NAMES as REPHRASED
 from mmforget.methods.requests import REQUESTS, SUPPLIED, asked_sources, sources_of
 from mmforget.model.token_stats import statistic
@@ -51,6 +53,17 @@ TRAINED = [name for name in METHODS.names() if hasattr(METHODS.get(name), "loss"
 def method_fits(method: object) -> bool:
     """Whether it learns the answers to forget, and makes something else of that."""
     return hasattr(method, "learnt_times") or hasattr(method, "guard")
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_it_says_where_it_comes_from(name: str) -> None:
+    """Whoever lists methods sees what each does to a model, how near it is to its paper, and what a step costs."""
+    if METHODS.entries[name].origin != "mmforget":
+        pytest.skip("another package's")
+    said = described(METHODS.get(name))
+    assert said.evidence in get_args(Evidence)
+    assert re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{4,5}|https://\S+", said.paper)
+    assert (said.cost is None) == (said.requests == ())
 
 
 class Leaves:

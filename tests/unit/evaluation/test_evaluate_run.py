@@ -141,7 +141,8 @@ def test_an_attack_of_another_package_is_asked_and_stored(
     lm, settings = model(llava), Settings(attacks=("twice",))
     with installed(tmp_path, monkeypatch=monkeypatch):
         assert any(
-            item.name == "twice" and item.origin == "theirs" for item in ls.collect(["attacks"]).items["attacks"]
+            item.name == "twice" and item.origin == "theirs"
+            for item in ls.collect(["attacks"], opened=["attacks"]).items["attacks"]
         )
         done = evaluate(
             lm, tasks, include_paths=[folder], data=DATA, blank_image=False, settings=settings, progress=False

@@ -156,7 +156,7 @@ def test_a_metric_and_a_profile_of_another_package(tmp_path: Path, monkeypatch: 
         toy = benchmark(tmp_path / "tasks", *uses)
         check_document(toy)
         record = record_of(toy)
-        (item,) = [one for one in ls.collect(["metrics"]).items["metrics"] if one.name == "at_most"]
+        (item,) = [one for one in ls.collect(["metrics"], opened=["metrics"]).items["metrics"] if one.name == "at_most"]
         report = validate.check("toy", data=DATA, include_paths=[str(tmp_path / "tasks")])
         assert [fault for fault in report.faults if "at_most" in fault] == []
         with pytest.raises(UnknownName, match="argument of metric 'at_most' in the document of toy 'limmit'"):

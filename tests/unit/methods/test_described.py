@@ -1,0 +1,82 @@
+"""What a list says of a method: its shape, what it asks for in words, and a step's cost in steps of `ga`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from mmforget.cli.main import main
+from mmforget.methods.base import METHODS, Divergence, Hidden, Reference, Request, Scores
+from mmforget.methods.described import cost_of, described, in_words, shape_of
+
+
+@pytest.mark.parametrize(
+    ("requests", "cost"),
+    [
+        ((Scores("forget"),), 1),
+        ((Scores("forget"), Scores("retain")), 2),
+        ((Scores("forget"), Reference("forget"), Scores("retain")), 2),
+        ((Scores("forget"), Divergence("retain")), 2 + 1 / 3),
+        ((Scores("alternate"), Reference("alternate"), Scores("forget")), 2 + 1 / 3),
+        ((Hidden("forget", (1,)), Hidden("retain", (1,)), Hidden("retain", (1,), before=True)), 2 + 1 / 3),
+        ((Scores("forget"), Divergence("forget"), Scores("retain"), Divergence("retain")), 2 + 2 / 3),
+    ],
+)
+def test_a_source_counts_once_and_a_pass_without_gradients_a_third(requests: tuple[Request, ...], cost: float) -> None:
+    assert cost_of(requests) == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Scores("forget"), "Scores(forget)"),
+        (Scores("retain", positions="all"), "Scores(retain, all positions)"),
+        (Reference("forget", of="retain_model"), "Reference(forget, retain_model)"),
+        (Hidden("retain", (3,), before=True), "Hidden(retain, before)"),
+    ],
+)
+def test_requests_in_words(request_: Request, words: str) -> None:
+    assert in_words(request_) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("npo", "loss"), ("chip", "edit"), ("whp_logit", "guard"), ("rmu", "loss")]
+)
+def test_shapes(name: str, shape: str) -> None:
+    assert shape_of(METHODS.get(name)) == shape
+
+
+@dataclass(frozen=True)
+class Silent:
+    """A method of somebody who says nothing of it, and that cannot be made without an argument."""
+
+    layer: int
+
+    def gradients(self, *args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a list computes nothing")
+
+
+def test_a_method_that_says_nothing_is_listed_all_the_same() -> None:
+    assert described(Silent) == ("wrapper", (), None, "", "", {})
+
+
+def test_methods_are_opened_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "methods"]) == 0
+    assert "arguments:" not in capsys.readouterr().out
+    assert main(["ls", "methods", "-v"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.split()[0] == "kl")
+    assert lines[at + 1].strip() == "loss; asks for Scores(forget), Divergence(retain); a step costs 2.33 of ga's"
+    assert lines[at + 2].strip() == "exact: https://arxiv.org/abs/2401.06121"
+    assert lines[at + 3].strip().startswith("arguments: forget_weight=1.0")
+
+
+def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "methods", "--json"]) == 0
+    methods = {one["name"]: one for one in json.loads(capsys.readouterr().out)["methods"]}
+    assert methods["ga"]["cost"] == 1
+    assert methods["chip"] == methods["chip"] | {"shape": "edit", "cost": None, "requests": []}
+    assert methods["npo"]["requests"] == ["Scores(forget)", "Reference(forget)", "Scores(retain)"]
