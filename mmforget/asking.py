@@ -132,6 +132,9 @@ class Engine(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    def first_words(self, context: str) -> int:
+        """Where in a context what is asked begins, in characters: behind what a chat template writes, 0 without one."""
+
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Which questions, all of one kind, are best put together: every index once."""
 
@@ -174,6 +177,9 @@ class GuardEngine:
     @property
     def fingerprint(self) -> str:
         return self.engine.fingerprint
+
+    def first_words(self, context: str) -> int:
+        return self.engine.first_words(context)
 
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         return self.engine.batches(asks)

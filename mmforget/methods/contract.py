@@ -129,6 +129,9 @@ class _ToyEngine:
 
     fingerprint = "toy"
 
+    def first_words(self, context: str) -> int:
+        return 0
+
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         return [list(range(len(asks)))]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
@@ -81,10 +81,55 @@ def reply_opening(*, tokenizer: Any, processor: Any | None) -> str:
     """What the chat template writes between a user's message and the reply; empty where there is none to be had."""
     if template_owner(tokenizer=tokenizer, processor=processor)[0] is None:
         return ""
-    said = [{"role": "user", "content": "question"}]
+    said = [_said("user", "question")]
     try:
         rendered = render_chat(said, tokenizer=tokenizer, processor=processor, add_generation_prompt=True)
     except UserError:
         return ""  # whoever applies it is told
     before, found, opening = rendered.rpartition("question")
     return opening if found else ""
+
+
+class Opening(NamedTuple):
+    """What a chat template writes in front of what a user says first.
+
+    Attributes:
+        start: what a conversation begins with.
+        between: what stands behind the system message that follows; empty where none does.
+    """
+
+    start: str
+    between: str = ""
+
+
+def openings(*, tokenizer: Any, processor: Any | None) -> tuple[Opening, ...]:
+    """How conversations begin, those with a system message first; none where there is no template."""
+    found = []
+    for history in ([_said("system", "instruction"), _said("user", "question")], [_said("user", "question")]):
+        try:
+            text = render_chat(history, tokenizer=tokenizer, processor=processor, add_generation_prompt=True)
+        except UserError:
+            continue  # whoever applies it is told
+        before = text.partition("question")[0]
+        start, is_told, between = before.partition("instruction")
+        # Where a system message is a part of what the user says, nothing but blanks stands between them.
+        if is_told and between.strip():
+            found.append(Opening(start, between))
+        elif not is_told and before:
+            found.append(Opening(before))
+    return tuple(found)
+
+
+def first_words(context: str, *, known: Sequence[Opening]) -> int:
+    """Where in a context the user's first words stand: behind what the chat template writes, 0 without one."""
+    for start, between in known:
+        if not context.startswith(start):
+            continue
+        at = context.find(between, len(start)) if between else len(start)
+        if at >= 0:
+            return at + len(between)
+    return 0
+
+
+def _said(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}

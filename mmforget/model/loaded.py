@@ -15,7 +15,7 @@ import torch
 from mmforget.asking import Guard
 from mmforget.errors import UserError
 from mmforget.model.adapter_files import configuration
-from mmforget.model.chat import reply_opening
+from mmforget.model.chat import Opening, openings, reply_opening
 from mmforget.model.families import Family, written_images
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
 from mmforget.model.quantize import quantisation_of
@@ -136,6 +136,11 @@ class LoadedModel:
     def reply_opening(self) -> str:
         """What the chat template writes between a question and its answer; empty without a template."""
         return reply_opening(tokenizer=self.tokenizer, processor=self.processor)
+
+    @cached_property
+    def openings(self) -> tuple[Opening, ...]:
+        """What the chat template writes in front of what a user says first; none without a template."""
+        return openings(tokenizer=self.tokenizer, processor=self.processor)
 
     @cached_property
     def joined_blanks(self) -> str:

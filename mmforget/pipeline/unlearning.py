@@ -10,7 +10,7 @@ from typing import Any
 from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
-from mmforget.methods.contract import check_method
+from mmforget.methods.contract import check_method, guard_state
 from mmforget.methods.material import Material, RetainLogprobs, concept_from, lacking
 from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, asks_retain_model, sources_of
 from mmforget.model.loaded import LoadedModel
@@ -88,7 +88,7 @@ def material_for(plan: MethodPlan, *, loaded: LoadedModel, config: RunConfig, bo
     """All that the benchmark has for the method, put as the model is asked. Raises UserError where a set is empty."""
     return replace(
         _material(bound, method=plan.method),
-        retain=_examples(bound.benchmark.trained_sets["retain"], bound=bound),
+        retain=_retain(bound),
         as_asked=lambda rows: render(rows, loaded=loaded, config=config),
     )
 
@@ -115,6 +115,8 @@ def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
         method.check(forget=forget, retain=retain, level=bound.level)
         return
     if hasattr(method, "guard"):
+        guard_state(method, replace(_material(bound, method=method), retain=_retain(bound)), name=plan.name)
+    if hasattr(method, "guard") and not hasattr(method, "loss"):
         return
     require_loss(method, name=plan.name)
     given = {RETAIN: True, BENIGN: benchmark.benign_set is not None, ALTERNATE: bool(bound.refusals)}
@@ -145,6 +147,10 @@ def _material(bound: Bound, *, method: Any) -> Material:
         concepts=[concept_from(one, source=benchmark.group) for one in bound.concepts],
         level=bound.level,
     )
+
+
+def _retain(bound: Bound) -> list[Example]:
+    return _examples(bound.benchmark.trained_sets["retain"], bound=bound)
 
 
 def _examples(name: str, *, bound: Bound) -> list[Example]:
