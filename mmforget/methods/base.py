@@ -63,7 +63,7 @@ description that leaves the formula open."""
 class Method(Protocol):
     """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name.
 
-    It may have six things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
+    It may have seven things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
     `start(beginning) -> dict[str, Tensor]`: its state, which every `Step` then carries, checkpoints keep and a
     continued training finds again. `needs_all_subjects = True`: it cannot forget one subject without the others, and
     is refused where a run forgets one at a time. `lacks(material) -> str`: why it cannot unlearn just these rows, empty
@@ -71,7 +71,8 @@ class Method(Protocol):
     is multiplied by this in the end, and -1 takes it away from the model. `first_factors(weight, *, forget, retain,
     rank, scaling)`: what the adapter of a weight [O, I] begins with, factors [r, I] and [O, r] made of the mean squared
     gradients [O, I] of answers to forget and to keep; the same is taken away again for good, so that the model is at
-    first what it was.
+    first what it was. `trained_part(squares)`: which elements of a weight train, bool of its shape, by the mean squared
+    gradients there of the answers of each source that it asks about; the others stay bit by bit, and nothing decays.
 
     A method of any shape may say where it comes from, for lists: `paper`, an address, and `evidence`, how near to it.
     """
@@ -136,8 +137,12 @@ METHODS: Registry[type[Any]] = Registry(
 
 def first_factors_of(method: Any) -> Callable[..., tuple[Tensor, Tensor]] | None:
     """How the adapters of a method, or of one of its parts, begin; None: at nothing."""
-    starts = [one.first_factors for one in getattr(method, "parts", (method,)) if hasattr(one, "first_factors")]
-    return starts[0] if starts else None
+    return getattr(part_with(method, "first_factors"), "first_factors", None)
+
+
+def part_with(method: Any, name: str) -> Any:
+    """The method, or the first of its parts, that has this; None where none has."""
+    return next((one for one in getattr(method, "parts", (method,)) if hasattr(one, name)), None)
 
 
 def hyper_parameters(method: Any) -> dict[str, Any]:

@@ -238,4 +238,7 @@ def looks_back(request: Request) -> bool:
 
 def reads_gradients(method: Any) -> bool:
     """Whether gradients of all rows are looked at before training for what a method asks."""
-    return any(isinstance(request, Influence) for request in method.requests)
+    parts = getattr(method, "parts", (method,))
+    return any(isinstance(request, Influence) for request in method.requests) or any(
+        hasattr(one, name) for one in parts for name in ("first_factors", "trained_part")
+    )

@@ -1,8 +1,9 @@
-"""What is read off the gradients of rows before training: where adapters begin, and how much each row counts."""
+"""What is read off the gradients of rows before training: where adapters begin, what trains, how much a row counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -15,6 +16,8 @@ from mmforget.model.first_factors import Factors, begin_at, require_gradients, w
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.row_gradients import influences, mean_squares
 from mmforget.types import Scored
+
+logger = logging.getLogger(__name__)
 
 
 class Score(Protocol):
@@ -46,6 +49,26 @@ def begin_adapters(
         for source in (FORGET, RETAIN)
     }
     begin_at(score.loaded, factors, squares=squares)
+
+
+def trained_parts(
+    score: Score, part: Callable[[Mapping[str, Tensor]], Tensor], *, rows: Mapping[str, Any], sources: Collection[str]
+) -> dict[str, Tensor]:
+    """Which elements of each weight train, bool of its shape, by the squared gradients of all rows of these sources.
+
+    Raises UserError where there are none, and among several processes.
+    """
+    _require_one_process()
+    weights = score.loaded.trainable()
+    squares = {
+        source: mean_squares(score.loaded, rows[source].encoded, weights=weights, score=score) for source in sources
+    }
+    found = {name: part({source: one[name] for source, one in squares.items()}) for name in weights}
+    num, total = (sum(int(one.sum()) for one in found.values()), sum(one.numel() for one in found.values()))
+    if not num:
+        raise UserError("this method trains only some of the weights, and found none; see what it finds them by")
+    logger.info("%d of %d weights train (%.1f %%), and none decays", num, total, 100 * num / total)
+    return found
 
 
 def row_weights(score: Score, request: Influence, *, rows: Mapping[str, Any]) -> Tensor:

@@ -210,6 +210,10 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         optimizer = super().create_optimizer(*args, **kwargs)
         if parallel.is_sharded():
             save_whole_states(optimizer)
+        if self.module.objective.masks:
+            # What does not train would decay all the same.
+            for group in optimizer.param_groups:
+                group["weight_decay"] = 0.0
         return optimizer
 
     def _move_model_to_device(self, model: Any, device: Any) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mmforget import parallel
 from mmforget.errors import UserError
-from mmforget.methods.base import Request, Scores, Step, first_factors_of
+from mmforget.methods.base import Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.methods.requests import FORGET, reads_gradients
@@ -186,12 +186,8 @@ def obstacle(loaded: LoadedModel, *, method: Any, settings: TrainSettings) -> st
         return "edits many at a time are trained, and it trains nothing; make them one by one"
     if hasattr(method, "guard") or getattr(method, "learnt_times", 1.0) != 1.0:
         return "edits many at a time are what is trained, and it makes something else of that; make them one by one"
-    if first_factors_of(method) is not None:
-        return "edits many at a time begin at nothing, and its adapters begin elsewhere; make them one by one"
     if reads_gradients(method):
-        return (
-            "edits many at a time are not looked at before they train, and it measures its rows; make them one by one"
-        )
+        return "it looks at gradients of rows before it trains, which edits many at a time do not; make them one by one"
     if settings.lora is None:
         return "edits many at a time are low-rank; train with LoRA (--lora_r 1)"
     if settings.train_projector and loaded.family.projector(loaded.core) is not None:

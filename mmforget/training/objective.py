@@ -14,10 +14,19 @@ from torch import Tensor, nn
 
 from mmforget import parallel
 from mmforget.errors import UserError
-from mmforget.methods.base import Beginning, Method, Reference, Request, Scores, Step, first_factors_of
+from mmforget.methods.base import Beginning, Method, Reference, Request, Scores, Step, first_factors_of, part_with
 from mmforget.methods.contract import loss_of, state_of
 from mmforget.methods.losses import token_mean_nll
-from mmforget.methods.requests import ALTERNATE, FORGET, RETAIN, Hidden, Influence, Positions, compares_with_before
+from mmforget.methods.requests import (
+    ALTERNATE,
+    FORGET,
+    RETAIN,
+    Hidden,
+    Influence,
+    Positions,
+    asked_sources,
+    compares_with_before,
+)
 from mmforget.model.activations import require_layers
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
@@ -26,7 +35,7 @@ from mmforget.model.vision import FeatureCache
 from mmforget.plugins import running
 from mmforget.training.answering import Answering
 from mmforget.training.batches import Batch
-from mmforget.training.beginning import begin_adapters, row_weights
+from mmforget.training.beginning import begin_adapters, row_weights, trained_parts
 from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.sharding import reaching_all
 from mmforget.training.shares import RowScores, score_shared
@@ -54,6 +63,10 @@ class Objective(Protocol):
     @property
     def state(self) -> dict[str, Tensor]:
         """What is kept from one update to the next, and in checkpoints; empty for most."""
+
+    @property
+    def masks(self) -> Mapping[str, Tensor]:
+        """Which elements of weights train, by name, bool; of a weight without one all do. With any, none decays."""
 
     def loss(self, batch: Batch, *, update: int) -> Losses: ...
 
@@ -123,6 +136,7 @@ class Memorise:
     score: Scoring
     encoded: Sequence[Encoded]
     state: dict[str, Tensor] = field(default_factory=dict)
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
 
     def loss(self, batch: Batch, *, update: int = 0) -> Losses:
         total = token_mean_nll(self.score([self.encoded[row] for row in batch.rows]))
@@ -144,6 +158,7 @@ class Unlearn:
         has_adapters: whether the model before training is the same one with adapters off.
         references: by key of the request, log-probs under another model, where the method asks for them.
         row_weights: by request, how much each row counts, where the method asks.
+        masks: by weight, which of its elements train, where the method says so.
         state: of the method.
     """
 
@@ -156,6 +171,7 @@ class Unlearn:
     seed: int = 0
     references: dict[str, list[Tensor]] = field(default_factory=dict)
     row_weights: dict[Influence, Tensor] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def prepare(self, *, batch_size: int) -> None:
@@ -186,6 +202,10 @@ class Unlearn:
         begin = first_factors_of(self.method)
         if begin is not None:
             begin_adapters(self.score, begin, rows=self.rows, has_adapters=self.has_adapters)
+        choosing = part_with(self.method, "trained_part")
+        if choosing is not None:
+            sources = sorted(asked_sources(choosing))
+            self.masks.update(trained_parts(self.score, choosing.trained_part, rows=self.rows, sources=sources))
         self.state.update(state_of(self.method, self._beginning()))
 
     def _check_layers(self, requests: Sequence[Request]) -> None:
@@ -206,6 +226,13 @@ class Unlearn:
         return self._step(self.answering(self.method.requests, batch=batch), update=update)
 
     def gradients(self, compute: Callable[[], Tensor]) -> Tensor:
+        found = self._wrapped(compute)
+        for name, weight in self.score.loaded.trainable().items() if self.masks else ():
+            if name in self.masks and weight.grad is not None:
+                weight.grad.mul_(self.masks[name])
+        return found
+
+    def _wrapped(self, compute: Callable[[], Tensor]) -> Tensor:
         wraps = getattr(self.method, "gradients", None)
         if wraps is None:
             return compute()
