@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-PARTS = ("scoring", "generation", "training", "edits", "text", "growth", "demo", "board")
+PARTS = ("scoring", "generation", "training", "methods", "edits", "text", "growth", "demo", "board")
 REPEATS, QUICK_REPEATS = 3, 1
 PLOT = Path(__file__).parent.parent / "docs" / "bench_growth.png"
 
@@ -165,7 +165,7 @@ def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path
 
 
 def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
-    from benchmarks import board, demo, edits, generation, growth, lm_eval_share, scoring, text, training
+    from benchmarks import board, demo, edits, generation, growth, lm_eval_share, methods, scoring, text, training
 
     if name in ("demo", "board"):
         return {"demo": demo, "board": board}[name].run(context)
@@ -173,8 +173,8 @@ def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
         found = growth.run(context)
         growth.plot(found, plot)
         return found
-    parts = {"scoring": scoring, "generation": generation, "training": training, "edits": edits, "text": text}
-    found = parts[name].run(context)
+    parts = {"scoring": scoring, "generation": generation, "training": training, "methods": methods, "edits": edits}
+    found = (parts | {"text": text})[name].run(context)
     if name == "scoring":
         found["lm_eval"] = lm_eval_share.run(context)
     return found

@@ -65,7 +65,7 @@ def shape_of(method: Any) -> Shape:
 
 def cost_of(requests: Sequence[Request]) -> float:
     """What a step costs that asks for this and nothing else, in steps of `ga`."""
-    trained = {one.source for one in requests if not _is_constant(one)}
+    trained = {one.source for one in requests if not is_constant(one)}
     before = {one.source for one in requests if looks_back(one)}
     return len(trained) + FORWARD_ALONE * len(before)
 
@@ -90,6 +90,6 @@ def _requests(kind: type[Any]) -> tuple[Request, ...]:
     return found
 
 
-def _is_constant(request: Request) -> bool:
+def is_constant(request: Request) -> bool:
     """Whether no gradient goes through it; what another model says is computed once for all and kept."""
     return isinstance(request, Reference | Influence) or (isinstance(request, Hidden) and request.before)

@@ -29,7 +29,7 @@ def number(value: float | None) -> str:
 def tables(document: Mapping[str, Any]) -> str:
     """Every part that was measured, and what was wanted of it (of a quick run nothing is)."""
     makers = {"scoring": _scoring, "generation": _generation, "training": _training, "growth": _growth, "demo": _demo}
-    makers |= {"board": _board, "edits": _edits, "text": _text}
+    makers |= {"board": _board, "edits": _edits, "text": _text, "methods": _methods}
     parts = [f"{name}\n{maker(document[name])}" for name, maker in makers.items() if name in document]
     rows = [
         (row["what"], row["wanted"], number(row["found"]), "yes" if row["met"] else "NO") for row in document["wanted"]
@@ -204,3 +204,21 @@ def device_tables(document: Mapping[str, Any]) -> str:
                 )
             )
     return table(DEVICE_HEAD, rows)
+
+
+def _methods(part: Mapping[str, Any]) -> str:
+    head = ("method", "best [s]", "times ga", "tokens needed", "computed", "time over need", "peak [MB]")
+    rows = [
+        (
+            name,
+            number(one["best_s"]),
+            number(one["best_ratio"]),
+            number(one["tokens_needed_ratio"]),
+            number(one["tokens_computed_ratio"]),
+            number(one["over_need"]),
+            number(one["peak_bytes"] / 2**20),
+        )
+        for name, one in part["methods"].items()
+    ]
+    left = [f"left out: {name}: {reason}" for name, reason in part["left_out"].items()]
+    return "\n".join([table(head, rows), *left, f"parameters added: {part['parameters_added']:,}"])

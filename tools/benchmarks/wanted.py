@@ -59,6 +59,10 @@ def _growth(rows: Sequence[Mapping[str, Any]]) -> float:
     return float(last / first)
 
 
+def _most_over_need(part: Document) -> float:
+    return max(float(one["over_need"]) for one in part["methods"].values())
+
+
 WANTED = (
     Wanted("scoring: times faster than the plain path", "scoring", ">=", 12, lambda p: p["shared"]["ratio"]),
     Wanted(
@@ -131,6 +135,8 @@ WANTED = (
         0,
         lambda p: p["npo"]["parameters_added_for_reference"],
     ),
+    Wanted("methods: most time over what requests need", "methods", "<=", 1.25, _most_over_need),
+    Wanted("methods: parameters of a second model", "methods", "<=", 0, lambda p: p["parameters_added"]),
     Wanted("edits: times faster than one at a time", "edits", ">=", 10, lambda p: p["ratio_to_plain"]),
     Wanted("edits: times faster than an edit for every attack", "edits", ">=", 40, lambda p: p["ratio_to_official"]),
     Wanted(

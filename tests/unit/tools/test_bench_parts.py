@@ -14,7 +14,7 @@ import pytest
 
 import bench
 import bench_gpu
-from benchmarks import edits, generation, lm_eval_share, scoring, text, training
+from benchmarks import edits, generation, lm_eval_share, methods, scoring, text, training
 from benchmarks.context import Context
 from benchmarks.demo_stages import STAGES
 from mmforget.benchmark.find import find_all
@@ -76,6 +76,19 @@ def test_training_gives_the_official_gradients_without_a_second_model(context: C
     assert found["nll"]["official"]["images_encoded"] == 4
     assert found["npo"]["official"]["images_encoded"] == 8
     assert found["npo"]["parameters_added_for_reference"] == 0
+
+
+def test_a_method_computes_no_more_tokens_than_its_requests_need(context: Context) -> None:
+    """`po` answers what `ga` scores, and `kl` asks the model before, which leaves no gradients."""
+    found = methods.run(context, names=("po", "kl", "dpo"))
+    computed = {name: one["tokens_computed"] / one["tokens_needed"] for name, one in found["methods"].items()}
+    # Refusals are drawn anew for every update, the counted and the needed ones.
+    assert computed == pytest.approx(dict.fromkeys(("ga", "po", "kl", "dpo"), 1), rel=0.05)
+    assert computed["kl"] == pytest.approx(1)
+    ga, kl = found["methods"]["ga"], found["methods"]["kl"]
+    assert kl["tokens_needed_ratio"] == pytest.approx(2.4, abs=0.1)
+    assert kl["over_need"] == pytest.approx(kl["best_s"] / ga["best_s"] / kl["tokens_needed_ratio"])
+    assert (found["parameters_added"], found["left_out"]) == (0, {})
 
 
 def test_edits_are_those_of_a_plain_model_and_all_work_is_counted(context: Context) -> None:
