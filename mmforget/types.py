@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -133,6 +133,12 @@ class Pooling:
     each_token: bool = False
     batch_size: int = 4
 
+
+Spot = Literal["all", "image", "context_end"]
+"""Places of a question and its answer: all tokens, its image tokens, or the last token of what stands before the
+answer."""
+TakeRows = Callable[[str, "Tensor", "Tensor"], None]
+"""Told a module's name, what it computed at places float32 [k, D], and how often each of them counts, float32 [k]."""
 
 IS_BEST = "is_best"
 """Name of the token values that say where the answer's token is the most likely one: 1, else 0."""

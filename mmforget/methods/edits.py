@@ -1,7 +1,7 @@
 """What a method that edits weights is given and gives back. Imports no model and, at run time, no torch.
 
-Such a method has `edit` instead of `loss`, and no needs. It sees the model as a `Site`: matrices by name, and what
-they put out, added up over questions.
+Such a method has `edit` instead of `loss`, and no needs. It sees the model as a `Site`: matrices by name, what they
+put out, added up over questions, and what they compute place by place.
 """
 
 from __future__ import annotations
@@ -10,9 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from mmforget.types import Example, Matrix, Pooling, Sums
+from mmforget.errors import UserError
+from mmforget.types import Example, Matrix, Pooling, Spot, Sums, TakeRows
 
-__all__ = ["Edit", "EditMethod", "EditReport", "Matrix", "Pooling", "Site", "Sums"]
+__all__ = [
+    "Edit",
+    "EditMethod",
+    "EditReport",
+    "Matrix",
+    "Pooling",
+    "Site",
+    "Spot",
+    "Sums",
+    "TakeRows",
+    "last_matrices",
+    "require_layer",
+]
 
 
 class Site(Protocol):
@@ -21,6 +34,8 @@ class Site(Protocol):
     Attributes:
         layers: names of the matrices in each decoder layer's feed-forward block, first layer first.
         projector: names of those in the vision-language projector; empty where there is none.
+        tower: names of those in each feed-forward block of the vision tower, first block first, of the blocks whose
+            output the model reads; empty where there is no tower.
         family: name of the model's architecture, e.g. `qwen_vl`.
     """
 
@@ -28,6 +43,8 @@ class Site(Protocol):
     def layers(self) -> Sequence[tuple[str, ...]]: ...
     @property
     def projector(self) -> tuple[str, ...]: ...
+    @property
+    def tower(self) -> Sequence[tuple[str, ...]]: ...
     @property
     def family(self) -> str: ...
 
@@ -37,10 +54,42 @@ class Site(Protocol):
         A matrix that none of the examples reaches, such as a projector's where none has an image, is left out.
         """
 
+    def visit(
+        self,
+        examples: Sequence[Example],
+        *,
+        names: Sequence[str],
+        take: TakeRows,
+        at: Spot = "all",
+        inputs: bool = False,
+    ) -> None:
+        """Tells `take` what named matrices put out, or take in, where the model reads questions and their answers.
+
+        A place that several questions share, such as an image's, is told once and counts for each of them. Matrices of
+        the tower are told of whole images, whatever `at` says; those of the projector are not told of.
+        """
+
     def matrix(self, name: str) -> Matrix: ...
 
     def replace(self, name: str, matrix: Matrix) -> None:
         """Puts a matrix in the place of another of its shape; values are rounded to the model's own dtype."""
+
+
+def last_matrices(site: Site, *, method: str) -> list[str]:
+    """The matrix that ends each decoder layer's feed-forward block, `down_proj` in most, first layer first.
+
+    Its columns are what the block may write into the residual stream, each times one of its inputs. Raises UserError
+    for a model whose blocks are not known.
+    """
+    if not site.layers:
+        raise UserError(f"{method} edits the feed-forward matrices of decoder layers, and this model has none it knows")
+    return [layer[-1] for layer in site.layers]
+
+
+def require_layer(layer: int, *, num_layers: int, name: str = "layer") -> None:
+    """Raises UserError for a layer that the model does not have."""
+    if not 0 <= layer < num_layers:
+        raise UserError(f"{name}={layer} does not exist: the model has {num_layers} layers, 0 to {num_layers - 1}")
 
 
 class Edit(NamedTuple):
@@ -58,7 +107,7 @@ class EditReport:
 
     Attributes:
         edits: every matrix that was edited.
-        num_targets: nodes that were forgotten.
+        num_targets: nodes or subjects that were forgotten.
         num_weights: numbers that may have changed.
         notes: what was left out or stood in, in words.
     """

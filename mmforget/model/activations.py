@@ -147,12 +147,12 @@ def replaced(module: nn.Module, **weights: Tensor | None) -> Iterator[None]:
     new = {name: value for name, value in weights.items() if value is not None}
     before = _kept(module, new)
     try:
-        _write(module, new)
+        overwrite(module, **new)
         # Inside, only what was before is kept, not what stands in the module now.
         del weights, new
         yield
     finally:
-        _write(module, before)
+        overwrite(module, **before)
 
 
 def _kept(module: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -169,9 +169,11 @@ def _kept(module: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 @torch.no_grad()
-def _write(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def overwrite(module: nn.Module, **weights: Tensor | None) -> None:
+    """Puts values in the place of the module's parameters of these names, for good; None leaves one as it is."""
     for name, value in weights.items():
-        module.get_parameter(name).copy_(value)
+        if value is not None:
+            module.get_parameter(name).copy_(value)
 
 
 def _output_hook(name: str, told: Callable[[str, Any], None]) -> Callable[[nn.Module, Any, Any], None]:

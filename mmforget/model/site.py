@@ -5,8 +5,10 @@ Shapes: n questions of a batch, P places (tokens of all rows, one behind the oth
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,15 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from mmforget.errors import UserError
-from mmforget.model.activations import decoder_layers, replaced, watching
-from mmforget.model.encode import Encoded
+from mmforget.model.activations import Take, decoder_layers, overwrite, replaced, watching
+from mmforget.model.encode import Encoded, Ints
 from mmforget.model.examples import encode_all
 from mmforget.model.experts import find_experts
 from mmforget.model.inputs import batch_tokens
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.packing import Layout, PackedRow, batches, lay_out, packed_rows, plain_rows, sequence_places
 from mmforget.model.vision import FeatureCache, image_features
-from mmforget.types import Example, Matrix, Pooling, Sums
+from mmforget.types import Example, Matrix, Pooling, Spot, Sums, TakeRows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 MAX_TOKENS = 4096
 """Distinct tokens of a forward pass: the outputs of one matrix for all of them are in memory at a time."""
 FEATURE_BUDGET_BYTES = 2**30
+ALL = Pooling(alpha=None)
+"""All places of a question but its padding."""
 
 
 class Places(NamedTuple):
@@ -45,6 +49,7 @@ class ModelSite:
     Attributes:
         layers: by decoder layer; empty where the model's feed-forward blocks have other names.
         projector: the linear layers of the projector in order, where there is one.
+        tower: by block of the vision tower, of those whose output the model reads; empty where there is none.
         replaced: names of the matrices that were replaced.
 
     Raises UserError for a model whose weights are quantised or routed experts, or that carries an adapter.
@@ -56,6 +61,7 @@ class ModelSite:
         self._modules: dict[str, nn.Module] = dict(loaded.core.named_modules())
         self.layers = _layers(loaded)
         self.projector = _projector(loaded)
+        self.tower = _tower(loaded)
         self.family = loaded.family.NAME
         self.replaced: set[str] = set()
         self._before = ExitStack()
@@ -66,7 +72,13 @@ class ModelSite:
         return Matrix(module.weight.detach(), None if module.bias is None else module.bias.detach())
 
     def replace(self, name: str, matrix: Matrix) -> None:
-        self._before.enter_context(replaced(self._modules[name], weight=matrix.weight, bias=matrix.bias))
+        module = self._modules[name]
+        if name in self.replaced:
+            # What was there before any edit is kept already.
+            overwrite(module, weight=matrix.weight, bias=matrix.bias)
+            return
+        bias = self.matrix(name).bias if matrix.bias is None else matrix.bias
+        self._before.enter_context(replaced(module, weight=matrix.weight, bias=bias))
         self.replaced.add(name)
 
     def restore(self) -> None:
@@ -81,6 +93,65 @@ class ModelSite:
         for part, rows, is_flat in self._batches(encoded, pooling=pooling):
             self._add_batch(part, rows, is_flat=is_flat, names=names, pooling=pooling, found=found)
         return found
+
+    @torch.no_grad()
+    def visit(
+        self,
+        examples: Sequence[Example],
+        *,
+        names: Sequence[str],
+        take: TakeRows,
+        at: Spot = "all",
+        inputs: bool = False,
+    ) -> None:
+        """See `Site.visit`."""
+        encoded = encode_all(self.loaded, examples, append_eos=self.append_eos, source="rows to look at")
+        apart = [] if self.loaded.writes_images else [name for layer in self.tower for name in layer]
+        of_tower = [name for name in names if name in apart]
+        if of_tower:
+            self._visit_tower(encoded, names=of_tower, take=take, inputs=inputs)
+        others = [name for name in names if name not in of_tower]
+        if others:
+            for part, rows, is_flat in self._batches(encoded, pooling=ALL):
+                self._visit_batch(part, rows, is_flat=is_flat, names=others, take=take, at=at, inputs=inputs)
+
+    def _visit_tower(self, encoded: Sequence[Encoded], *, names: Sequence[str], take: TakeRows, inputs: bool) -> None:
+        """Every image once, counted for each question that shows it."""
+        counts = Counter(key for one in encoded for key in one.image_keys)
+        images = {key: image for one in encoded for key, image in zip(one.image_keys, one.images, strict=True)}
+        for key, image in images.items():
+            with watching(self._named(names), take=partial(_told, take=take, count=counts[key]), inputs=inputs):
+                image_features(self.loaded, {key: image}, cache=None)
+
+    def _visit_batch(
+        self,
+        encoded: Sequence[Encoded],
+        rows: list[PackedRow],
+        *,
+        is_flat: bool,
+        names: Sequence[str],
+        take: TakeRows,
+        at: Spot,
+        inputs: bool,
+    ) -> None:
+        asked = [encoded[member] for row in rows for member in row.members]
+        layout = _laid_out(encoded, rows, is_flat=is_flat)
+        every = _every(encoded, rows, layout=layout, pooling=ALL)
+        chosen = [_chosen(one, places, at=at) for one, places in zip(asked, every, strict=True)]
+        places, counts = np.unique(np.concatenate(chosen), return_counts=True)
+        inside = {name for layer in self.tower for name in layer}
+
+        def told(name: str, found: Tensor) -> None:
+            if name in inside:
+                _told(name, found, take=take, count=1)
+            elif len(places):
+                flat = found.flatten(0, -2)
+                values = flat.index_select(0, torch.from_numpy(places).to(flat.device)).float()
+                take(name, values, torch.from_numpy(counts).to(flat.device, torch.float32))
+
+        images = {key: image for one in asked for key, image in zip(one.image_keys, one.images, strict=True)}
+        features, _ = self._project(images, names=[])
+        self._forward(layout, features=features, names=names, take=told, inputs=inputs)
 
     def _batches(
         self, encoded: Sequence[Encoded], *, pooling: Pooling
@@ -109,8 +180,7 @@ class ModelSite:
         members = [member for row in rows for member in row.members]
         asked = [encoded[member] for member in members]
         images = {key: image for one in asked for key, image in zip(one.image_keys, one.images, strict=True)}
-        first = [one.num_context for one in encoded]
-        layout = lay_out(encoded, rows, first=first, width=max(one.num_answer for one in asked), flat=is_flat)
+        layout = _laid_out(encoded, rows, is_flat=is_flat)
         weights = _means(asked, _places(encoded, rows, layout=layout, pooling=pooling), pooling=pooling, layout=layout)
 
         def take(name: str, output: Tensor) -> None:
@@ -119,6 +189,13 @@ class ModelSite:
         features, projected = self._project(images, names=[name for name in names if name in self.projector])
         for name, outputs in projected.items():
             _add(found, name, _picture_sums(asked, outputs, each_token=pooling.each_token))
+        named = [name for name in names if name not in self.projector]
+        self._forward(layout, features=features, names=named, take=take)
+
+    def _forward(
+        self, layout: Layout, *, features: dict[str, Any], names: Sequence[str], take: Take, inputs: bool = False
+    ) -> None:
+        """One forward pass in which `take` is told what the named modules put out, or take in."""
         tokens = batch_tokens(self.loaded, layout, images=features)
         if tokens.attention is not None and not self.loaded.writes_images:
             pad = int(self.loaded.tokenizer.pad_token_id or 0)
@@ -127,7 +204,7 @@ class ModelSite:
                 # As in a model's own forward, where padding counts on; with three axes it is at 0.
                 counted = torch.arange(tokens.ids.shape[1], device=tokens.ids.device).expand_as(tokens.ids)
                 tokens = tokens._replace(positions=counted)
-        with watching(self._named([name for name in names if name not in self.projector]), take=take):
+        with watching(self._named(names), take=take, inputs=inputs):
             self.loaded.family.hidden(self.loaded.core, tokens)
 
     def _project(
@@ -187,14 +264,58 @@ def _projector(loaded: LoadedModel) -> tuple[str, ...]:
     return tuple(name for name, module in loaded.core.named_modules() if id(module) in inside)
 
 
+def _tower(loaded: LoadedModel) -> tuple[tuple[str, ...], ...]:
+    """Names of the linear layers in each feed-forward block, called `mlp`, of the vision tower.
+
+    Blocks behind the last one whose states the model reads, as LLaVA leaves its tower's last one out, are none of them.
+    """
+    if not loaded.is_multimodal:
+        return ()
+    names = {id(module): name for name, module in loaded.core.named_modules()}
+    inside = [module for part in loaded.family.tower_parts(loaded.core) for module in part.modules()]
+    blocks = max((list(one) for one in inside if isinstance(one, nn.ModuleList)), key=len, default=[])
+    read = getattr(loaded.core.config, "vision_feature_layer", None)
+    if read is not None:
+        states = range(len(blocks) + 1)
+        blocks = blocks[: max(states[at] for at in ([read] if isinstance(read, int) else read))]
+    parts = [getattr(block, "mlp", nn.Identity()) for block in blocks]
+    found = [tuple(names[id(one)] for one in part.children() if isinstance(one, nn.Linear)) for part in parts]
+    return tuple(layer for layer in found if layer)
+
+
+def _laid_out(encoded: Sequence[Encoded], rows: list[PackedRow], *, is_flat: bool) -> Layout:
+    first = [one.num_context for one in encoded]
+    width = max(encoded[member].num_answer for row in rows for member in row.members)
+    return lay_out(encoded, rows, first=first, width=width, flat=is_flat)
+
+
+def _every(encoded: Sequence[Encoded], rows: list[PackedRow], *, layout: Layout, pooling: Pooling) -> list[Ints]:
+    """For each question of the rows, in their order, the places of its tokens."""
+    if layout.is_flat:
+        return sequence_places(encoded, rows)
+    length = layout.ids.shape[1]
+    ends = [length if pooling.padding else row.num_tokens for row in rows]
+    return [number * length + np.arange(end) for number, end in enumerate(ends)]
+
+
+def _chosen(one: Encoded, places: Ints, *, at: Spot) -> Ints:
+    """Of the places of a question's tokens those at a spot."""
+    if at == "all":
+        return places
+    if at == "image":
+        return places[one.image_positions]
+    return places[one.num_context - 1 : one.num_context]
+
+
+def _told(name: str, found: Tensor, *, take: TakeRows, count: int) -> None:
+    """Tells of all rows, each of which counts as often."""
+    values = found.flatten(0, -2).float()
+    take(name, values, torch.full((len(values),), float(count), device=values.device))
+
+
 def _places(encoded: Sequence[Encoded], rows: list[PackedRow], *, layout: Layout, pooling: Pooling) -> list[Places]:
     """For each question of the rows, in their order, the places of its image tokens and of its other tokens."""
-    if layout.is_flat:
-        every = sequence_places(encoded, rows)
-    else:
-        length = layout.ids.shape[1]
-        ends = [length if pooling.padding else row.num_tokens for row in rows]
-        every = [number * length + np.arange(end) for number, end in enumerate(ends)]
+    every = _every(encoded, rows, layout=layout, pooling=pooling)
     found = []
     for places, member in zip(every, (member for row in rows for member in row.members), strict=True):
         one = encoded[member]
