@@ -14,6 +14,7 @@ from mmforget.evaluation.headline import headline
 from mmforget.evaluation.instances import instance_results
 from mmforget.evaluation.levels import gaps, level_results
 from mmforget.evaluation.verdict import ruling
+from mmforget.results.rules import divergence
 from mmforget.results.schema import RunRecord
 from mmforget.types import Sample
 
@@ -35,7 +36,10 @@ def score_record(
     benchmark = bound.benchmark
     gate = memorisation_gate(benchmark, target=target, retain=retain) if target is not None else None
     against = (target, retain) if record.role == "unlearned" else (None, None)
-    collapse = signs_of_collapse(benchmark, samples, target=against[0], retain=against[1])
+    collapse = (
+        *divergence(record.training),
+        *signs_of_collapse(benchmark, samples, target=against[0], retain=against[1]),
+    )
     found = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
     is_alone = record.benchmark.one_at_a_time and record.role == "unlearned"
     record = replace(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from mmforget.results.schema import GateResult, RunRecord, Verdict, VerdictStatus
 from mmforget.types import Estimate
@@ -37,6 +37,7 @@ CODES: Mapping[str, Kind] = {
     "no_verdict": "refusal",
     "refused": "refusal",
     "reference": "refusal",
+    "diverged": "collapse",
     "nan_logprobs": "collapse",
     "failed_answers": "collapse",
     "no_sentences": "collapse",
@@ -141,6 +142,14 @@ def _gate_fault(gate: GateResult) -> Finding | None:
         text += f"{gate.retain:.3f}: {gate.distance:.3f} apart, at least {gate.room:g} is needed"
         return finding("no_room", text)
     return None
+
+
+def divergence(training: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """The sign of collapse of a training that ended because it diverged, from its report in a record."""
+    if training.get("diverged") is not True:
+        return ()
+    steps = f"{training.get('num_steps')} of {training.get('num_planned')} updates"
+    return (finding("diverged", f"its training diverged and ended after {steps}"),)
 
 
 def standing(forget_score: float) -> VerdictStatus:

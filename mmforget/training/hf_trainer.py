@@ -40,6 +40,7 @@ from mmforget.training.batches import Batch, Batches
 from mmforget.training.checkpoints import mark_complete, step_of
 from mmforget.training.objective import Losses, ObjectiveModule
 from mmforget.training.schedule import make_scheduler
+from mmforget.training.settings import DIVERGED
 from mmforget.training.sharding import divided_like, save_whole_states, whole
 from mmforget.training.watching import Watching
 
@@ -95,7 +96,7 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         try:
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except Diverged:
-            return "diverged"
+            return DIVERGED
         return self.stopped
 
     def _ended_before(self) -> bool:
@@ -191,7 +192,8 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         seen = [item.nll["retain"] for item in update.losses if "retain" in item.nll]
         if seen or update.last_batch is None:
             return _mean(seen)
-        if self.settings.stop_retain_nll is None and step % RETAIN_PROBE_STEPS != 1:
+        saves = bool(self.settings.save_steps) and step % int(self.settings.save_steps or 1) == 0
+        if self.settings.stop_retain_nll is None and step % RETAIN_PROBE_STEPS != 1 and not saves:
             return None
         probed: float | None = self.module(update.last_batch, probe=True)
         return probed
@@ -288,8 +290,12 @@ class _Hooks(TrainerCallback):  # type: ignore[misc]
         self.trainer.update.lr = float(kwargs["optimizer"].param_groups[0]["lr"])
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if self.trainer.end_update():
+        stopped = self.trainer.end_update()
+        if stopped:
             control.should_training_stop = True
+        if stopped == DIVERGED:
+            # The checkpoint before this update is the last good one.
+            control.should_save = False
 
 
 def _only(items: list[Batch]) -> dict[str, Batch]:

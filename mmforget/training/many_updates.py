@@ -27,10 +27,9 @@ from mmforget.training.batches import Batch, Batches
 from mmforget.training.hf_arguments import make_optimizer
 from mmforget.training.objective import Losses, Unlearn
 from mmforget.training.schedule import make_scheduler
-from mmforget.training.settings import TrainSettings
+from mmforget.training.settings import DIVERGED, TrainSettings
 from mmforget.training.trainer import Outcome
 
-DIVERGED = "diverged"
 Notify = Callable[[int, int], None]
 
 
@@ -236,12 +235,12 @@ def _finish(turn: _Turn, *, numbers: Numbers) -> None:
 
 
 def _retain_nll(run: Run, losses: Sequence[Losses], *, batch: Batch, numbers: Numbers) -> float | None:
-    """NLL of the retain answers, where training may end by it."""
-    if run.settings.stop_retain_nll is None:
-        return None
+    """NLL of the retain answers, where it is known already or training may end by it."""
     seen = [loss.nll["retain"] for loss in losses if "retain" in loss.nll]
     if seen:
         return _mean(seen)
+    if run.settings.stop_retain_nll is None:
+        return None
     with numbers.of(run.number):
         return run.objective.retain_nll(batch)
 

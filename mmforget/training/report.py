@@ -34,7 +34,8 @@ class TrainReport:
         num_trainable: parameters that were trained.
         num_parameters: all parameters of the model; packed 4-bit ones count as the weights they hold.
         final_parts: the weighted terms of the last update's loss.
-        diverged: a loss or gradient was not finite; training stopped and the weights before that update were kept.
+        diverged: a loss or gradient was not finite, and the weights before that update were kept; or the retain
+            answers' NLL passed `diverged_retain_nll`. Training stopped; its last checkpoint before stays.
         stopped: why training ended before its planned end: `diverged`, `stop_loss`, `stop_retain_nll`, a rule of `stop`
             as it was written, or "".
         resumed_from: the update at which the last session took up, 0 where it started at the beginning.

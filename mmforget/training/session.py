@@ -20,7 +20,7 @@ from mmforget.training.adapters import trainable
 from mmforget.training.batches import Batches
 from mmforget.training.objective import Objective, Scoring
 from mmforget.training.report import TrainReport
-from mmforget.training.settings import TrainSettings
+from mmforget.training.settings import DIVERGED, TrainSettings
 from mmforget.training.trainer import Outcome, train
 from mmforget.training.watching import forget_best
 from mmforget.types import Progress
@@ -128,16 +128,21 @@ def _begun(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
         report.begin(folder, plan=plan)
     else:
         # A kill right after the end left them.
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        forget_best(folder)
+        _tidy(folder, done)
     return done
 
 
 def _finished(folder: Path, made: TrainReport) -> TrainReport:
     finished = report.finish(folder, made)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    forget_best(folder)
+    _tidy(folder, finished)
     return finished
+
+
+def _tidy(folder: Path, done: TrainReport) -> None:
+    """Removes what a finished training needs no more; of one that diverged the last good checkpoint stays."""
+    if not done.diverged:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    forget_best(folder)
 
 
 def _require_finite(prepared: LoadedModel, *, folder: Path) -> None:
@@ -172,7 +177,7 @@ def _report(prepared: LoadedModel, *, outcome: Outcome, label: str, output: Path
         num_trainable=sum(weight.numel() for weight in prepared.trainable().values()),
         num_parameters=_num_parameters(prepared.model),
         final_parts=dict(outcome.final_parts),
-        diverged=outcome.stopped == "diverged",
+        diverged=outcome.stopped == DIVERGED,
         stopped=outcome.stopped,
         resumed_from=outcome.resumed_from,
         num_processes=parallel.world_size(),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Schedule = Literal["cosine", "linear", "onecycle", "constant"]
 Order = Literal["file", "rows", "subjects"]
 LORA_KEYS = {"lora_r": "r", "lora_alpha": "alpha", "lora_dropout": "dropout", "lora_target_modules": "target_modules"}
+DIVERGED = "diverged"
+"""Why a training ended whose loss, gradients or answers to keep are out of bounds."""
 FLAG_NAMES = {"train_batch_size": "batch_size"}
 
 
@@ -45,6 +47,8 @@ class TrainSettings:
         save_steps: updates between checkpoints; None writes none, and a killed run starts again.
         stop_loss: end training when an update's loss falls below this (FIUBench's authors stop GA at about -10).
         stop_retain_nll: end training when the retain answers' NLL rises above this, in nats a token.
+        diverged_retain_nll: above this the training has diverged: it ends, and the model counts as collapsed. No text
+            has 50 nats a token under a model that still says anything: a guess among 128,000 words has 12.
         packed: questions about one image share its tokens; off computes each question alone, with equal results.
         report_to: trackers of the Hugging Face Trainer, comma-separated, or `none`.
         eval_steps: updates between two looks at the validation part; None: there are none.
@@ -74,6 +78,7 @@ class TrainSettings:
     save_steps: int | None = None
     stop_loss: float | None = None
     stop_retain_nll: float | None = None
+    diverged_retain_nll: float = 50.0
     packed: bool = True
     report_to: str = "none"
     eval_steps: int | None = None
@@ -83,6 +88,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         require_positive(lr=self.lr, batch_size=self.batch_size, grad_accumulation=self.grad_accumulation)
         require_positive(max_steps=self.max_steps or 1, save_steps=self.save_steps or 1)
+        require_positive(diverged_retain_nll=self.diverged_retain_nll)
         require_positive(eval_steps=1 if self.eval_steps is None else self.eval_steps)
         check_keep(self.keep, rules=self.rules)
         if self.eval_steps is None and (self.stop or self.keep != LAST):
@@ -115,6 +121,8 @@ class TrainSettings:
         Args:
             curve: the points of the validation part, where the last one was made after this very update.
         """
+        if retain_nll is not None and retain_nll > self.diverged_retain_nll:
+            return DIVERGED
         if self.stop_loss is not None and loss is not None and loss < self.stop_loss:
             return "stop_loss"
         if self.stop_retain_nll is not None and retain_nll is not None and retain_nll > self.stop_retain_nll:

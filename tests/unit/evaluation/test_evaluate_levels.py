@@ -155,3 +155,16 @@ def test_a_record_gets_its_levels_and_gap(benchmark: Benchmark) -> None:
     )
     assert list(scored.levels) == level_results(benchmark, SAMPLES, target=TARGET, retain=None)
     assert scored.headline["gap"].value == pytest.approx(1 / 3)
+
+
+def test_a_training_that_diverged_is_a_collapse_whatever_was_answered(benchmark: Benchmark) -> None:
+    who = Provenance("0", None, None, {}, "3.11", "Linux", "cpu", 1, {}, (), "2026", 0.0, 0)
+    report = {"diverged": True, "num_steps": 7, "num_planned": 40}
+    record = RunRecord("unlearned", "ga", BenchmarkUse("toy", "two", "clean"), None, {}, {}, who, training=report)
+    scored = score_record(
+        record, bound=benchmark.bind(DataSource("synthetic")), samples=SAMPLES, target=TARGET, retain=None
+    )
+    assert scored.verdict is not None
+    assert (scored.verdict.collapsed, scored.verdict.codes[0]) == (True, "diverged")
+    assert scored.verdict.reasons[0] == "collapsed: its training diverged and ended after 7 of 40 updates"
+    assert scored.headline["overall"].value in (0.0, None)

@@ -244,6 +244,24 @@ def test_training_stops_early_where_asked(
     assert report.adapter is not None
 
 
+def test_a_training_that_diverges_ends_at_its_bound_and_leaves_its_last_good_checkpoint(
+    llava: LoadedModel, examples: list[Example], tmp_path: Path
+) -> None:
+    """The answers to keep are looked at wherever a checkpoint is written, and none is where they are out of bounds."""
+    steep = replace(LORA, lr=0.1, max_grad_norm=0.0, save_steps=1)
+    forget_with("ga", llava, examples, tmp_path / "free", steep)
+    first, second, _ = (line["retain_nll"] for line in read_log(tmp_path / "free" / "train_log.jsonl"))
+    bound = (first + second) / 2
+    assert first < bound
+    bounded = replace(steep, diverged_retain_nll=bound)
+    report = forget_with("ga", llava, examples, tmp_path / "bounded", bounded)
+    assert (report.stopped, report.num_steps, report.diverged) == ("diverged", 2, True)
+    assert [path.name for path in (tmp_path / "bounded" / "checkpoints").iterdir()] == ["checkpoint-1"]
+    assert not (tmp_path / "free" / "checkpoints").exists()
+    assert forget_with("ga", llava, examples, tmp_path / "bounded", bounded) == report
+    assert (tmp_path / "bounded" / "checkpoints" / "checkpoint-1").is_dir()
+
+
 def test_gradient_checkpointing_gives_the_same_adapter(
     llava: LoadedModel, examples: list[Example], tmp_path: Path
 ) -> None:
