@@ -27,7 +27,11 @@ from mmforget.training.settings import TrainSettings
 from mmforget.types import Example
 from tests.unit.training.test_editing import FORGET, RETAIN, questions, rows, weights_of
 
-TOUCHED = {"needle": ("mlp.down_proj.weight",)}
+PARTS = ("gate_proj", "up_proj", "down_proj", "fc1", "fc2")
+TOUCHED = {
+    "manu": tuple(f"mlp.{part}.{kind}" for part in PARTS for kind in ("weight", "bias")),
+    "needle": ("mlp.down_proj.weight",),
+}
 """How the names end of what each method may change."""
 EVERY = pytest.mark.parametrize("name", TOUCHED)
 TEXTS = {"forget": questions("i/p/s", with_images=False), "retain": questions("i/q/u", with_images=False)}
@@ -124,3 +128,48 @@ def test_needle_finds_the_column_that_plain_forwards_find_and_changes_no_other(
     assert name == f"model.language_model.layers.{layer}.mlp.down_proj.weight"
     assert set(changed[name][:, 1].tolist()) == {column}
     assert len(changed[name]) == report.num_trainable == 64
+
+
+def busier(loaded: LoadedModel, names: Sequence[str], *, images: bool) -> np.ndarray:
+    """MANU's scores of all outputs of these matrices, one behind the other, by plain forward passes and numpy."""
+    sides = []
+    for part in (FORGET, RETAIN[:4]):
+        taken: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        hooks = [
+            loaded.core.get_submodule(name).register_forward_hook(
+                lambda m, args, output, to=taken[name]: to.append(output.flatten(0, -2).numpy())
+            )
+            for name in names
+        ]
+        for one in part:
+            shown = one if images else replace(one, images=(), context=one.context.removeprefix("<image>\n"))
+            rows(loaded, shown, name=ModelSite(loaded, append_eos=False).layers[0][0])
+        for hook in hooks:
+            hook.remove()
+        every = [np.concatenate(taken[name]).astype(np.float64) for name in names]
+        measures = (lambda z: np.abs(z).mean(0), lambda z: z.std(0), lambda z: np.sqrt((z**2).mean(0)))
+        sides.append([np.concatenate([measure(z) for z in every]) for measure in measures])
+    ratios = (one / (other + 1e-5) - 1 for one, other in zip(*sides, strict=True))
+    return np.asarray(sum(2 * one for one in ratios))
+
+
+def test_manu_prunes_what_plain_forwards_find_and_changes_no_other(llava: LoadedModel, tmp_path: Path) -> None:
+    """As many rows to keep as to forget: all four. Outputs of both modalities, each in its own order."""
+    site = ModelSite(llava, append_eos=False)
+    before = weights_of(llava)
+    report = edit_in(
+        tmp_path, loaded=llava, method=build("manu", "share=0.05"), forget=FORGET, retain=RETAIN[:4], level=None,
+        label="manu",
+    )  # fmt: skip
+    saved = weights_of(load_model(ModelSpec(str(report.output), device="cpu")))
+    for layers, images in ((site.layers, False), (site.tower, True)):
+        names = [name for layer in layers for name in layer]
+        scores = busier(llava, names, images=images)
+        wanted = set(np.argsort(-scores)[: int(0.05 * len(scores))].tolist())
+        gone = torch.cat([(saved[f"{name}.weight"] == 0).all(1) for name in names]).nonzero()[:, 0].tolist()
+        assert set(gone) == wanted
+        kept = [at for at in range(len(scores)) if at not in wanted]
+        old, new = (
+            torch.cat([weights[f"{name}.weight"].sum(1) for name in names])[kept] for weights in (before, saved)
+        )
+        assert torch.equal(old, new)
