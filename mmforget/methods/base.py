@@ -109,7 +109,10 @@ class Guarding(Protocol):
 
     With `loss` and `requests` it trains all the same: an adapter, which lies in the guard's folder and is put on the
     model that the engine asks. With `mix(before, adapted)` besides, tokens are chosen and scored by the logits that it
-    makes of those without and with the adapter, float32 [n, V] each.
+    makes of those without and with the adapter, float32 [n, V] each; `choose(before, adapted)` makes those that tokens
+    are chosen by, where they are others than those that are scored. With `first_layers` the adapter lies in so many of
+    the first decoder layers (a float is a share of all), and what trains and is mixed is these, the final norm and the
+    head: a small model that shares its weights with the one before.
     """
 
     def guard(self, engine: Engine) -> Engine:

@@ -47,7 +47,7 @@ def described(kind: type[Any]) -> Described:
     return Described(
         shape=shape_of(kind),
         requests=tuple(in_words(request) for request in requests),
-        cost=round(cost_of(requests), 2) if requests else None,
+        cost=round(cost_of(requests) * _share(kind), 2) if requests else None,
         paper=str(getattr(kind, "paper", "")),
         evidence=str(getattr(kind, "evidence", "")),
         arguments=given,
@@ -68,6 +68,12 @@ def cost_of(requests: Sequence[Request]) -> float:
     trained = {one.source for one in requests if not is_constant(one)}
     before = {one.source for one in requests if looks_back(one)}
     return len(trained) + FORWARD_ALONE * len(before)
+
+
+def _share(kind: type[Any]) -> float:
+    """Of a model's layers those that a step computes, where a method asks for the first ones alone."""
+    wanted = kind().first_layers if hasattr(kind, "first_layers") else 1.0
+    return wanted if isinstance(wanted, float) else 1.0
 
 
 def in_words(request: Request) -> str:

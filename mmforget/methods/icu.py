@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from torch import Tensor
 
 from mmforget.asking import Ask, Depth, Engine, GuardEngine, Look, Positions
+from mmforget.methods.base import Evidence
 from mmforget.methods.material import Material
 from mmforget.methods.naming import given_names, names_of
 from mmforget.types import NoScores, TokenScores
@@ -40,7 +41,7 @@ class InContext:
     names: str = ""
     variant: Literal["clean", "released"] = "clean"
 
-    evidence: ClassVar[Literal["exact", "adaptation", "reconstruction"]] = "exact"
+    evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2406.10890"
 
     def __post_init__(self) -> None:

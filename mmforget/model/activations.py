@@ -33,10 +33,15 @@ def decoder_layers(core: Any) -> list[nn.Module]:
 
     Raises UserError for a model that has no such list.
     """
+    return list(layer_list(core))
+
+
+def layer_list(core: Any) -> nn.ModuleList:
+    """The list of the language model's layers itself. Raises UserError for a model that has none."""
     wanted = int(core.config.get_text_config().num_hidden_layers)
     for module in core.get_decoder().modules():
         if isinstance(module, nn.ModuleList) and len(module) == wanted:
-            return list(module)
+            return module
     raise UserError(
         f"models of type '{core.config.model_type}' cannot be looked into layer by layer: none of their parts is a "
         f"list of the {wanted} layers that the configuration names"
@@ -50,6 +55,21 @@ def layer_number(core: Any, layer: int | float) -> int:
     num_layers = int(core.config.get_text_config().num_hidden_layers)
     # A share that is rounded down, as 0.29 * 100 is, must not lose a layer.
     return min(math.floor(round(layer * num_layers, 6)), num_layers - 1)
+
+
+def num_first(core: Any, wanted: int | float) -> int:
+    """How many of the first decoder layers are wanted, of which a float names a share, and at least one.
+
+    Raises UserError for more than there are.
+    """
+    num_layers = len(layer_list(core))
+    number = wanted if isinstance(wanted, int) else max(1, round(wanted * num_layers))
+    if not 1 <= number <= num_layers:
+        raise UserError(
+            f"the first {number} layers are wanted, and the model has {num_layers}; give layers=1 to "
+            f"layers={num_layers}"
+        )
+    return number
 
 
 def require_layers(core: Any, layers: Iterable[int | float]) -> None:

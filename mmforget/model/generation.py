@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
@@ -33,6 +33,7 @@ from mmforget.model.lora import adapters_off
 from mmforget.model.lower_states import starting_above, usable
 from mmforget.model.packing import Ints, lay_out, packed_rows
 from mmforget.model.plain import plain
+from mmforget.model.shallow import shallow
 from mmforget.model.stack import by_place, selecting
 from mmforget.model.vision import FeatureCache, image_features
 
@@ -222,7 +223,7 @@ def _sides(
     loaded: LoadedModel, prompts: Sequence[Encoded], *, features: FeatureCache | None, max_new_tokens: int
 ) -> list[_Side]:
     """One for the model, behind one for that without its adapter where logits are mixed."""
-    models: list[Callable[[], AbstractContextManager[object]]] = [nullcontext]
+    models: list[Callable[[], AbstractContextManager[object]]] = [partial(shallow, loaded)]
     if loaded.mix is not None:
         models.insert(0, partial(adapters_off, loaded))
     sides = []
@@ -238,7 +239,7 @@ def _logits(loaded: LoadedModel, sides: Sequence[_Side]) -> Tensor:
     for side in sides:
         with side.model():
             found.append(loaded.family.head(loaded.core, side.hidden).to(loaded.device))
-    return found[0] if loaded.mix is None else loaded.mix(*(one.float() for one in found))
+    return found[0] if loaded.choose is None else loaded.choose(*(one.float() for one in found))
 
 
 def stepwise_logprobs(loaded: LoadedModel, prompts: Sequence[Encoded], new: Tensor) -> Tensor:

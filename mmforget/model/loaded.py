@@ -14,6 +14,7 @@ import torch
 
 from mmforget.asking import Guard
 from mmforget.errors import UserError
+from mmforget.model.activations import num_first
 from mmforget.model.adapter_files import configuration
 from mmforget.model.chat import Opening, openings, reply_opening
 from mmforget.model.families import Family, written_images
@@ -49,6 +50,8 @@ class LoadedModel:
         pads: whether sequences of other lengths can stand beside one in a padded batch.
         guard: what stands between questions and the model; `fingerprint` then names it, too.
         mix: what logits are made of those without and with the adapter, float32 [n, V] each; None: they are the latter.
+        choose: the logits that a next token is chosen by, made as `mix` makes those that are scored; None: these.
+        first_layers: with the adapter only so many of the first decoder layers are computed; None: all.
         stack: edits of the model, each for the sequences that are under it.
         edit: the one of them that every question is asked under; None: that of the subject of the question's row.
     """
@@ -66,6 +69,8 @@ class LoadedModel:
     pads: bool = True
     guard: Guard | None = None
     mix: Mix | None = None
+    choose: Mix | None = None
+    first_layers: int | None = None
     stack: Stack | None = None
     edit: int | None = None
 
@@ -173,10 +178,18 @@ class LoadedModel:
 
 
 def guarded(loaded: LoadedModel, guard: Guard) -> LoadedModel:
-    """The same model behind a guard that was made for it."""
+    """The same model behind a guard that was made for it.
+
+    Raises UserError where the guard's adapter is for more layers than the model has.
+    """
+    method = guard.method
     base = loaded.base_fingerprint or loaded.fingerprint
-    mix = getattr(guard.method, "mix", None)
-    return replace(loaded, guard=guard, mix=mix, fingerprint=guard.fingerprint, base_fingerprint=base)
+    mix, first = getattr(method, "mix", None), getattr(method, "first_layers", None)
+    return replace(
+        loaded, guard=guard, mix=mix, choose=getattr(method, "choose", mix),
+        first_layers=None if first is None else num_first(loaded.core, first),
+        fingerprint=guard.fingerprint, base_fingerprint=base,
+    )  # fmt: skip
 
 
 def with_fingerprint(loaded: LoadedModel, *, folder: Path | None = None) -> LoadedModel:

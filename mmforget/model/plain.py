@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from transformers import LogitsProcessorList
 from mmforget.model.choosing import Choice, Sampling, StopStrings, end_tokens
 from mmforget.model.families import Tokens, written_images
 from mmforget.model.lora import adapters_off
+from mmforget.model.shallow import layers_of, shallow
 from mmforget.model.stack import by_row, selecting
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def plain(
         leads = [prompt.lead for prompt in part]
         own = None if drawn is None else drawn[len(new) : len(new) + len(part)]
         mixing = [] if before is None else [_mixing(loaded, part, images=before, num_prompt=num_prompt)]
-        with selecting(loaded, by_row([prompt.edit for prompt in part])):
+        with selecting(loaded, by_row([prompt.edit for prompt in part])), shallow(loaded):
             output = loaded.core.generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
@@ -89,15 +91,16 @@ def _mixing(
     loaded: LoadedModel, prompts: Sequence[Encoded], *, images: Mapping[str, Any], num_prompt: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """What makes logits [B, V] with the adapter, behind ids [B, L], into those that count."""
+    whole = nullcontext if loaded.first_layers is None else layers_of(loaded).whole
 
     def mixed(ids: Tensor, scores: Tensor) -> Tensor:
         pairs = zip(prompts, ids[:, num_prompt:].tolist(), strict=True)
-        with adapters_off(loaded):
+        with whole(), adapters_off(loaded):
             ((_, inputs),) = _inputs(loaded, [prompt.followed_by(new) for prompt, new in pairs], images=images)
             if "inputs_embeds" in inputs:
                 del inputs["input_ids"]
             before = loaded.core(**inputs).logits[:, -1]
-        return scores if loaded.mix is None else loaded.mix(before.float().to(scores.device), scores)
+        return scores if loaded.choose is None else loaded.choose(before.float().to(scores.device), scores)
 
     return mixed
 

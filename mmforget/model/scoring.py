@@ -11,6 +11,7 @@ layers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
@@ -37,6 +38,7 @@ from mmforget.model.packing import (
     padded_batches,
     plain_rows,
 )
+from mmforget.model.shallow import shallow
 from mmforget.model.stack import by_place, selecting
 from mmforget.model.vision import FeatureCache, image_features
 from mmforget.types import Scored
@@ -129,7 +131,9 @@ def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **s
     lower = usable(loaded, is_flat=packed and loaded.shares_prefixes, layers=sorted(numbers))
     features = settings.get("features")
     given = _Given() if lower is not None else _images(loaded, encoded, wanted=wanted, features=features)
-    given = given._replace(last=last_layer(loaded))
+    given = given._replace(last_before=last_layer(loaded))
+    with shallow(loaded):
+        given = given._replace(last=last_layer(loaded))
     slots, parts = [], []
     for rows, layout in _layouts(loaded, encoded, first=first, width=width, packed=packed, max_tokens=max_tokens):
         if lower is not None:
@@ -146,13 +150,15 @@ class _Given(NamedTuple):
         images: features by key, and
         before: those in the reference, where there is one.
         lower: what stands below the edits, where that is known; then no images are needed.
-        last: the last layer, where it is computed for predictors alone.
+        last: the last layer, where it is computed for predictors alone, and
+        last_before: that of the whole model, where only the first layers are computed.
     """
 
     images: dict[str, Tensor] | None = None
     before: dict[str, Tensor] | None = None
     lower: Lower | None = None
     last: LastLayer | None = None
+    last_before: LastLayer | None = None
 
 
 def _images(
@@ -178,12 +184,15 @@ def _layout_scores(
     """Scores of one layout; `layers` are those whose states are wanted, `deep` those of each lens."""
     old = None
     if wanted.reference is not None:
-        with wanted.reference(), torch.no_grad():
-            before = _predictors(loaded, layout, images=given.before, given=given)
+        # What logits are mixed with are those of the whole model; what training compares with is what it began as.
+        is_whole = loaded.mix is not None
+        side, last = (nullcontext(), given.last_before) if is_whole else (shallow(loaded), given.last)
+        with wanted.reference(), torch.no_grad(), side:
+            before = _predictors(loaded, layout, images=given.before, given=given._replace(last=last))
             old = Before(before, wanted.reference, wanted.vocabulary)
     numbers = {*layers, *(layer for own in deep.values() for layer in own)}
     modules = decoder_layers(loaded.core) if numbers else []
-    with reading({str(number): modules[number] for number in numbers}) as read:
+    with reading({str(number): modules[number] for number in numbers}) as read, shallow(loaded):
         new = _predictors(loaded, layout, images=given.images, given=given)
     found = answer_scores(loaded, new, layout=layout, before=old, statistics=wanted.statistics, reads=wanted.reads)
     values = list(found.values)

@@ -22,7 +22,7 @@ from mmforget.training.editing import editing
 from mmforget.training.guarding import guard_of
 from mmforget.training.session import Training, trained_in
 from mmforget.training.settings import TrainSettings
-from mmforget.training.unlearn import name_of, require_bare, training_of
+from mmforget.training.unlearn import as_asked_for, name_of, require_bare, training_of
 from mmforget.types import Progress
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def edited(
         with _edited(loaded, material, method=method, name=name, append_eos=settings.append_eos) as found:
             yield found
     else:
+        loaded, settings = as_asked_for(loaded, settings, method=method)
         training = training_of(loaded, material, method=method, settings=settings, name=name)
         with _trained(training, loaded=loaded, settings=settings, progress=progress, features=features) as found:
             is_guard = hasattr(method, "guard")

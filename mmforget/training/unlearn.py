@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from mmforget.errors import UserError
 from mmforget.methods.base import hyper_parameters
 from mmforget.methods.material import Material, RetainLogprobs
+from mmforget.model.activations import num_first
 from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
+from mmforget.model.shallow import in_first_layers
 from mmforget.model.vision import FeatureCache
 from mmforget.plugins import code_of
 from mmforget.training.batches import Batches
@@ -64,6 +67,7 @@ def unlearn(
         )  # fmt: skip
     if hasattr(method, "guard") and not hasattr(method, "loss"):
         return guard_in(folder, loaded=loaded, material=material, method=method, label=name)
+    loaded, settings = as_asked_for(loaded, settings, method=method)
     training = training_of(loaded, material, method=method, settings=settings, name=name)
     place = folder / TRAINED if hasattr(method, "guard") else folder
     report = train_in(place, training, loaded=loaded, settings=settings, progress=progress, features=features)
@@ -80,6 +84,18 @@ def logprobs_under(
     score = Scoring(loaded, packed=settings.packed, bf16=settings.bf16, features=features)
     with before_training(loaded, has_adapters=False):
         return RetainLogprobs(loaded.fingerprint, reference_logprobs(score, encoded, batch_size=settings.batch_size))
+
+
+def as_asked_for(loaded: LoadedModel, settings: TrainSettings, *, method: Any) -> tuple[LoadedModel, TrainSettings]:
+    """What trains: the first layers alone, with adapters there and no projector, where a method asks for that.
+
+    Raises UserError for more layers than there are.
+    """
+    wanted = getattr(method, "first_layers", None)
+    if wanted is None or settings.lora is None:
+        return loaded, settings
+    cut = replace(loaded, first_layers=num_first(loaded.core, wanted))
+    return cut, replace(settings, lora=in_first_layers(cut, settings.lora), train_projector=False)
 
 
 def name_of(method: Any) -> str:
