@@ -21,6 +21,7 @@ from mmforget.methods.requests import (
     Scores,
     Source,
     TokenStats,
+    WordStats,
 )
 from mmforget.methods.steps import AtLayers, Beginning, Drift, Step
 from mmforget.registry import Registry
@@ -50,6 +51,7 @@ __all__ = [
     "Source",
     "Step",
     "TokenStats",
+    "WordStats",
     "Wrapper",
     "hyper_parameters",
 ]

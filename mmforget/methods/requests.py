@@ -26,6 +26,8 @@ OfLogits = Callable[["Tensor"], "Tensor"]
 """A number of each place's raw logits: float32 [n, V] -> float32 [n]."""
 OfBoth = Callable[["Tensor", "Tensor"], "Tensor"]
 """A number of each place's raw logits and those before training: float32 [n, V] both -> float32 [n]."""
+OfWords = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""A number of each token, see `WordStats`."""
 OfRows = Callable[["Tensor"], "Tensor"]
 """A number of each row, made of one of each: float32 [N] -> float32 [N]."""
 
@@ -106,6 +108,22 @@ class LogitStats:
 
 
 @dataclass(frozen=True)
+class WordStats:
+    """A number of each token made of raw logits and of which words are silent, differentiable: float32 [B, T].
+
+    Silent are the tokens that the source's `silent_words` are written with.
+
+    Attributes:
+        kind: a function, equal to another where it computes the same: (logits float32 [n, V], tokens that came int64
+            [n], silent bool [V]) -> float32 [n].
+    """
+
+    source: str
+    kind: OfWords
+    positions: Positions = "answer"
+
+
+@dataclass(frozen=True)
 class Hidden:
     """Hidden states at the positions that predict a source's tokens: float32 [L, B, T, H], 0 where padded.
 
@@ -165,8 +183,8 @@ class Influence:
     damping: float = 0.01
 
 
-Request = Scores | Reference | Divergence | TokenStats | Comparison | LogitStats | Hidden | Lens | Influence
-REQUESTS = (Scores, Reference, Divergence, TokenStats, Comparison, LogitStats, Hidden, Lens, Influence)
+Request = Scores | Reference | Divergence | TokenStats | Comparison | LogitStats | WordStats | Hidden | Lens | Influence
+REQUESTS = (Scores, Reference, Divergence, TokenStats, Comparison, LogitStats, WordStats, Hidden, Lens, Influence)
 
 FORGET, RETAIN, ALTERNATE, BENIGN = "forget", "retain", "alternate", "benign"
 SUPPLIED = (FORGET, RETAIN, ALTERNATE, BENIGN)
@@ -189,7 +207,8 @@ class Source:
             `epoch`: training runs over these rows and not over those to forget.
         rows: writes them from what there is; None where the benchmark supplies them. `extra["unkept"]` of a row is the
             part of its answer whose tokens no divergence counts.
-        silent_words: words whose tokens are left out of the vocabulary that a divergence is summed over.
+        silent_words: words whose tokens are left out of the vocabulary that a divergence is summed over, where the rows
+            are written, and which `WordStats` tells from others.
         alignment: where a divergence is taken. `answer`: at the answer's tokens. `released`: at as many positions from
             the start of the sequence as its text has tokens, an image counting one, whatever stands there.
     """

@@ -18,6 +18,7 @@ from mmforget.methods.requests import (
     Request,
     Scores,
     TokenStats,
+    WordStats,
 )
 from mmforget.types import Scored
 
@@ -78,7 +79,9 @@ class Step:
     @overload
     def __getitem__(self, request: Lens) -> AtLayers: ...
     @overload
-    def __getitem__(self, request: Reference | TokenStats | Comparison | LogitStats | Hidden | Influence) -> Tensor: ...
+    def __getitem__(
+        self, request: Reference | TokenStats | Comparison | LogitStats | WordStats | Hidden | Influence
+    ) -> Tensor: ...
     def __getitem__(self, request: Request) -> Any:
         """Raises PluginError for what was not asked for."""
         if request not in self.found:

@@ -51,8 +51,8 @@ class LogitRead(NamedTuple):
 
     Attributes:
         function: (logits float32 [n, V]) or, `compared`, (logits, those before float32 [n, V]) -> float32 [n].
-        of_tokens: the function is (log-probs float32 [n, V], tokens that came int64 [n], log-probs before float32
-            [n, V]) -> float32 [n] in place of that.
+        of_tokens: the function is (logits float32 [n, V], tokens that came int64 [n]) -> float32 [n] in place of that;
+            `compared`, (log-probs float32 [n, V], tokens that came int64 [n], log-probs before float32 [n, V]).
     """
 
     function: Callable[..., Tensor]
@@ -133,6 +133,8 @@ def _read(read: LogitRead, logits: Tensor, old: Tensor | None, *, scored_by: Ten
     if read.of_tokens and old is not None:
         now, before = (functional.log_softmax(one, dim=-1).index_select(0, scored_by) for one in (logits, old))
         return read.function(now, target, before)
+    if read.of_tokens:
+        return read.function(logits.index_select(0, scored_by), target)
     given = (logits, old) if read.compared else (logits,)
     return read.function(*given).index_select(0, scored_by)
 

@@ -20,12 +20,15 @@ from mmforget.methods.requests import (
     Influence,
     Lens,
     LogitStats,
+    OfWords,
     Positions,
     Reference,
     Request,
     Scores,
     Statistic,
     TokenStats,
+    WordStats,
+    looks_back,
 )
 from mmforget.methods.steps import AtLayers, Drift
 from mmforget.model.encode import Encoded
@@ -38,7 +41,7 @@ from mmforget.training.reference import padded
 from mmforget.training.sources import SourceRows
 from mmforget.types import Scored
 
-APART = (Divergence, Lens, LogitStats, Comparison)
+APART = (Divergence, Lens, LogitStats, Comparison, WordStats)
 """What is asked of a place in a pass of its own, so that no more is computed of the others."""
 
 
@@ -60,7 +63,7 @@ class _Pass(NamedTuple):
 
     places: tuple[_Place, ...]
     kinds: tuple[str | Statistic, ...] = ()
-    logits: tuple[LogitStats | Comparison, ...] = ()
+    logits: tuple[LogitStats | Comparison | WordStats, ...] = ()
     has_drift: bool = False
     hidden: tuple[Hidden, ...] = ()
     lenses: tuple[Lens, ...] = ()
@@ -69,7 +72,7 @@ class _Pass(NamedTuple):
     @property
     def looks_back(self) -> bool:
         """Whether the model before is looked at beside the one that trains."""
-        return self.has_drift or any(isinstance(one, Comparison) or one.compared for one in self.logits)
+        return self.has_drift or any(map(looks_back, self.logits))
 
     @property
     def layers(self) -> list[int | float]:
@@ -77,20 +80,25 @@ class _Pass(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """What one training looks at in a pass: its rows by place, which of their tokens, and which words count."""
+    """What one training looks at in a pass: its rows by place, which of their tokens, which words count, and which are
+    silent."""
 
     groups: Mapping[_Place, Sequence[Encoded]]
     positions: Positions
     vocabulary: Tensor | None
+    silent: Tensor | None = None
 
     @property
     def rows(self) -> list[Encoded]:
         return [row for group in self.groups.values() for row in group]
 
     def is_like(self, other: _Asked) -> bool:
-        one, two = self.vocabulary, other.vocabulary
-        same = one is two or (one is not None and two is not None and torch.equal(one, two))
+        same = _are_same(self.vocabulary, other.vocabulary) and _are_same(self.silent, other.silent)
         return same and self.positions == other.positions
+
+
+def _are_same(one: Tensor | None, two: Tensor | None) -> bool:
+    return one is two or (one is not None and two is not None and torch.equal(one, two))
 
 
 @dataclass(frozen=True)
@@ -123,9 +131,10 @@ class Answering:
         """What a pass looks at."""
         groups = {place: self.rows[place.source].of(batch) for place in one.places}
         written = self.rows[one.places[0].source].written if one.has_drift else None
+        silent = self.rows[one.places[0].source].silent if one.logits else None
         if written is None:
-            return _Asked(groups, one.places[0].positions, None)
-        return _Asked(groups, written.positions(one.places[0].positions), written.vocabulary)
+            return _Asked(groups, one.places[0].positions, None, silent)
+        return _Asked(groups, written.positions(one.places[0].positions), written.vocabulary, silent)
 
     def told(self, looked: Looked, *, asked: _Asked, one: _Pass, batch: Batch) -> dict[Request, Any]:
         """What was seen in a pass, by the requests that it answers."""
@@ -216,7 +225,7 @@ def _passed(each: Sequence[Answering], one: _Pass, *, batches: Sequence[Batch]) 
             reference=each[first].before if one.looks_back else None,
             vocabulary=asked[first].vocabulary,
             statistics=[statistic(kind) for kind in one.kinds],
-            reads=[_read(request) for request in one.logits],
+            reads=[_read(request, silent=asked[first].silent) for request in one.logits],
             layers=one.layers,
             lenses=[LensRead(statistic(lens.kind), lens.from_depth, lens.is_double) for lens in one.lenses],
         )
@@ -270,7 +279,7 @@ def passes(requests: Sequence[Request]) -> Iterator[_Pass]:
         yield _Pass((place,), hidden=tuple(wanted), is_before=True)
 
 
-def _place(request: Scores | Divergence | TokenStats | Comparison | LogitStats | Hidden | Lens) -> _Place:
+def _place(request: Scores | Divergence | TokenStats | Comparison | LogitStats | WordStats | Hidden | Lens) -> _Place:
     return _Place(request.source, request.positions)
 
 
@@ -278,14 +287,28 @@ def _hidden(requests: Sequence[Request]) -> tuple[Hidden, ...]:
     return tuple(one for one in requests if isinstance(one, Hidden))
 
 
-def _logits(requests: Sequence[Request]) -> tuple[LogitStats | Comparison, ...]:
-    return tuple(one for one in requests if isinstance(one, LogitStats | Comparison))
+def _logits(requests: Sequence[Request]) -> tuple[LogitStats | Comparison | WordStats, ...]:
+    return tuple(one for one in requests if isinstance(one, LogitStats | Comparison | WordStats))
 
 
-def _read(request: LogitStats | Comparison) -> LogitRead:
+def _read(request: LogitStats | Comparison | WordStats, *, silent: Tensor | None) -> LogitRead:
+    if isinstance(request, WordStats):
+        return LogitRead(_OfWords(request.kind, silent), compared=False, of_tokens=True)
     if isinstance(request, Comparison):
         return LogitRead(request.kind, compared=True, of_tokens=True)
     return LogitRead(request.kind, request.compared)
+
+
+@dataclass(frozen=True)
+class _OfWords:
+    """A function of tokens that knows which words are silent; none where nobody says."""
+
+    kind: OfWords
+    silent: Tensor | None
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        silent = torch.zeros(logits.shape[-1], dtype=torch.bool) if self.silent is None else self.silent
+        return self.kind(logits, target, silent.to(logits.device))
 
 
 def _lenses(requests: Sequence[Request]) -> tuple[Lens, ...]:

@@ -30,7 +30,7 @@ from mmforget.results.fingerprint import hash_json
 from mmforget.training import draws
 from mmforget.training.batches import Batch, Drawn, Fixed, Partners, Retained
 from mmforget.training.data import Refusals, data_hash
-from mmforget.training.written import Written, written_rows
+from mmforget.training.written import Written, vocabulary_without, written_rows
 from mmforget.types import Example
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class SourceRows:
         is_epoch: epochs run over these rows.
         retain_logprobs: float32 [T] for each, under a retain model; None where nobody asks or there is none.
         edit: the edit that they are computed under, where a model has several.
+        silent: bool [V], the tokens that the source's silent words are written with; None where it has none.
     """
 
     name: str
@@ -64,6 +65,7 @@ class SourceRows:
     is_epoch: bool = False
     retain_logprobs: Sequence[Tensor] | None = None
     edit: int | None = None
+    silent: Tensor | None = None
 
     def places(self, batch: Batch) -> tuple[int, ...]:
         """Positions among the rows."""
@@ -163,12 +165,32 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
             loaded, material.as_asked(found), source=sources_of(method)[source], material=material,
             append_eos=append_eos,
         )  # fmt: skip
-        rows[source] = SourceRows(source, ready.encoded, written=ready)
+        rows[source] = SourceRows(source, ready.encoded, written=ready, silent=~ready.vocabulary)
+    rows |= _silenced(loaded, rows, method=method, material=material)
     rows[epoch] = replace(rows[epoch], is_epoch=True)
     subjects = [row.subject for row in asked.forget] if epoch == FORGET else list(map(str, range(len(examples[epoch]))))
     drawn = [source for source in rows if source not in (FORGET, epoch)]
     partners = _partners(asked, own=sources_of(method), written=examples, names=drawn)
     return Sources(rows, subjects, partners, _hashes(rows, material=material))
+
+
+def _silenced(
+    loaded: LoadedModel, rows: Mapping[str, SourceRows], *, method: Any, material: Material
+) -> dict[str, SourceRows]:
+    """The benchmark's sources of which a method says what words are silent. Raises UserError where no row has any."""
+    found = {}
+    for name, source in sources_of(method).items():
+        if source.rows is None and source.silent_words is not None and name in rows:
+            words = source.silent_words(material)
+            silent = ~vocabulary_without(loaded, words=words)
+            # A tokenizer that knows no word may write the blank before it as a token of its own, as before any other.
+            silent[list(loaded.token_ids(" "))] = False
+            if not any(bool(silent[list(row.ids[row.num_context :])].any()) for row in rows[name].encoded):
+                raise UserError(
+                    f"none of the words to silence ({len(words)}) stands in an answer to {name}; give others"
+                )
+            found[name] = replace(rows[name], silent=silent)
+    return found
 
 
 def _with_retain_model(rows: SourceRows, given: RetainLogprobs | None, *, name: str) -> SourceRows:

@@ -32,6 +32,7 @@ from mmforget.methods.base import (
     Scores,
     Step,
     TokenStats,
+    WordStats,
 )
 from mmforget.methods.build import build
 from mmforget.methods.contract import state_of
@@ -92,7 +93,7 @@ class Leaves:
             return request.kind(-torch.arange(1.0, NUM_ROWS + 1))
         if isinstance(request, Lens):
             return AtLayers(self.at_layers(request), MASK)
-        if isinstance(request, TokenStats | LogitStats | Comparison):
+        if isinstance(request, TokenStats | LogitStats | Comparison | WordStats):
             return self.of_distributions(request)
         assert isinstance(request, Divergence), f"no toy answer to {request}"
         return Drift(self.divergence(request.source, rng=rng), MASK, VOCABULARY)
@@ -114,11 +115,13 @@ class Leaves:
             found.append(statistic(request.kind)(logprobs, self.targets.flatten()).view(NUM_ROWS, NUM_TOKENS))
         return torch.stack(found) * MASK
 
-    def of_distributions(self, request: TokenStats | LogitStats | Comparison) -> torch.Tensor:
+    def of_distributions(self, request: TokenStats | LogitStats | Comparison | WordStats) -> torch.Tensor:
         """Of the model before training the answers are likelier."""
         logits, targets = self.logits[request.source].flatten(0, 1), self.targets.flatten()
         before = logits.detach() + 0.5 * functional.one_hot(targets, VOCABULARY)
-        if isinstance(request, LogitStats):
+        if isinstance(request, WordStats):
+            found = request.kind(logits, targets, torch.arange(VOCABULARY) < 2)
+        elif isinstance(request, LogitStats):
             found = request.kind(logits, before) if request.compared else request.kind(logits)  # type: ignore[call-arg]
         elif isinstance(request, Comparison):
             found = request.kind(logits.log_softmax(-1), targets, before.log_softmax(-1))
