@@ -11,6 +11,7 @@ from mmforget import parallel
 from mmforget.methods.material import Validate
 from mmforget.model.loaded import LoadedModel
 from mmforget.training.batches import Batches
+from mmforget.training.checking import frozen_stay, require_moved, sums
 from mmforget.training.checkpoints import newest_complete, step_of
 from mmforget.training.hf_arguments import training_arguments
 from mmforget.training.hf_trainer import UnlearningTrainer
@@ -52,7 +53,8 @@ def train(
 ) -> Outcome:
     """Trains the parameters that require gradients, in place; continues from the newest whole checkpoint in `folder`.
 
-    Writes `train_log.jsonl` and `checkpoints/`. A loss or gradient that is not finite ends the training with the
+    Writes `train_log.jsonl` and `checkpoints/`. Raises RunFailed where no weight has moved in the end, or one that does
+    not train has. A loss or gradient that is not finite ends the training with the
     weights before it; `Outcome.stopped` says so. Where settings ask for it, the validation part is looked at, and the
     weights are in the end those of the step that is kept.
     """
@@ -74,9 +76,13 @@ def train(
             watching=watching,
             notify=lambda done: notify(done, arguments.max_steps, label) if notify else None,
         )
+        before = sums(loaded)
         try:
             watching.begin()
-            stopped = trainer.run(checkpoint)
+            with frozen_stay(loaded.model, folder=folder):
+                stopped = trainer.run(checkpoint)
+            if not stopped:
+                require_moved(loaded, since=before, folder=folder)
             kept_step = watching.restore()
         finally:
             log.close()
