@@ -135,6 +135,9 @@ class Engine(Protocol):
     def first_words(self, context: str) -> int:
         """Where in a context what is asked begins, in characters: behind what a chat template writes, 0 without one."""
 
+    def last_words(self, context: str) -> int:
+        """Where it ends: before what a chat template writes in front of the reply; without one at the context's end."""
+
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Which questions, all of one kind, are best put together: every index once."""
 
@@ -180,6 +183,9 @@ class GuardEngine:
 
     def first_words(self, context: str) -> int:
         return self.engine.first_words(context)
+
+    def last_words(self, context: str) -> int:
+        return self.engine.last_words(context)
 
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         return self.engine.batches(asks)

@@ -16,7 +16,7 @@ from mmforget.errors import BadData, RunFailed, UserError
 from mmforget.lm.batching import chunks, generation_batches, group_indices, score_batches
 from mmforget.lm.lens import through_lens
 from mmforget.model.activations import evaluating, require_layers
-from mmforget.model.chat import first_words
+from mmforget.model.chat import first_words, last_words
 from mmforget.model.choosing import Sampling, StopStrings
 from mmforget.model.encode import Encoded, document_windows, encode, encode_prompt, start_token
 from mmforget.model.generation import check_room, continues_together, generate
@@ -85,6 +85,9 @@ class ModelEngine:
 
     def first_words(self, context: str) -> int:
         return first_words(context, known=self.loaded.openings)
+
+    def last_words(self, context: str) -> int:
+        return last_words(context, reply=self.loaded.reply_opening)
 
     def encode(self, ask: Ask) -> Encoded:
         """The tokens of a request. Raises UserError naming task and row where it does not fit the model, or names none

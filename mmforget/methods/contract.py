@@ -132,6 +132,9 @@ class _ToyEngine:
     def first_words(self, context: str) -> int:
         return 0
 
+    def last_words(self, context: str) -> int:
+        return len(context)
+
     def batches(self, asks: Sequence[Ask]) -> list[list[int]]:
         return [list(range(len(asks)))]
 

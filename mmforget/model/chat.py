@@ -131,5 +131,15 @@ def first_words(context: str, *, known: Sequence[Opening]) -> int:
     return 0
 
 
+def last_words(context: str, *, reply: str) -> int:
+    """Where in a context the last words of a user end: before what the chat template writes in front of the reply.
+
+    Args:
+        reply: that, as `reply_opening` gives it.
+    """
+    at = context.rfind(reply.rstrip()) if reply.strip() else -1
+    return len(context) if at < 0 else at
+
+
 def _said(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}

@@ -17,7 +17,7 @@ from mmforget.methods.base import hyper_parameters
 from mmforget.methods.build import build
 from mmforget.methods.contract import guard_state
 from mmforget.methods.material import Concept, Material
-from mmforget.model.chat import first_words, openings
+from mmforget.model.chat import first_words, last_words, openings, reply_opening
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.types import Example
@@ -176,7 +176,10 @@ def test_the_instruction_stands_in_the_users_first_turn(write: Any, said: dict[s
     context = write(said)
     at = first_words(context, known=known)
     assert (context[:at].endswith(behind), context[at:].startswith("who?")) == (True, True)
-    assert first_words("who?", known=known) == 0
+    reply = reply_opening(tokenizer=Template(write), processor=None)
+    assert context[at : last_words(context, reply=reply)] == said["user"]
+    assert (first_words("who?", known=known), last_words("who?", reply=reply)) == (0, 4)
+    assert last_words("who?", reply="") == 4
     assert openings(tokenizer=object(), processor=None) == ()
 
 
