@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,16 @@ def board(made: Runner) -> list[dict[str, Any]]:
 def record(made: Runner, place: str) -> dict[str, Any]:
     """A record's numbers and everything behind them, samples included."""
     run = read_run(made.output / place)
-    training = {key: value for key, value in run.record.training.items() if key not in COST_OF_TRAINING}
+    training = without_cost(run.record.training)
     found = {key: getattr(run.record, key) for key in RECORD}
     return {**found, "training": training, "samples": run.samples(), "lm_eval": run.lm_eval["results"]}
+
+
+def without_cost(value: Any) -> Any:
+    """The same without what a training cost, at any depth: trials are trainings, too."""
+    if isinstance(value, Mapping):
+        return {key: without_cost(one) for key, one in value.items() if key not in COST_OF_TRAINING}
+    return [without_cost(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def records(made: Runner) -> list[str]:

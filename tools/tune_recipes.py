@@ -13,7 +13,6 @@ Words after `--` go to every `mmforget run`. Prints a table and the line for the
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import os
@@ -24,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmforget.evaluation.choosing import EDGE, sound, worst_share
+from mmforget.methods.grids import points
+
 NUMBERS = ("forget_score", "utility_ratio", "overall")
-DEGENERATE = "degenerate,none"
 DATA_SEEDS = "1"
 SEEDS = "0,1"
-EDGE = 0.25
-"""Share of degenerate answers at which the next target may collapse: half of what counts as collapsed."""
 FLAGS = ("lr", "epochs", "max_steps", "lora_r", "lora_alpha", "train_batch_size")
 """Settings of training that `mmforget run` has a flag for; all others are arguments of the method."""
 
@@ -74,26 +73,24 @@ def chosen(candidates: Sequence[Candidate]) -> Candidate:
     """The candidate that the rule picks; the first of equals. Raises ValueError without candidates."""
     if not candidates:
         raise ValueError("no candidates")
-    sound = [one for one in candidates if not one.collapses]
-    far = [one for one in sound if not one.is_on_the_edge]
-    if sound:
-        return max(far or sound, key=lambda one: one.overall)
+    left = sound(candidates)
+    if left:
+        return max(left, key=lambda one: one.overall)
     return max(candidates, key=lambda one: one.forget_score)
 
 
 def grid(parts: Sequence[str]) -> list[dict[str, str]]:
     """Every combination of `name=value,value,...`. Raises ValueError for a part without values or a name twice."""
-    axes = []
+    axes: dict[str, list[str]] = {}
     for part in parts:
         name, _, text = part.partition("=")
         values = [value.strip() for value in text.split(",") if value.strip()]
         if not name or not values:
             raise ValueError(f"--grid {part}: write e.g. --grid lr=1e-4,5e-4")
-        axes.append([(name, value) for value in values])
-    names = [axis[0][0] for axis in axes]
-    if len(set(names)) < len(names):
-        raise ValueError(f"--grid names one setting twice: {', '.join(names)}")
-    return [dict(point) for point in itertools.product(*axes)]
+        if name in axes:
+            raise ValueError(f"--grid names one setting twice: {name}")
+        axes[name] = values
+    return points(axes)
 
 
 @dataclass(frozen=True)
@@ -144,9 +141,8 @@ def trials(document: Mapping[str, Any], *, folder: Path) -> tuple[Trial, ...]:
         record = whole["unlearning"]
         numbers = {name: record["headline"].get(name, {}).get("value") for name in NUMBERS}
         values = {name: float(number or 0.0) for name, number in numbers.items()}
-        shares = [task[DEGENERATE] for task in whole["results"].values() if DEGENERATE in task]
         found.append(
-            Trial(**values, collapsed=bool(record["verdict"]["collapsed"]), degenerate=max(shares, default=0.0))
+            Trial(**values, collapsed=bool(record["verdict"]["collapsed"]), degenerate=worst_share(whole["results"]))
         )
     return tuple(found)
 

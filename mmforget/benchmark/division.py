@@ -47,11 +47,12 @@ class Division:
         return {"by": "subject", "share": SHARE, "seed": SEED, "subjects": counts}
 
 
-def divided(bound: Bound, *, needed: Sequence[str]) -> Division:
+def divided(bound: Bound, *, needed: Sequence[str], flag: str = "--eval_steps") -> Division:
     """The division of a benchmark's rows.
 
     Args:
         needed: sets that must have rows in both parts.
+        flag: what asks for it, for messages.
 
     Raises UserError for such a set that one subject has all rows of.
     """
@@ -66,8 +67,8 @@ def divided(bound: Bound, *, needed: Sequence[str]) -> Division:
         if not all(parts):
             num = len(set(bound.column(name, "subject")))
             raise UserError(
-                f"{bound.benchmark.group}: --eval_steps needs subjects for validation and others for the test, and the "
-                f"{num} of the set '{name}' cannot be divided so; leave it out, or take more subjects"
+                f"{bound.benchmark.group}: {flag} needs subjects for validation and others for the test, and the {num} "
+                f"of the set '{name}' cannot be divided so; leave it out, or take more subjects"
             )
     return found
 

@@ -227,6 +227,15 @@ def add_watching_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--keep", metavar="WHICH", help="last (default), best:forget, best:utility or best:balance")
 
 
+def add_tuning_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("settings of methods (default: those of the recipe)")
+    group.add_argument(
+        "--tune", type=positive_int, metavar="N",
+        help="try N settings of each method's grid, the recipe's first, on subjects that are in no reported number, "
+        "and go on with the best",
+    )  # fmt: skip
+
+
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", metavar="NAME", help="released or micro; default: micro for --model micro")
@@ -348,6 +357,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         workers=given.get("workers"),
         one_at_a_time=bool(given.get("one_at_a_time")),
         requests=given.get("requests"),
+        tune=given.get("tune"),
         between=_between(given.get("between"), requests=given.get("requests"), alone=bool(given.get("one_at_a_time"))),
         asking=given.get("asking") or Asking(),
     )

@@ -19,6 +19,7 @@ EXAMPLES = """\
   mmforget run --model micro --tasks fiubench --methods npo --requests 4 --output_path sequence
   mmforget run --model micro --tasks fiubench --methods ga --eval_steps 5 --stop 'forget<0.3,utility<0.8*start' \\
       --keep best:balance --output_path watched
+  mmforget run --model micro --tasks fiubench --methods grad_diff,npo --tune 4 --output_path tuned
   mmforget run --model hf --model_args pretrained=FOLDER,load_in_4bit=True --target_model TARGET \\
       --retain_model RETAIN --tasks fiubench --data FOLDER --methods npo --output_path out
 """
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_judge_flags(parser)
     flags.add_request_flags(parser)
     flags.add_watching_flags(parser)
+    flags.add_tuning_flags(parser)
     flags.add_output_flags(parser, required=True)
     parser.add_argument(
         "--one_at_a_time",

@@ -13,13 +13,13 @@ from mmforget.metrics.base import CompositeMetric, SampleMetric, is_part, kinds_
 from mmforget.types import Sample
 
 
-def validation_tasks(benchmark: Benchmark) -> list[TaskSpec]:
+def validation_tasks(benchmark: Benchmark, *, flag: str = "--eval_steps") -> list[TaskSpec]:
     """The tasks that `forget` and `utility` are made of. Raises UserError where the benchmark has no such numbers."""
     metric = metric_of(benchmark.gate, document=benchmark.name)
     utility = utility_metric(benchmark)
     if not isinstance(metric, SampleMetric) or utility is None:
         raise UserError(
-            f"{benchmark.group}: --eval_steps needs a gate of single answers and a composite on the utility set "
+            f"{benchmark.group}: {flag} needs a gate of single answers and a composite on the utility set "
             f"'{benchmark.utility_set}', and the document has no such metrics; leave it out"
         )
     wanted = {(benchmark.gate.set, kind) for kind in kinds_read(metric.kind)} | set(_read(utility, benchmark=benchmark))

@@ -20,6 +20,7 @@ from mmforget.leaderboard import table, words
 from mmforget.leaderboard.attacks import attack_table
 from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.leaderboard.sequences import sequence_tables
+from mmforget.leaderboard.tuning import best_of
 from mmforget.results.codec import to_jsonable
 from mmforget.results.fingerprint import hash_file
 from mmforget.results.schema import MetricResult, RunRecord
@@ -180,7 +181,8 @@ def _markdown(board: Board) -> str:
         estimates = [row.headline(name) for name in ("overall", "forget_score", "utility")]
         estimates += [table.degenerate(row), table.recall(row, board)]
         places = [words.place(row), *([words.place_range(row)] if words.place_note(row) else [])]
-        name = f"{row.label} ({words.seeds(row)})" if words.seeds(row) else row.label
+        beside = ", ".join(filter(None, (words.seeds(row), best_of(row))))
+        name = f"{row.label} ({beside})" if beside else row.label
         cells = ["" if row.is_reference else " ".join(places), _escaped(name)]
         cells += [words.measured(estimate) for estimate in estimates]
         lines.append("| " + " | ".join([*cells, words.status(row)]) + " |")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import resources
 
 from mmforget import __version__
-from mmforget.leaderboard import answers, curves, details, levels, plots, sequences, table, words
+from mmforget.leaderboard import answers, curves, details, levels, plots, sequences, table, tuning, words
 from mmforget.leaderboard.board import Board
 from mmforget.types import Estimate
 
@@ -54,6 +54,8 @@ class Section:
     """Requests one after another, a table a model."""
     curves: tuple[curves.Curve, ...]
     """What methods came to while they were trained."""
+    tunings: tuple[tuning.Tuning, ...]
+    """The settings that were tried of methods before one was taken."""
     blurred: bool
     """Whether pictures are shown only when asked for."""
     judges: tuple[str, ...]
@@ -90,7 +92,14 @@ def render(
     style, script = _own("page.css"), _own("page.js")
     drawn_of_all = pictures if pictures is not None else [plots.pictures(board) for board in boards]
     environment.globals.update(
-        words=words, details=details, levels=levels, curves=curves, table=table, span=span, scale=scale
+        words=words,
+        details=details,
+        levels=levels,
+        curves=curves,
+        table=table,
+        span=span,
+        scale=scale,
+        best_of=tuning.best_of,
     )
     return environment.get_template("page.html.j2").render(
         sections=[_section(board, drawn) for board, drawn in zip(boards, drawn_of_all, strict=True)],
@@ -135,6 +144,7 @@ def _section(board: Board, drawn: plots.Pictures) -> Section:
         gaps=details.gap_table(board),
         sequences=tuple(sequences.sequence_tables(board)),
         curves=tuple(curves.curves(board)),
+        tunings=tuple(tuning.tunings(board)),
         blurred=any(row.record.benchmark.blur_images for row in board.rows),
         judges=tuple(dict.fromkeys(details.text(row.record.judge) for row in board.rows if row.record.judge)),
         reproductions=tuple(details.reproductions(board)),

@@ -14,6 +14,7 @@ from mmforget.leaderboard import words
 from mmforget.leaderboard.attacks import AttackTable, attack_table
 from mmforget.leaderboard.board import NOTHING, Board, BoardRow
 from mmforget.leaderboard.sequences import SequenceTable, sequence_tables
+from mmforget.leaderboard.tuning import best_of
 from mmforget.types import Estimate
 
 HEADERS = ("#", "model", "overall", "forget\nscore", "utility", "degene-\nrate", "recall", "verdict")
@@ -141,6 +142,8 @@ def _named(row: BoardRow) -> Text:
     name = shown(row.label)
     if words.seeds(row):
         name.append("\n" + words.seeds(row).replace(", ", "\n"), style="dim")
+    if best_of(row):
+        name.append("\n" + best_of(row), style="dim")
     return name
 
 

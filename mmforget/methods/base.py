@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from mmforget.methods.grids import USUAL, Grid, Times
 from mmforget.methods.requests import (
     Comparison,
     Divergence,
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "USUAL",
     "AtLayers",
     "Beginning",
     "Comparison",
     "Divergence",
     "Drift",
     "Evidence",
+    "Grid",
     "Guarding",
     "Hidden",
     "Influence",
@@ -50,6 +53,7 @@ __all__ = [
     "Scores",
     "Source",
     "Step",
+    "Times",
     "TokenStats",
     "WordStats",
     "Wrapper",
@@ -77,6 +81,8 @@ class Method(Protocol):
     gradients there of the answers of each source that it asks about; the others stay bit by bit, and nothing decays.
 
     A method of any shape may say where it comes from, for lists: `paper`, an address, and `evidence`, how near to it.
+    So may it say what is worth trying of it: `grid`, values by argument or training setting, see `methods.grids`, which
+    `run --tune N` draws from; without one a trained method is tried with `USUAL`, and any other as it is.
     """
 
     @property

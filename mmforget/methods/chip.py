@@ -17,7 +17,7 @@ from torch import Tensor
 from mmforget.errors import UserError
 from mmforget.methods import chip_math
 from mmforget.methods.arguments import require_positive
-from mmforget.methods.base import Evidence
+from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.chip_graph import Contrast, EditPlan, Node, clean_plan, released_plan
 from mmforget.methods.edits import Edit, EditReport, Matrix, Pooling, Site, Sums
 from mmforget.types import Example
@@ -92,6 +92,7 @@ class Chip:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2512.09867"
+    grid: ClassVar[Grid] = {"neurons": (0.05, 0.1, 0.2), "tau": (0.9, 0.95), "layers": (3, 6, 12)}
 
     neurons: float = 0.10
     tau: float = 0.95

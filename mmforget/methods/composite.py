@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmforget.arguments import argument_types
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import as_mapping, from_arguments
-from mmforget.methods.base import JOINER, METHODS, Method, Step, Wrapper, hyper_parameters
+from mmforget.methods.base import JOINER, METHODS, Grid, Method, Step, Wrapper, hyper_parameters
 from mmforget.methods.requests import Request, Source, sources_of
 from mmforget.methods.steps import Beginning
 
@@ -65,6 +65,16 @@ class Composite:
             if isinstance(part, Wrapper):
                 compute = partial(part.gradients, compute, weights=weights)
         return compute()
+
+    @property
+    def grid(self) -> Grid | None:
+        """What is tried of the parts that say so, arguments as `part.argument`; None where none does."""
+        found: dict[str, Any] = {}
+        for name, part in zip(self.names, self.parts, strict=True):
+            own = hyper_parameters(part)
+            for key, values in (getattr(part, "grid", None) or {}).items():
+                found.setdefault(f"{name}.{key}" if key in own else key, values)
+        return found or None
 
     def hyper_parameters(self) -> dict[str, Any]:
         """Every part's arguments as `part.argument`."""

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, NamedTuple
 from torch import Tensor
 from torch.nn import functional
 
-from mmforget.methods.base import Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import token_probability
 from mmforget.types import Scored
 
@@ -89,6 +89,7 @@ class LossAdjustment:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2410.11143"
+    grid: ClassVar[Grid] = {**USUAL, "divergence": ("total_variation", "kl", "jensen_shannon", "pearson")}
 
     divergence: Kind = "total_variation"
     variant: Literal["clean", "released"] = "clean"

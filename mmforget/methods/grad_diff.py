@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 
 FORGET, RETAIN = Scores("forget"), Scores("retain")
@@ -29,6 +29,7 @@ class GradientDifference:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2203.12817"
+    grid: ClassVar[Grid] = {**USUAL, "retain_weight": (1.0, 2.0, 5.0)}
 
     forget_weight: float = 1.0
     retain_weight: float = 1.0

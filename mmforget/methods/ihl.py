@@ -13,7 +13,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Evidence, Request, Scores, Step, TokenStats
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Step, TokenStats
 from mmforget.methods.losses import inverted_hinge, token_mean
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -29,6 +29,7 @@ class InvertedHinge:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2408.06621"
+    grid: ClassVar[Grid] = {**USUAL, "retain_weight": (0.5, 1.0, 2.0)}
 
     retain_weight: float = 1.0
     retain: Retain = "nll"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmforget.methods.alternation import is_turn_to_forget, start_of_turns
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Beginning, Divergence, Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Beginning, Divergence, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import token_mean, token_mean_nll
 
 FORGET, RETAIN = Scores("forget"), Scores("retain")
@@ -38,6 +38,7 @@ class KlMinimisation:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2401.06121"
+    grid: ClassVar[Grid] = {**USUAL, "retain_weight": (1.0, 2.0, 5.0)}
 
     forget_weight: float = 1.0
     retain_weight: float = 1.0

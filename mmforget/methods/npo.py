@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Evidence, Reference, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Reference, Request, Scores, Step
 from mmforget.methods.losses import npo, sequence_mean_logprob, sequence_sum_logprob, token_mean
 from mmforget.methods.raw_logits import AgainstBefore, logit_loss, logit_requests
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
@@ -40,6 +40,7 @@ class NegativePreferenceOptimisation:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2404.05868"
+    grid: ClassVar[Grid] = {**USUAL, "beta": (0.05, 0.1, 0.2), "retain_weight": (1.0, 2.5)}
 
     beta: float = 0.1
     retain_weight: float = 1.0

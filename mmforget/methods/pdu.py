@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Beginning, Evidence, Request, Scores, Step, TokenStats
+from mmforget.methods.base import USUAL, Beginning, Evidence, Grid, Request, Scores, Step, Times, TokenStats
 from mmforget.methods.losses import token_mean, token_mean_nll
 
 RETAIN, FORGET = Scores("retain"), Scores("forget")
@@ -42,6 +42,7 @@ class PrimalDual:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2506.05314"
+    grid: ClassVar[Grid] = {**USUAL, "retain_bound": Times((0.5, 2.0)), "multiplier": Times((0.1, 10.0))}
 
     retain_bound: float = 0.3
     multiplier: float = 100.0

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Reference, Request, Scores, Step
+from mmforget.methods.base import USUAL, Grid, Reference, Request, Scores, Step
 from mmforget.methods.losses import dpo, sequence_sum_logprob
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -30,6 +30,7 @@ class Preference:
     """
 
     preferred: ClassVar[str]
+    grid: ClassVar[Grid] = {**USUAL, "beta": (0.05, 0.1, 0.5)}
     beta: float = 0.1
     retain_weight: float = 1.0
     retain: Retain = "nll"

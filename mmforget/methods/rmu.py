@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Beginning, Evidence, Hidden, Request, Source, Step
+from mmforget.methods.base import USUAL, Beginning, Evidence, Grid, Hidden, Request, Source, Step, Times
 from mmforget.methods.losses import are_states, state_distance, token_mean
 from mmforget.methods.material import Material
 from mmforget.types import Example
@@ -47,6 +47,7 @@ class RepresentationMisdirection:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2403.03218"
+    grid: ClassVar[Grid] = {**USUAL, "coefficient": Times((0.5, 2.0, 4.0)), "retain_weight": Times((0.2, 5.0))}
 
     layer: int | None = None
     coefficient: float = 2.0

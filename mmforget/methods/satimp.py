@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import weighted_logprob
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -30,6 +30,7 @@ class SaturationImportance:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2505.11953"
+    grid: ClassVar[Grid] = {**USUAL, "beta1": (1.0, 5.0), "retain_weight": (0.1, 1.0)}
 
     beta1: float = 5.0
     beta2: float = 1.0

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Beginning, Comparison, Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Beginning, Comparison, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import token_mean, token_mean_nll
 
 FORGET, RETAIN = Scores("forget"), Scores("retain")
@@ -47,6 +47,7 @@ class Scrub:
 
     evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2302.09880"
+    grid: ClassVar[Grid] = {**USUAL, "temperature": (2.0, 4.0), "kl_weight": (0.01, 0.5), "forget_passes": (2, 3)}
 
     temperature: float = 2.0
     nll_weight: float = 1.0

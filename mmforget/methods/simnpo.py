@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Step, Times
 from mmforget.methods.losses import sequence_mean_logprob, simnpo
 from mmforget.methods.raw_logits import Alone, logit_loss, logit_requests
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
@@ -33,6 +33,7 @@ class SimpleNegativePreference:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2410.07163"
+    grid: ClassVar[Grid] = {**USUAL, "beta": (2.5, 4.5), "forget_weight": Times((0.5, 2.0))}
 
     beta: float = 2.5
     delta: float = 0.0

@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmforget.methods.arguments import require_positive
-from mmforget.methods.base import Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 
 FORGET = Scores("forget")
@@ -28,6 +28,7 @@ class TaskVector:
 
     evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2212.04089"
+    grid: ClassVar[Grid] = {**USUAL, "alpha": (1.0, 2.0, 5.0)}
 
     alpha: float = 5.0
 

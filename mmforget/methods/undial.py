@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Comparison, Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Comparison, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import token_mean
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -43,6 +43,7 @@ class SelfDistillation:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2402.10052"
+    grid: ClassVar[Grid] = {**USUAL, "beta": (3.0, 10.0, 30.0), "retain_weight": (0.0, 1.0)}
 
     beta: float = 10.0
     retain_weight: float = 0.0

@@ -13,7 +13,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import weighted_logprob
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -29,6 +29,7 @@ class WeightedGradientAscent:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2502.19301"
+    grid: ClassVar[Grid] = {**USUAL, "beta": (0.5, 1.0, 2.0), "retain_weight": (1.0, 2.0)}
 
     beta: float = 1.0
     forget_weight: float = 1.0

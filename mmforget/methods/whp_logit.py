@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmforget.asking import Engine, PassingEngine
 from mmforget.methods.arguments import require_positive
-from mmforget.methods.base import Evidence, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Step
 from mmforget.methods.losses import token_mean_nll
 
 FORGET = Scores("forget")
@@ -29,6 +29,7 @@ class LogitRule:
 
     evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2310.02238"
+    grid: ClassVar[Grid] = {**USUAL, "alpha": (0.5, 1.0, 2.0, 5.0)}
 
     alpha: float = 1.0
 

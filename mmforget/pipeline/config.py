@@ -57,6 +57,7 @@ class RunConfig:
     one_at_a_time: bool = False
     requests: int | None = None
     between: str | None = None
+    tune: int | None = None
     asking: Asking = Asking()
 
     @property

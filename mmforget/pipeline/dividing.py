@@ -1,4 +1,4 @@
-"""Which rows of a run decide on checkpoints, and which are told: those of the validation part are in no number."""
+"""Which rows of a run decide on steps and settings, and which are told: no number is of the validation part."""
 
 from __future__ import annotations
 
@@ -17,20 +17,35 @@ def is_watched(config: RunConfig) -> bool:
     return config.training.get("eval_steps") is not None
 
 
+def is_divided(config: RunConfig) -> bool:
+    """Whether rows are set aside: to look at methods while they train, or to choose their settings."""
+    return is_watched(config) or config.tune is not None
+
+
 def division_of(config: RunConfig, *, bound: Bound) -> Division | None:
-    """The division of a benchmark's rows; None where nothing is looked at.
+    """The division of a benchmark's rows; None where no row is set aside.
 
     Raises UserError where a set that the numbers need cannot be divided, or the benchmark has no such numbers.
     """
-    if not is_watched(config):
+    if not is_divided(config):
         return None
-    tasks = validation_tasks(bound.benchmark)
-    return divided(bound, needed=[task.set for task in tasks if bound.num_rows(task.set)])
+    flag = "--eval_steps" if config.tune is None else f"--tune {config.tune}"
+    tasks = validation_tasks(bound.benchmark, flag=flag)
+    return divided(bound, needed=[task.set for task in tasks if bound.num_rows(task.set)], flag=flag)
 
 
 def validation_rows(config: RunConfig, *, division: Division) -> dict[str, list[int]]:
     """By task the places of the rows that a model is asked while it trains."""
     return _rows(config, validation_tasks(division.bound.benchmark), division=division, validation=True)
+
+
+def tuning_rows(config: RunConfig, *, division: Division) -> dict[str, list[int]]:
+    """By task the places of the rows that settings are chosen by: those above, and all that the forget score reads."""
+    benchmark = division.bound.benchmark
+    forgotten = {benchmark.forget_set, benchmark.rephrase_set}
+    names = {task.name for task in validation_tasks(benchmark)}
+    tasks = [task for task in benchmark.tasks if task.name in names or task.set in forgotten]
+    return _rows(config, tasks, division=division, validation=True)
 
 
 def told_rows(config: RunConfig, *, division: Division) -> dict[str, list[int]]:
@@ -53,9 +68,11 @@ def described(config: RunConfig, *, bound: Bound) -> dict[str, Any]:
 
 
 def check_watched(config: RunConfig, *, bound: Bound, alone: bool) -> None:
-    """Raises UserError for what cannot be looked at while it trains."""
-    if not is_watched(config):
+    """Raises UserError for what cannot be looked at while it trains, or whose settings cannot be chosen."""
+    if not is_divided(config):
         return
+    if config.tune is not None:
+        _check_tuned(config, alone=alone)
     if alone:
         raise UserError(
             "--eval_steps looks at one training, and subjects that are forgotten one at a time are trained many at "
@@ -67,3 +84,16 @@ def check_watched(config: RunConfig, *, bound: Bound, alone: bool) -> None:
             "leave one of them out"
         )
     division_of(config, bound=bound)
+
+
+def _check_tuned(config: RunConfig, *, alone: bool) -> None:
+    if alone:
+        raise UserError(
+            f"--tune {config.tune} chooses the settings of one training for all subjects, and these are forgotten one "
+            "at a time; leave it out"
+        )
+    if config.requests is not None:
+        raise UserError(
+            f"--tune {config.tune} chooses the settings of one training, and --requests {config.requests} makes "
+            "several; leave one of them out"
+        )

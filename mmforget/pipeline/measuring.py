@@ -29,11 +29,12 @@ from mmforget.pipeline.answers import example_answers
 from mmforget.pipeline.asked import cache_file, in_words, settings_of
 from mmforget.pipeline.checking import attacks_of
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.dividing import described, division_of, is_watched, told_rows
+from mmforget.pipeline.dividing import described, division_of, is_divided, told_rows
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.fitting import borders
 from mmforget.pipeline.judging import Judged, find_judge, judged
 from mmforget.plugins import code_of
+from mmforget.results.codec import to_jsonable
 from mmforget.results.files import read_yaml
 from mmforget.results.fingerprint import hash_docs, hash_file, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
@@ -94,7 +95,7 @@ def measure(
     Args:
         evaluating: asks in place of the model itself, as what `loaded.fingerprint` names.
     """
-    key = _key(loaded, place=place, target=target, retain=retain)
+    key = _key(loaded, about=about, place=place, target=target, retain=retain)
     stored = parallel.on_main(lambda: _stored(place.folder, key=key))
     if stored is not None:
         return stored
@@ -309,10 +310,17 @@ def _seeds(about: AboutModel) -> dict[str, int]:
     return {stage: int(settings["seed"])} if settings else {}
 
 
-def _key(loaded: LoadedModel, *, place: Place, target: Measured | None, retain: Measured | None) -> str:
-    """Identifies a measurement: model, what it is compared with, tasks, data and every setting that counts."""
+def _key(
+    loaded: LoadedModel, *, about: AboutModel, place: Place, target: Measured | None, retain: Measured | None
+) -> str:
+    """Identifies a measurement: model, what it is compared with, tasks, data and every setting that counts.
+
+    How the model's settings were chosen counts, too: the same ones may be the best of more trials, or of none.
+    """
     references = [one.record.model_info["fingerprint"] if one else None for one in (target, retain)]
-    return hash_json({"model": loaded.fingerprint, "references": references, **_questions(place)})
+    tuning = about.training.get("tuning")
+    tuned = {} if tuning is None else {"tuning": to_jsonable(tuning).value}
+    return hash_json({"model": loaded.fingerprint, "references": references, **tuned, **_questions(place)})
 
 
 def asking_key(place: Place) -> str:
@@ -333,7 +341,7 @@ def _questions(place: Place) -> dict[str, Any]:
         "blank_image": place.blank_image,
         **({"one_at_a_time": True} if config.one_at_a_time else {}),
         **({"attacked": False} if not place.attacked else {}),
-        **({"divided": True} if is_watched(config) else {}),
+        **({"divided": True} if is_divided(config) else {}),
         **({"attacks": [one.key for one in config.attacks]} if config.attacks else {}),
         "judge": config.judge,
         **_plugins(place),

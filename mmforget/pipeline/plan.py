@@ -23,13 +23,21 @@ from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
 from mmforget.pipeline.checking import attacks_of, check_document
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.dividing import check_watched, division_of, is_watched, told_rows, validation_rows
+from mmforget.pipeline.dividing import (
+    check_watched,
+    division_of,
+    is_watched,
+    told_rows,
+    tuning_rows,
+    validation_rows,
+)
 from mmforget.pipeline.instances import check_alone
 from mmforget.pipeline.measuring import is_one_at_a_time, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
 from mmforget.pipeline.relearning import relearn_settings, relearned_name
 from mmforget.pipeline.requests import between_of
 from mmforget.pipeline.stage_one import Role, stage_one_settings
+from mmforget.pipeline.trials import Trials, trials_of
 from mmforget.pipeline.unlearning import check_material
 from mmforget.pipeline.workers import num_workers
 from mmforget.results.provenance import model_name
@@ -71,8 +79,10 @@ class BenchmarkPlan:
         evaluations: every task that every model is asked; None where none is.
         num_instances: subjects that each method forgets one at a time; None where it does not.
         requests: what each method forgets one part after another; empty where it does not.
-        watched: how rows are divided for looks at methods while they train, and how many rows of each task are in
-            which part; empty where there are none.
+        watched: how rows are divided for looks at methods while they train or to choose their settings, and how many
+            rows of each task are in which part; empty where they are not.
+        trials: the settings that are tried of each method, of which the best goes on with each of the seeds; empty
+            where `methods` are carried out as they are.
     """
 
     bound: Bound
@@ -82,6 +92,7 @@ class BenchmarkPlan:
     num_instances: int | None = None
     requests: tuple[PlannedRequest, ...] = ()
     watched: Mapping[str, Any] = field(default_factory=dict)
+    trials: tuple[Trials, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,7 @@ class Plan:
                 lines.append(f"  each method forgets {one.num_instances} subjects, one at a time")
             lines += [_request_text(request, of=len(one.requests)) for request in one.requests]
             lines += [f"  {line}" for line in _watched_text(one.watched)]
+            lines += [f"  {line}" for trials in one.trials for line in trials.text()]
             lines += [f"  method {method.label}: {_settings(method.as_dict())}" for method in one.methods]
         return "\n".join(lines)
 
@@ -148,7 +160,14 @@ def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
     num_instances = len(instances_of(bound).names) if is_alone else None
     asked = evaluations(bound, models=names, limit=config.limit, attacks=config.attacks)
     requests, watched = _requests(config, bound=bound), _watched(config, bound=bound)
-    return BenchmarkPlan(bound, references, methods, asked, num_instances, requests, watched)
+    trials = _trials(config, bound=bound)
+    return BenchmarkPlan(bound, references, methods, asked, num_instances, requests, watched, trials)
+
+
+def _trials(config: RunConfig, *, bound: Bound) -> tuple[Trials, ...]:
+    if config.tune is None:
+        return ()
+    return tuple(trials_of(name, config=config, benchmark=bound.benchmark) for name in config.methods)
 
 
 def _requests(config: RunConfig, *, bound: Bound) -> tuple[PlannedRequest, ...]:
@@ -162,9 +181,11 @@ def _watched(config: RunConfig, *, bound: Bound) -> dict[str, Any]:
     division = division_of(config, bound=bound)
     if division is None:
         return {}
-    parts = {"validation": validation_rows(config, division=division), "test": told_rows(config, division=division)}
+    rows_of = validation_rows if config.tune is None else tuning_rows
+    parts = {"validation": rows_of(config, division=division), "test": told_rows(config, division=division)}
     counts = {part: {task: len(places) for task, places in rows.items()} for part, rows in parts.items()}
-    return {**division.describe(), "every": config.training["eval_steps"], "rows": counts}
+    every = {"every": config.training["eval_steps"]} if is_watched(config) else {}
+    return {**division.describe(), **every, "rows": counts}
 
 
 def _references(config: RunConfig, *, bound: Bound) -> list[ReferenceModel]:
@@ -255,7 +276,8 @@ def _what(plan: BenchmarkPlan, *, config: RunConfig) -> dict[str, Any]:
         alone = {} if plan.num_instances is None else {"one_at_a_time": plan.num_instances}
         requests = {"requests": [one._asdict() for one in plan.requests]} if plan.requests else {}
         watched = {"validation": dict(plan.watched)} if plan.watched else {}
-        return plan.evaluations.as_dict() | alone | requests | watched
+        trials = {"tune": {one.name: one.as_dict() for one in plan.trials}} if plan.trials else {}
+        return plan.evaluations.as_dict() | alone | requests | watched | trials
     bound = plan.bound
     named = "the micro model's target" if config.base is None else model_name(config.base.pretrained)
     sets = bound.benchmark.trained_sets.values()
@@ -271,9 +293,10 @@ def _watched_text(watched: Mapping[str, Any]) -> list[str]:
     if not watched:
         return []
     rows = ", ".join(f"{num} of {task}" for task, num in watched["rows"]["validation"].items())
+    what = f"every {watched['every']} updates methods are looked at" if "every" in watched else "trials are compared"
     return [
-        f"every {watched['every']} updates methods are looked at on the validation part, {watched['share']:.0%} of the "
-        f"subjects of each set by seed {watched['seed']} ({rows} questions), which no record tells of"
+        f"{what} on the validation part, {watched['share']:.0%} of the subjects of each set by seed {watched['seed']} "
+        f"({rows} questions), which no record tells of"
     ]
 
 

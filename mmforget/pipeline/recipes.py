@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class MethodPlan:
     settings: TrainSettings
     is_one_of_several: bool = False
     """Whether `--seeds` asks for this seed: its folder and its label then say which it is."""
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    """How these settings were chosen, for the record; empty where they are the recipe's and the flags'."""
 
     @property
     def is_trained(self) -> bool:
@@ -49,18 +51,25 @@ class MethodPlan:
 
 
 def method_plans(config: RunConfig, *, benchmark: Benchmark) -> list[MethodPlan]:
-    """The plans of all methods with each of `--seeds`; a method that trains nothing has one, whatever the seeds."""
-    plans = []
-    for name in config.methods:
-        first = method_plan(name, config=config, benchmark=benchmark)
-        seeds = config.seeds if first.is_trained else ()
-        plans += [replace(first, settings=replace(first.settings, seed=n), is_one_of_several=True) for n in seeds]
-        plans += [] if seeds else [first]
-    return plans
+    """The plans of all methods with each of `--seeds`."""
+    plans = (method_plan(name, config=config, benchmark=benchmark) for name in config.methods)
+    return [one for plan in plans for one in with_seeds(plan, config=config)]
 
 
-def method_plan(name: str, *, config: RunConfig, benchmark: Benchmark) -> MethodPlan:
+def with_seeds(plan: MethodPlan, *, config: RunConfig) -> list[MethodPlan]:
+    """The plan with each of `--seeds`; a method that trains nothing has one, whatever the seeds."""
+    seeds = config.seeds if plan.is_trained else ()
+    of_each = [replace(plan, settings=replace(plan.settings, seed=n), is_one_of_several=True) for n in seeds]
+    return of_each or [plan]
+
+
+def method_plan(
+    name: str, *, config: RunConfig, benchmark: Benchmark, changes: Mapping[str, Any] | None = None
+) -> MethodPlan:
     """The plan of one method. `--method_args` reach the methods that have such an argument.
+
+    Args:
+        changes: arguments and training settings in place of the recipe's and the flags'.
 
     Raises UnknownName for a method, an argument that none of the run's methods has, or an unknown setting.
     """
@@ -68,9 +77,11 @@ def method_plan(name: str, *, config: RunConfig, benchmark: Benchmark) -> Method
     own: Mapping[str, Any] = (common.pop("methods", None) or {}).get(name, {})
     known = arguments(name)
     given = shared_arguments(config)
-    method_args = {k: v for k, v in {**own, **given}.items() if k in known}
+    other = changes or {}
+    method_args = {k: v for k, v in {**own, **given, **other}.items() if k in known}
     settings = {k: v for k, v in own.items() if k not in known}
     overrides = {"seed": config.seed, **config.training}  # None counts as not given: the recipe's seed stands
+    overrides |= {k: v for k, v in other.items() if k not in known}
     return MethodPlan(name, build(name, method_args), settings_from({**common, **settings}, overrides))
 
 

@@ -155,7 +155,9 @@ def measure_method(
     """Trains one method with one seed and stores its record, and that of what it relearns; returns their folders."""
     folder = home / plan.folder
     told = labelled(progress, suffix=plan.label.removeprefix(plan.name))
-    method = MethodUse(plan.name, plan.as_dict()["args"] | _flat(plan), plan.settings.seed, config.recipe)
+    method = MethodUse(
+        plan.name, plan.as_dict()["args"] | _flat(plan) | _budget(plan), plan.settings.seed, config.recipe
+    )
     place = Place(config, bound, folder)
     if is_one_at_a_time(config, bound=bound):
         loaded = models.get(made[0].spec)
@@ -177,7 +179,7 @@ def measure_method(
     )
     measured = measure(
         models.get(done.spec),
-        about=AboutModel("unlearned", plan.name, method=method, training=done.training),
+        about=AboutModel("unlearned", plan.name, method=method, training={**done.training, **_tuning(plan)}),
         place=place,
         target=references.target,
         retain=references.retain,
@@ -238,3 +240,12 @@ def measure_alone(alone: Alone, *, method: MethodUse, references: References, pr
 
 def _flat(plan: MethodPlan) -> Mapping[str, Any]:
     return {f"training.{key}": value for key, value in plan.settings.as_dict().items()}
+
+
+def _budget(plan: MethodPlan) -> dict[str, Any]:
+    """The trials that the method had, beside its settings: rows of other budgets are other rows."""
+    return {"tune": plan.tuning["budget"]} if plan.tuning else {}
+
+
+def _tuning(plan: MethodPlan) -> dict[str, Any]:
+    return {"tuning": dict(plan.tuning)} if plan.tuning else {}

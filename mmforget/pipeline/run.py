@@ -7,7 +7,7 @@ after Ctrl-C or a kill and ends with the same numbers.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,10 @@ from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.plan import BenchmarkPlan, Plan
+from mmforget.pipeline.recipes import MethodPlan
 from mmforget.pipeline.records import measure_methods, measure_references
 from mmforget.pipeline.stage_one import StageOne, base_model, prepare
+from mmforget.pipeline.tuning import tuned_plans
 from mmforget.pipeline.unlearning import forget_with
 from mmforget.pipeline.workers import Workers, threads_of, workers
 from mmforget.reading import read_text
@@ -132,9 +134,12 @@ def _run_one(config: RunConfig, *, plan: BenchmarkPlan, pool: Workers, say: Say,
             "longer (--stage_one_args max_steps=...), name another with --target_model, or go on with "
             "--allow_weak_target: its rows will not be eligible"
         )
-    rows = measure_methods(
-        config, bound=bound, plans=plan.methods, made=models, references=references, home=home, pool=pool
-    )
+    plans: Sequence[MethodPlan] = plan.methods
+    if plan.trials:
+        plans = tuned_plans(
+            config, bound=bound, trials=plan.trials, made=models, references=references, home=home, pool=pool
+        )
+    rows = measure_methods(config, bound=bound, plans=plans, made=models, references=references, home=home, pool=pool)
     return [*references.folders, *rows]
 
 

@@ -307,7 +307,8 @@ class RunRecord:
     sequence: SequenceResult | None = None
     """After each of several requests, how well everything is answered; None where all was forgotten at once."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """`wall_s`, `peak_memory_bytes`, `num_steps`, `num_trainable`, ... of the training that made the model."""
+    """`wall_s`, `peak_memory_bytes`, `num_steps`, `num_trainable`, ... of the training that made the model; `tuning`:
+    how its settings were chosen, where several were tried (`docs/tuning.md`)."""
     cost: Cost = field(default_factory=Cost)
     """What the evaluation consumed."""
     references: Mapping[str, str] = field(default_factory=dict)

@@ -45,7 +45,7 @@ FLAGS = {
     | TRAINING
     | TARGET
     | {"--methods", "--method_args", "--allow_weak_target", "--judge", "--one_at_a_time", "--attacks"}
-    | {"--requests", "--between", "--eval_steps", "--stop", "--keep"}
+    | {"--requests", "--between", "--eval_steps", "--stop", "--keep", "--tune"}
     | SEEDS,
     "target": COMMON | TARGET | {"--recipe", "--workers"},
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
