@@ -45,6 +45,7 @@ SLOWEST = (
     "test_two_processes.py",
     "test_training_shares.py",
     "test_training_resume.py",
+    "test_every_method_works.py",
     "test_every_cheat.py",
     "test_references.py",
     "test_lm_eval_stock.py",
