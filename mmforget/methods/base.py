@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from mmforget.methods.computing import Compute, Part
 from mmforget.methods.grids import USUAL, Grid, Times
 from mmforget.methods.requests import (
     Comparison,
@@ -38,6 +39,7 @@ __all__ = [
     "AtLayers",
     "Beginning",
     "Comparison",
+    "Compute",
     "Divergence",
     "Drift",
     "Evidence",
@@ -48,6 +50,7 @@ __all__ = [
     "Lens",
     "LogitStats",
     "Method",
+    "Part",
     "Reference",
     "Request",
     "Scores",
@@ -61,6 +64,8 @@ __all__ = [
 ]
 
 JOINER = "+"
+WRAPPING = ("gradients", "learnt_change")
+"""What a wrapper may have, of which it has one."""
 Evidence = Literal["exact", "adaptation", "reconstruction"]
 """How near a method is to its paper: its formula, the same idea carried over to other models, or what is built from a
 description that leaves the formula open."""
@@ -95,15 +100,23 @@ class Method(Protocol):
 
 @runtime_checkable
 class Wrapper(Protocol):
-    """A method that changes how another trains, joined as `npo+sam`: it has `gradients` in place of a loss."""
+    """A method that changes how another trains, joined as `npo+sam`: it has no loss and one or more of these.
 
-    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
-        """Leaves the gradients of one micro-batch in `weights`, and returns its loss.
+    `gradients`, see below. `learnt_change(product, *, scaling)`: what the adapter of a feed-forward weight [O, I] adds
+    to it, in place of scaling times the product [O, I] of its factors. With `gradients` it may have `finish`, which is
+    None or `(weights, *, state, update)`: called once after `update` updates, when the training has ended for whatever
+    reason, to put other values in the weights.
+    """
+
+    def gradients(self, compute: Compute, *, weights: Mapping[str, Tensor]) -> Tensor:
+        """Leaves the gradients of one update in `weights`, and returns its loss.
 
         Args:
             compute: adds the gradients of the loss at the present weights to those that are there, and returns the
-                loss. It may be called again; randomness is then as before.
-            weights: what trains, by name; they have to be at the end what they were.
+                loss: `compute()` of all of it, `compute("forget")` and `compute("keep")` through the rows of one kind,
+                see `methods.computing`. It may be called again; randomness is then as before, and nothing that a loss
+                counts is counted twice.
+            weights: what trains, by name; they have to be at the end what they were. Gradients are None at first.
         """
 
 
@@ -134,11 +147,16 @@ def shape_faults(name: str, plugin: object) -> list[str]:
         return [f"METHOD is an object of {kind}; it has to be the class itself: METHOD = {kind}"]
     if not is_dataclass(plugin):
         return [f"METHOD ({plugin.__name__}) is no dataclass; its fields are the method's arguments"]
-    if hasattr(plugin, "gradients") or hasattr(plugin, "guard"):
+    if is_wrapper(plugin) or hasattr(plugin, "guard"):
         return []
     wanted = ("edit", "check") if hasattr(plugin, "edit") else ("loss", "requests")
     missing = [key for key in wanted if not hasattr(plugin, key)]
     return [f"METHOD ({plugin.__name__}) lacks {' and '.join(missing)}"] if missing else []
+
+
+def is_wrapper(method: object) -> bool:
+    """Whether a method, or its class, has no loss of its own and changes how another one trains."""
+    return not hasattr(method, "loss") and any(hasattr(method, name) for name in WRAPPING)
 
 
 METHODS: Registry[type[Any]] = Registry(
@@ -154,6 +172,12 @@ def first_factors_of(method: Any) -> Callable[..., tuple[Tensor, Tensor]] | None
 def part_with(method: Any, name: str) -> Any:
     """The method, or the first of its parts, that has this; None where none has."""
     return next((one for one in getattr(method, "parts", (method,)) if hasattr(one, name)), None)
+
+
+def finish_of(method: Any) -> Callable[..., None] | None:
+    """What a wrapper does when the training has ended; None for most."""
+    found: Callable[..., None] | None = getattr(method, "finish", None)
+    return found
 
 
 def hyper_parameters(method: Any) -> dict[str, Any]:

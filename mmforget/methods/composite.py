@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmforget.arguments import argument_types
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import as_mapping, from_arguments
-from mmforget.methods.base import JOINER, METHODS, Grid, Method, Step, Wrapper, hyper_parameters
+from mmforget.methods.base import JOINER, METHODS, Grid, Method, Step, Wrapper, finish_of, hyper_parameters
+from mmforget.methods.computing import Compute, Scoped, Within
 from mmforget.methods.requests import Request, Source, sources_of
 from mmforget.methods.steps import Beginning
 
@@ -59,11 +59,11 @@ class Composite:
             terms.update({f"{name}.{term}": value for term, value in found.items()})
         return terms
 
-    def gradients(self, compute: Callable[[], Tensor], *, weights: Mapping[str, Tensor]) -> Tensor:
+    def gradients(self, compute: Compute, *, weights: Mapping[str, Tensor]) -> Tensor:
         """As the wrappers among the parts want it, the first one outermost."""
-        for part in reversed(self.parts):
+        for name, part in reversed(list(zip(self.names, self.parts, strict=True))):
             if isinstance(part, Wrapper):
-                compute = partial(part.gradients, compute, weights=weights)
+                compute = Within(part, compute, weights, name)
         return compute()
 
     @property
@@ -75,6 +75,18 @@ class Composite:
             for key, values in (getattr(part, "grid", None) or {}).items():
                 found.setdefault(f"{name}.{key}" if key in own else key, values)
         return found or None
+
+    @property
+    def finish(self) -> Callable[..., None] | None:
+        """What the wrappers among the parts do in the end, each with its own state."""
+        found = {name: finish_of(part) for name, part in zip(self.names, self.parts, strict=True)}
+        ends = {name: one for name, one in found.items() if one is not None}
+
+        def finish(weights: Mapping[str, Tensor], *, state: Any, update: int) -> None:
+            for name, end in ends.items():
+                end(weights, state=Scoped(state, f"{name}."), update=update)
+
+        return finish if ends else None
 
     def hyper_parameters(self) -> dict[str, Any]:
         """Every part's arguments as `part.argument`."""
@@ -130,6 +142,11 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
             raise UserError(f"method '{name}': '{one}' is a guard, so nothing can be added to it")
         if hasattr(part, "learnt_times"):
             raise UserError(f"method '{name}': '{one}' takes away what it learns, so nothing can be added to it")
+        if hasattr(part, "first_factors") and any(hasattr(other, "learnt_change") for other in parts.values()):
+            raise UserError(
+                f"method '{name}': the adapters of '{one}' begin as a part of the weights, and not at nothing; join "
+                "the other with another loss, e.g. grad_diff"
+            )
         if len(losses) > 1 and any(source.draw == "epoch" for source in sources_of(part).values()):
             raise UserError(f"method '{name}': '{one}' writes its own rows, so no other loss can be added to it")
     if not losses:

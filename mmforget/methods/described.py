@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, Literal, NamedTuple
 
+from mmforget.methods.base import is_wrapper
 from mmforget.methods.requests import Hidden, Influence, Reference, Request, looks_back
 
 Shape = Literal["loss", "wrapper", "edit", "guard"]
@@ -56,7 +57,7 @@ def described(kind: type[Any]) -> Described:
 
 def shape_of(method: Any) -> Shape:
     """What a method, or its class, does to a model."""
-    if hasattr(method, "gradients"):
+    if is_wrapper(method):
         return "wrapper"
     if hasattr(method, "guard"):
         return "guard"

@@ -116,7 +116,7 @@ class Obliviate:
         """The rows to forget with their target words, facts, and what a file has of a generic style."""
         brought = {"facts": self.facts if self.fact_weight else None, "generic": self.generic or None}
         written = (
-            Source(name=name, rows=partial(_rows, name=name, file=file))
+            Source(name=name, rows=partial(_rows, name=name, file=file), is_kept=True)
             for name, file in brought.items()
             if file is not None
         )

@@ -211,6 +211,7 @@ class Source:
             are written, and which `WordStats` tells from others.
         alignment: where a divergence is taken. `answer`: at the answer's tokens. `released`: at as many positions from
             the start of the sequence as its text has tokens, an image counting one, whatever stands there.
+        is_kept: these are rows to keep, as those of `retain` and `benign` are; a wrapper may leave them out.
     """
 
     name: str
@@ -218,6 +219,7 @@ class Source:
     rows: Callable[[Material], Sequence[Example]] | None = None
     silent_words: Callable[[Material], Sequence[str]] | None = None
     alignment: Literal["answer", "released"] = "answer"
+    is_kept: bool = False
 
 
 def sources_of(method: Any) -> dict[str, Source]:
@@ -228,6 +230,11 @@ def sources_of(method: Any) -> dict[str, Source]:
             raise UserError(f"the source '{source.name}' is brought twice")
         found[source.name] = source
     return found
+
+
+def kept_sources(method: Any) -> frozenset[str]:
+    """Names of the sources of rows to keep."""
+    return frozenset({RETAIN, BENIGN} | {name for name, one in sources_of(method).items() if one.is_kept})
 
 
 def asked_sources(method: Any) -> set[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.methods.requests import FORGET, RETAIN, Influence
+from mmforget.model.changed_layers import Change, change_layers
 from mmforget.model.encode import Encoded
 from mmforget.model.first_factors import Factors, begin_at, require_gradients, weights_below
 from mmforget.model.loaded import LoadedModel
@@ -49,6 +50,14 @@ def begin_adapters(
         for source in (FORGET, RETAIN)
     }
     begin_at(score.loaded, factors, squares=squares)
+
+
+def change_adapters(loaded: LoadedModel, change: Change, *, has_adapters: bool) -> None:
+    """Makes the adapters of feed-forward layers add what the method says. Raises UserError where there are none."""
+    if not has_adapters:
+        raise UserError("this method changes what adapters add to weights; train with LoRA (--lora_r 8)")
+    names = change_layers(loaded, change)
+    logger.info("the adapters of %d feed-forward layers add what the method makes of their factors", len(names))
 
 
 def trained_parts(

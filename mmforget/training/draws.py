@@ -16,7 +16,7 @@ import torch
 from mmforget.training.settings import Order
 
 # Each purpose has its own stream, so that asking for retain partners does not change the order of the questions.
-ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN, OWN = range(7)
+ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN, OWN, WRAPPER = range(8)
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
@@ -33,6 +33,11 @@ def seed_update(seed: int, *, update: int, micro_batch: int, process: int = 0) -
     torch.default_generator.manual_seed(state)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(state)
+
+
+def wrapper_seed(seed: int, *, update: int) -> int:
+    """For what a method's wrapper draws in one update, in all processes alike."""
+    return int(generator(seed, WRAPPER, update).integers(2**32))
 
 
 def row_order(subjects: Sequence[str], *, order: Order, seed: int, epoch: int, stream: int = ORDER) -> list[int]:

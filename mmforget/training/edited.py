@@ -100,7 +100,7 @@ def _trained(
         trained_in(
             folder, training, loaded=loaded, settings=settings, progress=progress, features=features,
             keep=folder / "before",
-        ) as (prepared, outcome),
+        ) as (prepared, outcome, *_),
     ):  # fmt: skip
         if outcome.stopped:
             logger.warning("%s stopped early: %s", training.label, outcome.stopped)

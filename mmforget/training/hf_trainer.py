@@ -9,6 +9,8 @@ Its loop, optimiser, clipping and accumulation are used as they are. What is rel
 - `_clip_grad_norm` is called once an update, before the optimiser, and returns the norm of the gradients;
 - `_save_checkpoint` writes a whole `checkpoint-N` under `output_dir` by `save_model`, `_save_optimizer_and_scheduler`
   and `_save_rng_state`; `_load_from_checkpoint` is what loads the weights of one, before optimiser and schedule;
+- `accelerator.sync_gradients` says in `training_step` that a micro-batch is the last one of its update, and each loss
+  is divided by how many these are, which it knows before the first;
 - `_n_gpu` of its arguments, which `hf_arguments.py` sets, is how many GPUs it would spread a batch over;
 - the callbacks: `on_pre_optimizer_step` with `optimizer`, `on_epoch_begin` with `train_dataloader`, and that
   `control.should_training_stop` ends the loop after an update; `PrinterCallback` prints.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +41,7 @@ from mmforget.training import draws
 from mmforget.training.batches import Batch, Batches
 from mmforget.training.checkpoints import mark_complete, step_of
 from mmforget.training.objective import Losses, ObjectiveModule
+from mmforget.training.repeating import WRAPPED, Portion
 from mmforget.training.schedule import make_scheduler
 from mmforget.training.settings import DIVERGED
 from mmforget.training.sharding import divided_like, save_whole_states, whole
@@ -58,6 +61,7 @@ class _Update:
     """What the micro-batches of one update gave, until it is logged."""
 
     losses: list[Losses] = field(default_factory=list)
+    held: list[Any] = field(default_factory=list)
     last_batch: Batch | None = None
     grad_norm: float | None = None
     lr: float | None = None
@@ -82,6 +86,7 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         self.batches, self.settings = batches, watching.settings
         self.watching, self.train_log, self.notify = watching, watching.log, notify
         self.update, self.stopped = _Update(), ""
+        self.portion: Portion | None = None
         super().__init__(
             model=loaded.model, args=arguments, train_dataset=batches, data_collator=_only, callbacks=[_Hooks(self)]
         )
@@ -139,25 +144,39 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
             micro_batch=len(self.update.losses),
             process=self.args.process_index,
         )
-        losses: Losses = model(batch, update=self.state.global_step)
+        losses: Losses = model(batch, update=self.state.global_step, portion=self.portion)
         if not math.isfinite(losses.total.item()):
             raise Diverged
         self.update.losses.append(losses._replace(total=losses.total.detach()))
         self.update.last_batch = batch
+        if not losses.total.requires_grad:
+            # Of a portion without rows: the Trainer differentiates whatever it is given.
+            return losses.total + torch.zeros_like(losses.total, requires_grad=True)
         return losses.total
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Gradients of one micro-batch, as the method's wrappers want them; the losses that count are the first."""
-        compute, start = partial(super().training_step, model, inputs, num_items_in_batch), len(self.update.losses)
+        """Gradients of one micro-batch; where the method has wrappers, of the whole update with its last one."""
+        if not self.module.objective.wraps:
+            return self._differentiated(model, inputs)
+        self.update.held.append(inputs)
+        if not self.accelerator.sync_gradients:
+            return torch.zeros((), device=self.args.device)
+        num, update = len(self.update.held), self.state.global_step
+        loss = self.module.objective.gradients(partial(self._whole_update, model), num_batches=num, update=update)
+        return loss.to(self.args.device)
 
-        def again() -> Tensor:
-            first = self.update.losses[start : start + 1]
-            del self.update.losses[start:]
-            loss: Tensor = compute()
-            self.update.losses[start:] = first or self.update.losses[start:]
-            return loss
+    def _whole_update(self, model: Any, portions: Sequence[Portion]) -> Tensor:
+        """Gradients of all micro-batches of an update; the losses that are kept are those of the first time."""
+        update, first = self.update, self.update.losses
+        update.losses, loss = [], torch.zeros((), device=self.args.device)
+        for inputs, portion in zip(update.held, portions, strict=True):
+            self.portion = portion
+            loss = loss + self._differentiated(model, inputs)
+        self.portion, update.losses = None, first or update.losses
+        return loss
 
-        loss: Tensor = self.module.objective.gradients(again)
+    def _differentiated(self, model: Any, inputs: Any) -> Tensor:
+        loss: Tensor = super().training_step(model, inputs)
         return loss
 
     def end_update(self) -> str:
@@ -265,7 +284,8 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         state, kept = self.module.objective.state, Path(resume_from_checkpoint) / STATE
         if kept.is_file():
-            state.update({name: one.to(state[name].device) for name, one in load_file(kept).items() if name in state})
+            saved_state = load_file(kept, device=str(self.loaded.device))
+            state.update({name: one for name, one in saved_state.items() if name in state or name.startswith(WRAPPED)})
         saved, own = load_file(Path(resume_from_checkpoint) / WEIGHTS), self.loaded.trainable()
         if set(saved) != set(own):
             raise UserError(

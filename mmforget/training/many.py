@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mmforget import parallel
 from mmforget.errors import UserError
-from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.base import Request, Scores, Step, part_with
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.methods.requests import FORGET, reads_gradients
@@ -186,6 +186,8 @@ def obstacle(loaded: LoadedModel, *, method: Any, settings: TrainSettings) -> st
         return "edits many at a time are trained, and it trains nothing; make them one by one"
     if hasattr(method, "guard") or getattr(method, "learnt_times", 1.0) != 1.0:
         return "edits many at a time are what is trained, and it makes something else of that; make them one by one"
+    if part_with(method, "learnt_change") is not None:
+        return "edits many at a time are products of factors, and it makes more of these; make them one by one"
     if reads_gradients(method):
         return "it looks at gradients of rows before it trains, which edits many at a time do not; make them one by one"
     if settings.lora is None:

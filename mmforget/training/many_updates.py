@@ -20,12 +20,12 @@ from torch.nn.utils import clip_grad_norm_
 from mmforget.model.encode import Encoded
 from mmforget.model.packing import packed_rows
 from mmforget.model.stack import Numbers
-from mmforget.plugins import running
 from mmforget.training import draws
 from mmforget.training.answering import answered
 from mmforget.training.batches import Batch, Batches
 from mmforget.training.hf_arguments import make_optimizer
 from mmforget.training.objective import Losses, Unlearn
+from mmforget.training.repeating import Portion
 from mmforget.training.schedule import make_scheduler
 from mmforget.training.settings import DIVERGED, TrainSettings
 from mmforget.training.trainer import Outcome
@@ -148,7 +148,7 @@ def _groups(runs: Sequence[Run], *, max_tokens: int) -> Iterator[list[_Turn]]:
     for run in runs:
         turn = _Turn(run, run.micro_batches())
         size = max(map(run.num_tokens, turn.batches))
-        alone = hasattr(run.objective.method, "gradients")
+        alone = run.objective.wraps
         if group and (size > room or alone):
             yield group
             group, room = [], max_tokens
@@ -160,26 +160,35 @@ def _groups(runs: Sequence[Run], *, max_tokens: int) -> Iterator[list[_Turn]]:
 
 def _update(group: Sequence[_Turn], *, numbers: Numbers) -> None:
     """One update of each."""
-    for micro_batch in range(max(len(turn.batches) for turn in group)):
-        now = [turn for turn in group if micro_batch < len(turn.batches) and not turn.run.stopped]
-        first = now[0].run if now else None
-        if first is not None and hasattr(first.objective.method, "gradients"):
-            _wrapped(now[0], micro_batch=micro_batch, numbers=numbers)
-        elif now:
-            _add_gradients(now, micro_batch=micro_batch, numbers=numbers)
+    if group[0].run.objective.wraps:
+        _wrapped(group[0], numbers=numbers)
+    else:
+        for micro_batch in range(max(len(turn.batches) for turn in group)):
+            now = [turn for turn in group if micro_batch < len(turn.batches) and not turn.run.stopped]
+            if now:
+                _add_gradients(now, micro_batch=micro_batch, numbers=numbers)
     for turn in group:
         _finish(turn, numbers=numbers)
 
 
-def _add_gradients(turns: Sequence[_Turn], *, micro_batch: int, numbers: Numbers) -> list[Losses]:
-    """Adds the gradients of one micro-batch of each, in one pass. One whose loss is not finite ends here."""
+def _add_gradients(
+    turns: Sequence[_Turn], *, micro_batch: int, numbers: Numbers, portion: Portion | None = None
+) -> list[Losses]:
+    """Adds the gradients of one micro-batch of each, in one pass. One whose loss is not finite ends here.
+
+    Args:
+        portion: of the micro-batch of the only one.
+    """
     runs = [turn.run for turn in turns]
     seed = partial(draws.seed_update, runs[0].settings.seed, update=runs[0].step, micro_batch=micro_batch)
     seed()
     for run in runs:
         numbers.begin(run.number)
     batches = [turn.batches[micro_batch] for turn in turns]
-    found = answered([run.objective.answering for run in runs], runs[0].objective.method.requests, batches=batches)
+    if portion is not None:
+        found = [runs[0].objective.found(batches[0], portion=portion)]
+    else:
+        found = answered([run.objective.answering for run in runs], runs[0].objective.method.requests, batches=batches)
     totals: list[Tensor] = []
     losses: list[Losses] = []
     for turn, own in zip(turns, found, strict=True):
@@ -189,10 +198,10 @@ def _add_gradients(turns: Sequence[_Turn], *, micro_batch: int, numbers: Numbers
         with numbers.of(run.number):
             loss = run.objective.losses(own, update=run.step)
         losses.append(loss._replace(total=loss.total.detach()))
-        if math.isfinite(loss.total.item()):
-            totals.append(loss.total / len(turn.batches))
-        else:
+        if not math.isfinite(loss.total.item()):
             run.stopped = DIVERGED
+        elif loss.total.requires_grad:
+            totals.append(loss.total / len(turn.batches))
     if totals:
         sum(totals[1:], start=totals[0]).backward()  # type: ignore[no-untyped-call]
     for run, loss in zip(runs, losses, strict=True):
@@ -200,20 +209,23 @@ def _add_gradients(turns: Sequence[_Turn], *, micro_batch: int, numbers: Numbers
     return losses
 
 
-def _wrapped(turn: _Turn, *, micro_batch: int, numbers: Numbers) -> None:
-    """The gradients of one edit's micro-batch as its method's wrappers want them; the losses that count are the first.
+def _wrapped(turn: _Turn, *, numbers: Numbers) -> None:
+    """The gradients of one edit's update as its method's wrappers want them; the losses that count are the first.
 
     What diverges on the way is found when the update ends.
     """
-    run, before = turn.run, len(turn.run.losses)
+    run, num = turn.run, len(turn.batches)
 
-    def compute() -> Tensor:
-        found = _add_gradients([turn], micro_batch=micro_batch, numbers=numbers)
-        del run.losses[before + 1 :]
-        return found[0].total / len(turn.batches)
+    def once(portions: Sequence[Portion]) -> Tensor:
+        first, run.losses = run.losses, []
+        found: list[Tensor] = []
+        for micro_batch, portion in enumerate(portions):
+            (losses,) = _add_gradients([turn], micro_batch=micro_batch, numbers=numbers, portion=portion)
+            found.append(losses.total / num)
+        run.losses = first or run.losses
+        return sum(found[1:], start=found[0])
 
-    with running(run.objective.method, what=f"method '{type(run.objective.method).__name__}': gradients"):
-        run.objective.method.gradients(compute, weights=run.weights)  # type: ignore[attr-defined]
+    run.objective.wrapped(once, num_batches=num, update=run.step, weights=run.weights)
 
 
 def _finish(turn: _Turn, *, numbers: Numbers) -> None:
@@ -232,6 +244,8 @@ def _finish(turn: _Turn, *, numbers: Numbers) -> None:
         retain_nll = _retain_nll(run, losses, batch=turn.batches[-1], numbers=numbers)
         run.stopped = run.settings.reason_to_stop(mean, retain_nll=retain_nll)
     run.optimizer.zero_grad(set_to_none=True)
+    if run.is_done:
+        run.objective.finish(update=run.step, weights=run.weights)
 
 
 def _retain_nll(run: Run, losses: Sequence[Losses], *, batch: Batch, numbers: Numbers) -> float | None:

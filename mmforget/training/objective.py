@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property, partial
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mmforget import parallel
 from mmforget.errors import UserError
-from mmforget.methods.base import Beginning, Method, Reference, Request, Scores, Step, first_factors_of, part_with
+from mmforget.methods.base import (
+    Beginning,
+    Method,
+    Reference,
+    Request,
+    Scores,
+    Step,
+    finish_of,
+    first_factors_of,
+    part_with,
+)
+from mmforget.methods.computing import Scoped
 from mmforget.methods.contract import loss_of, state_of
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.requests import (
@@ -26,6 +37,7 @@ from mmforget.methods.requests import (
     Positions,
     asked_sources,
     compares_with_before,
+    kept_sources,
 )
 from mmforget.model.activations import require_layers
 from mmforget.model.encode import Encoded
@@ -33,10 +45,12 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, Looked, Wanted, look
 from mmforget.model.vision import FeatureCache
 from mmforget.plugins import running
+from mmforget.training import draws
 from mmforget.training.answering import Answering
 from mmforget.training.batches import Batch
-from mmforget.training.beginning import begin_adapters, row_weights, trained_parts
+from mmforget.training.beginning import begin_adapters, change_adapters, row_weights, trained_parts
 from mmforget.training.reference import before_training, reference_logprobs
+from mmforget.training.repeating import WRAPPED, Once, Portion, Repeating, parted
 from mmforget.training.sharding import reaching_all
 from mmforget.training.shares import RowScores, score_shared
 from mmforget.training.sources import SourceRows
@@ -68,13 +82,21 @@ class Objective(Protocol):
     def masks(self) -> Mapping[str, Tensor]:
         """Which elements of weights train, by name, bool; of a weight without one all do. With any, none decays."""
 
-    def loss(self, batch: Batch, *, update: int) -> Losses: ...
+    @property
+    def wraps(self) -> bool:
+        """Whether `gradients` does more than to compute an update once."""
+
+    def loss(self, batch: Batch, *, update: int, portion: Portion | None = None) -> Losses:
+        """Of a micro-batch, differentiable as far as the portion goes; None: all of it."""
 
     def retain_nll(self, batch: Batch) -> float | None:
         """NLL of the batch's retain partners, without gradients; None where there are none."""
 
-    def gradients(self, compute: Callable[[], Tensor]) -> Tensor:
-        """Leaves a micro-batch's gradients in what trains, and returns its loss; see `methods.base.Wrapper`."""
+    def gradients(self, once: Once, *, num_batches: int, update: int) -> Tensor:
+        """Leaves an update's gradients in what trains, and returns its loss; see `methods.base.Wrapper`."""
+
+    def finish(self, *, update: int) -> None:
+        """What is done to what trains when the training has ended."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +143,13 @@ class ObjectiveModule(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Batch, *, update: int = 0, probe: bool = False) -> Losses | float | None:
+    def forward(
+        self, batch: Batch, *, update: int = 0, portion: Portion | None = None, probe: bool = False
+    ) -> Losses | float | None:
         """The micro-batch's loss, or for a `probe` the NLL of its retain partners."""
         if probe:
             return self.objective.retain_nll(batch)
-        losses = self.objective.loss(batch, update=update)
+        losses = self.objective.loss(batch, update=update, portion=portion)
         return losses._replace(total=reaching_all(losses.total, module=self))
 
 
@@ -138,15 +162,20 @@ class Memorise:
     state: dict[str, Tensor] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def loss(self, batch: Batch, *, update: int = 0) -> Losses:
+    wraps: ClassVar[bool] = False
+
+    def loss(self, batch: Batch, *, update: int = 0, portion: Portion | None = None) -> Losses:
         total = token_mean_nll(self.score([self.encoded[row] for row in batch.rows]))
         return Losses(total, {"nll": total.item()}, {})
 
     def retain_nll(self, batch: Batch) -> float | None:
         return None
 
-    def gradients(self, compute: Callable[[], Tensor]) -> Tensor:
-        return compute()
+    def gradients(self, once: Once, *, num_batches: int, update: int) -> Tensor:
+        return once([Portion(None, {})] * num_batches)
+
+    def finish(self, *, update: int) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +228,9 @@ class Unlearn:
         for asked in requests:
             if isinstance(asked, Influence):
                 self.row_weights[asked] = row_weights(self.score, asked, rows=self.rows)
+        changing = part_with(self.method, "learnt_change")
+        if changing is not None:
+            change_adapters(self.score.loaded, changing.learnt_change, has_adapters=self.has_adapters)
         begin = first_factors_of(self.method)
         if begin is not None:
             begin_adapters(self.score, begin, rows=self.rows, has_adapters=self.has_adapters)
@@ -213,8 +245,20 @@ class Unlearn:
         layers = {layer for one in requests if isinstance(one, Hidden) for layer in one.layers}
         require_layers(self.score.loaded.core, layers)
 
-    def loss(self, batch: Batch, *, update: int = 0) -> Losses:
-        return self.losses(self.answering(self.method.requests, batch=batch), update=update)
+    @property
+    def wraps(self) -> bool:
+        return bool(self.masks) or hasattr(self.method, "gradients")
+
+    def loss(self, batch: Batch, *, update: int = 0, portion: Portion | None = None) -> Losses:
+        return self.losses(self.found(batch, portion=portion), update=update)
+
+    def found(self, batch: Batch, *, portion: Portion | None = None) -> dict[Request, Any]:
+        """What the method's requests come to, differentiable as far as the portion goes."""
+        asked = self.method.requests
+        if portion is None or portion.part is None:
+            return self.answering(asked, batch=batch)
+        answer = partial(self.answering, batch=batch)
+        return parted(asked, portion, kept=kept_sources(self.method), answer=answer)
 
     def losses(self, found: Mapping[Request, Any], *, update: int) -> Losses:
         """The method's loss on what its requests came to."""
@@ -225,20 +269,35 @@ class Unlearn:
         """What the method is told of a micro-batch."""
         return self._step(self.answering(self.method.requests, batch=batch), update=update)
 
-    def gradients(self, compute: Callable[[], Tensor]) -> Tensor:
-        found = self._wrapped(compute)
-        for name, weight in self.score.loaded.trainable().items() if self.masks else ():
-            if name in self.masks and weight.grad is not None:
-                weight.grad.mul_(self.masks[name])
-        return found
+    def gradients(self, once: Once, *, num_batches: int, update: int) -> Tensor:
+        return self.wrapped(once, num_batches=num_batches, update=update, weights=self.score.loaded.trainable())
 
-    def _wrapped(self, compute: Callable[[], Tensor]) -> Tensor:
-        wraps = getattr(self.method, "gradients", None)
-        if wraps is None:
+    def wrapped(self, once: Once, *, num_batches: int, update: int, weights: Mapping[str, Tensor]) -> Tensor:
+        """The gradients of one update, as the method's wrappers want them, of the elements that train."""
+
+        def masked(portions: Sequence[Portion]) -> Tensor:
+            loss = once(portions)
+            for name, mask in self.masks.items():
+                gradient = weights[name].grad
+                if gradient is not None:
+                    gradient.mul_(mask)
+            return loss
+
+        numbers = (update, self.num_updates, draws.wrapper_seed(self.seed, update=update))
+        compute = Repeating(masked, num_batches=num_batches, whole=self.state, numbers=numbers)
+        if not hasattr(self.method, "gradients"):
             return compute()
         with running(self.method, what=f"method '{type(self.method).__name__}': gradients"):
-            found: Tensor = wraps(compute, weights=self.score.loaded.trainable())
+            found: Tensor = self.method.gradients(compute, weights=weights)
         return found
+
+    def finish(self, *, update: int, weights: Mapping[str, Tensor] | None = None) -> None:
+        """What the method does in the end to what trains, or to these weights."""
+        end = finish_of(self.method)
+        if end is not None:
+            own = self.score.loaded.trainable() if weights is None else weights
+            with running(self.method, what=f"method '{type(self.method).__name__}': finish"):
+                end(own, state=Scoped(self.state, WRAPPED), update=update)
 
     def _step(self, found: Mapping[Request, Any], *, update: int) -> Step:
         """Without the scores that were come by on the way."""

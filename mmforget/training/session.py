@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mmforget import parallel
 from mmforget.errors import RunFailed
 from mmforget.methods.material import Validate
+from mmforget.model.changed_layers import make_plain
 from mmforget.model.experts import num_weights
 from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.lora import multiply_learnt, save_adapter
@@ -52,10 +53,16 @@ class Training(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A model that has been trained and still has its trainable parameters in place, and how that ended."""
+    """A model that has been trained and still has what it learnt in place, and how that ended.
+
+    Attributes:
+        num_trainable: parameters that were trained, of `num_parameters`.
+    """
 
     prepared: LoadedModel
     outcome: Outcome
+    num_trainable: int
+    num_parameters: int
 
 
 def train_in(
@@ -73,12 +80,12 @@ def train_in(
     done = parallel.on_main(lambda: _begun(folder, plan=whole_plan))
     if done is not None:
         return done
-    with trained_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features) as (
-        prepared,
-        outcome,
-    ):
-        output = parallel.on_main(lambda: _save(prepared, folder=folder, is_adapter=settings.lora is not None))
-        made = _report(prepared, outcome=outcome, label=training.label, output=output)
+    with trained_in(
+        folder, training, loaded=loaded, settings=settings, progress=progress, features=features
+    ) as trained:
+        is_adapter = settings.lora is not None
+        output = parallel.on_main(lambda: _save(trained.prepared, folder=folder, is_adapter=is_adapter))
+        made = _report(trained, label=training.label, output=output)
     return parallel.on_main(lambda: _finished(folder, made))
 
 
@@ -119,7 +126,9 @@ def trained_in(
         _require_finite(prepared, folder=folder)
         if training.learnt_times != 1.0:
             multiply_learnt(prepared, by=training.learnt_times)
-        yield Trained(prepared, outcome)
+        sizes = sum(weight.numel() for weight in prepared.trainable().values()), _num_parameters(prepared.model)
+        make_plain(prepared)
+        yield Trained(prepared, outcome, *sizes)
 
 
 def _begun(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
@@ -164,8 +173,9 @@ def _save(prepared: LoadedModel, *, folder: Path, is_adapter: bool) -> Path:
     return output
 
 
-def _report(prepared: LoadedModel, *, outcome: Outcome, label: str, output: Path) -> TrainReport:
-    memory = max(parallel.gather(report.peak_memory(prepared.device)))
+def _report(trained: Trained, *, label: str, output: Path) -> TrainReport:
+    outcome = trained.outcome
+    memory = max(parallel.gather(report.peak_memory(trained.prepared.device)))
     return TrainReport(
         label=label,
         output=output,
@@ -174,8 +184,8 @@ def _report(prepared: LoadedModel, *, outcome: Outcome, label: str, output: Path
         wall_s=round(outcome.wall_s, 3),
         peak_memory_bytes=memory.num_bytes,
         peak_memory_kind=memory.kind,
-        num_trainable=sum(weight.numel() for weight in prepared.trainable().values()),
-        num_parameters=_num_parameters(prepared.model),
+        num_trainable=trained.num_trainable,
+        num_parameters=trained.num_parameters,
         final_parts=dict(outcome.final_parts),
         diverged=outcome.stopped == DIVERGED,
         stopped=outcome.stopped,

@@ -84,6 +84,7 @@ def train(
             if not stopped:
                 require_moved(loaded, since=before, folder=folder)
             kept_step = watching.restore()
+            objective.finish(update=parallel.broadcast(log.last.get("step", 0)))
         finally:
             log.close()
     parts = log.last.get("parts", {})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.errors import UserError
-from mmforget.methods.base import hyper_parameters
+from mmforget.methods.base import finish_of, hyper_parameters
 from mmforget.methods.material import Material, RetainLogprobs
 from mmforget.model.activations import num_first
 from mmforget.model.examples import encode_all
@@ -27,6 +27,7 @@ from mmforget.training.report import TrainReport
 from mmforget.training.session import Training, train_in
 from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import Sources, make_sources
+from mmforget.training.stopping import LAST
 from mmforget.types import Example, Progress
 
 TRAINED = "trained"
@@ -119,6 +120,11 @@ def training_of(
     times = getattr(method, "learnt_times", 1.0)
     if settings.lora is None and (times != 1.0 or hasattr(method, "guard")):
         raise UserError(f"method '{name}' makes use of what an adapter has learnt; train with LoRA (--lora_r 8)")
+    if settings.keep != LAST and finish_of(method) is not None:
+        raise UserError(
+            f"--keep {settings.keep} keeps the weights of one step, and method '{name}' puts others in their place; "
+            "leave one of them out"
+        )
     sources = make_sources(loaded, material, method=method, name=name, append_eos=settings.append_eos)
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)
     made = partial(_objective, method=method, sources=sources, settings=settings, num_batches=len(batches))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mmforget.errors import PluginError, UnknownName
+from mmforget.errors import PluginError, UnknownName, UserError
 from mmforget.methods.base import (
     METHODS,
     AtLayers,
@@ -33,6 +33,7 @@ from mmforget.methods.base import (
     Step,
     TokenStats,
     WordStats,
+    is_wrapper,
 )
 from mmforget.methods.build import build
 from mmforget.methods.contract import state_of
@@ -240,7 +241,19 @@ def test_the_same_step_gives_the_same_loss(method: Method) -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS.names()) - set(TRAINED)))
+WRAPPERS = [name for name in METHODS.names() if is_wrapper(METHODS.get(name))]
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapper_joins_any_loss_and_is_nothing_alone(name: str) -> None:
+    assert not hasattr(METHODS.get(name), "loss")
+    assert build(f"npo+{name}").names == ("npo", name)
+    for other in set(WRAPPERS) - {name}:
+        with pytest.raises(UserError, match="only change how another method trains"):
+            build(f"{name}+{other}")
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS.names()) - set(TRAINED) - set(WRAPPERS)))
 def test_what_trains_nothing_edits_or_guards(name: str) -> None:
     wanted = ("guard",) if hasattr(build(name), "guard") else ("edit", "check")
     assert all(callable(getattr(build(name), one)) for one in wanted)

@@ -104,6 +104,7 @@ METHODS: dict[str, Any] = {
     "max_entropy": build("max_entropy"),
     "input_rephrasing": build("input_rephrasing"),
     "looking": Looking(),
+    "sam": build("grad_diff+sam", "rho=0.1"),
     "wrapped": Composite(("ga", "twice"), (build("ga"), Twice())),
 }
 
@@ -164,7 +165,7 @@ def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-LONG = ("grad_diff", "po", "rmu", "max_entropy", "input_rephrasing")
+LONG = ("grad_diff", "po", "sam", "rmu", "max_entropy", "input_rephrasing")
 """Methods that ask for what others here ask for."""
 PAIRS = [
     *(pytest.param("llava", name, marks=[pytest.mark.long] * (name in LONG)) for name in METHODS),

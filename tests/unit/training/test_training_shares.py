@@ -82,7 +82,7 @@ def train(folder: Path, model: Path, name: str, settings: TrainSettings, device:
     unlearn(
         loaded,
         Material(forget=examples[:12], retain=examples[12:], refusals=REFUSALS),
-        method=build(name),
+        method=build(*name.split(":")),
         settings=settings,
         folder=folder,
     )
@@ -119,6 +119,8 @@ CASES = {
     "po": ("po", replace(SETTINGS, packed=False)),
     "rmu": ("rmu", SETTINGS),
     "task_vector": ("task_vector", SETTINGS),
+    "sam": ("npo+sam:rho=0.5", SETTINGS),
+    "smoothing": ("grad_diff+sam:kind=smoothing,rho=0.05", SETTINGS),
     "one row": ("grad_diff", replace(SETTINGS, batch_size=1, grad_accumulation=1)),
     "in full": ("npo", replace(SETTINGS, lora=None)),
     "stage one": ("stage one", replace(SETTINGS, lora=None)),
