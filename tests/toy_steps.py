@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmforget.methods.base import Divergence, Drift, Method, Reference, Request, Scores, Step
-from mmforget.methods.contract import Loss, loss_of
+from mmforget.methods.contract import loss_of
 from mmforget.types import Scored
 
 SCORED = ("forget", "retain", "alternate", "benign", "written")
@@ -28,9 +29,16 @@ def step(**found: Any) -> Step:
     return Step(made)
 
 
-def loss(method: Method, made: Step) -> Loss:
-    """The sum of the method's terms, and each as a plain number."""
-    return loss_of(method, made)
+class Summed(NamedTuple):
+    """The sum of a method's terms, and each as a plain number."""
+
+    total: Tensor
+    terms: Mapping[str, float]
+
+
+def loss(method: Method, made: Step) -> Summed:
+    found = loss_of(method, made)
+    return Summed(found.total, {name: one.item() for name, one in found.terms.items()})
 
 
 def scored(*rows: list[float]) -> Scored:

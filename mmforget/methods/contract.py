@@ -35,10 +35,10 @@ MASK = torch.tensor([[True] * 4, [True, True, True, False], [True, True, False, 
 
 
 class Loss(NamedTuple):
-    """A scalar to minimise, and the weighted terms that it is the sum of, as plain numbers."""
+    """A scalar to minimise, and the weighted terms that it is the sum of."""
 
     total: Tensor
-    terms: Mapping[str, float]
+    terms: Mapping[str, Tensor]
 
 
 def loss_of(method: Any, step: Step, *, name: str = "") -> Loss:
@@ -54,7 +54,7 @@ def loss_of(method: Any, step: Step, *, name: str = "") -> Loss:
     if wrong:
         raise PluginError(f"{what}: {wrong}")
     first, *rest = found.values()
-    return Loss(sum(rest, start=first), {term: value.item() for term, value in found.items()})
+    return Loss(sum(rest, start=first), found)
 
 
 def state_of(method: Any, beginning: Beginning, *, name: str = "") -> dict[str, Tensor]:

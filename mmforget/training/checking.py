@@ -1,4 +1,4 @@
-"""Checks that run with every training, since they cost next to nothing: what was to move moved, and nothing else did.
+"""Checks that run with every training, since they cost next to nothing: what is to move moves, and nothing else does.
 
 PyTorch counts how often a tensor was written to in place, so that frozen weights are told from changed ones without
 reading them.
@@ -6,7 +6,9 @@ reading them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from mmforget import parallel
-from mmforget.errors import RunFailed
+from mmforget.errors import RunFailed, UserError
 from mmforget.model.loaded import LoadedModel
 
+logger = logging.getLogger(__name__)
 NUM_NAMED = 3
 
 
@@ -55,3 +58,41 @@ def require_moved(loaded: LoadedModel, *, since: dict[str, float], folder: Path)
         f"training in {folder} ended and no weight has changed: its steps are too small for "
         f"{' and '.join(dtypes)}, or its gradients are zero; raise --lr, or train adapters in float32 (--lora_r 8)"
     )
+
+
+def term_norms(terms: Mapping[str, Tensor], *, weights: Mapping[str, Tensor], is_whole: bool) -> dict[str, float]:
+    """The norm of each term's gradient over the weights that train; the graph stays.
+
+    Of an only term it is that of the loss, which is known later, and where weights are divided among processes none is.
+
+    Args:
+        is_whole: whether all of the loss is differentiated, so that no term is constant but one that is 0.
+
+    Raises UserError for a term that depends on none of them, as one on states of a layer below all adapters.
+    """
+    found = dict.fromkeys(terms, 0.0)
+    for name, term in terms.items():
+        if not term.requires_grad and is_whole and float(term) != 0:
+            raise UserError(
+                f"the term '{name}' of this method depends on none of the {len(weights)} weights that train; let "
+                "others train (--lora_target_modules, --lora_r 0), or have it look at another layer"
+            )
+        if term.requires_grad and len(terms) > 1 and not parallel.is_sharded():
+            gradients = torch.autograd.grad(term, [*weights.values()], retain_graph=True, allow_unused=True)
+            reached = [one for one in gradients if one is not None]
+            found[name] = math.sqrt(sum(float(one.double().square().sum()) for one in reached))
+    return found if len(terms) > 1 and not parallel.is_sharded() else {}
+
+
+def checked_norms(
+    norms: Mapping[str, float], *, whole: float | None, names: Sequence[str]
+) -> dict[str, Mapping[str, float]]:
+    """What a log's first line says of the terms' gradients, `grad_norms`; warns where none moves anything yet.
+
+    Args:
+        whole: the norm of the loss's own gradient, which is that of an only term.
+    """
+    found = norms or ({names[0]: whole} if len(names) == 1 and whole is not None else {})
+    if found and not any(found.values()):
+        logger.warning("no term of the loss (%s) has a gradient at the first update", ", ".join(found))
+    return {"grad_norms": dict(found)} if found else {}

@@ -39,6 +39,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.results.files import writing
 from mmforget.training import draws
 from mmforget.training.batches import Batch, Batches
+from mmforget.training.checking import checked_norms, term_norms
 from mmforget.training.checkpoints import mark_complete, step_of
 from mmforget.training.objective import Losses, ObjectiveModule
 from mmforget.training.repeating import WRAPPED, Portion
@@ -64,6 +65,7 @@ class _Update:
     held: list[Any] = field(default_factory=list)
     last_batch: Batch | None = None
     grad_norm: float | None = None
+    term_norms: Mapping[str, float] = field(default_factory=dict)
     lr: float | None = None
 
 
@@ -147,7 +149,10 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         losses: Losses = model(batch, update=self.state.global_step, portion=self.portion)
         if not math.isfinite(losses.total.item()):
             raise Diverged
-        self.update.losses.append(losses._replace(total=losses.total.detach()))
+        if self.state.global_step == 0 and not self.update.losses:
+            is_whole = self.portion is None or self.portion.part is None
+            self.update.term_norms = term_norms(losses.terms, weights=self.loaded.trainable(), is_whole=is_whole)
+        self.update.losses.append(losses._replace(total=losses.total.detach(), terms={}))
         self.update.last_batch = batch
         if not losses.total.requires_grad:
             # Of a portion without rows: the Trainer differentiates whatever it is given.
@@ -196,6 +201,8 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         }
         if kept := {name: one.item() for name, one in self.module.objective.state.items() if one.dim() == 0}:
             line["state"] = kept
+        if step == 1:
+            line |= checked_norms(update.term_norms, whole=update.grad_norm, names=[*losses[0].parts])
         line |= self.watching.look(step)
         self.train_log.write(line)
         if "validation" in line:

@@ -64,11 +64,13 @@ class Losses(NamedTuple):
         total: scalar to minimise.
         parts: its weighted terms, by name.
         nll: NLL of `forget` and `retain` answers in nats a token, of those that were scored.
+        terms: the parts again, differentiable; for as long as somebody looks at each by itself.
     """
 
     total: Tensor
     parts: Mapping[str, float]
     nll: Mapping[str, float]
+    terms: Mapping[str, Tensor] = {}
 
 
 class Objective(Protocol):
@@ -263,7 +265,7 @@ class Unlearn:
     def losses(self, found: Mapping[Request, Any], *, update: int) -> Losses:
         """The method's loss on what its requests came to."""
         total, terms = loss_of(self.method, self._step(found, update=update))
-        return Losses(total, terms, self._nll(found))
+        return Losses(total, {name: one.item() for name, one in terms.items()}, self._nll(found), terms)
 
     def step(self, batch: Batch, *, update: int = 0) -> Step:
         """What the method is told of a micro-batch."""

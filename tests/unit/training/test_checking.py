@@ -1,21 +1,23 @@
-"""Every training is checked: weights that train have moved in the end, and no other was written to."""
+"""Every training is checked: terms reach weights, these have moved in the end, and no other was written to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mmforget.errors import RunFailed
+from mmforget.errors import RunFailed, UserError
 from mmforget.methods.base import Request, Scores, Step
+from mmforget.methods.build import build
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings
+from mmforget.training.log import read_log
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
@@ -38,6 +40,18 @@ class Touching:
         with torch.no_grad():
             self.tensor.add_(0.0)
         return {"forget": -token_mean_nll(step[FORGET])}
+
+
+@dataclass(frozen=True)
+class Still:
+    """Weighs its only term by 0."""
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        return (FORGET,)
+
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        return {"forget": 0.0 * token_mean_nll(step[FORGET])}
 
 
 def forget(loaded: LoadedModel, examples: list[Example], folder: Path, *, tensor: Tensor, lr: float = 1e-2) -> None:
@@ -68,3 +82,46 @@ def test_steps_that_are_too_small_to_move_a_weight_are_told(
 ) -> None:
     with pytest.raises(RunFailed, match="no weight has changed: its steps are too small for float32, .* raise --lr"):
         forget(llava, examples, tmp_path, tensor=torch.zeros(1), lr=1e-60)
+
+
+HIGHEST = LoraSettings(r=2, alpha=4, target_modules=r".*layers\.1\.mlp\.down_proj")
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return read_log(folder / "train_log.jsonl")
+
+
+def test_the_norm_of_each_terms_gradient_stands_in_the_first_line(
+    llava: LoadedModel, examples: list[Example], tmp_path: Path
+) -> None:
+    """Of a difference of two terms the whole gradient is no longer than both together, nor shorter than the rest."""
+    settings = TrainSettings(lr=1e-2, max_steps=2, batch_size=4, schedule="constant", lora=LORA)
+    rows = Material(forget=examples[:4], retain=examples[8:12])
+    unlearn(llava, rows, method=build("grad_diff"), settings=settings, folder=tmp_path / "two")
+    first, second = log_of(tmp_path / "two")
+    norms = first["grad_norms"]
+    assert set(norms) == {"forget", "retain"}
+    assert abs(norms["forget"] - norms["retain"]) <= first["grad_norm"] <= norms["forget"] + norms["retain"]
+    assert "grad_norms" not in second
+    unlearn(llava, rows, method=build("ga"), settings=settings, folder=tmp_path / "one")
+    first, _ = log_of(tmp_path / "one")
+    assert first["grad_norms"] == {"forget": first["grad_norm"]}
+    assert first["grad_norm"] == pytest.approx(norms["forget"], rel=1e-5)
+
+
+def test_a_term_that_no_weight_reaches_is_refused(llava: LoadedModel, examples: list[Example], tmp_path: Path) -> None:
+    """States of the first layer lie below the adapter, which is on the second alone."""
+    settings = TrainSettings(lr=1e-2, max_steps=2, batch_size=4, train_projector=False, lora=HIGHEST)
+    rows = Material(forget=examples[:4], retain=examples[8:12])
+    with pytest.raises(UserError, match="the term 'forget' of this method depends on none of the 2 weights that train"):
+        unlearn(llava, rows, method=build("rmu", "layer=0"), settings=settings, folder=tmp_path)
+
+
+def test_a_loss_that_moves_nothing_at_first_is_warned_of(
+    llava: LoadedModel, examples: list[Example], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weight decay alone moves something afterwards."""
+    settings = TrainSettings(lr=1e-2, max_steps=2, batch_size=4, schedule="constant", lora=LORA)
+    rows = Material(forget=examples[:4], retain=examples[8:12])
+    unlearn(llava, rows, method=Still(), settings=settings, folder=tmp_path)
+    assert "no term of the loss (forget) has a gradient at the first update" in caplog.text

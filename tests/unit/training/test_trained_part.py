@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,11 +104,11 @@ def test_what_is_not_salient_stays_bit_by_bit(
     masks: dict[str, Tensor] = {}
     original = Unlearn.gradients
 
-    def watched(self: Unlearn, compute: object) -> Tensor:
+    def watched(self: Unlearn, once: object, **more: Any) -> Tensor:
         masks.update(self.masks)
         for name, weight in self.score.loaded.trainable().items():
             seen.setdefault(name, []).append(weight.detach().clone())
-        return original(self, compute)  # type: ignore[arg-type]
+        return original(self, once, **more)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Unlearn, "gradients", watched)

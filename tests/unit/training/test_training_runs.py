@@ -128,7 +128,7 @@ def test_unlearning_trains_adapters_and_gives_the_model_back(
     assert report.wall_s > 0
     assert report.peak_memory_bytes > 2**20
     line = read_log(tmp_path / "train_log.jsonl")[0]
-    assert set(line) == {"step", "loss", "parts", "forget_nll", "retain_nll", "lr", "grad_norm", "wall_s"}
+    assert set(line) == {"step", "loss", "parts", "forget_nll", "retain_nll", "lr", "grad_norm", "grad_norms", "wall_s"}
     assert line["loss"] == pytest.approx(sum(line["parts"].values()), abs=1e-5)
     assert line["grad_norm"] > 0
     assert line["retain_nll"] is not None
