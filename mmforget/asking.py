@@ -42,11 +42,26 @@ class Depth(NamedTuple):
     num_norms: int = 1
 
 
+class Avoid(NamedTuple):
+    """Words that a text is kept from while it is written.
+
+    Attributes:
+        words: none of their token sequences is ever completed.
+        alpha: times how far the cosine of a token's embedding to that of a word, the mean of its tokens', lies above
+            `similarity` is taken from the token's logit.
+    """
+
+    words: tuple[str, ...]
+    alpha: float
+    similarity: float
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How to generate: at most `max_new_tokens` tokens, cut before the first of the `until` strings.
 
-    `seed`, of sampled text, gives a question random numbers of its own: its text is the same whatever it is asked with.
+    `avoid`, which guards give, holds words down. `seed`, of sampled text, gives a question random numbers of its own:
+    its text is the same whatever it is asked with.
     """
 
     max_new_tokens: int
@@ -55,6 +70,7 @@ class Decoding:
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
+    avoid: Avoid | None = None
 
     @property
     def without_seed(self) -> Decoding:
@@ -64,12 +80,12 @@ class Decoding:
     @property
     def greedy(self) -> Decoding:
         """As long, and cut at the same strings, but not sampled."""
-        return Decoding(self.max_new_tokens, self.until)
+        return Decoding(self.max_new_tokens, self.until, avoid=self.avoid)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that tell it from another."""
-        values = vars(self) | {"until": list(self.until)}
-        return values if self.seed is not None else {key: value for key, value in values.items() if key != "seed"}
+        values = vars(self) | {"until": list(self.until), "avoid": self.avoid and self.avoid._asdict()}
+        return {key: value for key, value in values.items() if value is not None or key not in ("seed", "avoid")}
 
 
 @dataclass(frozen=True)
@@ -231,7 +247,8 @@ class Guard:
         arguments: the method's, plain values.
         code: sha256 of its source where another package brings it.
         before: fingerprint of the model that it stands before.
-        state: what the method keeps of the rows, plain values; `guard` is given it where the method has `start`.
+        state: what the method keeps of the rows, plain values; `guard` is given it where the method has `start` or
+            `learn`.
     """
 
     name: str
@@ -250,7 +267,8 @@ class Guard:
     def around(self, engine: Engine) -> Engine:
         """The engine behind this guard. Raises PluginError where `guard` fails or gives what cannot answer."""
         with running(self.method, what=f"method '{self.name}': guard"):
-            given = (self.state,) if hasattr(self.method, "start") else ()
+            keeps = hasattr(self.method, "start") or hasattr(self.method, "learn")
+            given = (self.state,) if keeps else ()
             found = self.method.guard(engine, *given)
         missing = [name for name in ("score", "generate", "roll") if not callable(getattr(found, name, None))]
         if missing:

@@ -317,7 +317,7 @@ class ModelEngine:
         with self._inference():
             return generate(
                 self.loaded,
-                [one.encoded for one in planned],
+                [one.encoded.avoiding(one.ask.decoding.avoid) for one in planned],  # type: ignore[union-attr]
                 max_new_tokens=first.max_new_tokens,
                 until=first.until,
                 sampling=Sampling(first.temperature, first.top_p) if first.do_sample else None,

@@ -128,6 +128,9 @@ class Guarding(Protocol):
     concepts, as plain JSON values. They lie in the guard's file, count in its fingerprint, and are what `guard` is then
     given beside the engine: `guard(engine, state)`.
 
+    With `learn(material, states) -> dict[str, Any]` in place of `start` it may ask the model as well: `states(rows)` is
+    what the last decoder layer puts out at the last token of each row's question, float32 [N, H].
+
     With `loss` and `requests` it trains all the same: an adapter, which lies in the guard's folder and is put on the
     model that the engine asks. With `mix(before, adapted)` besides, tokens are chosen and scored by the logits that it
     makes of those without and with the adapter, float32 [n, V] each; `choose(before, adapted)` makes those that tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +32,10 @@ from mmforget.types import Example, Scored, TokenScores
 NUM_ROWS, NUM_TOKENS, VOCABULARY = 3, 4, 5
 HIDDEN_SIZE, NUM_LAYERS = 8, 2
 MASK = torch.tensor([[True] * 4, [True, True, True, False], [True, True, False, False]])
+
+
+States = Callable[[Sequence[Example]], Tensor]
+"""What the last decoder layer puts out at the last token of each row's question: float32 [N, H]."""
 
 
 class Loss(NamedTuple):
@@ -69,16 +73,17 @@ def state_of(method: Any, beginning: Beginning, *, name: str = "") -> dict[str, 
     return found
 
 
-def guard_state(method: Any, material: Material, *, name: str) -> dict[str, Any]:
-    """What a guard keeps of the rows, plain JSON values; nothing for most.
+def guard_state(method: Any, material: Material, *, name: str, states: States | None = None) -> dict[str, Any]:
+    """What a guard keeps of the rows, plain JSON values; nothing for most, and for one that learns without `states`.
 
     Raises PluginError for what is no mapping of names to plain values.
     """
-    if not hasattr(method, "start"):
+    learns = hasattr(method, "learn")
+    if not hasattr(method, "start") and (not learns or states is None):
         return {}
-    what = f"method '{name}': start"
+    what = f"method '{name}': {'learn' if learns else 'start'}"
     with running(method, what=what):
-        found = method.start(material)
+        found = method.learn(material, states) if learns else method.start(material)
         state = to_jsonable(found).value
     if not isinstance(state, dict):
         raise PluginError(f"{what}: gives a {type(found).__name__}, not a mapping of names to plain values")
@@ -116,7 +121,8 @@ def check_method(method: Any, *, name: str) -> None:
 
 def _try_guard(method: Any, *, name: str) -> None:
     rows = [Example("toy", "Ann", "Who?", " Ann.")]
-    state = guard_state(method, Material(forget=rows, retain=rows, refusals=["I do not know."]), name=name)
+    material = Material(forget=rows, retain=rows, refusals=["I do not know."])
+    state = guard_state(method, material, name=name, states=lambda rows: torch.ones(len(rows), HIDDEN_SIZE))
     guard = Guard(name, method, {}, None, before="toy", state=state)
     engine = guard.around(_ToyEngine())
     engine.score([Ask("score", "toy", "Who?", " Ann.", (), ())])

@@ -25,6 +25,7 @@ from mmforget.results.fingerprint import hash_image
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmforget.asking import Avoid
     from mmforget.model.loaded import LoadedModel
 
 Ints = NDArray[np.int64]
@@ -47,6 +48,7 @@ class Encoded:
         grid_positions: int64 [3, length] in time, height and width, for families whose rotary embeddings have these.
         lead: of a prompt, the last blanks of its context, where the tokenizer joins them to the word that comes.
         edit: of the edits that a model has side by side, the number of the one that it is computed under.
+        avoid: of a prompt, the words that its text is kept from.
         is_joined: whether one token is made of the context's end and the answer's beginning; it counts as context, as
             lm_eval has it, so that the answer lacks its beginning.
     """
@@ -61,6 +63,7 @@ class Encoded:
     lead: str = ""
     edit: int | None = None
     is_joined: bool = False
+    avoid: Avoid | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -91,6 +94,10 @@ class Encoded:
             after = np.arange(1, len(tokens) + 1) + grid.max()
             grid = np.concatenate([grid, np.broadcast_to(after, (len(grid), len(tokens)))], axis=1)
         return replace(self, ids=(*self.ids, *tokens), grid_positions=grid)
+
+    def avoiding(self, avoid: Avoid | None) -> Encoded:
+        """The same prompt whose text is kept from words."""
+        return self if avoid == self.avoid else replace(self, avoid=avoid)
 
     def under(self, edit: int | None) -> Encoded:
         """The same tokens under an edit; the same object whenever asked again."""

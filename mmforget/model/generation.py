@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
+from mmforget.model.avoiding import avoiding, held_down
 from mmforget.model.choosing import (
     Choice,
     Sampling,
@@ -181,9 +182,12 @@ def _continue(
     batch = sides[-1].batch
     longest = batch.known.shape[1] - max_new_tokens
     new: list[list[int]] = [[] for _ in prompts]
+    avoided = avoiding(loaded, prompts)
     ended: set[int] = set()
     for number in range(max_new_tokens):
-        logits = _logits(loaded, sides)
+        logits = held_down(
+            _logits(loaded, sides), [avoided[one] for one in batch.numbers], [new[one] for one in batch.numbers]
+        )
         own = None if drawn is None else drawn[batch.numbers, number]
         ids = choice.next_tokens(logits, known=batch.known[:, : longest + number], drawn=own)
         for prompt, token in zip(batch.numbers, ids.tolist(), strict=True):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList
 
+from mmforget.model.avoiding import avoiding, held_down
 from mmforget.model.choosing import Choice, Sampling, StopStrings, end_tokens
 from mmforget.model.families import Tokens, written_images
 from mmforget.model.lora import adapters_off
@@ -53,6 +54,7 @@ def plain(
         leads = [prompt.lead for prompt in part]
         own = None if drawn is None else drawn[len(new) : len(new) + len(part)]
         mixing = [] if before is None else [_mixing(loaded, part, images=before, num_prompt=num_prompt)]
+        mixing += _avoiding(loaded, part, num_prompt=num_prompt)
         with selecting(loaded, by_row([prompt.edit for prompt in part])), shallow(loaded):
             output = loaded.core.generate(
                 **inputs,
@@ -103,6 +105,16 @@ def _mixing(
         return scores if loaded.choose is None else loaded.choose(before.float().to(scores.device), scores)
 
     return mixed
+
+
+def _avoiding(
+    loaded: LoadedModel, prompts: Sequence[Encoded], *, num_prompt: int
+) -> list[Callable[[Tensor, Tensor], Tensor]]:
+    """What holds words down in logits [B, V] behind ids [B, L]; nothing where no prompt avoids any."""
+    own = avoiding(loaded, prompts)
+    if not any(own):
+        return []
+    return [lambda ids, scores: held_down(scores, own, ids[:, num_prompt:].tolist())]
 
 
 def _until_end(ids: list[int], *, ends: frozenset[int]) -> list[int]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from mmforget import parallel
 from mmforget.asking import Guard
@@ -15,15 +19,20 @@ from mmforget.methods.base import METHODS, hyper_parameters
 from mmforget.methods.build import build
 from mmforget.methods.contract import guard_state
 from mmforget.methods.material import Material
+from mmforget.model.activations import evaluating
+from mmforget.model.encode import encode_prompt, start_token
 from mmforget.model.fingerprint import folder_hashes
 from mmforget.model.loaded import LoadedModel, guarded
+from mmforget.model.scoring import Wanted, look
 from mmforget.plugins import code_of
 from mmforget.results.codec import to_jsonable
 from mmforget.results.files import prepare_folder, read_json, write_json, writing
 from mmforget.training import report
 from mmforget.training.report import TrainReport
+from mmforget.types import Example
 
 FILE, ADAPTER = "guard.json", "adapter"
+STATES_AT_ONCE = 8
 
 
 def guard_in(
@@ -44,8 +53,9 @@ def guard_in(
     up again.
     """
     about = _about(method, name=_registered_name(method))
-    if hasattr(method, "start"):
-        about["state"] = guard_state(method, material, name=label)
+    state = guard_state(method, material, name=label, states=partial(question_states, loaded))
+    if state:
+        about["state"] = state
     plan = {**about, "model": loaded.fingerprint}
     if trained is not None:
         plan["adapter"] = folder_hashes(trained.output)
@@ -87,7 +97,19 @@ def _untrained(loaded: LoadedModel, *, label: str) -> TrainReport:
 def guard_of(loaded: LoadedModel, material: Material, *, method: Any, name: str) -> Guard:
     """The guard itself, of which nothing is written down."""
     about = _about(method, name=name)
-    return _guard(loaded, about | {"state": guard_state(method, material, name=name)}, method=method)
+    state = guard_state(method, material, name=name, states=partial(question_states, loaded))
+    return _guard(loaded, about | {"state": state}, method=method)
+
+
+def question_states(loaded: LoadedModel, rows: Sequence[Example]) -> Tensor:
+    """What the last decoder layer puts out at the last token of each row's question, float32 [N, H], on the CPU."""
+    end, found = start_token(loaded), list[Tensor]()
+    with evaluating(loaded.model), torch.no_grad():
+        for start in range(0, len(rows), STATES_AT_ONCE):
+            part = [encode_prompt(loaded, row.context, row.images) for row in rows[start : start + STATES_AT_ONCE]]
+            asked = [one.followed_by([end]) for one in part]
+            found.append(look(loaded, asked, wanted=Wanted(layers=(-1,))).values[-1][:, 0, 0].float().cpu())
+    return torch.cat(found)
 
 
 def adapter_of(folder: Path) -> Path | None:
