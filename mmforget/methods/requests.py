@@ -47,15 +47,19 @@ class Reference:
     Attributes:
         of: the model `before` training, or a `retain_model`, which never saw the rows to forget; where none is given
             the model before training stands in for it. Of the latter the source is `forget`.
+        suffix: each token is given no more than this share of what stands before it, the end of that, an image counting
+            one; None: all of it. It takes a sequence for each token, once, and the model before training.
     """
 
     source: str
     of: Literal["before", "retain_model"] = "before"
+    suffix: float | None = None
 
     @property
     def key(self) -> str:
         """By which its log-probs are kept."""
-        return self.source if self.of == "before" else f"{self.source} of {self.of}"
+        name = self.source if self.of == "before" else f"{self.source} of {self.of}"
+        return name if self.suffix is None else f"{name} by {self.suffix:g} of the context"
 
 
 @dataclass(frozen=True)

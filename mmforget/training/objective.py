@@ -49,7 +49,7 @@ from mmforget.training import draws
 from mmforget.training.answering import Answering
 from mmforget.training.batches import Batch
 from mmforget.training.beginning import begin_adapters, change_adapters, row_weights, trained_parts
-from mmforget.training.reference import before_training, reference_logprobs
+from mmforget.training.reference import before_training, reference_logprobs, suffix_logprobs
 from mmforget.training.repeating import WRAPPED, Once, Portion, Repeating, parted
 from mmforget.training.sharding import reaching_all
 from mmforget.training.shares import RowScores, score_shared
@@ -220,13 +220,7 @@ class Unlearn:
             # Even where nothing is computed: a base with an unmerged adapter is refused now, not at the first step.
             with self._before():
                 for one in kept:
-                    rows = self.rows[one.source]
-                    known = rows.retain_logprobs if one.of == "retain_model" else None
-                    self.references[one.key] = (
-                        reference_logprobs(self.score, rows.encoded, batch_size=batch_size)
-                        if known is None
-                        else list(known)
-                    )
+                    self.references[one.key] = self._reference(one, batch_size=batch_size)
         for asked in requests:
             if isinstance(asked, Influence):
                 self.row_weights[asked] = row_weights(self.score, asked, rows=self.rows)
@@ -241,6 +235,15 @@ class Unlearn:
             sources = sorted(asked_sources(choosing))
             self.masks.update(trained_parts(self.score, choosing.trained_part, rows=self.rows, sources=sources))
         self.state.update(state_of(self.method, self._beginning()))
+
+    def _reference(self, request: Reference, *, batch_size: int) -> list[Tensor]:
+        """The log-probs of all rows that a request asks for; inside of `before_training`."""
+        rows = self.rows[request.source]
+        if request.of == "retain_model" and rows.retain_logprobs is not None:
+            return list(rows.retain_logprobs)
+        if request.suffix is not None:
+            return suffix_logprobs(self.score, rows.encoded, share=request.suffix)
+        return reference_logprobs(self.score, rows.encoded, batch_size=batch_size)
 
     def _check_layers(self, requests: Sequence[Request]) -> None:
         """Raises UserError where the model has no layer that the method asks about."""

@@ -12,6 +12,7 @@ from mmforget.model.activations import evaluating
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import adapters_off
+from mmforget.model.suffixes import with_suffixes
 from mmforget.types import Scored
 
 Scorer = Callable[[Sequence[Encoded]], Scored]
@@ -35,6 +36,17 @@ def reference_logprobs(score: Scorer, encoded: Sequence[Encoded], *, batch_size:
         scored = score(encoded[start : start + batch_size])
         kept += [row[mask].float().cpu() for row, mask in zip(scored.token_logprobs, scored.mask, strict=True)]
     return kept
+
+
+def suffix_logprobs(score: Scorer, encoded: Sequence[Encoded], *, share: float) -> list[Tensor]:
+    """Log-probs of every answer's tokens, float32 [T_i] on the CPU, each given the last `share` of what stands before.
+
+    A row takes as many sequences as its answer has tokens. Call it inside `before_training`.
+    """
+    return [
+        score(with_suffixes(one, share=share)).token_logprobs[:, 0].float().cpu() if one.num_answer else torch.zeros(0)
+        for one in encoded
+    ]
 
 
 def padded(rows: Sequence[Tensor], *, like: Tensor) -> Tensor:

@@ -159,12 +159,10 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
     rows = _supplied(loaded, asked, sources=asked_sources(method), append_eos=append_eos)
     if asks_retain_model(method):
         rows[FORGET] = _with_retain_model(rows[FORGET], material.retain_logprobs, name=name)
-    examples = written_examples(method, material=material, name=name)
-    for source, found in examples.items():
-        ready = written_rows(
-            loaded, material.as_asked(found), source=sources_of(method)[source], material=material,
-            append_eos=append_eos,
-        )  # fmt: skip
+    written = written_examples(method, material=material, name=name)
+    examples = {source: material.as_asked(found) for source, found in written.items()}
+    for source, shown in examples.items():
+        ready = written_rows(loaded, shown, source=sources_of(method)[source], material=material, append_eos=append_eos)
         rows[source] = SourceRows(source, ready.encoded, written=ready, silent=~ready.vocabulary)
     rows |= _silenced(loaded, rows, method=method, material=material)
     rows[epoch] = replace(rows[epoch], is_epoch=True)

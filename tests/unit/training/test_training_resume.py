@@ -137,6 +137,7 @@ def test_killed_anywhere_and_resumed_is_as_undisturbed(
         "scrub",
         pytest.param("loku", marks=pytest.mark.long),
         pytest.param("imu", marks=pytest.mark.long),
+        pytest.param("dto", marks=pytest.mark.long),
         pytest.param("mmunlearner", marks=pytest.mark.long),
         pytest.param("kl", marks=pytest.mark.long),
         pytest.param("grad_diff", marks=pytest.mark.long),
