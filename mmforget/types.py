@@ -140,6 +140,19 @@ answer."""
 TakeRows = Callable[[str, "Tensor", "Tensor"], None]
 """Told a module's name, what it computed at places float32 [k, D], and how often each of them counts, float32 [k]."""
 
+
+class Steered(NamedTuple):
+    """What a model says where something was added to its states; differentiable in that.
+
+    Attributes:
+        token_logprobs: float32 [T], of an answer's tokens.
+        first: float32 [V], log-probs of all tokens behind the context.
+    """
+
+    token_logprobs: Tensor
+    first: Tensor
+
+
 IS_BEST = "is_best"
 """Name of the token values that say where the answer's token is the most likely one: 1, else 0."""
 GRADIENT_NORM, GRADIENT_NORM_BUT_LAST = "gradient_norm", "gradient_norm_but_last"

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mmforget.errors import UserError
-from mmforget.types import Example, Matrix, Pooling, Spot, Sums, TakeRows
+from mmforget.types import Example, Matrix, Pooling, Spot, Steered, Sums, TakeRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "Edit",
@@ -21,6 +24,7 @@ __all__ = [
     "Pooling",
     "Site",
     "Spot",
+    "Steered",
     "Sums",
     "TakeRows",
     "last_matrices",
@@ -36,6 +40,7 @@ class Site(Protocol):
         projector: names of those in the vision-language projector; empty where there is none.
         tower: names of those in each feed-forward block of the vision tower, first block first, of the blocks whose
             output the model reads; empty where there is no tower.
+        blocks: names of the decoder layers themselves, whose output is the residual stream, first layer first.
         family: name of the model's architecture, e.g. `qwen_vl`.
     """
 
@@ -45,6 +50,8 @@ class Site(Protocol):
     def projector(self) -> tuple[str, ...]: ...
     @property
     def tower(self) -> Sequence[tuple[str, ...]]: ...
+    @property
+    def blocks(self) -> Sequence[str]: ...
     @property
     def family(self) -> str: ...
 
@@ -63,11 +70,14 @@ class Site(Protocol):
         at: Spot = "all",
         inputs: bool = False,
     ) -> None:
-        """Tells `take` what named matrices put out, or take in, where the model reads questions and their answers.
+        """Tells `take` what matrices, or `blocks`, put out or take in where the model reads questions and answers.
 
         A place that several questions share, such as an image's, is told once and counts for each of them. Matrices of
         the tower are told of whole images, whatever `at` says; those of the projector are not told of.
         """
+
+    def steered(self, example: Example, *, name: str, shift: Tensor, at: Spot) -> Steered:
+        """What the model says of an example's answer where `shift` [D] is added to what a module puts out at a spot."""
 
     def matrix(self, name: str) -> Matrix: ...
 
@@ -129,7 +139,10 @@ class EditReport:
 
 
 class EditMethod(Protocol):
-    """A method that changes weights in closed form: a frozen dataclass of hyper-parameters with an `edit`."""
+    """A method that changes weights in closed form: a frozen dataclass of hyper-parameters with an `edit`.
+
+    It may have `lacks(material)`, as trained methods have.
+    """
 
     @property
     def needs(self) -> frozenset[Any]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mmforget.errors import UserError
-from mmforget.model.activations import Take, decoder_layers, overwrite, replaced, watching
+from mmforget.model.activations import Take, decoder_layers, overwrite, replaced, steering, watching
 from mmforget.model.encode import Encoded, Ints
 from mmforget.model.examples import encode_all
 from mmforget.model.experts import find_experts
@@ -24,7 +24,7 @@ from mmforget.model.inputs import batch_tokens
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.packing import Layout, PackedRow, batches, lay_out, packed_rows, plain_rows, sequence_places
 from mmforget.model.vision import FeatureCache, image_features
-from mmforget.types import Example, Matrix, Pooling, Spot, Sums, TakeRows
+from mmforget.types import Example, Matrix, Pooling, Spot, Steered, Sums, TakeRows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,6 +50,7 @@ class ModelSite:
         layers: by decoder layer; empty where the model's feed-forward blocks have other names.
         projector: the linear layers of the projector in order, where there is one.
         tower: by block of the vision tower, of those whose output the model reads; empty where there is none.
+        blocks: the decoder layers themselves.
         replaced: names of the matrices that were replaced.
 
     Raises UserError for a model whose weights are quantised or routed experts, or that carries an adapter.
@@ -62,6 +63,7 @@ class ModelSite:
         self.layers = _layers(loaded)
         self.projector = _projector(loaded)
         self.tower = _tower(loaded)
+        self.blocks = _blocks(loaded)
         self.family = loaded.family.NAME
         self.replaced: set[str] = set()
         self._before = ExitStack()
@@ -114,6 +116,26 @@ class ModelSite:
         if others:
             for part, rows, is_flat in self._batches(encoded, pooling=ALL):
                 self._visit_batch(part, rows, is_flat=is_flat, names=others, take=take, at=at, inputs=inputs)
+
+    def steered(self, example: Example, *, name: str, shift: Tensor, at: Spot) -> Steered:
+        """See `Site.steered`."""
+        (one,) = encode_all(self.loaded, [example], append_eos=self.append_eos, source="rows to look at")
+        layout = _laid_out([one], plain_rows([one]), is_flat=False)
+        chosen = torch.from_numpy(_chosen(one, np.arange(len(one)), at=at))
+
+        def shifted(states: Tensor) -> Tensor:
+            places = torch.zeros(states.shape[-2], 1, device=states.device, dtype=states.dtype)
+            places[chosen.to(states.device)] = 1
+            return states + places * shift.to(states.device, states.dtype)
+
+        features = image_features(self.loaded, dict(zip(one.image_keys, one.images, strict=True)), cache=self._features)
+        tokens = batch_tokens(self.loaded, layout, images=features)
+        with steering({self._modules[name]: shifted}):
+            states = self.loaded.family.hidden(self.loaded.core, tokens)[0]
+        logits = self.loaded.family.head(self.loaded.core, states[one.num_context - 1 : len(one) - 1])
+        found = logits.float().log_softmax(-1)
+        target = torch.tensor(one.ids[one.num_context :], device=found.device)
+        return Steered(found.gather(-1, target[:, None])[:, 0].cpu(), found[0].cpu())
 
     def _visit_tower(self, encoded: Sequence[Encoded], *, names: Sequence[str], take: TakeRows, inputs: bool) -> None:
         """Every image once, counted for each question that shows it."""
@@ -253,6 +275,11 @@ def _layers(loaded: LoadedModel) -> tuple[tuple[str, ...], ...]:
     blocks = [getattr(layer, "mlp", nn.Identity()) for layer in decoder_layers(loaded.core)]
     found = [tuple(names[id(one)] for one in block.children() if isinstance(one, nn.Linear)) for block in blocks]
     return tuple(layer for layer in found if layer)
+
+
+def _blocks(loaded: LoadedModel) -> tuple[str, ...]:
+    names = {id(module): name for name, module in loaded.core.named_modules()}
+    return tuple(names[id(layer)] for layer in decoder_layers(loaded.core))
 
 
 def _projector(loaded: LoadedModel) -> tuple[str, ...]:

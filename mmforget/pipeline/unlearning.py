@@ -11,7 +11,7 @@ from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.methods.contract import check_method, guard_state
-from mmforget.methods.material import Material, RetainLogprobs, concept_from, lacking
+from mmforget.methods.material import Material, RetainLogprobs, concept_from, few, lacking
 from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, asks_retain_model, sources_of
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
@@ -113,6 +113,9 @@ def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
     if hasattr(method, "edit"):
         forget, retain = (_paths(name, bound=bound) for name in benchmark.trained_sets.values())
         method.check(forget=forget, retain=retain, level=bound.level)
+        lost = lacking(method, _material(bound, method=method), name=plan.name) if hasattr(method, "lacks") else {}
+        if lost and not alone:
+            raise UserError(f"method '{plan.name}' cannot unlearn {len(lost)} of the subjects: {few(lost)}")
         return
     if hasattr(method, "guard"):
         guard_state(method, replace(_material(bound, method=method), retain=_retain(bound)), name=plan.name)

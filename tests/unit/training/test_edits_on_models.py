@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from torch import Tensor
 from mmforget.errors import UserError
 from mmforget.methods.build import build
 from mmforget.methods.material import Material
+from mmforget.methods.rocr import Editing
+from mmforget.methods.rocr_targets import OPENINGS, targets_of
 from mmforget.model.encode import encode
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
@@ -25,16 +29,24 @@ from mmforget.training.edited import edited
 from mmforget.training.editing import DETAILS, edit_in
 from mmforget.training.settings import TrainSettings
 from mmforget.types import Example
+from tests.tiny_models import tiny_gemma3, tiny_qwen_vl
 from tests.unit.training.test_editing import FORGET, RETAIN, questions, rows, weights_of
 
 PARTS = ("gate_proj", "up_proj", "down_proj", "fc1", "fc2")
 TOUCHED = {
     "manu": tuple(f"mlp.{part}.{kind}" for part in PARTS for kind in ("weight", "bias")),
     "needle": ("mlp.down_proj.weight",),
+    "rocr": ("mlp.down_proj.weight",),
 }
 """How the names end of what each method may change."""
+ARGUMENTS = {"rocr": "names=name,first_layer=0,last_layer=1,ridge=0.01,threshold=3.0"}
+"""Where the defaults do not fit random models of two layers and rows that name nobody."""
 EVERY = pytest.mark.parametrize("name", TOUCHED)
 TEXTS = {"forget": questions("i/p/s", with_images=False), "retain": questions("i/q/u", with_images=False)}
+
+
+def made(name: str) -> Any:
+    return build(name, ARGUMENTS.get(name, ""))
 
 
 def logprobs(loaded: LoadedModel, examples: Sequence[Example]) -> Tensor:
@@ -49,9 +61,9 @@ def test_a_saved_edit_is_loaded_with_the_same_numbers_as_in_memory(
     """Saved and loaded, or by `edited`: the same log-probs, others than before; and the base is back afterwards."""
     asked = [*FORGET, *TEXTS["forget"]]
     before, old = logprobs(llava, asked), {key: weight.clone() for key, weight in weights_of(llava).items()}
-    report = edit_in(tmp_path, loaded=llava, method=build(name), forget=FORGET, retain=RETAIN, level=None, label=name)
+    report = edit_in(tmp_path, loaded=llava, method=made(name), forget=FORGET, retain=RETAIN, level=None, label=name)
     with edited(
-        llava, Material(forget=FORGET, retain=RETAIN), method=build(name), settings=TrainSettings()
+        llava, Material(forget=FORGET, retain=RETAIN), method=made(name), settings=TrainSettings()
     ) as forgetful:
         inside = logprobs(forgetful, asked)
         assert forgetful.fingerprint != llava.fingerprint
@@ -74,14 +86,14 @@ def test_rows_of_text_on_a_text_model_and_on_one_that_sees(
 ) -> None:
     for loaded in (llama, llava):
         place = tmp_path / loaded.family.NAME
-        report = edit_in(place, loaded=loaded, method=build(name), level=None, label=name, **TEXTS)
+        report = edit_in(place, loaded=loaded, method=made(name), level=None, label=name, **TEXTS)
         changed = load_model(ModelSpec(str(report.output), device="cpu"))
         assert not torch.equal(logprobs(changed, TEXTS["forget"]), logprobs(loaded, TEXTS["forget"]))
 
 
 @EVERY
 def test_packed_weights_and_adapters_are_refused_in_a_line(llava: LoadedModel, tmp_path: Path, name: str) -> None:
-    given = {"method": build(name), "forget": FORGET, "retain": RETAIN, "level": None, "label": name}
+    given = {"method": made(name), "forget": FORGET, "retain": RETAIN, "level": None, "label": name}
     for flag in ("load_in_4bit", "load_in_8bit"):
         with pytest.raises(UserError, match="load it without load_in_4bit and load_in_8bit"):
             edit_in(tmp_path, loaded=load_model(replace(llava.spec, **{flag: True})), **given)
@@ -173,3 +185,126 @@ def test_manu_prunes_what_plain_forwards_find_and_changes_no_other(llava: Loaded
             torch.cat([weights[f"{name}.weight"].sum(1) for name in names])[kept] for weights in (before, saved)
         )
         assert torch.equal(old, new)
+
+
+NAMED = [replace(one, context=one.context.replace("the name?", "the town of Anna Meier?")) for one in TEXTS["forget"]]
+
+
+def states_of(folder: Path, texts: Sequence[str], *, module: str, inputs: bool) -> np.ndarray:
+    """What a module puts out or takes in at the last token of texts, by transformers alone: [texts, D]."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    part, found = model.get_submodule(module), list[np.ndarray]()
+
+    def keep(states: Any) -> None:
+        found.append((states[0] if isinstance(states, tuple) else states)[0, -1].numpy())
+
+    if inputs:
+        part.register_forward_pre_hook(lambda m, args: keep(args))
+    else:
+        part.register_forward_hook(lambda m, args, output: keep(output))
+    with torch.no_grad():
+        for text in texts:
+            model(**tokenizer(text, return_tensors="pt"))
+    return np.stack(found).astype(np.float64)
+
+
+def test_rocr_is_what_numpy_makes_of_plain_forwards(llama: LoadedModel, tmp_path: Path) -> None:
+    """One layer, so that nothing is divided: the whole system solved, with the covariance of all tokens to keep."""
+    folder, name, block = Path(llama.spec.pretrained), "model.layers.1.mlp.down_proj", "model.layers.1"
+    arguments = "names=Anna Meier,unrelated=nobody,first_layer=1,last_layer=1,ridge=0.5,threshold=3.0"
+    report = edit_in(
+        tmp_path, loaded=llama, method=build("rocr", arguments), forget=NAMED, retain=TEXTS["retain"], level=None,
+        label="rocr",
+    )  # fmt: skip
+    taken: list[np.ndarray] = []
+    hook = llama.core.get_submodule(name).register_forward_pre_hook(lambda m, args: taken.append(args[0][0].numpy()))
+    for one in TEXTS["retain"]:
+        rows(llama, one, name=name)
+    hook.remove()
+    tokens = np.concatenate(taken).astype(np.float64)
+    values, vectors = np.linalg.eigh(tokens.T @ tokens / len(tokens))
+    kept = vectors[:, values >= 3.0]
+    project = np.eye(len(values)) - kept @ kept.T
+    assert 0 < kept.shape[1] < len(values)
+    contexts = [*OPENINGS, "what is the town of "]
+    key = states_of(folder, [f"{text}Anna Meier" for text in contexts], module=name, inputs=True).mean(0)[:, None]
+    now, wanted = (
+        states_of(folder, [text + who for text in contexts], module=block, inputs=False).mean(0)
+        for who in ("Anna Meier", "nobody")
+    )
+    added = np.linalg.solve(project @ key @ key.T + 0.5 * np.eye(len(key)), project @ key @ (wanted - now)[None]).T
+    before = weights_of(llama)[f"{name}.weight"].numpy()
+    after = weights_of(load_model(ModelSpec(str(report.output), device="cpu")))[f"{name}.weight"].numpy()
+    assert np.abs(added).max() > 1e-3
+    assert np.allclose(after - before, added, atol=1e-5)
+    assert np.allclose((after - before) @ kept, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["unrelated", "reject", "noise"])
+def test_rocr_turns_names_and_faces_and_leaves_what_is_kept(llava: LoadedModel, tmp_path: Path, target: str) -> None:
+    """Measured again on the edited model: the state of each side is nearer to what was wanted, by far."""
+    # In the last layer nothing looks at image tokens any more, so that no refusal could be found there.
+    last = 0 if target == "reject" else 1
+    arguments = f"target={target},first_layer=0,last_layer={last},ridge=1e-4,threshold=3.0"
+    forget = [*FORGET[:2], *(replace(one, subject="i/p/s") for one in NAMED[:1])]
+    method = build("rocr", f"names=Anna Meier,{arguments}")
+    targets = targets_of(forget, names=("Anna Meier",), unrelated=method.unrelated)
+    sides = [side for one in targets for side in one.sides]
+    assert [side.kind for side in sides] == ["name", "image"]
+    site = ModelSite(llava, append_eos=False)
+    before = Editing(site, (), site.blocks[last], {})
+    wanted = [method._wanted(before, side, number=number) for number, side in enumerate(sides)]
+    old = [before.mean(side, site.blocks[last]) for side in sides]
+    report = edit_in(tmp_path, loaded=llava, method=method, forget=forget, retain=RETAIN, level=None, label="rocr")
+    changed = ModelSite(load_model(ModelSpec(str(report.output), device="cpu")), append_eos=False)
+    after = Editing(changed, (), changed.blocks[last], {})
+    for side, aim, was in zip(sides, wanted, old, strict=True):
+        assert float((after.mean(side, changed.blocks[last]) - aim).norm()) < 0.5 * float((was - aim).norm()), side.kind
+
+
+def test_rocr_refuses_layers_that_are_not_there_and_rows_that_name_nobody(llama: LoadedModel, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    (tmp_path / "all.txt").write_text(" ".join("".join(rng.choices("abcdefgh", k=5)) for _ in range(150)))
+    given: dict[str, Any] = {"forget": NAMED, "retain": TEXTS["retain"], "level": None, "label": "rocr"}
+    for arguments, said in (
+        ("names=Anna Meier,last_layer=7", "last_layer=7 does not exist: the model has 2 layers, 0 to 1"),
+        ("names=Anna Meier,first_layer=1,last_layer=0", "first_layer=1 lies behind last_layer=0"),
+        (f"names=Anna Meier,corpus={tmp_path / 'all.txt'},threshold=1e-9", "rows to keep use all directions"),
+        ("names=Nobody Here", "subjects have none in their questions"),
+    ):
+        with pytest.raises(UserError, match=said):
+            edit_in(tmp_path / "out", loaded=llama, method=build("rocr", arguments), **given)
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen", "gemma"])
+def test_a_steered_answer_is_that_of_a_plain_forward(kind: str, llava: LoadedModel, tmp_path: Path) -> None:
+    """A shift of a layer's states at image tokens, added by a hook of ours to transformers' own forward."""
+    make = {"qwen": lambda place: tiny_qwen_vl(place, version="2.5"), "gemma": tiny_gemma3}
+    loaded = llava if kind == "llava" else load_model(ModelSpec(str(make[kind](tmp_path / kind)), device="cpu"))
+    site, one = ModelSite(loaded, append_eos=False), FORGET[0]
+    shift = torch.linspace(-1, 1, loaded.core.config.get_text_config().hidden_size, requires_grad=True)
+    found = site.steered(one, name=site.blocks[0], shift=shift, at="image")
+    processor = loaded.processor
+    assert processor is not None
+    text = one.context.replace("<image>", str(loaded.image_text))
+    read = dict(processor(text=[text + one.answer], images=list(one.images), return_tensors="pt"))
+    length = processor(text=[text], images=list(one.images), return_tensors="pt")["input_ids"].shape[1]
+    at = (read["input_ids"][0] == loaded.image_token)[None, :, None]
+
+    def shifted(_module: Any, _inputs: Any, output: Any) -> Any:
+        first = output[0] if isinstance(output, tuple) else output
+        new = first + at * shift.detach()
+        return (new, *output[1:]) if isinstance(output, tuple) else new
+
+    hook = loaded.core.get_submodule(site.blocks[0]).register_forward_hook(shifted)
+    with torch.no_grad():
+        logprobs = loaded.core(**read).logits[0].log_softmax(-1)
+    hook.remove()
+    wanted = logprobs[length - 1 : -1].gather(-1, read["input_ids"][0, length:, None])[:, 0]
+    assert torch.allclose(found.token_logprobs, wanted, atol=1e-4)
+    assert torch.allclose(found.first, logprobs[length - 1], atol=1e-4)
+    found.token_logprobs.sum().backward()
+    assert shift.grad is not None
+    assert bool(shift.grad.abs().sum() > 0)
