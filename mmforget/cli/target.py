@@ -11,11 +11,14 @@ from mmforget.cli.progress import progress_bars
 SUMMARY = "stage one only: make or load the target and the retain model"
 EXAMPLES = """\
   mmforget target --model micro --tasks fiubench
+  mmforget target --model micro --tasks fiubench --method dp2 --method_args epsilon=10
   mmforget target --model hf --model_args pretrained=FOLDER --tasks fiubench --data FOLDER --output_path out
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", metavar="NAME", help="make the base that this method starts from, too")
+    flags.add_method_flags(parser)
     flags.add_task_flags(parser)
     flags.add_model_flags(parser)
     flags.add_target_flags(parser)
@@ -27,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     config = flags.config_from(args)
     from mmforget.libraries import leave_libraries_to_stay
+    from mmforget.pipeline.bases import make_bases
     from mmforget.pipeline.plan import make_plan
     from mmforget.pipeline.run import make_models
     from mmforget.pipeline.workers import workers
@@ -41,6 +45,7 @@ def execute(args: argparse.Namespace) -> int:
                 found.append({"group": benchmark.group, "models": list(benchmark.stage_one)})
                 continue
             models = make_models(config, plan=plan, pool=pool)
+            models += make_bases(plan.methods, config=config, bound=plan.bound, target=models[0], pool=pool)
             found.append({"group": benchmark.group, **{m.role: str(m.spec.pretrained) for m in models}})
     if args.json:
         print_json(found)

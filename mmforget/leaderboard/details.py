@@ -158,6 +158,13 @@ def seconds_text(seconds: Any) -> str:
     return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
+def privacy_text(training: Mapping[str, Any]) -> str:
+    """What the training of a row's base may tell of a row of its data, on one line; empty where it is not private."""
+    base = training.get("base")
+    privacy = base.get("privacy") if isinstance(base, Mapping) else None
+    return text(privacy).replace("_", " ") if isinstance(privacy, Mapping) else ""
+
+
 def _key(result: MetricResult) -> MetricKey:
     return (result.name, result.set, result.attack, result.task)
 

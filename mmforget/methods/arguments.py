@@ -39,3 +39,10 @@ def require_not_negative(**values: float) -> None:
     for name, value in values.items():
         if not value >= 0:
             raise UserError(f"{name}={value} is not allowed; give 0 or a number above it")
+
+
+def require_below_one(**values: float) -> None:
+    """Raises UserError naming the first value that is not below 1."""
+    for name, value in values.items():
+        if not value < 1:
+            raise UserError(f"{name}={value} is not allowed; give a number below 1")

@@ -148,7 +148,10 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
                 "the other with another loss, e.g. grad_diff"
             )
         if len(losses) > 1 and any(source.draw == "epoch" for source in sources_of(part).values()):
-            raise UserError(f"method '{name}': '{one}' writes its own rows, so no other loss can be added to it")
+            raise UserError(
+                f"method '{name}': epochs of '{one}' run over other rows than those to forget, so no other loss can be "
+                "added to it"
+            )
     if not losses:
         raise UserError(f"method '{name}' has no loss: {', '.join(parts)} only change how another method trains")
     brought = [source.name for part in parts.values() for source in sources_of(part).values()]

@@ -20,6 +20,7 @@ from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.run import Evaluation
 from mmforget.evaluation.together import Part, together
+from mmforget.methods.bases import base_of
 from mmforget.methods.material import Material, few, lacking
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.config import RunConfig
@@ -58,6 +59,11 @@ def check_alone(plan: MethodPlan) -> None:
     if any(getattr(part, "needs_all_subjects", False) for part in parts):
         raise UserError(
             f"method '{plan.name}' needs all subjects at once; leave --one_at_a_time out, or choose another method"
+        )
+    if base_of(plan.method) is not None:
+        raise UserError(
+            f"method '{plan.name}' starts from a base of its own, and the target model forgets subjects one at a time; "
+            "leave --one_at_a_time out, or choose another method"
         )
 
 

@@ -21,6 +21,7 @@ from mmforget.errors import UserError
 from mmforget.evaluation.plan import Evaluations
 from mmforget.evaluation.plan import plan as evaluations
 from mmforget.model.load import check_place
+from mmforget.pipeline.bases import check_base, require_named, require_target
 from mmforget.pipeline.checking import attacks_of, check_document
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.dividing import (
@@ -150,7 +151,10 @@ def resolve(config: RunConfig) -> list[Bound]:
 def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
     methods = tuple(_checked(config, bound=bound))
     if not evaluates:
+        for method in methods:
+            require_named(config, plan=method)
         return BenchmarkPlan(bound, (), methods, None)
+    require_target(config)
     references = tuple(_references(config, bound=bound))
     names = [*(one.label for one in references), *(method.label for method in methods)]
     if bound.benchmark.relearn_set is not None:
@@ -217,6 +221,7 @@ def _checked(config: RunConfig, *, bound: Bound) -> list[MethodPlan]:
         trackers_of(plan.settings)
         is_alone = is_one_at_a_time(config, bound=bound)
         check_material(plan, bound=bound, alone=is_alone)
+        check_base(plan, config=config, bound=bound)
         if is_alone:
             check_alone(plan)
         if config.requests is not None:

@@ -109,7 +109,7 @@ def measure_methods(
     config: RunConfig,
     *,
     bound: Bound,
-    plans: Sequence[MethodPlan],
+    plans: Sequence[tuple[MethodPlan, StageOne]],
     made: Sequence[StageOne],
     references: References,
     home: Path,
@@ -118,13 +118,16 @@ def measure_methods(
     """The folders of the records of all methods and seeds, in the order of `plans`.
 
     Args:
+        plans: each with what it starts from.
         made: the target, then the retain models.
     """
     # The longest first, so that at the end no worker is alone with a long one.
-    order = sorted(range(len(plans)), key=lambda number: -(plans[number].settings.max_steps or 0))
+    order = sorted(range(len(plans)), key=lambda number: -(plans[number][0].settings.max_steps or 0))
     first = _relearning(made[0], config=config, bound=bound, home=home, references=references)
-    job = partial(measure_method, config=config, bound=bound, made=made[:2], references=references)
-    jobs: list[Job[list[Path]]] = [partial(job, plans[number], home=home) for number in order]
+    job = partial(measure_method, config=config, bound=bound, references=references, home=home)
+    jobs: list[Job[list[Path]]] = [
+        partial(job, plan, made=(start, *made[1:2])) for plan, start in (plans[number] for number in order)
+    ]
     found = pool.run([*first, *jobs])
     listed = [found[len(first) + order.index(number)] for number in range(len(plans))]
     return [folder for several in (*listed, *found[: len(first)]) for folder in several]
@@ -152,7 +155,11 @@ def measure_method(
     models: Models,
     progress: Progress,
 ) -> list[Path]:
-    """Trains one method with one seed and stores its record, and that of what it relearns; returns their folders."""
+    """Trains one method with one seed and stores its record, and that of what it relearns; returns their folders.
+
+    Args:
+        made: what it starts from, then the retain model where there is one.
+    """
     folder = home / plan.folder
     told = labelled(progress, suffix=plan.label.removeprefix(plan.name))
     method = MethodUse(
@@ -179,7 +186,9 @@ def measure_method(
     )
     measured = measure(
         models.get(done.spec),
-        about=AboutModel("unlearned", plan.name, method=method, training={**done.training, **_tuning(plan)}),
+        about=AboutModel(
+            "unlearned", plan.name, method=method, training={**done.training, **told_base(made[0]), **_tuning(plan)}
+        ),
         place=place,
         target=references.target,
         retain=references.retain,
@@ -236,6 +245,11 @@ def measure_alone(alone: Alone, *, method: MethodUse, references: References, pr
         progress=progress,
         evaluating=partial(alone.evaluate, asked=asking_key(alone.place)),
     )
+
+
+def told_base(start: StageOne | None) -> dict[str, Any]:
+    """What a record's training says of the base that a method started from; nothing where that is the target."""
+    return {"base": dict(start.training)} if start is not None and start.role == "base" else {}
 
 
 def _flat(plan: MethodPlan) -> Mapping[str, Any]:

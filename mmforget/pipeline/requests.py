@@ -16,6 +16,7 @@ from mmforget import parallel
 from mmforget.benchmark.requests import Request, requests_of
 from mmforget.errors import UserError
 from mmforget.evaluation.sequence import CarriedOut, Sequenced
+from mmforget.methods.bases import base_of
 from mmforget.methods.material import Material
 from mmforget.model.layered import joined, upon
 from mmforget.model.loaded import LoadedModel
@@ -64,6 +65,11 @@ def between_of(plan: MethodPlan, *, asked: str | None) -> Between:
     if any(getattr(part, "needs_all_subjects", False) for part in parts):
         raise UserError(
             f"method '{plan.name}' needs all subjects at once; leave --requests out, or choose another method"
+        )
+    if base_of(plan.method) is not None:
+        raise UserError(
+            f"method '{plan.name}' starts every request from a base of its own, not from what the one before has left; "
+            "leave --requests out, or choose another method"
         )
     if hasattr(plan.method, "guard"):
         raise UserError(

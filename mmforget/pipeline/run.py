@@ -17,11 +17,12 @@ from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.model.spec import ModelSpec
+from mmforget.pipeline.bases import make_base, make_starts
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.plan import BenchmarkPlan, Plan
 from mmforget.pipeline.recipes import MethodPlan
-from mmforget.pipeline.records import measure_methods, measure_references
+from mmforget.pipeline.records import measure_methods, measure_references, told_base
 from mmforget.pipeline.stage_one import StageOne, base_model, prepare
 from mmforget.pipeline.tuning import tuned_plans
 from mmforget.pipeline.unlearning import forget_with
@@ -97,7 +98,8 @@ def unlearn_only(plan: Plan, *, progress: Progress) -> dict[str, Any]:
     with contextlib.ExitStack() as held, threads_of(config):
         parallel.on_main(lambda: held.enter_context(_alone(config)))
         models = Models()
-        spec = unlearning_start(config, bound=one.bound, models=models, progress=progress)
+        base = make_base(method, config=config, bound=one.bound, models=models, progress=progress)
+        spec = base.spec if base else unlearning_start(config, bound=one.bound, models=models, progress=progress)
         with _written_down(config):
             done = forget_with(
                 method,
@@ -111,7 +113,7 @@ def unlearn_only(plan: Plan, *, progress: Progress) -> dict[str, Any]:
             )
     # The command line has a flag of its own for the device.
     model_args = replace(done.spec, device=None if config.device else done.spec.device).as_text()
-    return {**done.training, "folder": str(folder), "model_args": model_args}
+    return {**done.training, **told_base(base), "folder": str(folder), "model_args": model_args}
 
 
 def unlearning_start(config: RunConfig, *, bound: Bound, models: Models, progress: Progress) -> ModelSpec:
@@ -139,7 +141,11 @@ def _run_one(config: RunConfig, *, plan: BenchmarkPlan, pool: Workers, say: Say,
         plans = tuned_plans(
             config, bound=bound, trials=plan.trials, made=models, references=references, home=home, pool=pool
         )
-    rows = measure_methods(config, bound=bound, plans=plans, made=models, references=references, home=home, pool=pool)
+    starts = make_starts(plans, config=config, bound=bound, target=models[0], pool=pool)
+    rows = measure_methods(
+        config, bound=bound, plans=list(zip(plans, starts, strict=True)), made=models, references=references, home=home,
+        pool=pool,
+    )  # fmt: skip
     return [*references.folders, *rows]
 
 

@@ -1,13 +1,14 @@
 """Stage one: the target model, which has learnt everything, and the retain model, which never saw the forget set.
 
-Both come from one base and one recipe and differ only in their rows. A model that was trained before with the same
-base, rows, settings and seed is found by its fingerprint and not trained again.
+Both come from one base and one recipe and differ only in their rows. A method may have a base of its own, which learns
+the target's rows otherwise and is what all its requests start from. A model that was trained before with the same base,
+rows, settings and seed is found by its fingerprint and not trained again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from mmforget.benchmark.cache import cache_folder
 from mmforget.benchmark.rows import PLACEHOLDER
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UnknownName, UserError
+from mmforget.methods.bases import Privacy
 from mmforget.model.examples import in_plain_text
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.micro import build_base
@@ -29,17 +31,18 @@ from mmforget.pipeline.fitting import check_rows_fit
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.prompts import render
 from mmforget.results.fingerprint import hash_image, hash_json
+from mmforget.training.private import read_account
 from mmforget.training.session import UNIMPORTANT
 from mmforget.training.settings import TrainSettings, settings_from
 from mmforget.training.stage_one import finetune
 from mmforget.types import Example, Progress
 
-Role = Literal["target", "retain"]
+Role = Literal["target", "retain", "base"]
 
 
 @dataclass(frozen=True)
 class StageOne:
-    """A target or retain model: how to load it, and what training it took (empty where it was given)."""
+    """A target or retain model or a method's base: how to load it, and what training it took (empty where given)."""
 
     role: Role
     spec: ModelSpec
@@ -70,27 +73,48 @@ def prepare(
         return StageOne(role, given, {})
     if benchmark.document.pretrained and config.model != "micro":
         return StageOne(role, config.with_pretrained(None), {})
-    base_spec = base_model(config, bound=bound, progress=progress)
     settings = stage_one_settings(config, benchmark=benchmark, seed=seed)
+    return trained(config, bound=bound, role=role, settings=settings, models=models, progress=progress)
+
+
+def trained(
+    config: RunConfig,
+    *,
+    bound: Bound,
+    role: Role,
+    settings: TrainSettings,
+    privacy: Privacy | None = None,
+    models: Models,
+    progress: Progress,
+) -> StageOne:
+    """A model of stage one, trained unless it lies there already; a method's base has the rows of the target.
+
+    Raises UserError as `prepare` does, and what `finetune` raises.
+    """
+    benchmark = bound.benchmark
+    rows = benchmark.stage_one["target" if role == "base" else role]
+    base_spec = base_model(config, bound=bound, progress=progress)
     base = models.get(base_spec)
     if role == "target":
         check_rows_fit(base, config=config, bound=bound)
-    examples = bound.examples(benchmark.stage_one[role])
+    examples = bound.examples(rows)
     if config.model == "micro":
         examples += [example for name in benchmark.document.known for example in bound.examples(name)]
     examples = render(examples, loaded=base, config=config)
     if not examples:
-        raise UserError(f"{benchmark.group}: the set '{benchmark.stage_one[role]}' has no rows in this data")
-    key = _key(base, examples=examples, settings=settings)
+        raise UserError(f"{benchmark.group}: the set '{rows}' has no rows in this data")
+    key = _key(base, examples=examples, settings=settings, privacy=privacy)
     folder = _home(config, benchmark=benchmark) / f"{benchmark.name}-{role}-{key[:16]}"
     report = finetune(
         base, examples, settings=settings, folder=folder, label=f"{role} model", progress=progress,
-        features=run_features(config),
+        features=run_features(config), privacy=privacy,
     )  # fmt: skip
     # Its weights were trained in place.
     models.forget()
     spec = replace(base_spec, pretrained=str(report.output), revision=None, peft=None, merge_peft=False)
-    return StageOne(role, spec, {**report.as_dict(), "settings": settings.as_dict()})
+    account = None if privacy is None else read_account(report.output)
+    told = {} if account is None else {"privacy": account.as_dict()}
+    return StageOne(role, spec, {**report.as_dict(), "settings": settings.as_dict(), **told})
 
 
 def labelled(progress: Progress, *, suffix: str) -> Progress:
@@ -150,7 +174,7 @@ def _home(config: RunConfig, *, benchmark: Benchmark) -> Path:
     return config.output / "models" / benchmark.group
 
 
-def _key(base: LoadedModel, *, examples: Sequence[Example], settings: TrainSettings) -> str:
+def _key(base: LoadedModel, *, examples: Sequence[Example], settings: TrainSettings, privacy: Privacy | None) -> str:
     hashes: dict[int, str] = {}
     for example in examples:
         for image in example.images:
@@ -159,4 +183,5 @@ def _key(base: LoadedModel, *, examples: Sequence[Example], settings: TrainSetti
     versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
     deciding = {name: value for name, value in settings.as_dict().items() if name not in UNIMPORTANT}
     facts = {"base": base.fingerprint, "rows": rows, "settings": deciding, "version": __version__}
+    facts |= {} if privacy is None else {"privacy": asdict(privacy)}
     return hash_json({**facts, **versions})

@@ -1,7 +1,8 @@
 """Equal budgets: every method gets as many trials, and goes on with the setting that is best on the validation part.
 
-A trial is a training like any other, from the target model. What it came to lies in a folder of its own as soon as it
-was asked, and its weights are deleted then, so a killed run goes on at the trials that are not done.
+A trial is a training like any other, from the target model or the method's base. What it came to lies in a folder of
+its own as soon as it was asked, and its weights are deleted then, so a killed run goes on at the trials that are not
+done.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mmforget.evaluation.choosing import MIN_UTILITY, RULE, Outcome, chosen, out
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.asked import cache_file
+from mmforget.pipeline.bases import make_starts
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.dividing import division_of, tuning_rows
 from mmforget.pipeline.measuring import Place, asking_key
@@ -104,7 +106,11 @@ def tuned_plans(
     every = [(one, trial) for one in trials for trial in one.trials]
     # The longest first, so that at the end no worker is alone with a long one.
     order = sorted(range(len(every)), key=lambda number: -(every[number][1].plan.settings.max_steps or 0))
-    jobs = [partial(try_out, every[number][1], place=place, of=len(every[number][0].trials)) for number in order]
+    starts = make_starts([trial.plan for _, trial in every], config=config, bound=bound, target=made[0], pool=pool)
+    jobs = [
+        partial(try_out, every[number][1], start=starts[number].spec, place=place, of=len(every[number][0].trials))
+        for number in order
+    ]
     found = dict(zip(order, pool.run(jobs), strict=True))
     target, plans, start = place.outcome(place.target), list[MethodPlan](), 0
     for one in trials:
@@ -147,7 +153,7 @@ def _ask(
     return look(models.get(spec), config=config, bound=bound, rows=rows, cache=cache)
 
 
-def try_out(trial: Trial, *, place: Validation, of: int, models: Models, progress: Progress) -> Tried:
+def try_out(trial: Trial, *, start: ModelSpec, place: Validation, of: int, models: Models, progress: Progress) -> Tried:
     """What one setting comes to: now, or as it was found before.
 
     A setting that cannot be carried out counts as one that has collapsed, unless it is the recipe's.
@@ -160,7 +166,7 @@ def try_out(trial: Trial, *, place: Validation, of: int, models: Models, progres
         return known
     told = labelled(progress, suffix=f", trial {trial.number} of {of}")
     try:
-        found = _tried(plan, place=place, folder=home / TRAINING, models=models, progress=told)
+        found = _tried(plan, start=start, place=place, folder=home / TRAINING, models=models, progress=told)
     except (UserError, RunFailed) as error:
         if isinstance(error, UserError) and trial.number == 1:
             raise
@@ -175,11 +181,13 @@ def _said(error: Exception, *, home: Path) -> str:
     return " ".join(str(error).replace(str(home), home.name).split())
 
 
-def _tried(plan: MethodPlan, *, place: Validation, folder: Path, models: Models, progress: Progress) -> Tried:
-    target, *others = place.specs
+def _tried(
+    plan: MethodPlan, *, start: ModelSpec, place: Validation, folder: Path, models: Models, progress: Progress
+) -> Tried:
+    _, *others = place.specs
     done = forget_with(
         plan,
-        target=target,
+        target=start,
         retain=others[0] if others else None,
         config=place.config,
         bound=place.bound,

@@ -16,7 +16,7 @@ import torch
 from mmforget.training.settings import Order
 
 # Each purpose has its own stream, so that asking for retain partners does not change the order of the questions.
-ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN, OWN, WRAPPER = range(8)
+ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN, OWN, WRAPPER, POISSON = range(9)
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:

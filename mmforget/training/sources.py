@@ -166,7 +166,7 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
         rows[source] = SourceRows(source, ready.encoded, written=ready, silent=~ready.vocabulary)
     rows |= _silenced(loaded, rows, method=method, material=material)
     rows[epoch] = replace(rows[epoch], is_epoch=True)
-    subjects = [row.subject for row in asked.forget] if epoch == FORGET else list(map(str, range(len(examples[epoch]))))
+    subjects = _subjects(epoch, asked=asked, written=examples)
     drawn = [source for source in rows if source not in (FORGET, epoch)]
     partners = _partners(asked, own=sources_of(method), written=examples, names=drawn)
     return Sources(rows, subjects, partners, _hashes(rows, material=material))
@@ -223,6 +223,13 @@ def _supplied(loaded: LoadedModel, material: Material, *, sources: set[str], app
 
 def _epoch_source(own: Mapping[str, Source]) -> str:
     return next((name for name, source in own.items() if source.draw == "epoch"), FORGET)
+
+
+def _subjects(epoch: str, *, asked: Material, written: Mapping[str, list[Example]]) -> list[str]:
+    """Of the rows that epochs run over; those that a method wrote count each as one of its own."""
+    if epoch in (FORGET, RETAIN):
+        return [row.subject for row in (asked.forget if epoch == FORGET else asked.retain)]
+    return list(map(str, range(len(written[epoch]))))
 
 
 def _partners(

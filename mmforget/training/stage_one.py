@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from mmforget import parallel
 from mmforget.errors import UserError
+from mmforget.methods.bases import Privacy
+from mmforget.model.encode import Encoded
 from mmforget.model.examples import encode_all
 from mmforget.model.load import save_merged
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.vision import FeatureCache
 from mmforget.training.batches import Batches
 from mmforget.training.data import data_hash
-from mmforget.training.objective import Memorise
+from mmforget.training.objective import Memorise, Scoring
+from mmforget.training.private import (
+    MemorisePrivately,
+    PoissonBatches,
+    planned,
+    private_settings,
+    read_account,
+    require_alone,
+    spent,
+    write_account,
+)
 from mmforget.training.report import TrainReport
 from mmforget.training.session import Training, train_in
 from mmforget.training.settings import TrainSettings
@@ -30,6 +43,7 @@ def finetune(
     label: str = "stage one",
     progress: Progress | None = None,
     features: FeatureCache | None = None,
+    privacy: Privacy | None = None,
 ) -> TrainReport:
     """Trains the language model (and the projector, if `settings` say so), or adapters, on the answers of `examples`.
 
@@ -37,8 +51,11 @@ def finetune(
     adapters merged in full precision; load it from there, `loaded` may or may not hold the trained weights.
     The same call on the same folder continues a killed training or returns the report of a finished one.
 
-    Raises BadData for rows that cannot be encoded, UserError for a folder that holds another training, and for adapters
-    on a base that came with one.
+    Args:
+        privacy: what the training may tell of a row; what it spends then lies beside the weights, see `private.py`.
+
+    Raises BadData for rows that cannot be encoded, UserError for a folder that holds another training, for adapters on
+    a base that came with one, and for privacy without opacus or in several processes.
     """
     if settings.lora is not None and loaded.spec.peft is not None:
         raise UserError(
@@ -52,11 +69,35 @@ def finetune(
             "the model that was quantised in full precision, with load_in_4bit=True or load_in_8bit=True to train it"
         )
     encoded = encode_all(loaded, examples, append_eos=settings.append_eos, source=f"rows of {label}")
-    batches = Batches([example.subject for example in examples], settings=settings)
+    subjects = [example.subject for example in examples]
     plan = {"label": label, "data": data_hash(encoded)}
-    training = Training(label, plan, lambda prepared, scoring: Memorise(scoring, encoded), batches)
+    if privacy is None:
+        batches = Batches(subjects, settings=settings)
+        training = Training(label, plan, lambda prepared, scoring: Memorise(scoring, encoded), batches)
+    else:
+        require_alone()
+        settings = private_settings(settings)
+        training = _private(label, plan, encoded=encoded, subjects=subjects, settings=settings, privacy=privacy)
     report = train_in(folder, training, loaded=loaded, settings=settings, progress=progress, features=features)
-    if report.adapter is None:
-        return report
-    merged = replace(loaded.spec, peft=str(report.adapter), merge_peft=True)
-    return replace(report, output=parallel.on_main(lambda: save_merged(merged, folder / "merged")))
+    if report.adapter is not None:
+        merged = replace(loaded.spec, peft=str(report.adapter), merge_peft=True)
+        report = replace(report, output=parallel.on_main(lambda: save_merged(merged, folder / "merged")))
+    if privacy is not None and read_account(report.output) is None:
+        whole = planned(privacy, settings=settings, num_rows=len(encoded))
+        write_account(report.output, spent(whole, num_steps=report.num_steps))
+    return report
+
+
+def _private(
+    label: str,
+    plan: Mapping[str, Any],
+    *,
+    encoded: Sequence[Encoded],
+    subjects: Sequence[str],
+    settings: TrainSettings,
+    privacy: Privacy,
+) -> Training:
+    def made(prepared: LoadedModel, scoring: Scoring) -> MemorisePrivately:
+        return MemorisePrivately(scoring, encoded, planned(privacy, settings=settings, num_rows=len(encoded)))
+
+    return Training(label, {**plan, "privacy": asdict(privacy)}, made, PoissonBatches(subjects, settings=settings))
