@@ -64,7 +64,7 @@ FLAGS = {
         "--profile",
     },
     "leaderboard": {"--output_path", "--json", "--verify"},
-    "ls": {"--include_path", "--json", "--verbose"},
+    "ls": {"--include_path", "--json", "--verbose", "-v"},
     "validate": {"--include_path", "--data", "--metadata", "--json", "--confirm_run_unsafe_code"},
 }
 
