@@ -47,7 +47,7 @@ FLAGS = {
     | {"--methods", "--method_args", "--allow_weak_target", "--judge", "--one_at_a_time", "--attacks"}
     | {"--requests", "--between", "--eval_steps", "--stop", "--keep", "--tune"}
     | SEEDS,
-    "target": COMMON | TARGET | {"--recipe", "--workers"},
+    "target": COMMON | TARGET | {"--recipe", "--workers", "--method", "--method_args"},
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
     "eval": COMMON | LM_EVAL | set(REFUSED) | BLANK_IMAGE | {"--stage_one_args", "--recipe", "--judge"},
     "attack": COMMON | TARGET | {"--attacks", "--recipe"},
