@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 JOINER = "+"
-WRAPPING = ("gradients", "learnt_change")
+WRAPPING = ("gradients", "learnt_change", "choose_expert")
 """What a wrapper may have, of which it has one."""
 Evidence = Literal["exact", "adaptation", "reconstruction"]
 """How near a method is to its paper: its formula, the same idea carried over to other models, or what is built from a
@@ -107,7 +107,9 @@ class Wrapper(Protocol):
     `gradients`, see below. `learnt_change(product, *, scaling)`: what the adapter of a feed-forward weight [O, I] adds
     to it, in place of scaling times the product [O, I] of its factors. With `gradients` it may have `finish`, which is
     None or `(weights, *, state, update)`: called once after `update` updates, when the training has ended for whatever
-    reason, to put other values in the weights.
+    reason, to put other values in the weights. `choose_expert(affinities) -> (layer, expert)` with
+    `anchor(probabilities, *, expert)`: of a mixture of experts one expert and its router train alone, chosen by mean
+    router probabilities [L, E] over the rows to forget, and `anchor` is a term of the loss, of those [n, E] there.
     """
 
     def gradients(self, compute: Compute, *, weights: Mapping[str, Tensor]) -> Tensor:

@@ -186,6 +186,8 @@ def obstacle(loaded: LoadedModel, *, method: Any, settings: TrainSettings) -> st
         return "edits many at a time are trained, and it trains nothing; make them one by one"
     if hasattr(method, "guard") or getattr(method, "learnt_times", 1.0) != 1.0:
         return "edits many at a time are what is trained, and it makes something else of that; make them one by one"
+    if part_with(method, "choose_expert") is not None:
+        return "edits many at a time are low-rank, and it trains an expert itself; make them one by one"
     if part_with(method, "learnt_change") is not None:
         return "edits many at a time are products of factors, and it makes more of these; make them one by one"
     if reads_gradients(method):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -49,12 +50,15 @@ from mmforget.training import draws
 from mmforget.training.answering import Answering
 from mmforget.training.batches import Batch
 from mmforget.training.beginning import begin_adapters, change_adapters, row_weights, trained_parts
+from mmforget.training.one_expert import Expert, anchored, choose, masks, overlap
 from mmforget.training.reference import before_training, reference_logprobs, suffix_logprobs
 from mmforget.training.repeating import WRAPPED, Once, Portion, Repeating, parted
 from mmforget.training.sharding import reaching_all
 from mmforget.training.shares import RowScores, score_shared
 from mmforget.training.sources import SourceRows
 from mmforget.types import Scored
+
+logger = logging.getLogger(__name__)
 
 
 class Losses(NamedTuple):
@@ -190,6 +194,7 @@ class Unlearn:
         references: by key of the request, log-probs under another model, where the method asks for them.
         row_weights: by request, how much each row counts, where the method asks.
         masks: by weight, which of its elements train, where the method says so.
+        expert: the one that trains alone, where the method says so.
         state: of the method.
     """
 
@@ -203,6 +208,7 @@ class Unlearn:
     references: dict[str, list[Tensor]] = field(default_factory=dict)
     row_weights: dict[Influence, Tensor] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
+    expert: list[Expert] = field(default_factory=list)
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def prepare(self, *, batch_size: int) -> None:
@@ -224,6 +230,11 @@ class Unlearn:
         for asked in requests:
             if isinstance(asked, Influence):
                 self.row_weights[asked] = row_weights(self.score, asked, rows=self.rows)
+        single = part_with(self.method, "choose_expert")
+        if single is not None:
+            forget = self.rows[FORGET].encoded
+            self.expert.append(choose(self.score, single, forget, has_adapters=self.has_adapters))
+            self.masks.update(masks(self.expert[0], self.score.loaded))
         changing = part_with(self.method, "learnt_change")
         if changing is not None:
             change_adapters(self.score.loaded, changing.learnt_change, has_adapters=self.has_adapters)
@@ -255,7 +266,16 @@ class Unlearn:
         return bool(self.masks) or hasattr(self.method, "gradients")
 
     def loss(self, batch: Batch, *, update: int = 0, portion: Portion | None = None) -> Losses:
-        return self.losses(self.found(batch, portion=portion), update=update)
+        losses = self.losses(self.found(batch, portion=portion), update=update)
+        return self._anchored(losses, batch=batch, portion=portion) if self.expert else losses
+
+    def _anchored(self, losses: Losses, *, batch: Batch, portion: Portion | None) -> Losses:
+        """With the term that holds the router of the expert that trains, which belongs to the rows to forget."""
+        keeps = portion is not None and portion.part == "keep"
+        with torch.no_grad() if keeps else nullcontext():
+            method = part_with(self.method, "choose_expert")
+            term = anchored(self.score, method, self.expert[0], self.rows[FORGET].of(batch))
+        return losses._replace(total=losses.total + term, parts={**losses.parts, "anchor": term.item()})
 
     def found(self, batch: Batch, *, portion: Portion | None = None) -> dict[Request, Any]:
         """What the method's requests come to, differentiable as far as the portion goes."""
@@ -298,6 +318,9 @@ class Unlearn:
 
     def finish(self, *, update: int, weights: Mapping[str, Tensor] | None = None) -> None:
         """What the method does in the end to what trains, or to these weights."""
+        if self.expert:
+            share = overlap(self.score, self.expert[0], self.rows[FORGET].encoded)
+            logger.info("of the experts that the rows to forget went through there, %.1f %% are the same", 100 * share)
         end = finish_of(self.method)
         if end is not None:
             own = self.score.loaded.trainable() if weights is None else weights

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from transformers import OlmoeConfig
 
 import mmforget
 from mmforget.asking import Ask, Decoding
@@ -35,6 +36,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
 from mmforget.types import TokenScores
 from tests.helpers import tiny_image, tiny_llama, tiny_llava
+from tests.tiny_models import tiny_text
 from tests.unit.training.conftest import make_examples
 
 FULL = TrainSettings(lr=1e-3, max_steps=2, batch_size=4, schedule="constant")
@@ -53,7 +55,12 @@ def names() -> list[str]:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     home = tmp_path_factory.mktemp("models")
-    return {"image": tiny_llava(home / "llava"), "text": tiny_llama(home / "llama")}
+    experts = {"num_experts": 3, "num_experts_per_tok": 2}
+    return {
+        "image": tiny_llava(home / "llava"),
+        "text": tiny_llama(home / "llama"),
+        "experts": tiny_text(home / "olmoe", OlmoeConfig, **experts),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +151,11 @@ def test_what_is_made_is_finite_and_the_same_when_it_is_loaded(
 
 @pytest.mark.parametrize("name", names())
 def test_there_is_a_way_in_which_it_works(name: str, base: Callable[[str, bool], LoadedModel]) -> None:
-    """With adapters on a whole base, on image or on text rows."""
+    """With adapters on a whole base, on image or on text rows, or else as a whole on a mixture of experts."""
     said = []
-    for kind in KINDS:
+    for kind, settings in (("image", LORA), ("text", LORA), ("experts", FULL)):
         try:
-            with mmforget.edited(base(kind, False), material(kind), method=build(name), settings=LORA):
+            with mmforget.edited(base(kind, False), material(kind), method=build(name), settings=settings):
                 return
         except UserError as error:
             said.append(str(error))
@@ -164,15 +171,20 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     name: str, base: Callable[[str, bool], LoadedModel], tmp_path: Path
 ) -> None:
     method, settings = build(name), replace(LORA, max_steps=3, save_steps=1)
+    trains_whole = any(hasattr(part, "choose_expert") for part in getattr(method, "parts", ()))
+    kind = "experts" if trains_whole else "image"
 
     def run(folder: Path, *, until: int) -> TrainReport:
         def progress(done: int, total: int, label: str) -> None:
             if done == until:
                 raise Killed
 
-        return unlearn(
-            base("image", False), material("image"), method=method, settings=settings, folder=folder, progress=progress
-        )
+        if trains_whole:
+            # Trained as a whole, a model is another one afterwards.
+            loaded, how = load_model(base(kind, False).spec), replace(settings, lora=None)
+        else:
+            loaded, how = base(kind, False), settings
+        return unlearn(loaded, material(kind), method=method, settings=how, folder=folder, progress=progress)
 
     whole = run(tmp_path / "whole", until=0)
     with pytest.raises(Killed):
