@@ -5,7 +5,7 @@
 
 The rule is in docs/seeds.md: data drawn with other seeds (1 unless --data_seeds says more, the benchmark's own is 0),
 so other people, other target and retain models; every candidate of the grid with two training seeds; of those that
-collapse with no seed, and come nowhere near it, the one with the best mean overall, else the one with the best mean
+collapse with no seed, and come nowhere near it while they forget in part, the one with the best mean overall, else the one with the best mean
 forget score. Candidates run one after another, each in a folder of its own, and continue where they were stopped.
 Words after `--` go to every `mmforget run`. Prints a table and the line for the recipe.
 """
@@ -73,7 +73,7 @@ def chosen(candidates: Sequence[Candidate]) -> Candidate:
     """The candidate that the rule picks; the first of equals. Raises ValueError without candidates."""
     if not candidates:
         raise ValueError("no candidates")
-    left = sound(candidates)
+    left = sound(candidates, forget_score=lambda one: one.forget_score)
     if left:
         return max(left, key=lambda one: one.overall)
     return max(candidates, key=lambda one: one.forget_score)

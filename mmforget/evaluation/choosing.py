@@ -1,20 +1,22 @@
 """Which of several settings of a method is taken: none that destroys the model, then one number above another.
 
-Of the trials that have not collapsed, nor come near it while others are left, and that keep at least MIN_UTILITY of
+Of the trials that have not collapsed, nor come near it while one that forgets in part is left, and that keep at least MIN_UTILITY of
 the target's utility, the one with the best forget score; of equal ones the one with more utility, then the first. Where
 none keeps so much, the one that keeps most. All numbers are of the validation part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluation.collapse import signs_of_collapse
 from mmforget.evaluation.headline import headline
 from mmforget.evaluation.validation import validation_values
+from mmforget.results.rules import PARTLY_FROM
 from mmforget.types import Sample
 
 EDGE = 0.25
@@ -38,10 +40,14 @@ class Tried(Protocol):
 T = TypeVar("T", bound=Tried)
 
 
-def sound(tried: Sequence[T]) -> list[T]:
-    """Those that do not collapse, without those on the edge while others are left; none where all collapse."""
+def sound(tried: Sequence[T], *, forget_score: Callable[[T], float]) -> list[T]:
+    """Those that do not collapse, without those on the edge while one that forgets in part is left; else none.
+
+    Far from every edge is also what does nothing.
+    """
     whole = [one for one in tried if not one.collapses]
-    return [one for one in whole if not one.is_on_the_edge] or whole
+    far = [one for one in whole if not one.is_on_the_edge]
+    return far if any(forget_score(one) >= PARTLY_FROM for one in far) else whole
 
 
 def worst_share(results: Mapping[str, Mapping[str, Any]]) -> float:
@@ -108,7 +114,7 @@ def chosen(outcomes: Sequence[Outcome], *, target: Outcome) -> int:
     """The place of the outcome that the rule picks. Raises ValueError without outcomes."""
     if not outcomes:
         raise ValueError("no trials")
-    left = sound(outcomes) or list(outcomes)
+    left = sound(outcomes, forget_score=partial(forgotten, target=target)) or list(outcomes)
     least = MIN_UTILITY * (target.utility or 0.0)
     enough = [one for one in left if (one.utility or 0.0) >= least]
     if enough:

@@ -50,9 +50,16 @@ def test_where_the_target_has_no_forget_score_the_share_that_is_gone_counts() ->
 
 def test_what_is_near_a_collapse_is_left_out_while_something_else_is_left() -> None:
     far, near, gone = trial(0.1, 0.5), trial(0.9, 0.5, degenerate=0.3), trial(0.9, 0.5, collapses=True)
-    assert sound([near, far, gone]) == [far]
-    assert sound([near, gone]) == [near]
-    assert sound([gone]) == []
+    scores = {id(near): 0.9, id(far): 0.25, id(gone): 0.9}
+
+    def left(*tried: Outcome) -> list[Outcome]:
+        return sound(tried, forget_score=lambda one: scores[id(one)])
+
+    assert left(near, far, gone) == [far]
+    assert left(near, gone) == [near]
+    assert left(gone) == []
+    scores[id(far)] = 0.24
+    assert left(near, far, gone) == [near, far]
 
 
 def test_the_worst_task_counts() -> None:

@@ -37,6 +37,8 @@ def test_what_comes_near_a_collapse_is_out_while_something_else_is_left() -> Non
     broken = candidate("c", (0.9, 0.9), collapsed=True)
     assert chosen([weak, strong, broken]) is weak
     assert chosen([strong, broken]) is strong
+    idle = candidate("d", (0.2, 0.3))
+    assert chosen([idle, strong, broken]) is strong
 
 
 def test_a_grid_is_every_combination() -> None:
