@@ -6,8 +6,8 @@
 The rule is in docs/seeds.md: data drawn with other seeds (1 unless --data_seeds says more, the benchmark's own is 0),
 so other people, other target and retain models; every candidate of the grid with two training seeds; of those that
 collapse with no seed, and come nowhere near it while they forget in part, the one with the best mean overall, else the
-one with the best mean forget score. Candidates run one after another, each in a folder of its own, and continue where they were stopped.
-Words after `--` go to every `mmforget run`. Prints a table and the line for the recipe.
+one with the best mean forget score. Candidates run one after another, each in a folder of its own, and continue where
+they were stopped. Words after `--` go to every `mmforget run`. Prints a table and the line for the recipe.
 """
 
 from __future__ import annotations
