@@ -135,6 +135,13 @@ def _divided(args: Mapping[str, Any], *, names: tuple[str, ...], owner: str) -> 
 
 def _check(name: str, parts: Mapping[str, Any]) -> None:
     losses = [part for part in parts.values() if hasattr(part, "loss")]
+    edits, guards = ([one for one, part in parts.items() if hasattr(part, what)] for what in ("edit", "guard"))
+    if edits and guards:
+        raise UserError(
+            f"method '{name}': '{edits[0]}' edits weights and '{guards[0]}' is a guard, and neither is joined; make a "
+            f"guard of the edited model: first {edits[0]}, then {guards[0]} with --model hf --model_args "
+            "pretrained=FOLDER/model"
+        )
     for one, part in parts.items():
         if hasattr(part, "edit"):
             raise UserError(f"method '{name}': '{one}' edits weights and trains nothing, so nothing can be added to it")
