@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from mmforget.asking import Ask, Decoding, Engine, GuardEngine
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_positive
-from mmforget.methods.base import Evidence
+from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.material import Material
 from mmforget.methods.naming import given_names, names_of
 from mmforget.types import NoScores, NoText, TokenScores
@@ -68,6 +68,7 @@ class Agents:
 
     evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2502.00406"
+    grid: ClassVar[Grid] = {"threshold": (2.0, 3.0, 4.0, 5.0)}
 
     def __post_init__(self) -> None:
         given_names(self.names)

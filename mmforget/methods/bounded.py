@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_positive
-from mmforget.methods.base import Evidence
+from mmforget.methods.base import Evidence, Grid
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Bounded:
 
     evidence: ClassVar[Evidence] = "reconstruction"
     paper: ClassVar[str] = "https://arxiv.org/abs/2509.24166"
+    grid: ClassVar[Grid] = {"omega": (10.0, 30.0, 100.0, 300.0)}
 
     def __post_init__(self) -> None:
         require_positive(omega=self.omega, divisor=1.0 if self.divisor is None else self.divisor)

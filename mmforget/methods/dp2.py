@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmforget.methods.arguments import require_below_one, require_positive
-from mmforget.methods.base import Evidence, Request, Scores, Source, Step
+from mmforget.methods.base import Evidence, Grid, Request, Scores, Source, Step, Times
 from mmforget.methods.bases import Accountant, Base, Privacy
 from mmforget.methods.losses import token_mean_nll
 
@@ -43,6 +43,7 @@ class DP2Unlearning:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2504.13774"
+    grid: ClassVar[Grid] = {"base_lr": Times((10.0, 100.0, 1000.0)), "epsilon": (1.0, 10.0, 100.0)}
 
     def __post_init__(self) -> None:
         steps = 1 if self.base_max_steps is None else self.base_max_steps

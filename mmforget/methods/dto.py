@@ -17,7 +17,19 @@ from torch import Tensor
 from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Compute, Divergence, Evidence, Reference, Request, Scores, Source, Step, TokenStats
+from mmforget.methods.base import (
+    USUAL,
+    Compute,
+    Divergence,
+    Evidence,
+    Grid,
+    Reference,
+    Request,
+    Scores,
+    Source,
+    Step,
+    TokenStats,
+)
 from mmforget.methods.gradients import Vector, added, summed, taken
 from mmforget.methods.losses import inverted_hinge, npo, token_mean
 from mmforget.methods.material import Material
@@ -40,6 +52,7 @@ class DirectTokens:
 
     evidence: ClassVar[Evidence] = "reconstruction"
     paper: ClassVar[str] = "https://arxiv.org/abs/2510.00125"
+    grid: ClassVar[Grid] = {**USUAL, "share": (0.2, 0.3, 0.5), "kept_weight": (0.5, 1.0, 2.0)}
 
     suffix: float = 0.5
     share: float = 0.3

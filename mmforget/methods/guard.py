@@ -19,7 +19,7 @@ from torch.nn import functional
 from mmforget.asking import Ask, Avoid, Decoding, Engine, GuardEngine
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Evidence
+from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.contract import States
 from mmforget.methods.material import Material
 from mmforget.types import Example, NoScores, TokenScores
@@ -69,6 +69,7 @@ class Restriction:
 
     evidence: ClassVar[Evidence] = "reconstruction"
     paper: ClassVar[str] = "https://arxiv.org/abs/2505.13312"
+    grid: ClassVar[Grid] = {"alpha": (2.0, 5.0, 10.0), "similarity": (0.3, 0.5), "threshold": (0.3, 0.5, 0.7)}
 
     def __post_init__(self) -> None:
         require_positive(units=self.units)

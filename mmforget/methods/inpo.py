@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Evidence, Influence, Reference, Request, Scores, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Influence, Reference, Request, Scores, Step
 from mmforget.methods.losses import npo, sequence_sum_logprob
 from mmforget.methods.retaining import Retain, retain_requests, retain_terms
 
@@ -50,6 +50,7 @@ class InfluenceAwarePreference:
 
     evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2510.19479"
+    grid: ClassVar[Grid] = {**USUAL, "beta": (0.05, 0.1, 0.5), "influence": (0.25, 0.5, 1.0)}
 
     beta: float = 0.1
     influence: float = 0.5

@@ -9,13 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.edits import Edit, EditReport, Matrix, Site
 from mmforget.types import Example
 
@@ -76,8 +77,9 @@ class ModalityAwarePruning:
     all layers, and takes deviations over a batch's questions, position by position: neither is taken over.
     """
 
-    evidence: ClassVar[Literal["exact", "adaptation", "reconstruction"]] = "adaptation"
+    evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2502.15910"
+    grid: ClassVar[Grid] = {"share": (0.01, 0.02, 0.05, 0.1), "layers": (1, 3)}
 
     share: float = 0.02
     layers: int = 3

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Request, Scores, Source, Step
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.types import Example
@@ -37,8 +37,9 @@ class SalientWeights:
     left out.
     """
 
-    evidence: ClassVar[Literal["exact", "adaptation", "reconstruction"]] = "adaptation"
+    evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2502.11051"
+    grid: ClassVar[Grid] = {**USUAL, "threshold": (0.5, 1.0, 2.0), "retain_weight": (1.0, 2.0)}
 
     threshold: float = 1.0
     retain_weight: float = 1.0

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.edits import Edit, EditReport, Matrix, Site, last_matrices, require_layer
 from mmforget.types import Example
 
@@ -57,8 +58,9 @@ class Needle:
     Left out is what the source may do afterwards, training that column alone.
     """
 
-    evidence: ClassVar[Literal["exact", "adaptation", "reconstruction"]] = "adaptation"
+    evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2406.11614"
+    grid: ClassVar[Grid] = {"noise": (0.03, 0.1, 0.3, 1.0)}
 
     layer: int | None = None
     column: int | None = None

@@ -22,7 +22,18 @@ from torch.nn import functional
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Comparison, Evidence, LogitStats, Request, Scores, Source, Step, WordStats
+from mmforget.methods.base import (
+    USUAL,
+    Comparison,
+    Evidence,
+    Grid,
+    LogitStats,
+    Request,
+    Scores,
+    Source,
+    Step,
+    WordStats,
+)
 from mmforget.methods.losses import token_mean
 from mmforget.methods.material import Material
 from mmforget.methods.naming import given_names, names_of
@@ -86,6 +97,7 @@ class Obliviate:
 
     evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2505.04416"
+    grid: ClassVar[Grid] = {**USUAL, "distill_weight": (0.05, 0.2, 1.0), "fact_weight": (0.0, 0.7)}
 
     distill_weight: float = 0.2
     fact_weight: float = 0.7

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmforget.errors import UserError
 from mmforget.methods import rocr_math
 from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.edits import Edit, EditReport, Matrix, Site, last_matrices, require_layer
 from mmforget.methods.material import Material
 from mmforget.methods.naming import given_names
@@ -93,8 +94,9 @@ class ConceptRedirection:
     surnames alone and pronouns are not redirected; of earlier requests (`--requests`) no keys are known.
     """
 
-    evidence: ClassVar[Literal["exact", "adaptation", "reconstruction"]] = "adaptation"
+    evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2506.07795"
+    grid: ClassVar[Grid] = {"threshold": (0.02, 0.2, 2.0), "ridge": (0.01, 0.1, 1.0)}
 
     first_layer: int | None = None
     last_layer: int | None = None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
-from mmforget.methods.base import Compute, Evidence
+from mmforget.methods.base import Compute, Evidence, Grid
 from mmforget.methods.gradients import Vector, added, difference, moved, norm, summed, taken
 
 NUM_DRAWS = 3
@@ -50,6 +50,7 @@ class SharpnessAware:
 
     evidence: ClassVar[Evidence] = "exact"
     paper: ClassVar[str] = "https://arxiv.org/abs/2502.05374"
+    grid: ClassVar[Grid] = {"rho": (0.001, 0.01, 0.05, 0.1)}
 
     def __post_init__(self) -> None:
         require_not_negative(rho=self.rho, penalty_weight=self.penalty_weight)

@@ -47,7 +47,7 @@ class Scrub:
 
     evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2302.09880"
-    grid: ClassVar[Grid] = {**USUAL, "temperature": (2.0, 4.0), "kl_weight": (0.01, 0.5), "forget_passes": (2, 3)}
+    grid: ClassVar[Grid] = {**USUAL, "temperature": (2.0, 4.0), "kl_weight": (0.01, 0.5), "forget_passes": (3, 10)}
 
     temperature: float = 2.0
     nll_weight: float = 1.0

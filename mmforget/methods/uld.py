@@ -18,7 +18,7 @@ from torch import Tensor
 from mmforget.asking import Engine, PassingEngine
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Evidence, Request, Scores, Source, Step, TokenStats
+from mmforget.methods.base import USUAL, Evidence, Grid, Request, Scores, Source, Step, TokenStats
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.methods.requests import Positions
@@ -67,6 +67,7 @@ class LogitDifference:
 
     evidence: ClassVar[Evidence] = "adaptation"
     paper: ClassVar[str] = "https://arxiv.org/abs/2406.08607"
+    grid: ClassVar[Grid] = {**USUAL, "weight": (-0.5, -0.8, -1.5), "uniform_weight": (1.0, 5.0)}
 
     def __post_init__(self) -> None:
         require_not_negative(uniform_weight=self.uniform_weight)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmforget.methods.arguments import require_not_negative
-from mmforget.methods.base import Evidence
+from mmforget.methods.base import Evidence, Grid
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class OneExpert:
 
     evidence: ClassVar[Evidence] = "reconstruction"
     paper: ClassVar[str] = "https://arxiv.org/abs/2411.18797"
+    grid: ClassVar[Grid] = {"anchor_weight": (0.1, 1.0, 3.0, 10.0)}
 
     def __post_init__(self) -> None:
         require_not_negative(anchor_weight=self.anchor_weight)
