@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from transformers import OlmoeConfig
@@ -114,14 +114,21 @@ def heard(loaded: LoadedModel, kind: str) -> Heard:
     return Heard(scores, [str(one) for one in engine.generate(written)])
 
 
-def cases() -> list[tuple[str, str]]:
-    """Every method in every way; what trains nothing is the same with adapters and without."""
+def cases() -> list[Any]:
+    """Every method in every way; what trains nothing is the same with adapters and without.
+
+    Text rows are looked at with adapters; the other two ways, which are the same for them, among the long tests.
+    """
     trained = {name: any(hasattr(METHODS.get(part), "loss") for part in name.split("+")) for name in names()}
-    return [(name, way) for name in names() for way in WAYS if trained[name] or way != "full"]
+    found = [(name, way) for name in names() for way in WAYS if trained[name] or way != "full"]
+    return [
+        pytest.param(name, way, kind, marks=[pytest.mark.long] if kind == "text" and way != "lora" else [])
+        for name, way in found
+        for kind in KINDS
+    ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("name", "way"), cases())
+@pytest.mark.parametrize(("name", "way", "kind"), cases())
 def test_what_is_made_is_finite_and_the_same_when_it_is_loaded(
     name: str, way: str, kind: str, folders: dict[str, Path], base: Callable[[str, bool], LoadedModel], tmp_path: Path
 ) -> None:
