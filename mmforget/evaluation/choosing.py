@@ -2,7 +2,8 @@
 
 Of the trials that have not collapsed, nor come near it while one that forgets in part is left, and that keep at least
 MIN_UTILITY of the target's utility, the one with the best forget score; of equal ones the one with more utility, then
-the first. Where none keeps so much, the one that keeps most. All numbers are of the validation part.
+the first. Where none keeps so much, the one that keeps most. Where all have collapsed, one of them is taken in the same
+way. All numbers are of the validation part.
 """
 
 from __future__ import annotations

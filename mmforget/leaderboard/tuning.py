@@ -53,7 +53,8 @@ def best_of(row: BoardRow) -> str:
     num = len(told_of(row).get("trials", ()))
     budget = told_of(row).get("budget")
     fewer = f" (budget {budget})" if isinstance(budget, int) and budget != num else ""
-    return f"best of {num} settings{fewer}" if num else ""
+    settings = "1 setting" if num == 1 else f"{num} settings"
+    return f"best of {settings}{fewer}" if num else ""
 
 
 def _tuning(row: BoardRow, told: Mapping[str, Any]) -> Tuning:

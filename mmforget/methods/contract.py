@@ -73,13 +73,18 @@ def state_of(method: Any, beginning: Beginning, *, name: str = "") -> dict[str, 
     return found
 
 
-def guard_state(method: Any, material: Material, *, name: str, states: States | None = None) -> dict[str, Any]:
-    """What a guard keeps of the rows, plain JSON values; nothing for most, and for one that learns without `states`.
+def stand_in_states(rows: Sequence[Example]) -> Tensor:
+    """In place of a model's, to try a guard that learns before there is one: drawn, another for each row."""
+    return torch.randn(len(rows), HIDDEN_SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def guard_state(method: Any, material: Material, *, name: str, states: States = stand_in_states) -> dict[str, Any]:
+    """What a guard keeps of the rows, plain JSON values; nothing for most.
 
     Raises PluginError for what is no mapping of names to plain values.
     """
     learns = hasattr(method, "learn")
-    if not hasattr(method, "start") and (not learns or states is None):
+    if not hasattr(method, "start") and not learns:
         return {}
     what = f"method '{name}': {'learn' if learns else 'start'}"
     with running(method, what=what):
@@ -122,7 +127,7 @@ def check_method(method: Any, *, name: str) -> None:
 def _try_guard(method: Any, *, name: str) -> None:
     rows = [Example("toy", "Ann", "Who?", " Ann.")]
     material = Material(forget=rows, retain=rows, refusals=["I do not know."])
-    state = guard_state(method, material, name=name, states=lambda rows: torch.ones(len(rows), HIDDEN_SIZE))
+    state = guard_state(method, material, name=name)
     guard = Guard(name, method, {}, None, before="toy", state=state)
     engine = guard.around(_ToyEngine())
     engine.score([Ask("score", "toy", "Who?", " Ann.", (), ())])

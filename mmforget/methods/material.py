@@ -95,6 +95,14 @@ def lacking(method: Any, material: Material, *, name: str) -> dict[str, str]:
     return found
 
 
+def by_subject(rows: Sequence[Example]) -> dict[str, list[Example]]:
+    """The rows of each subject, both in their order."""
+    found: dict[str, list[Example]] = {}
+    for row in rows:
+        found.setdefault(row.subject, []).append(row)
+    return found
+
+
 def few(reasons: Mapping[str, str]) -> str:
     """The first few reasons, for a message."""
     return "; ".join([*reasons.values()][:NUM_SHOWN]) + ("; ..." if len(reasons) > NUM_SHOWN else "")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from mmforget.errors import UserError
-from mmforget.methods.material import Material, few
+from mmforget.methods.material import Material, by_subject, few
 from mmforget.types import Example
 
 SEPARATOR = ";"
@@ -29,16 +29,16 @@ def names_of(material: Material) -> dict[str, str]:
     """What each subject of the rows to forget is called, in their order.
 
     That is the name of its concept, or what its rows say under `extra["name"]`, or the subject itself or the innermost
-    part of its path that is no number, or else the words with capitals that at least half of its rows have, at least
-    two of them.
+    part of its path without a digit, underscore or slash, or else the words with capitals that at least half of its
+    rows have, at least two of them.
 
     Raises UserError where a subject has none of these.
     """
-    rows: dict[str, list[Example]] = {}
-    for row in material.forget:
-        rows.setdefault(row.subject, []).append(row)
     concepts = {concept.name for concept in material.concepts}
-    found = {subject: subject if subject in concepts else name_in(own) for subject, own in rows.items()}
+    found = {
+        subject: subject if subject in concepts else name_in(own)
+        for subject, own in by_subject(material.forget).items()
+    }
     nameless = {subject: repr(subject) for subject, name in found.items() if not name}
     if nameless:
         raise UserError(

@@ -6,7 +6,7 @@ the benchmark. Where no place is given it is looked for by a rule of ours: an ad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,6 +17,7 @@ from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
 from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.edits import Edit, EditReport, Matrix, Site, last_matrices, require_layer
+from mmforget.methods.material import by_subject
 from mmforget.types import Example
 
 ORACLE = "the column was given: an oracle upper bound, since who forgets does not know where a fact is"
@@ -116,10 +117,8 @@ class Needle:
                 )
             return {"given": Place(self.layer, self.column)}
         kept = _written(site, retain, names=names)
-        subjects: dict[str, list[Example]] = {}
-        for one in forget:
-            subjects.setdefault(one.subject, []).append(one)
-        return {name: _largest(_written(site, rows, names=names), kept=kept) for name, rows in subjects.items()}
+        subjects = by_subject(forget).items()
+        return {name: _largest(_written(site, rows, names=names), kept=kept) for name, rows in subjects}
 
     def _noisy(self, matrix: Matrix, *, columns: Sequence[int], generator: torch.Generator) -> Matrix:
         """The matrix with noise on some columns, drawn one column after the other; its bias as it is."""
@@ -144,7 +143,7 @@ def _largest(written: Sequence[Tensor], *, kept: Sequence[Tensor]) -> Place:
     return Place(layer, int(more[layer].argmax()))
 
 
-def _by_layer(places: Any) -> dict[int, list[int]]:
+def _by_layer(places: Iterable[Place]) -> dict[int, list[int]]:
     """Columns by layer, both ascending, each once."""
     found: dict[int, list[int]] = {}
     for place in sorted(set(places)):

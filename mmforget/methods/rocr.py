@@ -84,7 +84,8 @@ class ConceptRedirection:
 
     `target`: `unrelated` is the state of `unrelated`, nobody in particular, in the name's place, and of a grey image in
     that of an image; `reject` what makes the model go on with `refusal`, found by 25 steps of Adam; `noise` a random
-    state of the same length, by `seed`. Naming a real person makes false statements about somebody else.
+    state of the same length, by `seed`. Naming a real person makes false statements about somebody else. No image
+    is redirected in the model's last layer alone, nor to a refusal there: no layer behind reads what it makes of it.
 
     `names`, separated by semicolons: whom or what to redirect where rows mention it; else each subject by what its
     questions call it. A subject that no question names and no image shows is refused.
@@ -137,17 +138,18 @@ class ConceptRedirection:
     def edit(
         self, site: Site, *, forget: Sequence[Example], retain: Sequence[Example], level: int | None
     ) -> EditReport:
-        """Raises UserError for a layer that the model does not have, a subject that nothing names or shows, and where
-        nothing would change.
+        """Raises UserError for a layer that is not there or that nothing reads, a subject that nothing names or shows,
+        and where nothing would change.
         """
         self.check(forget=[one.path for one in forget], retain=[one.path for one in retain], level=level)
         names = given_names(self.names)
         if why := nameless(forget, names=names):
             raise UserError(why)
         matrices, chosen = last_matrices(site, method="rocr"), self._layers(len(site.layers))
+        targets = targets_of(forget, names=names, unrelated=self.unrelated)
+        self._require_read(targets, layers=chosen, num_layers=len(site.layers))
         editing = Editing(site, tuple(matrices[layer] for layer in chosen), site.blocks[chosen[-1]], {})
         editing.kept = self._kept(editing, retain)
-        targets = targets_of(forget, names=names, unrelated=self.unrelated)
         num_keys = sum(self._redirect(editing, target, number=number) for number, target in enumerate(targets))
         return self._report(editing, targets, num_keys=num_keys, lost=without_target(forget, names=names))
 
@@ -159,6 +161,16 @@ class ConceptRedirection:
         if first > last:
             raise UserError(f"first_layer={first} lies behind last_layer={last}; give layers in order")
         return range(first, last + 1)
+
+    def _require_read(self, targets: Sequence[Target], *, layers: range, num_layers: int) -> None:
+        """Raises UserError for images that would be redirected where no later layer reads them."""
+        shown = [one.name for one in targets if any(side.at == "image" for side in one.sides)]
+        is_read = layers[-1] < num_layers - 1 or (len(layers) > 1 and self.target != "reject")
+        if shown and not is_read:
+            raise UserError(
+                f"last_layer={layers[-1]} is the model's last, and nothing reads what it makes of an image, such as "
+                f"that of '{shown[0]}'; give last_layer={num_layers - 2} or less"
+            )
 
     def _kept(self, editing: Editing, retain: Sequence[Example]) -> dict[str, Tensor]:
         rows = list(retain) if self.corpus is None else self._corpus()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mmforget.methods.material import by_subject
 from mmforget.methods.naming import name_in
 from mmforget.types import Example, Spot
 
@@ -53,7 +54,7 @@ def targets_of(rows: Sequence[Example], *, names: Sequence[str], unrelated: str)
     for name in names:
         own = [one for one in rows if _mentions(one, name)]
         found += [Target(name, (_named(name, own, unrelated=unrelated),))] if own else []
-    for subject, own in _by_subject(rows).items():
+    for subject, own in by_subject(rows).items():
         called, pictured = None if names else name_of(own), _pictured(own)
         sides = [] if called is None else [_named(called, own, unrelated=unrelated)]
         sides += [_shown(pictured)] if pictured else []
@@ -72,29 +73,20 @@ def nameless(rows: Sequence[Example], *, names: Sequence[str]) -> str:
     """Which subjects nothing names and no image shows, in a line; empty where there are none."""
     lost = [
         subject
-        for subject, own in _by_subject(rows).items()
+        for subject, own in by_subject(rows).items()
         if not _pictured(own)
         and not (any(_mentions(one, name) for name in names for one in own) if names else name_of(own))
     ]
     if not lost:
         return ""
     shown = ", ".join(f"'{one}'" for one in lost[:3]) + (", ..." if len(lost) > 3 else "")
-    return (
-        f"rocr redirects a name or a face, and {len(lost)} subjects have none in their questions ({shown}); give "
-        "names=Ann Lee;Bo Ray"
-    )
+    who = "1 subject has" if len(lost) == 1 else f"{len(lost)} subjects have"
+    return f"rocr redirects a name or a face, and {who} none in the questions ({shown}); give names=Ann Lee;Bo Ray"
 
 
 def without_target(rows: Sequence[Example], *, names: Sequence[str]) -> list[str]:
     """Given names that no row mentions."""
     return [name for name in names if not any(_mentions(one, name) for one in rows)]
-
-
-def _by_subject(rows: Sequence[Example]) -> dict[str, list[Example]]:
-    found: dict[str, list[Example]] = {}
-    for one in rows:
-        found.setdefault(one.subject, []).append(one)
-    return found
 
 
 def _named(name: str, rows: Sequence[Example], *, unrelated: str) -> Side:

@@ -91,7 +91,8 @@ class LogitDifference:
     @property
     def sources(self) -> tuple[Source, ...]:
         """The questions to forget with wrong answers."""
-        return (Source(name="perturbed", draw="each", rows=wrong_answers),) if self.perturbed else ()
+        asked = self.perturbed and self.uniform_weight > 0
+        return (Source(name="perturbed", draw="each", rows=wrong_answers),) if asked else ()
 
     @property
     def _uniform(self) -> list[tuple[TokenStats, TokenStats]]:

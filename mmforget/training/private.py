@@ -107,8 +107,11 @@ def require_alone() -> None:
 
 
 def private_settings(settings: TrainSettings) -> TrainSettings:
-    """The same, each update one batch whose rows' gradients are cut, and not their sum."""
-    return replace(settings, grad_accumulation=1, max_grad_norm=0.0)
+    """The same, each update one batch whose rows' gradients are cut, and not their sum, and no loss ends it before.
+
+    When a loss falls below a bound tells of the rows, and no account has that.
+    """
+    return replace(settings, grad_accumulation=1, max_grad_norm=0.0, stop_loss=None, stop_retain_nll=None)
 
 
 def planned(privacy: Privacy, *, settings: TrainSettings, num_rows: int) -> Account:

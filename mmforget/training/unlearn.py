@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 from mmforget.errors import UserError
 from mmforget.methods.base import finish_of, hyper_parameters
+from mmforget.methods.bases import base_of
 from mmforget.methods.material import Material, RetainLogprobs
 from mmforget.model.activations import num_first
 from mmforget.model.examples import encode_all
@@ -22,6 +24,7 @@ from mmforget.training.editing import edit_in
 from mmforget.training.guarding import guard_in
 from mmforget.training.hf_arguments import num_updates, updates_per_epoch
 from mmforget.training.objective import Objective, Scoring, Unlearn
+from mmforget.training.private import read_account
 from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.report import TrainReport
 from mmforget.training.session import Training, train_in
@@ -29,6 +32,8 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import Sources, make_sources
 from mmforget.training.stopping import LAST
 from mmforget.types import Example, Progress
+
+logger = logging.getLogger(__name__)
 
 TRAINED = "trained"
 """Where a guard that trains an adapter first trains it, below its own folder."""
@@ -117,6 +122,7 @@ def training_of(
 ) -> Training:
     """What a method with a loss trains. Raises UserError where something that it asks about is not there."""
     require_loss(method, name=name)
+    _say_where_it_starts(loaded, method=method, name=name)
     times = getattr(method, "learnt_times", 1.0)
     if settings.lora is None and (times != 1.0 or hasattr(method, "guard")):
         raise UserError(f"method '{name}' makes use of what an adapter has learnt; train with LoRA (--lora_r 8)")
@@ -129,6 +135,16 @@ def training_of(
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)
     made = partial(_objective, method=method, sources=sources, settings=settings, num_batches=len(batches))
     return Training(name, _plan(method, name=name, sources=sources), made, batches, times, material.validate)
+
+
+def _say_where_it_starts(loaded: LoadedModel, *, method: Any, name: str) -> None:
+    """Warns where a method that starts from a private base is given another model: only pipelines make its base."""
+    base = base_of(method)
+    if base is not None and base.privacy is not None and read_account(Path(loaded.spec.pretrained)) is None:
+        logger.warning(
+            "method '%s' starts from a base with differential privacy, and %s is none, so nothing is promised; make "
+            "one with `mmforget target --method %s`", name, loaded.spec.pretrained, name,
+        )  # fmt: skip
 
 
 def require_loss(method: Any, *, name: str) -> None:

@@ -62,7 +62,7 @@ def test_no_other_loss_can_be_added() -> None:
         build("dp2+npo")
 
 
-def test_epochs_run_over_the_rows_to_keep(tmp_path: Path) -> None:
+def test_epochs_run_over_the_rows_to_keep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Every one of them once an epoch; the rows to forget are not looked at."""
     loaded = load_model(ModelSpec(pretrained=str(tiny_llama(tmp_path / "llama")), device="cpu"))
     rows = [Example(id=str(k), subject=f"s{k}", context=f"number {k}?", answer=" the town.") for k in range(7)]
@@ -76,3 +76,4 @@ def test_epochs_run_over_the_rows_to_keep(tmp_path: Path) -> None:
     assert [one.ids for one in sources.rows["retain"].encoded] == wanted
     report = unlearn(loaded, material, method=build("dp2"), settings=settings, folder=tmp_path / "out")
     assert report.num_steps == 2 * 2
+    assert "starts from a base with differential privacy, and" in caplog.text, "the model is no such base"

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmforget.asking import Ask, Avoid, Decoding
 from mmforget.errors import UserError
 from mmforget.methods.build import build
+from mmforget.methods.contract import guard_state
 from mmforget.methods.guard import forbidden
 from mmforget.methods.material import Material
 from mmforget.types import Example, NoScores, TokenScores
@@ -112,3 +113,11 @@ def test_documents_ask_nothing() -> None:
         build("guard").learn(Material(forget=[document], retain=RETAIN), states)
     with pytest.raises(UserError, match="there are no rows to keep"):
         build("guard").learn(Material(forget=FORGET), states)
+
+
+def test_documents_are_refused_before_there_is_a_model() -> None:
+    """States are drawn in place of a model's, so that a run that cannot end so begins no work."""
+    document = Example("0", "a", "", "text", is_document=True)
+    with pytest.raises(UserError, match="learns questions, and row '0' is a whole document"):
+        guard_state(build("guard"), Material(forget=[document], retain=RETAIN), name="guard")
+    assert guard_state(build("guard", "units=4"), Material(forget=FORGET, retain=RETAIN), name="guard")["words"]

@@ -105,12 +105,12 @@ def test_whom_nothing_names_or_shows_is_refused_or_left_out() -> None:
     method = build("rocr")
     rows = [*ANN, row("Who is it?", subject="author_004"), row("Where?", subject="author_004")]
     assert lacking(method, Material(forget=rows), name="rocr") == {
-        "author_004": "rocr redirects a name or a face, and 1 subjects have none in their questions ('author_004'); "
+        "author_004": "rocr redirects a name or a face, and 1 subject has none in the questions ('author_004'); "
         "give names=Ann Lee;Bo Ray"
     }
     with pytest.raises(UserError, match="can unlearn none of the 1 subjects"):
         lacking(method, Material(forget=rows[3:]), name="rocr")
-    with pytest.raises(UserError, match=r"1 subjects have none in their questions \('author_004'\)"):
+    with pytest.raises(UserError, match=r"1 subject has none in the questions \('author_004'\)"):
         method.edit(None, forget=rows, retain=ANN, level=None)
     assert build("rocr", "names=x").lacks(Material(forget=rows)) == ""
     document = Example("d", "d", "", "New York is large. New York is old.", is_document=True)

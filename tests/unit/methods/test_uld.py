@@ -63,6 +63,7 @@ def test_the_loss_remembers_and_is_uniform_elsewhere() -> None:
     assert parts == pytest.approx({"remember": 2.0, "uniform": 2.0})
     assert total.item() == pytest.approx(4.0)
     assert len(build("uld", "uniform_weight=0").requests) == 1
+    assert build("uld", "uniform_weight=0").sources == (), "nobody asks for wrong answers, which documents do not have"
     assert [request.source for request in build("uld", "perturbed=False").requests] == ["forget", "retain", "retain"]
     assert {request.positions for request in build("uld", "variant=released").requests[1:]} == {"all"}
 

@@ -101,9 +101,16 @@ def test_packed_weights_and_adapters_are_refused_in_a_line(llava: LoadedModel, t
         edit_in(tmp_path, loaded=attach(llava, LoraSettings(r=2, alpha=4)), **given)
 
 
-@pytest.mark.parametrize("joined", ["needle+chip", "chip+npo", "needle+whp_logit"])
-def test_nothing_is_joined_with_an_edit(joined: str) -> None:
-    with pytest.raises(UserError, match="edits weights and trains nothing, so nothing can be added to it"):
+@pytest.mark.parametrize(
+    ("joined", "said"),
+    [
+        ("needle+chip", "edits weights and trains nothing, so nothing can be added to it"),
+        ("chip+npo", "edits weights and trains nothing, so nothing can be added to it"),
+        ("needle+whp_logit", "'needle' edits weights and 'whp_logit' is a guard, .* make a guard of the edited model"),
+    ],
+)
+def test_nothing_is_joined_with_an_edit(joined: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
         build(joined)
 
 
@@ -272,10 +279,18 @@ def test_rocr_refuses_layers_that_are_not_there_and_rows_that_name_nobody(llama:
         ("names=Anna Meier,last_layer=7", "last_layer=7 does not exist: the model has 2 layers, 0 to 1"),
         ("names=Anna Meier,first_layer=1,last_layer=0", "first_layer=1 lies behind last_layer=0"),
         (f"names=Anna Meier,corpus={tmp_path / 'all.txt'},threshold=1e-9", "rows to keep use all directions"),
-        ("names=Nobody Here", "subjects have none in their questions"),
+        ("names=Nobody Here", "ha(s|ve) none in the questions"),
     ):
         with pytest.raises(UserError, match=said):
             edit_in(tmp_path / "out", loaded=llama, method=build("rocr", arguments), **given)
+
+
+@pytest.mark.parametrize("arguments", ["target=reject,first_layer=0,last_layer=1", "first_layer=1,last_layer=1"])
+def test_rocr_redirects_no_image_where_nothing_reads_it(llava: LoadedModel, tmp_path: Path, arguments: str) -> None:
+    """A refusal would not be found, and of the last layer alone nothing would change, both without a word."""
+    method = build("rocr", f"{arguments},threshold=3.0")
+    with pytest.raises(UserError, match="last_layer=1 is the model's last, and nothing reads .* give last_layer=0 or"):
+        edit_in(tmp_path, loaded=llava, method=method, forget=FORGET, retain=RETAIN, level=None, label="rocr")
 
 
 @pytest.mark.parametrize("kind", ["llava", "qwen", "gemma"])

@@ -234,6 +234,12 @@ def test_without_opacus_it_is_said_how_to_get_it(
         finetune(llama, texts(examples), settings=SETTINGS, folder=tmp_path, privacy=PRIVACY)
 
 
+def test_no_loss_ends_a_private_training() -> None:
+    """That a loss fell below a bound tells of the rows, and no accountant knows of it."""
+    found = private.private_settings(replace(SETTINGS, stop_loss=9.0, stop_retain_nll=9.0, grad_accumulation=3))
+    assert (found.stop_loss, found.stop_retain_nll, found.grad_accumulation, found.max_grad_norm) == (None, None, 1, 0)
+
+
 def test_several_processes_are_refused(
     llama: LoadedModel, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
