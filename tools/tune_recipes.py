@@ -133,11 +133,14 @@ def measured(tasks: str, method: str, *, settings: Mapping[str, str], place: Pla
 
 
 def trials(document: Mapping[str, Any], *, folder: Path) -> tuple[Trial, ...]:
-    """What each seed came to, from the records of the row that a leaderboard.json has of the method."""
+    """What each seed came to, from the records of the row that a leaderboard.json has of the method.
+
+    A method in which nothing is random has one record and no seeds.
+    """
     (row,) = [row for row in document["rows"] if row["role"] == "unlearned"]
     found = []
-    for seed in row["seeds"]:
-        whole = json.loads((folder / seed["record"]).read_text(encoding="utf-8"))
+    for one in row["seeds"] or [row["provenance"]]:
+        whole = json.loads((folder / one["record"]).read_text(encoding="utf-8"))
         record = whole["unlearning"]
         numbers = {name: record["headline"].get(name, {}).get("value") for name in NUMBERS}
         values = {name: float(number or 0.0) for name, number in numbers.items()}

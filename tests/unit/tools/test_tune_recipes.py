@@ -70,6 +70,8 @@ def test_seeds_are_read_from_their_records(tmp_path: Path) -> None:
         Trial(0.8, 0.9, 0.7, False, degenerate=0.02),
         Trial(0.0, 0.9, 0.7, True, degenerate=0.1),
     )
+    edited = [{"role": "unlearned", "seeds": [], "provenance": {"record": "0.json"}}]
+    assert trials({"rows": edited}, folder=tmp_path) == (Trial(0.8, 0.9, 0.7, False, degenerate=0.02),)
 
 
 def test_every_target_is_asked_and_all_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
