@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, KeyError) as error:
         parser.error(f"no finished run, or no costs: {error!r}")
     rows = {run: [row for row in board["rows"] if row["role"] == "unlearned"] for run, board in boards.items()}
+    if bare := next((run for run, own in rows.items() if not own or not (run / PICTURE).is_file()), None):
+        parser.error(
+            f"{bare} has no unlearned model on its leaderboard, or no {PICTURE}; finish the run, with its picture"
+        )
     args.output.write_text(page(rows, costs=costs, folder=args.output.parent), encoding="utf-8")
     if args.json is not None:
         args.json.write_text(json.dumps(numbers(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

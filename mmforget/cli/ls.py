@@ -232,7 +232,8 @@ def _details(item: Line) -> list[str]:
 
 
 def _method_details(item: MethodItem) -> list[str]:
-    cost = "" if item.cost is None else f"; a step costs {item.cost:g} of ga's"
+    around = "around ga " if item.shape == "wrapper" else ""
+    cost = "" if item.cost is None else f"; {around}a step costs {item.cost:g} of ga's"
     given = ", ".join(f"{name}={value}" for name, value in item.arguments.items())
     source = f"{item.evidence or 'how near to its paper it does not say'}: {item.paper or 'no paper'}"
     asks = f"; asks for {', '.join(item.requests)}" if item.requests else ""

@@ -74,7 +74,7 @@ description that leaves the formula open."""
 class Method(Protocol):
     """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name.
 
-    It may have eight things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
+    It may have nine things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
     `start(beginning) -> dict[str, Tensor]`: its state, which every `Step` then carries, checkpoints keep and a
     continued training finds again. `needs_all_subjects = True`: it cannot forget one subject without the others, and
     is refused where a run forgets one at a time. `lacks(material) -> str`: why it cannot unlearn just these rows, empty
@@ -85,7 +85,8 @@ class Method(Protocol):
     first what it was. `trained_part(squares)`: which elements of a weight train, bool of its shape, by the mean squared
     gradients there of the answers of each source that it asks about; the others stay bit by bit, and nothing decays.
     `base`, a `methods.bases.Base`: what it starts from in the target's place, which learnt the target's rows otherwise,
-    with differential privacy for one, before anybody asked to forget.
+    with differential privacy for one, before anybody asked to forget. `gradients(compute, *, weights)`, as a `Wrapper`
+    has it: how an update of its own loss, and of what it is joined with, is computed.
 
     A method of any shape may say where it comes from, for lists: `paper`, an address, and `evidence`, how near to it.
     So may it say what is worth trying of it: `grid`, values by argument or training setting, see `methods.grids`, which

@@ -128,7 +128,8 @@ class SharpnessAware:
         num = int(state[NUM].item()) if NUM in state else 0
         for name, weight in weights.items():
             new, old = weight.detach().float(), state.get(f"{MEAN}{name}")
-            state[f"{MEAN}{name}"] = new.clone() if old is None else (old * num + new) / (num + 1)
+            # So that the mean of what never moves, as where a mask holds it, is that bit by bit.
+            state[f"{MEAN}{name}"] = new.clone() if old is None else old + (new - old) / (num + 1)
         state[NUM] = torch.tensor(float(num + 1))
 
     def _finish(self, weights: Vector, *, state: MutableMapping[str, Tensor], update: int) -> None:

@@ -61,9 +61,17 @@ def change_adapters(loaded: LoadedModel, change: Change, *, has_adapters: bool) 
 
 
 def trained_parts(
-    score: Score, part: Callable[[Mapping[str, Tensor]], Tensor], *, rows: Mapping[str, Any], sources: Collection[str]
+    score: Score,
+    part: Callable[[Mapping[str, Tensor]], Tensor],
+    *,
+    rows: Mapping[str, Any],
+    sources: Collection[str],
+    within: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """Which elements of each weight train, bool of its shape, by the squared gradients of all rows of these sources.
+
+    Args:
+        within: by weight, which of its elements may train at all; of a weight without one all may.
 
     Raises UserError where there are none, and among several processes.
     """
@@ -73,6 +81,7 @@ def trained_parts(
         source: mean_squares(score.loaded, rows[source].encoded, weights=weights, score=score) for source in sources
     }
     found = {name: part({source: one[name] for source, one in squares.items()}) for name in weights}
+    found = {name: mask & within[name] if name in within else mask for name, mask in found.items()}
     num, total = (sum(int(one.sum()) for one in found.values()), sum(one.numel() for one in found.values()))
     if not num:
         raise UserError("this method trains only some of the weights, and found none; see what it finds them by")

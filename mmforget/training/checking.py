@@ -60,17 +60,20 @@ def require_moved(loaded: LoadedModel, *, since: dict[str, float], folder: Path)
     )
 
 
-def term_norms(terms: Mapping[str, Tensor], *, weights: Mapping[str, Tensor], is_whole: bool) -> dict[str, float]:
-    """The norm of each term's gradient over the weights that train; the graph stays.
+def term_norms(
+    terms: Mapping[str, Tensor], *, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], is_whole: bool
+) -> dict[str, float]:
+    """The norm of each term's gradient over the weights that train, of those that have one; the graph stays.
 
     Of an only term it is that of the loss, which is known later, and where weights are divided among processes none is.
 
     Args:
+        masks: by weight, which of its elements train; of a weight without one all do.
         is_whole: whether all of the loss is differentiated, so that no term is constant but one that is 0.
 
     Raises UserError for a term that depends on none of them, as one on states of a layer below all adapters.
     """
-    found = dict.fromkeys(terms, 0.0)
+    found = dict.fromkeys(terms, 0.0) if is_whole else {}
     for name, term in terms.items():
         if not term.requires_grad and is_whole and float(term) != 0:
             raise UserError(
@@ -79,7 +82,11 @@ def term_norms(terms: Mapping[str, Tensor], *, weights: Mapping[str, Tensor], is
             )
         if term.requires_grad and len(terms) > 1 and not parallel.is_sharded():
             gradients = torch.autograd.grad(term, [*weights.values()], retain_graph=True, allow_unused=True)
-            reached = [one for one in gradients if one is not None]
+            reached = [
+                one if masks.get(weight) is None else one * masks[weight]
+                for weight, one in zip(weights, gradients, strict=True)
+                if one is not None
+            ]
             found[name] = math.sqrt(sum(float(one.double().square().sum()) for one in reached))
     return found if len(terms) > 1 and not parallel.is_sharded() else {}
 

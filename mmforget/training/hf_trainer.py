@@ -34,7 +34,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from mmforget import parallel
-from mmforget.errors import UserError
+from mmforget.errors import RunFailed, UserError
 from mmforget.model.loaded import LoadedModel
 from mmforget.results.files import writing
 from mmforget.training import draws
@@ -53,8 +53,11 @@ WEIGHTS, STATE = "trainable.safetensors", "method_state.safetensors"
 RETAIN_PROBE_STEPS = 10
 
 
-class Diverged(Exception):
-    """A loss or a gradient is not finite; raised before the update, so that the weights stay as they are."""
+class Diverged(RunFailed):
+    """A loss or a gradient is not finite; raised before the update, so that the weights stay as they are.
+
+    It goes through a wrapper of another package, whose gradients it interrupts, as what it is.
+    """
 
 
 @dataclass
@@ -150,14 +153,21 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
         if not math.isfinite(losses.total.item()):
             raise Diverged
         if self.state.global_step == 0 and not self.update.losses:
-            is_whole = self.portion is None or self.portion.part is None
-            self.update.term_norms = term_norms(losses.terms, weights=self.loaded.trainable(), is_whole=is_whole)
+            self._look_at_terms(losses.terms)
         self.update.losses.append(losses._replace(total=losses.total.detach(), terms={}))
         self.update.last_batch = batch
         if not losses.total.requires_grad:
             # Of a portion without rows: the Trainer differentiates whatever it is given.
             return losses.total + torch.zeros_like(losses.total, requires_grad=True)
         return losses.total
+
+    def _look_at_terms(self, terms: Mapping[str, Tensor]) -> None:
+        """Of a loss that is differentiated in parts, each term's norm is that of the first part that it depends on."""
+        is_whole = self.portion is None or self.portion.part is None
+        weights, masks = self.loaded.trainable(), self.module.objective.masks
+        self.update.term_norms = {
+            **term_norms(terms, weights=weights, masks=masks, is_whole=is_whole), **self.update.term_norms
+        }  # fmt: skip
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Gradients of one micro-batch; where the method has wrappers, of the whole update with its last one."""

@@ -232,8 +232,7 @@ class Unlearn:
                 self.row_weights[asked] = row_weights(self.score, asked, rows=self.rows)
         single = part_with(self.method, "choose_expert")
         if single is not None:
-            forget = self.rows[FORGET].encoded
-            self.expert.append(choose(self.score, single, forget, has_adapters=self.has_adapters))
+            self.expert.append(choose(self.score, single, self._routed, has_adapters=self.has_adapters))
             self.masks.update(masks(self.expert[0], self.score.loaded))
         changing = part_with(self.method, "learnt_change")
         if changing is not None:
@@ -244,7 +243,8 @@ class Unlearn:
         choosing = part_with(self.method, "trained_part")
         if choosing is not None:
             sources = sorted(asked_sources(choosing))
-            self.masks.update(trained_parts(self.score, choosing.trained_part, rows=self.rows, sources=sources))
+            parts = trained_parts(self.score, choosing.trained_part, rows=self.rows, sources=sources, within=self.masks)
+            self.masks.update(parts)
         self.state.update(state_of(self.method, self._beginning()))
 
     def _reference(self, request: Reference, *, batch_size: int) -> list[Tensor]:
@@ -275,7 +275,11 @@ class Unlearn:
         with torch.no_grad() if keeps else nullcontext():
             method = part_with(self.method, "choose_expert")
             term = anchored(self.score, method, self.expert[0], self.rows[FORGET].of(batch))
-        return losses._replace(total=losses.total + term, parts={**losses.parts, "anchor": term.item()})
+        return losses._replace(
+            total=losses.total + term,
+            parts={**losses.parts, "anchor": term.item()},
+            terms={**losses.terms, "anchor": term},
+        )
 
     def found(self, batch: Batch, *, portion: Portion | None = None) -> dict[Request, Any]:
         """What the method's requests come to, differentiable as far as the portion goes."""
@@ -319,13 +323,18 @@ class Unlearn:
     def finish(self, *, update: int, weights: Mapping[str, Tensor] | None = None) -> None:
         """What the method does in the end to what trains, or to these weights."""
         if self.expert:
-            share = overlap(self.score, self.expert[0], self.rows[FORGET].encoded)
-            logger.info("of the experts that the rows to forget went through there, %.1f %% are the same", 100 * share)
+            for source, share in overlap(self.score, self.expert[0], self._routed).items():
+                logger.info("of the experts that %s rows went through there, %.1f %% are the same", source, 100 * share)
         end = finish_of(self.method)
         if end is not None:
             own = self.score.loaded.trainable() if weights is None else weights
             with running(self.method, what=f"method '{type(self.method).__name__}': finish"):
                 end(own, state=Scoped(self.state, WRAPPED), update=update)
+
+    @property
+    def _routed(self) -> dict[str, Sequence[Encoded]]:
+        """Rows whose experts are looked at, by source."""
+        return {name: self.rows[name].encoded for name in (FORGET, RETAIN) if name in self.rows}
 
     def _step(self, found: Mapping[Request, Any], *, update: int) -> Step:
         """Without the scores that were come by on the way."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmforget import parallel
 from mmforget.errors import UserError
+from mmforget.methods.requests import FORGET
 from mmforget.model.activations import evaluating
 from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
@@ -34,16 +35,20 @@ class Expert(NamedTuple):
 
     Attributes:
         number: among the experts of its block.
-        chosen: of the first rows to forget, which experts of that block saw each token before: int64 [n, k].
+        chosen: of the first rows to forget and to keep, by source, which experts of that block saw each token before:
+            int64 [n, k].
     """
 
     block: Block
     number: int
-    chosen: Tensor
+    chosen: Mapping[str, Tensor]
 
 
-def choose(score: Score, method: Any, rows: Sequence[Encoded], *, has_adapters: bool) -> Expert:
+def choose(score: Score, method: Any, rows: Mapping[str, Sequence[Encoded]], *, has_adapters: bool) -> Expert:
     """The expert that the method chooses by what the rows to forget go through; it and its router train alone.
+
+    Args:
+        rows: by source, those to forget and, where there are any, to keep.
 
     Raises UserError for a model without experts, with adapters, and among several processes.
     """
@@ -53,7 +58,7 @@ def choose(score: Score, method: Any, rows: Sequence[Encoded], *, has_adapters: 
         raise UserError("this method trains one expert itself, and no adapters; train without LoRA (--lora_r 0)")
     if parallel.world_size() > 1:
         raise UserError("this method chooses an expert by all rows to forget, in one process; start one")
-    affinities = _affinities(list(_seen(score, rows, blocks)))
+    affinities = _affinities(list(_seen(score, rows[FORGET], blocks)))
     layer, number = method.choose_expert(affinities)
     block = blocks[layer]
     loaded.model.requires_grad_(False)
@@ -62,7 +67,7 @@ def choose(score: Score, method: Any, rows: Sequence[Encoded], *, has_adapters: 
     logger.info(
         "expert %d of %s trains, whose mean probability is %.3f, and its router", number, block.router, affinities.max()
     )
-    return Expert(block, number, _chosen(score, rows, block))
+    return Expert(block, number, {source: _chosen(score, own, block) for source, own in rows.items()})
 
 
 def _affinities(seen: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -93,11 +98,13 @@ def anchored(score: Score, method: Any, expert: Expert, rows: Sequence[Encoded])
     return term
 
 
-def overlap(score: Score, expert: Expert, rows: Sequence[Encoded]) -> float:
-    """The share of experts that see the tokens of the first rows now and did before, in the block that trained."""
-    now = _chosen(score, rows, expert.block)
-    same = (now[:, :, None] == expert.chosen[:, None, :]).any(-1)
-    return float(same.float().mean())
+def overlap(score: Score, expert: Expert, rows: Mapping[str, Sequence[Encoded]]) -> dict[str, float]:
+    """By source, the share of experts that see the first rows' tokens now and did before, in the block that trained."""
+    found = {}
+    for source, before in expert.chosen.items():
+        now = _chosen(score, rows[source], expert.block)
+        found[source] = float((now[:, :, None] == before[:, None, :]).any(-1).float().mean())
+    return found
 
 
 def _chosen(score: Score, rows: Sequence[Encoded], block: Block) -> Tensor:

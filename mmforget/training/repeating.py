@@ -85,10 +85,11 @@ def parted(
     """
     wanted = [one for one in asked if (one.source in kept) == (portion.part == "keep")]
     others = [one for one in asked if one not in wanted]
+    # First, so that it draws the same whether the others are known or not.
+    found = answer(wanted) if wanted else {}
     if missing := [one for one in others if one not in portion.known]:
         with torch.no_grad():
             _remember(portion, answer(missing))
-    found = answer(wanted) if wanted else {}
     _remember(portion, found)
     return {**{one: value for one, value in portion.known.items() if one not in found}, **found}
 

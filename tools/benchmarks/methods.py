@@ -3,14 +3,15 @@
 Every method trains adapters on the same rows, with its defaults and through the very trainer that a run has; the first
 update, which checks and compiles, is not counted. Tokens are counted where the first decoder layer takes them, three
 forwards' worth where gradients follow. What the requests need is counted without mmforget's packing: the distinct
-tokens of each source, once where it trains and once more, without gradients, where the model before is asked.
+tokens of each source, once where it trains and once more, without gradients, where the model before is asked, and as
+often as a method or a wrapper computes them.
 """
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +26,8 @@ from benchmarks.world import Question, Shape, make_questions
 from mmforget.errors import UserError
 from mmforget.methods.base import METHODS
 from mmforget.methods.build import build
-from mmforget.methods.described import FORWARD_ALONE, is_constant, shape_of
+from mmforget.methods.described import FORWARD_ALONE, passes_of, shape_of
 from mmforget.methods.material import Concept, Material
-from mmforget.methods.requests import looks_back
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings
 from mmforget.model.vision import FeatureCache
@@ -155,15 +155,18 @@ def _measured(
 
 
 def needed(loaded: LoadedModel, rows: Material, *, method: Any, name: str, settings: TrainSettings) -> float:
-    """Distinct tokens that an update's requests are about, a third of each where no gradient goes through it."""
+    """Distinct tokens that an update's requests are about, a third of each where no gradient goes through it.
+
+    What a method or a wrapper computes more than once is needed as often.
+    """
     sources = make_sources(loaded, rows, method=method, name=name, append_eos=False)
     batch = Batches(sources.subjects, settings=settings, partners=sources.partners)[0]
-    trained = {one.source for one in method.requests if not is_constant(one)}
-    before = {one.source for one in method.requests if looks_back(one)}
-    counts = [
-        tree_of([row for one in some for row in sources.rows[one].of(batch)]).num_tokens for some in (trained, before)
-    ]
-    return counts[0] + FORWARD_ALONE * counts[1]
+
+    def count(names: Collection[str]) -> int:
+        return tree_of([row for one in names for row in sources.rows[one].of(batch)]).num_tokens if names else 0
+
+    passes = passes_of(method.requests, method=method)
+    return sum(count(one.trained) + FORWARD_ALONE * sum(map(count, one.forward)) for one in passes)
 
 
 def material(context: Context) -> Material:

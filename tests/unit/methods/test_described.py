@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from mmforget.cli.main import main
-from mmforget.methods.base import METHODS, Divergence, Hidden, Reference, Request, Scores
+from mmforget.methods.base import METHODS, Divergence, Hidden, Influence, Reference, Request, Scores, TokenStats
+from mmforget.methods.build import build
 from mmforget.methods.described import cost_of, described, in_words, shape_of
+from mmforget.methods.inpo import ByRemoval
 
 
 @pytest.mark.parametrize(
@@ -30,11 +32,41 @@ def test_a_source_counts_once_and_a_pass_without_gradients_a_third(requests: tup
 
 
 @pytest.mark.parametrize(
+    ("name", "args", "cost"),
+    [
+        ("ga", "", 1),
+        ("ga+bounded", "", 1),
+        ("ga+sam", "", 2 + 1 / 3),
+        ("ga+sam", "kind=averaging", 1),
+        ("ga+sam", "kind=smoothing", 3 + 1 / 3),
+        ("grad_diff+sam", "", 3 + 1 / 3),
+        ("kl+sam", "", 2 + 2 * (1 / 3) + 1),
+        ("grad_diff+uoe", "", 3),
+        ("grad_diff+uoe+sam", "", 5 + 2 / 3),
+        ("dto", "", 2 + 2 / 3),
+        ("dto", "kept_weight=0", 1),
+    ],
+)
+def test_what_is_computed_again_counts_again(name: str, args: str, cost: float) -> None:
+    """`sam` takes what is kept once, finding the rows to forget without gradients, and then these twice."""
+    method = build(name, args)
+    assert cost_of(method.requests, method=method) == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(("name", "cost"), [("bounded", 1), ("sam", 2.33), ("uoe", 2), ("dto", 2.67), ("uld", 0.75)])
+def test_a_wrapper_costs_what_it_costs_around_ga(name: str, cost: float) -> None:
+    assert described(METHODS.get(name)).cost == cost
+
+
+@pytest.mark.parametrize(
     ("request_", "words"),
     [
         (Scores("forget"), "Scores(forget)"),
         (Scores("retain", positions="all"), "Scores(retain, all positions)"),
         (Reference("forget", of="retain_model"), "Reference(forget, retain_model)"),
+        (Reference("forget", suffix=0.5), "Reference(forget, by 0.5 of the context)"),
+        (TokenStats("forget", "runner_up"), "TokenStats(forget, runner_up)"),
+        (Influence("forget", ByRemoval(0.5)), "Influence(forget, ByRemoval)"),
         (Hidden("retain", (3,), before=True), "Hidden(retain, before)"),
     ],
 )
@@ -72,6 +104,8 @@ def test_methods_are_opened_when_asked(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[at + 1].strip() == "loss; asks for Scores(forget), Divergence(retain); a step costs 2.33 of ga's"
     assert lines[at + 2].strip() == "exact: https://arxiv.org/abs/2401.06121"
     assert lines[at + 3].strip().startswith("arguments: forget_weight=1.0")
+    at = next(i for i, line in enumerate(lines) if line.split()[0] == "sam")
+    assert lines[at + 1].strip() == "wrapper; around ga a step costs 2.33 of ga's"
 
 
 def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,6 +120,19 @@ def test_averages_are_those_of_every_fifth_update_of_the_last_fifth() -> None:
         assert w.item() == expected
 
 
+def test_the_average_of_what_stays_is_that_bit_by_bit() -> None:
+    """As what a mask holds: three times 0.1 over three is another float."""
+    method, before = SharpnessAware("averaging"), torch.linspace(-1, 1, 999)
+    w = before.clone().requires_grad_()
+    found = Toy({"w": w}, lambda w: w.sum(), lambda w: w.sum(), num_updates=60)
+    assert method.finish is not None
+    for update in range(60):
+        found.update = update
+        method.gradients(found, weights={"w": w})
+    method.finish({"w": w}, state=found.state, update=60)
+    assert torch.equal(w, before)
+
+
 def test_a_gradient_that_is_nothing_has_no_direction() -> None:
     found = toy()
     found.forget = lambda w: 0 * w.sum()

@@ -64,6 +64,13 @@ def test_a_folder_without_a_leaderboard_is_refused(tmp_path: Path, capsys: pytes
     assert "no finished run" in capsys.readouterr().err
 
 
+def test_a_run_without_its_picture_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "forget_vs_utility.png").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        compare_methods.main([str(run), "--output", str(tmp_path / "page.md")])
+    assert "or no forget_vs_utility.png; finish the run" in capsys.readouterr().err
+
+
 def test_of_two_methods_the_weaker_evidence_counts() -> None:
     assert compare_methods._weakest(["exact", "reconstruction"]) == "reconstruction"
     assert compare_methods._weakest(["exact", ""]) == "-"

@@ -17,6 +17,7 @@ from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings
+from mmforget.training.checking import term_norms
 from mmforget.training.log import read_log
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
@@ -107,6 +108,15 @@ def test_the_norm_of_each_terms_gradient_stands_in_the_first_line(
     first, _ = log_of(tmp_path / "one")
     assert first["grad_norms"] == {"forget": first["grad_norm"]}
     assert first["grad_norm"] == pytest.approx(norms["forget"], rel=1e-5)
+
+
+def test_of_a_weight_with_a_mask_what_trains_counts() -> None:
+    """3 w1 + 4 w2 of which w1 trains, and 2 w1: 3 and 2; a term without a gradient is known where all is looked at."""
+    weight = torch.ones(2, requires_grad=True)
+    terms = {"forget": (torch.tensor([3.0, 4.0]) * weight).sum(), "keep": 2 * weight[0], "none": torch.zeros(())}
+    mask = {"w": torch.tensor([True, False])}
+    assert term_norms(terms, weights={"w": weight}, masks={}, is_whole=True) == {"forget": 5, "keep": 2, "none": 0}
+    assert term_norms(terms, weights={"w": weight}, masks=mask, is_whole=False) == {"forget": 3, "keep": 2}
 
 
 def test_a_term_that_no_weight_reaches_is_refused(llava: LoadedModel, examples: list[Example], tmp_path: Path) -> None:

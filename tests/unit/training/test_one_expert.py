@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ def test_the_chosen_expert_and_its_router_change_and_nothing_else(
             same = [torch.equal(after.get_parameter(name)[k], before[name][k]) for k in range(3)]
             assert same == [k != expert for k in range(3)]
     assert f"expert {expert} of {block}.gate trains" in caplog.text
-    assert "% are the same" in caplog.text
+    shares = re.findall(r"experts that (\w+) rows went through there, (\S+) % are the same", caplog.text)
+    assert [source for source, _ in shares] == ["forget", "retain"]
+    assert all(0 < float(share) <= 100 for _, share in shares)
 
 
 def test_the_anchor_is_the_distance_of_probabilities_from_the_expert(loaded: LoadedModel, tmp_path: Path) -> None:
@@ -97,6 +100,20 @@ def test_the_anchor_is_the_distance_of_probabilities_from_the_expert(loaded: Loa
     away = torch.cat(found) - torch.eye(3)[expert]
     assert line["parts"]["anchor"] == pytest.approx(3 * float(away.square().sum(-1).mean()), rel=1e-4)
     assert line["loss"] == pytest.approx(sum(line["parts"].values()), rel=1e-5)
+    assert set(line["grad_norms"]) == {"ga.forget", "anchor"}
+    assert line["grad_norms"]["anchor"] > 0
+
+
+def test_a_method_that_chooses_weights_chooses_among_those_of_the_expert(loaded: LoadedModel, tmp_path: Path) -> None:
+    folder = loaded.spec.pretrained
+    _, expert = divmod(int(affinities(folder, loaded, list(ROWS[:6])).argmax()), 3)
+    before = {name: one.detach().clone() for name, one in loaded.model.named_parameters()}
+    after: Any = AutoModelForCausalLM.from_pretrained(forget(loaded, tmp_path / "run", "mmunlearner+uoe").output)
+    moved = {name: one != before[name] for name, one in after.named_parameters() if not torch.equal(one, before[name])}
+    assert moved
+    for name, each in moved.items():
+        if "experts" in name:
+            assert {k for k in range(3) if bool(each[k].any())} == {expert}
 
 
 def test_a_term_and_a_choice_by_hand() -> None:

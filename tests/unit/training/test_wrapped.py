@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmforget.errors import UserError
 from mmforget.methods.base import Compute
 from mmforget.methods.build import build
 from mmforget.methods.composite import Composite
+from mmforget.methods.gradients import added, taken
 from mmforget.methods.losses import npo, sequence_sum_logprob, token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.model.encode import encode
@@ -29,6 +31,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import make_sources
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
+from tests.unit.training.conftest import make_examples
 
 SETTINGS = TrainSettings(
     lr=1e-2, max_steps=3, batch_size=3, grad_accumulation=2, lora=LoraSettings(r=2, alpha=4, dropout=0.2), seed=5
@@ -86,8 +89,6 @@ def test_an_update_is_that_of_the_paper_worked_out_without_the_trainer(
     llama: LoadedModel, examples: list[Example], tmp_path: Path
 ) -> None:
     """Both micro-batches share one perturbation, by the norm over all weights of their mean gradient to forget."""
-    from tests.unit.training.conftest import make_examples
-
     rows, rho = make_examples(with_images=False), 0.3
     material = Material(forget=rows[:8], retain=rows[8:])
     sources = make_sources(llama, material, method=build("npo"), name="npo", append_eos=False)
@@ -165,6 +166,55 @@ def test_parts_add_up_to_the_gradient_of_the_whole(
         assert other["parts"] == pytest.approx(line["parts"], rel=1e-5, abs=1e-7)
         assert other["grad_norm"] == pytest.approx(line["grad_norm"], rel=1e-4)
         assert other.get("state", {}) == pytest.approx(line.get("state", {}), rel=1e-5)
+
+
+@dataclass(frozen=True)
+class Twice:
+    """Computes one part twice, whose gradients it keeps, and then the other."""
+
+    found: list[dict[str, Tensor]]
+
+    def gradients(self, compute: Compute, *, weights: Mapping[str, Tensor]) -> Tensor:
+        for _ in range(2):
+            loss = compute("forget")
+            gradients = taken(weights)
+            self.found.append({name: one.clone() for name, one in gradients.items()})
+        added(weights, gradients)
+        compute("keep")
+        return loss
+
+
+def test_each_time_it_draws_the_same(llama: LoadedModel, tmp_path: Path) -> None:
+    """Dropout, too, although what the first time finds beside its part is known to the second."""
+    method = Twice([])
+    made = Composite(("grad_diff", "twice"), (build("grad_diff"), method))
+    trained(llama, make_examples(with_images=False), tmp_path, made, max_steps=1, grad_accumulation=1)
+    one, two = method.found
+    assert one
+    torch.testing.assert_close(one, two)
+
+
+def test_the_log_knows_the_norm_of_a_term_of_either_part(
+    llava: LoadedModel, examples: list[Example], tmp_path: Path
+) -> None:
+    """Whichever comes first, they are those of the method alone."""
+    settings = replace(SETTINGS, max_steps=1, lora=LoraSettings(r=2, alpha=4))
+    logs = [
+        read_log(trained(llava, examples, tmp_path / name, name, settings=settings) / "train_log.jsonl")
+        for name in ("grad_diff", "grad_diff+sam", "dto")
+    ]
+    alone, wrapped, parted = (log[0]["grad_norms"] for log in logs)
+    assert wrapped == pytest.approx({f"grad_diff.{name}": norm for name, norm in alone.items()}, rel=1e-4)
+    assert min(wrapped.values()) > 0
+    assert parted["forget"] > 0
+
+
+def test_what_diverges_inside_of_somebodys_wrapper_has_diverged(
+    llava: LoadedModel, examples: list[Example], tmp_path: Path
+) -> None:
+    made = Composite(("grad_diff", "parts"), (build("grad_diff"), Parts(("forget", "keep"))))
+    trained(llava, examples, tmp_path, made, lr=1e30, max_steps=3)
+    assert json.loads((tmp_path / "done.json").read_text())["stopped"] == "diverged"
 
 
 @pytest.mark.parametrize(
