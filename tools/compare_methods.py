@@ -27,7 +27,7 @@ PICTURE = "forget_vs_utility.png"
 ROOT = Path(__file__).resolve().parent.parent
 TOP = """# Every method on micro models
 
-Made by `tools/compare_methods.py` of runs on two cores, three training seeds each, every method with the recipe that
+Made by `tools/compare_methods.py` of runs on two cores, each with its seeds, every method with the recipe that
 the benchmark's document names ([how it was chosen](seeds.md)) and, where it names none, with the recipe of all.
 Synthetic data and models of one to two million parameters: this shows that every method does in kind what its paper
 says, and what the measures make of it. It ranks no method for a model of billions. Intervals are 95 %, over subjects

@@ -110,7 +110,7 @@ def beside_base(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     base = methods[BASE]
     found = {}
     for name, one in methods.items():
-        times = {key: one[key] / base[key] for key in ("best_s", "tokens_computed", "tokens_needed", "peak_bytes")}
+        times = {key: one[key] / base[key] for key in ("best_s", "tokens_computed", "tokens_needed")}
         more = {f"{key.removesuffix('_s')}_ratio": value for key, value in times.items()}
         found[name] = {**one, **more, "over_need": times["best_s"] / times["tokens_needed"]}
     return found
