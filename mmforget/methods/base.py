@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 JOINER = "+"
-WRAPPING = ("gradients", "learnt_change", "choose_expert")
+WRAPPING = ("gradients", "learnt_change", "choose_expert", "reveal")
 """What a wrapper may have, of which it has one."""
 Evidence = Literal["exact", "adaptation", "reconstruction"]
 """How near a method is to its paper: its formula, the same idea carried over to other models, or what is built from a
@@ -111,6 +111,12 @@ class Wrapper(Protocol):
     reason, to put other values in the weights. `choose_expert(affinities) -> (layer, expert)` with
     `anchor(probabilities, *, expert)`: of a mixture of experts one expert and its router train alone, chosen by mean
     router probabilities [L, E] over the rows to forget, and `anchor` is a term of the loss, of those [n, E] there.
+
+    `reveal(material, write, *, seed)` with `rounds` gives a `methods.revealing.Told` for each row to forget: a question
+    and the model's answer, which are forgotten in its place, with its pictures. `write(asked)` are the model's answers
+    to any questions, see `methods.revealing`. It is called before the first update of each of `rounds` equal shares;
+    where a model tells nothing, the row stays what it was in the round before. What it says as `candidates`, a tuple of
+    texts, tells one training from another; what it `lacks` is said before any work.
     """
 
     def gradients(self, compute: Compute, *, weights: Mapping[str, Tensor]) -> Tensor:

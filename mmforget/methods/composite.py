@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from mmforget.arguments import argument_types
 from mmforget.errors import UnknownName, UserError
 from mmforget.methods.arguments import as_mapping, from_arguments
-from mmforget.methods.base import JOINER, METHODS, Grid, Method, Step, Wrapper, finish_of, hyper_parameters
+from mmforget.methods.base import (
+    JOINER,
+    METHODS,
+    Grid,
+    Method,
+    Step,
+    Wrapper,
+    finish_of,
+    hyper_parameters,
+    part_with,
+)
 from mmforget.methods.computing import Compute, Scoped, Within
 from mmforget.methods.requests import Request, Source, sources_of
 from mmforget.methods.steps import Beginning
@@ -65,6 +75,12 @@ class Composite:
             if isinstance(part, Wrapper):
                 compute = Within(part, compute, weights, name)
         return compute()
+
+    @property
+    def learnt_times(self) -> float:
+        """What adapters have learnt is multiplied by this in the end."""
+        found: float = getattr(part_with(self, "learnt_times"), "learnt_times", 1.0)
+        return found
 
     @property
     def grid(self) -> Grid | None:
@@ -142,22 +158,27 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
             f"guard of the edited model: first {edits[0]}, then {guards[0]} with --model hf --model_args "
             "pretrained=FOLDER/model"
         )
+    reveals = [one for one, part in parts.items() if hasattr(part, "reveal")]
+    if len(reveals) > 1:
+        raise UserError(
+            f"method '{name}': {' and '.join(reveals)} both write the rows to forget; join one of them alone"
+        )
     for one, part in parts.items():
         if hasattr(part, "edit"):
             raise UserError(f"method '{name}': '{one}' edits weights and trains nothing, so nothing can be added to it")
         if hasattr(part, "guard"):
             raise UserError(f"method '{name}': '{one}' is a guard, so nothing can be added to it")
         if hasattr(part, "learnt_times"):
-            raise UserError(f"method '{name}': '{one}' takes away what it learns, so nothing can be added to it")
+            _check_taken_away(name, one, others=[other for key, other in parts.items() if key != one])
         if hasattr(part, "first_factors") and any(hasattr(other, "learnt_change") for other in parts.values()):
             raise UserError(
                 f"method '{name}': the adapters of '{one}' begin as a part of the weights, and not at nothing; join "
                 "the other with another loss, e.g. grad_diff"
             )
-        if len(losses) > 1 and any(source.draw == "epoch" for source in sources_of(part).values()):
+        if (len(losses) > 1 or reveals) and any(source.draw == "epoch" for source in sources_of(part).values()):
             raise UserError(
                 f"method '{name}': epochs of '{one}' run over other rows than those to forget, so no other loss can be "
-                "added to it"
+                "added to it, nor what writes rows to forget"
             )
     if not losses:
         raise UserError(f"method '{name}' has no loss: {', '.join(parts)} only change how another method trains")
@@ -165,3 +186,14 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
     twice = next((source for source in brought if brought.count(source) > 1), None)
     if twice is not None:
         raise UserError(f"method '{name}': two of its methods bring the source '{twice}'; join one of them alone")
+
+
+def _check_taken_away(name: str, one: str, *, others: Sequence[Any]) -> None:
+    """Raises UserError for what is joined with a part that takes away in the end what adapters have learnt."""
+    if not all(hasattr(other, "reveal") for other in others):
+        raise UserError(f"method '{name}': '{one}' takes away what it learns, so nothing can be added to it")
+    if any(other.rounds > 1 for other in others):
+        raise UserError(
+            f"method '{name}': '{one}' takes away only in the end what it learns, and until then the model knows more, "
+            "so rows are written once; add rounds=1"
+        )

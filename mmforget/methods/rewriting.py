@@ -1,4 +1,4 @@
-"""Rows to forget with another answer, or with words before their question: what methods write themselves."""
+"""Rows to forget with another answer or question, or with words before it: what methods write themselves."""
 
 from __future__ import annotations
 
@@ -33,12 +33,29 @@ def prefixed(row: Example, words: str) -> Example:
     return replace(row, context=before + _with(found, words) + after, turns=tuple(turns))
 
 
+def asked(row: Example, question: str) -> Example:
+    """The row with another question, behind its images and its cue and before the one of the answer, in one turn.
+
+    Raises UserError for a whole document.
+    """
+    _require_question(row)
+    context = f"{PLACEHOLDER}\n" * len(row.images) if row.turns else row.context
+    at = context.rfind(CUE)
+    start = at + len(CUE) + 1 if at >= 0 else _behind_images(context)
+    end = re.search(r"\s*\banswer:\s*\Z", context[start:], re.I)
+    return replace(row, context=context[:start] + question + (end.group() if end else ""), turns=())
+
+
 def _with(text: str, words: str) -> str:
     at = text.rfind(CUE)
     if at < 0:
-        images = re.match(rf"(?:.*{re.escape(PLACEHOLDER)}\s*)?", text, re.S)
-        at = images.end() if images else 0
+        at = _behind_images(text)
     return text[:at] + words + text[at:]
+
+
+def _behind_images(text: str) -> int:
+    images = re.match(rf"(?:.*{re.escape(PLACEHOLDER)}\s*)?", text, re.S)
+    return images.end() if images else 0
 
 
 def _require_question(row: Example) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
+from mmforget.methods.base import part_with
 from mmforget.methods.contract import check_method, guard_state
 from mmforget.methods.material import Material, RetainLogprobs, concept_from, few, lacking
 from mmforget.methods.requests import ALTERNATE, BENIGN, RETAIN, asked_sources, asks_retain_model, sources_of
@@ -113,9 +114,8 @@ def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
     if hasattr(method, "edit"):
         forget, retain = (_paths(name, bound=bound) for name in benchmark.trained_sets.values())
         method.check(forget=forget, retain=retain, level=bound.level)
-        lost = lacking(method, _material(bound, method=method), name=plan.name) if hasattr(method, "lacks") else {}
-        if lost and not alone:
-            raise UserError(f"method '{plan.name}' cannot unlearn {len(lost)} of the subjects: {few(lost)}")
+        if hasattr(method, "lacks"):
+            _refuse_lacking(plan, bound=bound, alone=alone)
         return
     if hasattr(method, "guard"):
         guard_state(method, replace(_material(bound, method=method), retain=_retain(bound)), name=plan.name)
@@ -128,11 +128,20 @@ def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
     if ALTERNATE in asked_sources(method) and "text" in rows.column_names:
         texts = zip(rows["id"][:], rows["text"][:], strict=True)
         refuse_documents(plan.name, (name for name, text in texts if text))
+    if hasattr(part_with(method, "reveal"), "lacks"):
+        _refuse_lacking(plan, bound=bound, alone=alone)
     if any(source.rows is not None for source in sources_of(method).values()):
         material = _material(bound, method=method)
         left_out = lacking(method, material, name=plan.name) if alone else {}
         ready = replace(material, forget=[row for row in material.forget if row.subject not in left_out])
         written_examples(method, material=ready, name=plan.name)
+
+
+def _refuse_lacking(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
+    """Raises UserError where subjects lack what the method needs, all or some that are forgotten with others."""
+    lost = lacking(plan.method, _material(bound, method=plan.method), name=plan.name)
+    if lost and not alone:
+        raise UserError(f"method '{plan.name}' cannot unlearn {len(lost)} of the subjects: {few(lost)}")
 
 
 def _paths(name: str, *, bound: Bound) -> list[tuple[str, ...]]:

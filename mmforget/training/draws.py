@@ -16,7 +16,7 @@ import torch
 from mmforget.training.settings import Order
 
 # Each purpose has its own stream, so that asking for retain partners does not change the order of the questions.
-ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN, OWN, WRAPPER, POISSON = range(9)
+ORDER, RETAIN_ORDER, RETAIN_OFFSET, REFUSAL, STEP, BENIGN, OWN, WRAPPER, POISSON, REVEALED = range(10)
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
@@ -38,6 +38,11 @@ def seed_update(seed: int, *, update: int, micro_batch: int, process: int = 0) -
 def wrapper_seed(seed: int, *, update: int) -> int:
     """For what a method's wrapper draws in one update, in all processes alike."""
     return int(generator(seed, WRAPPER, update).integers(2**32))
+
+
+def reveal_seed(seed: int, *, round_: int) -> int:
+    """For the rows that a model writes itself in one round."""
+    return int(generator(seed, REVEALED, round_).integers(2**31))
 
 
 def row_order(subjects: Sequence[str], *, order: Order, seed: int, epoch: int, stream: int = ORDER) -> list[int]:

@@ -190,6 +190,8 @@ def obstacle(loaded: LoadedModel, *, method: Any, settings: TrainSettings) -> st
         return "edits many at a time are low-rank, and it trains an expert itself; make them one by one"
     if part_with(method, "learnt_change") is not None:
         return "edits many at a time are products of factors, and it makes more of these; make them one by one"
+    if part_with(method, "reveal") is not None:
+        return "edits many at a time forget rows that are there, and the model writes its own; make them one by one"
     if reads_gradients(method):
         return "it looks at gradients of rows before it trains, which edits many at a time do not; make them one by one"
     if settings.lora is None:

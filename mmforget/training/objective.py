@@ -53,6 +53,7 @@ from mmforget.training.beginning import begin_adapters, change_adapters, row_wei
 from mmforget.training.one_expert import Expert, anchored, choose, masks, overlap
 from mmforget.training.reference import before_training, reference_logprobs, suffix_logprobs
 from mmforget.training.repeating import WRAPPED, Once, Portion, Repeating, parted
+from mmforget.training.revealed import Revealed
 from mmforget.training.sharding import reaching_all
 from mmforget.training.shares import RowScores, score_shared
 from mmforget.training.sources import SourceRows
@@ -195,12 +196,13 @@ class Unlearn:
         row_weights: by request, how much each row counts, where the method asks.
         masks: by weight, which of its elements train, where the method says so.
         expert: the one that trains alone, where the method says so.
+        revealed: writes the rows to forget, where the method has the model do that.
         state: of the method.
     """
 
     score: Scoring
     method: Method
-    rows: Mapping[str, SourceRows]
+    rows: dict[str, SourceRows]
     has_adapters: bool
     num_updates: int = 1
     updates_per_epoch: int = 1
@@ -209,6 +211,7 @@ class Unlearn:
     row_weights: dict[Influence, Tensor] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
     expert: list[Expert] = field(default_factory=list)
+    revealed: Revealed | None = None
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def prepare(self, *, batch_size: int) -> None:
@@ -221,12 +224,10 @@ class Unlearn:
                 "this method compares with the model before training at every step, which needs adapters to switch "
                 "off; train with LoRA (--lora_r 8)"
             )
-        kept = [one for one in requests if isinstance(one, Reference) and one.source != ALTERNATE]
-        if kept or looks_back:
-            # Even where nothing is computed: a base with an unmerged adapter is refused now, not at the first step.
-            with self._before():
-                for one in kept:
-                    self.references[one.key] = self._reference(one, batch_size=batch_size)
+        if self.revealed is not None:
+            self.revealed.require(requests, has_adapters=self.has_adapters)
+            self.rows.update(self.revealed.at(0) or {})
+        self._refer(batch_size)
         for asked in requests:
             if isinstance(asked, Influence):
                 self.row_weights[asked] = row_weights(self.score, asked, rows=self.rows)
@@ -246,6 +247,22 @@ class Unlearn:
             parts = trained_parts(self.score, choosing.trained_part, rows=self.rows, sources=sources, within=self.masks)
             self.masks.update(parts)
         self.state.update(state_of(self.method, self._beginning()))
+
+    def _refer(self, batch_size: int) -> None:
+        """Computes what other models say of the rows."""
+        requests = self.method.requests
+        kept = [one for one in requests if isinstance(one, Reference) and one.source != ALTERNATE]
+        if kept or compares_with_before(requests):
+            # Even where nothing is computed: a base with an unmerged adapter is refused now, not at the first step.
+            with self._before():
+                self.references.update({one.key: self._reference(one, batch_size=batch_size) for one in kept})
+
+    def _turn(self, update: int) -> None:
+        """Where a round of rows begins with this update, they are written."""
+        fresh = None if self.revealed is None else self.revealed.at(update)
+        if self.revealed is not None and fresh is not None:
+            self.rows.update(fresh)
+            self._refer(self.revealed.model.batch_size)
 
     def _reference(self, request: Reference, *, batch_size: int) -> list[Tensor]:
         """The log-probs of all rows that a request asks for; inside of `before_training`."""
@@ -303,6 +320,7 @@ class Unlearn:
 
     def wrapped(self, once: Once, *, num_batches: int, update: int, weights: Mapping[str, Tensor]) -> Tensor:
         """The gradients of one update, as the method's wrappers want them, of the elements that train."""
+        self._turn(update)
 
         def masked(portions: Sequence[Portion]) -> Tensor:
             loss = once(portions)

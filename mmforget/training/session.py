@@ -29,7 +29,7 @@ from mmforget.types import Progress
 FEATURE_BUDGET_BYTES = 2**30
 UNIMPORTANT = frozenset({"save_steps", "report_to"})
 """Settings that may change between a killed run and the one that continues it, since no number depends on them."""
-MakeObjective = Callable[[LoadedModel, Scoring], Objective]
+MakeObjective = Callable[[LoadedModel, Scoring, Path], Objective]
 
 
 class Training(NamedTuple):
@@ -38,7 +38,7 @@ class Training(NamedTuple):
     Attributes:
         label: for progress and the report.
         plan: what tells this training from another; model and settings are added.
-        objective: makes the objective from the model with its trainable parameters in place.
+        objective: makes the objective from the model with its trainable parameters in place, and the training's folder.
         batches: the rows of each micro-batch.
         learnt_times: what adapters have learnt is multiplied by this in the end.
         validate: looks at the model meanwhile, see `Material.validate`.
@@ -115,7 +115,7 @@ def trained_in(
         )
         outcome = train(
             prepared,
-            objective=training.objective(prepared, scoring),
+            objective=training.objective(prepared, scoring, folder),
             batches=training.batches,
             settings=settings,
             folder=folder,

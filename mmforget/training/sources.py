@@ -90,7 +90,7 @@ class Sources:
         hashes: what tells these rows from others, for the plan.
     """
 
-    rows: Mapping[str, SourceRows]
+    rows: dict[str, SourceRows]
     subjects: Sequence[str]
     partners: Mapping[str, Partners]
     hashes: Mapping[str, str | None]

@@ -73,7 +73,7 @@ def finetune(
     plan = {"label": label, "data": data_hash(encoded)}
     if privacy is None:
         batches = Batches(subjects, settings=settings)
-        training = Training(label, plan, lambda prepared, scoring: Memorise(scoring, encoded), batches)
+        training = Training(label, plan, lambda prepared, scoring, place: Memorise(scoring, encoded), batches)
     else:
         require_alone()
         settings = private_settings(settings)
@@ -97,7 +97,7 @@ def _private(
     settings: TrainSettings,
     privacy: Privacy,
 ) -> Training:
-    def made(prepared: LoadedModel, scoring: Scoring) -> MemorisePrivately:
+    def made(prepared: LoadedModel, scoring: Scoring, place: Path) -> MemorisePrivately:
         return MemorisePrivately(scoring, encoded, planned(privacy, settings=settings, num_rows=len(encoded)))
 
     return Training(label, {**plan, "privacy": asdict(privacy)}, made, PoissonBatches(subjects, settings=settings))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmforget.errors import UserError
-from mmforget.methods.base import finish_of, hyper_parameters
+from mmforget.methods.base import finish_of, hyper_parameters, part_with
 from mmforget.methods.bases import base_of
 from mmforget.methods.material import Material, RetainLogprobs
 from mmforget.model.activations import num_first
@@ -19,6 +19,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.shallow import in_first_layers
 from mmforget.model.vision import FeatureCache
 from mmforget.plugins import code_of
+from mmforget.results.fingerprint import hash_json
 from mmforget.training.batches import Batches
 from mmforget.training.editing import edit_in
 from mmforget.training.guarding import guard_in
@@ -27,9 +28,10 @@ from mmforget.training.objective import Objective, Scoring, Unlearn
 from mmforget.training.private import read_account
 from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.report import TrainReport
+from mmforget.training.revealed import Asked, Revealed
 from mmforget.training.session import Training, train_in
 from mmforget.training.settings import TrainSettings
-from mmforget.training.sources import Sources, make_sources
+from mmforget.training.sources import SourceRows, Sources, make_sources
 from mmforget.training.stopping import LAST
 from mmforget.types import Example, Progress
 
@@ -133,7 +135,10 @@ def training_of(
         )
     sources = make_sources(loaded, material, method=method, name=name, append_eos=settings.append_eos)
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)
-    made = partial(_objective, method=method, sources=sources, settings=settings, num_batches=len(batches))
+    reveals = partial(_revealed, material, method=method, name=name, settings=settings, sources=sources)
+    made = partial(
+        _objective, method=method, sources=sources, settings=settings, num_batches=len(batches), reveals=reveals
+    )
     return Training(name, _plan(method, name=name, sources=sources), made, batches, times, material.validate)
 
 
@@ -156,23 +161,55 @@ def require_loss(method: Any, *, name: str) -> None:
 def _objective(
     prepared: LoadedModel,
     scoring: Scoring,
+    folder: Path,
     *,
     method: Any,
     sources: Sources,
     settings: TrainSettings,
     num_batches: int,
+    reveals: Callable[..., Revealed | None],
 ) -> Objective:
+    num = num_updates(settings, num_batches=num_batches)
     made = Unlearn(
-        scoring, method, sources.rows, has_adapters=settings.lora is not None,
-        num_updates=num_updates(settings, num_batches=num_batches),
+        scoring, method, dict(sources.rows), has_adapters=settings.lora is not None, num_updates=num,
         updates_per_epoch=updates_per_epoch(settings, num_batches=num_batches), seed=settings.seed,
+        revealed=reveals(scoring, folder=folder, num_updates=num),
     )  # fmt: skip
     made.prepare(batch_size=settings.batch_size)
     return made
 
 
+def _revealed(
+    material: Material,
+    scoring: Scoring,
+    *,
+    folder: Path,
+    num_updates: int,
+    method: Any,
+    name: str,
+    settings: TrainSettings,
+    sources: Sources,
+) -> Revealed | None:
+    """What writes the rows to forget; None for most methods."""
+    part = part_with(method, "reveal")
+    if part is None:
+        return None
+    model = Asked(scoring.loaded, scoring.features, settings.packed, settings.batch_size)
+
+    def remake(other: Material) -> Mapping[str, SourceRows]:
+        made = make_sources(scoring.loaded, other, method=method, name=name, append_eos=settings.append_eos).rows
+        others = [one for one in made if len(made[one].encoded) != len(sources.rows[one].encoded)]
+        if others:
+            raise UserError(f"method '{name}': of '{others[0]}' there are more rows or fewer when others are forgotten")
+        return made
+
+    return Revealed(part, name, material, model, remake, folder, seed=settings.seed, num_updates=num_updates)
+
+
 def _plan(method: Any, *, name: str, sources: Sources) -> dict[str, Any]:
     """What tells this training from another."""
     plan = {"method": name, "arguments": hyper_parameters(method), **sources.hashes}
+    told = getattr(part_with(method, "reveal"), "candidates", None)
+    plan |= {} if told is None else {"candidates": hash_json(list(told))}
     code = code_of(method)
     return plan if code is None else {**plan, "code": code}
