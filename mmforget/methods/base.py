@@ -16,6 +16,7 @@ from mmforget.methods.requests import (
     Divergence,
     Hidden,
     Influence,
+    Labels,
     Lens,
     LogitStats,
     Reference,
@@ -47,6 +48,7 @@ __all__ = [
     "Guarding",
     "Hidden",
     "Influence",
+    "Labels",
     "Lens",
     "LogitStats",
     "Method",
@@ -74,7 +76,8 @@ description that leaves the formula open."""
 class Method(Protocol):
     """A trained method: a frozen dataclass of hyper-parameters with a loss. The file's name is the method's name.
 
-    It may have nine things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual.
+    It may have nine things more. `sources`, a tuple of `Source`: rows that it brings, or draws otherwise than usual,
+    or whose answers are scored against other tokens (`Labels`), which the model itself says before it trains.
     `start(beginning) -> dict[str, Tensor]`: its state, which every `Step` then carries, checkpoints keep and a
     continued training finds again. `needs_all_subjects = True`: it cannot forget one subject without the others, and
     is refused where a run forgets one at a time. `lacks(material) -> str`: why it cannot unlearn just these rows, empty

@@ -5,7 +5,7 @@ Shapes: B answers, T tokens that are looked at (padded on the right), V vocabula
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,8 @@ OfWords = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
 """A number of each token, see `WordStats`."""
 OfRows = Callable[["Tensor"], "Tensor"]
 """A number of each row, made of one of each: float32 [N] -> float32 [N]."""
+Choose = Callable[["Tensor", "Tensor"], "Tensor"]
+"""A token of each place, made of the raw logits of two models there, float32 [n, V] both: int64 [n]."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,31 @@ with their normal answers.
 
 
 @dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Other tokens that a source's answers are scored against, made once before training: `Scores` are of these.
+
+    The model learns the source's answers by their NLL first, in an adapter that is taken off again. A label is what
+    `choose` makes of what that model says at a token's place, and what the model before says at the same place of a
+    translation, where each term of the dictionary, question and answer, is replaced. No label, and so no score, has a
+    token in a term behind the term's first one, or of a term that stood in the row before, or that begins where no
+    token of the translation does; and the source can be asked for no `Reference`.
+
+    Attributes:
+        dictionary: what stands in place of each term, whole words as they are written, of terms that overlap the
+            longest.
+        choose: (logits after learning, logits before, of the translation) -> tokens; equal to another where it computes
+            the same.
+        lr_times: the learning's rate, in multiples of that of the training settings.
+        updates_times: its updates, or epochs, as a multiple likewise.
+    """
+
+    dictionary: Callable[[Material], Mapping[str, str]]
+    choose: Choose
+    lr_times: float = 1.0
+    updates_times: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Rows that a method asks about and how they are drawn; its `sources` are those that it brings or changes.
 
@@ -216,6 +243,7 @@ class Source:
         alignment: where a divergence is taken. `answer`: at the answer's tokens. `released`: at as many positions from
             the start of the sequence as its text has tokens, an image counting one, whatever stands there.
         is_kept: these are rows to keep, as those of `retain` and `benign` are; a wrapper may leave them out.
+        labels: what answers are scored against in place of their own tokens, where `rows` writes them; None: these.
     """
 
     name: str
@@ -224,6 +252,7 @@ class Source:
     silent_words: Callable[[Material], Sequence[str]] | None = None
     alignment: Literal["answer", "released"] = "answer"
     is_kept: bool = False
+    labels: Labels | None = None
 
 
 def sources_of(method: Any) -> dict[str, Source]:
@@ -239,6 +268,11 @@ def sources_of(method: Any) -> dict[str, Source]:
 def kept_sources(method: Any) -> frozenset[str]:
     """Names of the sources of rows to keep."""
     return frozenset({RETAIN, BENIGN} | {name for name, one in sources_of(method).items() if one.is_kept})
+
+
+def has_labels(method: Any) -> bool:
+    """Whether rows are learnt before training for labels."""
+    return any(source.labels is not None for source in sources_of(method).values())
 
 
 def asked_sources(method: Any) -> set[str]:

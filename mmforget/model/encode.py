@@ -51,6 +51,7 @@ class Encoded:
         avoid: of a prompt, the words that its text is kept from.
         is_joined: whether one token is made of the context's end and the answer's beginning; it counts as context, as
             lm_eval has it, so that the answer lacks its beginning.
+        labels: tokens that the answer is scored against, one for each of its own, -1 for none; None: its own.
     """
 
     ids: tuple[int, ...]
@@ -64,6 +65,7 @@ class Encoded:
     edit: int | None = None
     is_joined: bool = False
     avoid: Avoid | None = None
+    labels: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,6 +78,15 @@ class Encoded:
     def array(self) -> Ints:
         """`ids` as int64 [length]."""
         return np.asarray(self.ids, dtype=np.int64)
+
+    @cached_property
+    def targets(self) -> Ints:
+        """What each token is scored against, int64 [length]: itself where it has no label."""
+        if self.labels is None:
+            return self.array
+        found, labels = self.array.copy(), np.asarray(self.labels, dtype=np.int64)
+        found[self.num_context :] = np.where(labels < 0, found[self.num_context :], labels)
+        return found
 
     @cached_property
     def positions(self) -> Ints:

@@ -275,7 +275,7 @@ def _scored(
         begins += [int(starts[run]) + low for run, low, _ in spans]
         counts += [count for _, _, count in spans]
     places = _ranges(np.asarray(begins, dtype=np.int64), np.asarray(counts, dtype=np.int64))
-    target = np.concatenate([encoded[member].array[first[member] :] for member in members])
+    target = np.concatenate([encoded[member].targets[first[member] :] for member in members])
     num_scored = np.asarray([len(encoded[member]) - first[member] for member in members], dtype=np.int64)
     slot = _ranges(np.asarray(members, dtype=np.int64) * width, num_scored)
     predictor, scored_by = np.unique(places, return_inverse=True)

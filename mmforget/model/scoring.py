@@ -95,7 +95,7 @@ class Looked(NamedTuple):
     """Scores, and what else was wanted.
 
     Attributes:
-        scored: as `score` gives them.
+        scored: as `score` gives them, of labels where sequences have these; tokens without one do not count.
         values: float32 [B, T, ...] each, 0 where padded: KL(reference || model) in nats where there is a reference,
             then each statistic, what is read off raw logits, hidden states [B, T, K, H] where layers are named, and of
             each lens [B, T, K].
@@ -140,7 +140,8 @@ def look(loaded: LoadedModel, encoded: Sequence[Encoded], *, wanted: Wanted, **s
             given = given._replace(lower=lower.of(loaded, encoded, rows, features=features))
         slots.append(layout.slot)
         parts.append(_layout_scores(loaded, layout, given=given, wanted=wanted, layers=layers, deep=deep))
-    return _assemble(slots, parts, shape=(len(encoded), width))
+    found = _assemble(slots, parts, shape=(len(encoded), width))
+    return found if all(one.labels is None for one in encoded) else _labelled_alone(found, encoded, first=first)
 
 
 class _Given(NamedTuple):
@@ -270,6 +271,26 @@ def _assemble(slots: Sequence[Ints], parts: Sequence[AnswerScores], *, shape: tu
     scored = Scored(_padded(slot, logprobs, shape=shape), mask, hits.all(1), hits)
     columns = zip(*(part.values for part in parts), strict=True)
     return Looked(scored, tuple(_padded(slot, torch.cat(column), shape=shape) for column in columns))
+
+
+def _labelled_alone(looked: Looked, encoded: Sequence[Encoded], *, first: Sequence[int]) -> Looked:
+    """Without the tokens that have no label, in sequences that have labels."""
+    keep = torch.ones(looked.scored.mask.shape, dtype=torch.bool)
+    for row, (one, begin) in enumerate(zip(encoded, first, strict=True)):
+        if one.labels is not None:
+            context, labels = torch.zeros(one.num_context - begin, dtype=torch.bool), torch.tensor(one.labels)
+            keep[row, : len(one) - begin] = torch.cat([context, labels >= 0])
+    keep = keep.to(looked.scored.mask.device)
+    scored = looked.scored
+    hits = None if scored.is_best is None else scored.is_best | ~keep
+    is_greedy = scored.is_greedy if hits is None else hits.all(1)
+    values = tuple(_where(keep, value) for value in looked.values)
+    return Looked(Scored(_where(keep, scored.token_logprobs), scored.mask & keep, is_greedy, hits), values)
+
+
+def _where(keep: Tensor, values: Tensor) -> Tensor:
+    """Values [B, T, ...] where bool [B, T] says so, elsewhere 0."""
+    return values.masked_fill(~keep.view(*keep.shape, *(1,) * (values.dim() - 2)), 0.0)
 
 
 def _padded(slot: Tensor, values: Tensor, *, shape: tuple[int, int]) -> Tensor:

@@ -28,7 +28,7 @@ from mmforget.errors import UserError
 from mmforget.methods.base import Request, Scores, Step, part_with
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
-from mmforget.methods.requests import FORGET, reads_gradients
+from mmforget.methods.requests import FORGET, has_labels, reads_gradients
 from mmforget.model import adapter_files
 from mmforget.model.adapter_files import Note
 from mmforget.model.adapter_names import PREFIX
@@ -194,6 +194,8 @@ def obstacle(loaded: LoadedModel, *, method: Any, settings: TrainSettings) -> st
         return "edits many at a time forget rows that are there, and the model writes its own; make them one by one"
     if reads_gradients(method):
         return "it looks at gradients of rows before it trains, which edits many at a time do not; make them one by one"
+    if has_labels(method):
+        return "it learns rows before it trains to label their tokens; make edits one by one"
     if settings.lora is None:
         return "edits many at a time are low-rank; train with LoRA (--lora_r 1)"
     if settings.train_projector and loaded.family.projector(loaded.core) is not None:

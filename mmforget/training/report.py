@@ -28,7 +28,8 @@ class TrainReport:
         output: folder with the result: `adapter` (LoRA), `model` (Hugging Face layout) or `guard`.
         num_steps: weight updates done.
         num_planned: weight updates planned; more than `num_steps` where training stopped early.
-        wall_s: seconds spent in updates, over all sessions of a run that was killed and resumed.
+        wall_s: seconds spent in updates, over all sessions of a run that was killed and resumed, of what
+            was learnt before them included.
         peak_memory_bytes: the most memory used in this session, by one process.
         peak_memory_kind: `cuda_max_allocated`, of the device, or `process_rss`, of the whole process since it started.
         num_trainable: parameters that were trained.

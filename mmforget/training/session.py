@@ -27,9 +27,22 @@ from mmforget.training.watching import forget_best
 from mmforget.types import Progress
 
 FEATURE_BUDGET_BYTES = 2**30
+FIRST = "first"
+"""Where the adapter lies that has learnt a source's rows, below the training's own folder."""
 UNIMPORTANT = frozenset({"save_steps", "report_to"})
 """Settings that may change between a killed run and the one that continues it, since no number depends on them."""
 MakeObjective = Callable[[LoadedModel, Scoring, Path], Objective]
+
+
+class Ready(NamedTuple):
+    """What makes the objective, when all is learnt that comes before, and how long that took."""
+
+    objective: MakeObjective
+    wall_s: float = 0.0
+
+
+First = Callable[[LoadedModel, Path, FeatureCache], Ready]
+"""What is learnt before anything of the model is made trainable: (model, folder, image features) -> objective."""
 
 
 class Training(NamedTuple):
@@ -42,6 +55,7 @@ class Training(NamedTuple):
         batches: the rows of each micro-batch.
         learnt_times: what adapters have learnt is multiplied by this in the end.
         validate: looks at the model meanwhile, see `Material.validate`.
+        first: makes the objective in place of `objective`, after learning something else; None for most.
     """
 
     label: str
@@ -50,6 +64,7 @@ class Training(NamedTuple):
     batches: Batches
     learnt_times: float = 1.0
     validate: Validate | None = None
+    first: First | None = None
 
 
 class Trained(NamedTuple):
@@ -57,12 +72,14 @@ class Trained(NamedTuple):
 
     Attributes:
         num_trainable: parameters that were trained, of `num_parameters`.
+        first_s: seconds that learning took which came first.
     """
 
     prepared: LoadedModel
     outcome: Outcome
     num_trainable: int
     num_parameters: int
+    first_s: float = 0.0
 
 
 def train_in(
@@ -105,17 +122,19 @@ def trained_in(
     Afterwards adapters are off again; without, the model keeps its trained weights unless `keep` names a folder for
     those before. Raises RunFailed for weights that are not finite.
     """
+    features = FeatureCache(FEATURE_BUDGET_BYTES) if features is None else features
+    report.reset_peak_memory(loaded.device)
+    ready = Ready(training.objective) if training.first is None else training.first(loaded, folder, features)
     with trainable(loaded, settings=settings, keep=keep) as prepared:
-        report.reset_peak_memory(prepared.device)
         scoring = Scoring(
             prepared,
             packed=settings.packed,
             bf16=settings.bf16,
-            features=FeatureCache(FEATURE_BUDGET_BYTES) if features is None else features,
+            features=features,
         )
         outcome = train(
             prepared,
-            objective=training.objective(prepared, scoring, folder),
+            objective=ready.objective(prepared, scoring, folder),
             batches=training.batches,
             settings=settings,
             folder=folder,
@@ -128,7 +147,7 @@ def trained_in(
             multiply_learnt(prepared, by=training.learnt_times)
         sizes = sum(weight.numel() for weight in prepared.trainable().values()), _num_parameters(prepared.model)
         make_plain(prepared)
-        yield Trained(prepared, outcome, *sizes)
+        yield Trained(prepared, outcome, *sizes, ready.wall_s)
 
 
 def _begun(folder: Path, *, plan: Mapping[str, Any]) -> TrainReport | None:
@@ -151,6 +170,8 @@ def _tidy(folder: Path, done: TrainReport) -> None:
     """Removes what a finished training needs no more; of one that diverged the last good checkpoint stays."""
     if not done.diverged:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    # Of a training that learns first what is to be forgotten, nothing that knows it stays.
+    shutil.rmtree(folder / FIRST, ignore_errors=True)
     forget_best(folder)
 
 
@@ -181,7 +202,7 @@ def _report(trained: Trained, *, label: str, output: Path) -> TrainReport:
         output=output,
         num_steps=outcome.num_steps,
         num_planned=outcome.num_planned,
-        wall_s=round(outcome.wall_s, 3),
+        wall_s=round(outcome.wall_s + trained.first_s, 3),
         peak_memory_bytes=memory.num_bytes,
         peak_memory_kind=memory.kind,
         num_trainable=trained.num_trainable,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -17,6 +17,8 @@ from mmforget.methods.requests import (
     FORGET,
     RETAIN,
     SUPPLIED,
+    Labels,
+    Reference,
     Source,
     asked_sources,
     asks_retain_model,
@@ -28,6 +30,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.plugins import running
 from mmforget.results.fingerprint import hash_json
 from mmforget.training import draws
+from mmforget.training.aligned import Aligned, aligned_rows
 from mmforget.training.batches import Batch, Drawn, Fixed, Partners, Retained
 from mmforget.training.data import Refusals, data_hash
 from mmforget.training.written import Written, vocabulary_without, written_rows
@@ -43,6 +46,20 @@ MISSING = {
 }
 
 
+class Translation(NamedTuple):
+    """What labels of a source's rows are made of.
+
+    Attributes:
+        labels: how.
+        subjects: of the rows.
+        aligned: each row's translation.
+    """
+
+    labels: Labels
+    subjects: Sequence[str]
+    aligned: Sequence[Aligned]
+
+
 @dataclass(frozen=True)
 class SourceRows:
     """The rows of one source, and of which of them a batch holds which.
@@ -56,6 +73,7 @@ class SourceRows:
         retain_logprobs: float32 [T] for each, under a retain model; None where nobody asks or there is none.
         edit: the edit that they are computed under, where a model has several.
         silent: bool [V], the tokens that the source's silent words are written with; None where it has none.
+        translation: what labels are made of; None where answers are scored against their own tokens.
     """
 
     name: str
@@ -66,6 +84,7 @@ class SourceRows:
     retain_logprobs: Sequence[Tensor] | None = None
     edit: int | None = None
     silent: Tensor | None = None
+    translation: Translation | None = None
 
     def places(self, batch: Batch) -> tuple[int, ...]:
         """Positions among the rows."""
@@ -111,11 +130,25 @@ def require_sources(method: Any, *, name: str, given: Mapping[str, bool]) -> Non
     for source in sorted(asked):
         if source not in SUPPLIED and (source not in own or own[source].rows is None):
             raise PluginError(f"method '{name}' asks about '{source}', and none of its `sources` writes these rows")
+    _require_labels(method, name=name)
     epoch = _epoch_source(own)
     if epoch != FORGET and asked & {FORGET, ALTERNATE, BENIGN}:
         raise PluginError(
             f"method '{name}': epochs run over '{epoch}', so rows to forget cannot be asked about beside it"
         )
+
+
+def _require_labels(method: Any, *, name: str) -> None:
+    """Raises PluginError for labels of rows that the method does not write, or that it asks a reference of."""
+    for source in sources_of(method).values():
+        if source.labels is not None and source.rows is None:
+            raise PluginError(
+                f"method '{name}': labels of '{source.name}' are for rows that the method writes (`rows`)"
+            )
+        if source.labels is not None and any(
+            isinstance(one, Reference) and one.source == source.name for one in method.requests
+        ):
+            raise PluginError(f"method '{name}': of '{source.name}', which has labels, there is no Reference")
 
 
 def refuse_documents(name: str, ids: Iterable[str]) -> None:
@@ -163,13 +196,34 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
     examples = {source: material.as_asked(found) for source, found in written.items()}
     for source, shown in examples.items():
         ready = written_rows(loaded, shown, source=sources_of(method)[source], material=material, append_eos=append_eos)
-        rows[source] = SourceRows(source, ready.encoded, written=ready, silent=~ready.vocabulary)
+        made = _translation(
+            loaded, shown, labels=sources_of(method)[source].labels, encoded=ready.encoded, material=material,
+            append_eos=append_eos,
+        )  # fmt: skip
+        rows[source] = SourceRows(source, ready.encoded, written=ready, silent=~ready.vocabulary, translation=made)
     rows |= _silenced(loaded, rows, method=method, material=material)
     rows[epoch] = replace(rows[epoch], is_epoch=True)
     subjects = _subjects(epoch, asked=asked, written=examples)
     drawn = [source for source in rows if source not in (FORGET, epoch)]
     partners = _partners(asked, own=sources_of(method), written=examples, names=drawn)
     return Sources(rows, subjects, partners, _hashes(rows, material=material))
+
+
+def _translation(
+    loaded: LoadedModel,
+    shown: Sequence[Example],
+    *,
+    labels: Labels | None,
+    encoded: Sequence[Encoded],
+    material: Material,
+    append_eos: bool,
+) -> Translation | None:
+    """Rows as the model is asked with their translations, where there are labels."""
+    if labels is None:
+        return None
+    dictionary = labels.dictionary(material)
+    aligned = aligned_rows(loaded, shown, encoded=encoded, dictionary=dictionary, append_eos=append_eos)
+    return Translation(labels, [row.subject for row in shown], aligned)
 
 
 def _silenced(
@@ -278,6 +332,8 @@ def _hashes(rows: Mapping[str, SourceRows], *, material: Material) -> dict[str, 
             found["refusals"] = hash_json(list(material.refusals))
         else:
             found[name] = data_hash(one.encoded)
+        if one.translation is not None:
+            found[f"{name} translated"] = data_hash([row.other for row in one.translation.aligned])
         if one.retain_logprobs is not None and material.retain_logprobs is not None:
             found["retain model"] = material.retain_logprobs.fingerprint
     return found

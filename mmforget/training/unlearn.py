@@ -13,6 +13,7 @@ from mmforget.errors import UserError
 from mmforget.methods.base import finish_of, hyper_parameters, part_with
 from mmforget.methods.bases import base_of
 from mmforget.methods.material import Material, RetainLogprobs
+from mmforget.methods.requests import has_labels
 from mmforget.model.activations import num_first
 from mmforget.model.examples import encode_all
 from mmforget.model.loaded import LoadedModel
@@ -24,12 +25,13 @@ from mmforget.training.batches import Batches
 from mmforget.training.editing import edit_in
 from mmforget.training.guarding import guard_in
 from mmforget.training.hf_arguments import num_updates, updates_per_epoch
+from mmforget.training.labelling import labelled
 from mmforget.training.objective import Objective, Scoring, Unlearn
 from mmforget.training.private import read_account
 from mmforget.training.reference import before_training, reference_logprobs
 from mmforget.training.report import TrainReport
 from mmforget.training.revealed import Asked, Revealed
-from mmforget.training.session import Training, train_in
+from mmforget.training.session import Ready, Training, train_in
 from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import SourceRows, Sources, make_sources
 from mmforget.training.stopping import LAST
@@ -136,10 +138,24 @@ def training_of(
     sources = make_sources(loaded, material, method=method, name=name, append_eos=settings.append_eos)
     batches = Batches(sources.subjects, settings=settings, partners=sources.partners)
     reveals = partial(_revealed, material, method=method, name=name, settings=settings, sources=sources)
-    made = partial(
-        _objective, method=method, sources=sources, settings=settings, num_batches=len(batches), reveals=reveals
-    )
-    return Training(name, _plan(method, name=name, sources=sources), made, batches, times, material.validate)
+    make = partial(_objective, method=method, settings=settings, num_batches=len(batches), reveals=reveals)
+    first = partial(_labelled, sources=sources, settings=settings, make=make) if has_labels(method) else None
+    made, plan = partial(make, sources=sources), _plan(method, name=name, sources=sources)
+    return Training(name, plan, made, batches, times, material.validate, first)
+
+
+def _labelled(
+    loaded: LoadedModel,
+    folder: Path,
+    features: FeatureCache,
+    *,
+    sources: Sources,
+    settings: TrainSettings,
+    make: Callable[..., Objective],
+) -> Ready:
+    """The objective on rows whose tokens have labels."""
+    found = labelled(loaded, sources.rows, folder=folder, settings=settings, features=features)
+    return Ready(partial(make, sources=replace(sources, rows=dict(found.rows))), found.wall_s)
 
 
 def _say_where_it_starts(loaded: LoadedModel, *, method: Any, name: str) -> None:

@@ -32,6 +32,7 @@ from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.models import Models
 from mmforget.results.fingerprint import hash_image
 from mmforget.training.report import TrainReport
+from mmforget.training.session import FIRST
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
 from mmforget.types import TokenScores
@@ -199,3 +200,5 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     again = run(tmp_path / "killed", until=0)
     assert again.resumed_from in (1, 2)
     assert folder_hashes(again.output) == folder_hashes(whole.output)
+    # Whatever was trained on the way and knows what is to be forgotten.
+    assert not (tmp_path / "whole" / FIRST).exists()
