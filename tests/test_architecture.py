@@ -172,6 +172,12 @@ def test_every_module_says_what_it_is() -> None:
     assert silent == []
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """Of two, pytest reads the first and counts the other as an error at the end."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_there_is_one_data_card_a_benchmark() -> None:
     benchmarks = {p.name for p in (ROOT / "tasks").iterdir() if p.is_dir() and not p.name.startswith(("_", "."))}
     cards = {p.stem for p in (ROOT / "data_cards").glob("*.md")} - {"TEMPLATE"}

@@ -118,12 +118,12 @@ def heard(loaded: LoadedModel, kind: str) -> Heard:
 def cases() -> list[Any]:
     """Every method in every way; what trains nothing is the same with adapters and without.
 
-    Text rows are looked at with adapters; the other two ways, which are the same for them, among the long tests.
+    With adapters here; the other two ways among the long tests.
     """
     trained = {name: any(hasattr(METHODS.get(part), "loss") for part in name.split("+")) for name in names()}
     found = [(name, way) for name in names() for way in WAYS if trained[name] or way != "full"]
     return [
-        pytest.param(name, way, kind, marks=[pytest.mark.long] if kind == "text" and way != "lora" else [])
+        pytest.param(name, way, kind, marks=[pytest.mark.long] if way != "lora" else [])
         for name, way in found
         for kind in KINDS
     ]
@@ -157,6 +157,7 @@ def test_what_is_made_is_finite_and_the_same_when_it_is_loaded(
         assert isinstance(one, str) or all(map(math.isfinite, one))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", names())
 def test_there_is_a_way_in_which_it_works(name: str, base: Callable[[str, bool], LoadedModel]) -> None:
     """With adapters on a whole base, on image or on text rows, or else as a whole on a mixture of experts."""

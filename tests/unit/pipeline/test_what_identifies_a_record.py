@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmforget.benchmark import DataSource, find
 from mmforget.pipeline.config import RunConfig
-from mmforget.pipeline.measuring import Place, _key
+from mmforget.pipeline.measuring import AboutModel, Place, _key
 from tests.toy_tasks import write_toy
 
 IDS = [f"{number:08d}" for number in range(10)]
@@ -40,7 +40,8 @@ def _picture(folder: Path, number: int) -> Path:
 
 def key(benchmark: Any, data: DataSource) -> str:
     place = Place(RunConfig("hf", ("x",)), benchmark.bind(data), Path("out"))
-    return _key(SimpleNamespace(fingerprint="f"), place=place, target=None, retain=None)  # type: ignore[arg-type]
+    loaded: Any = SimpleNamespace(fingerprint="f")
+    return _key(loaded, about=AboutModel("unlearned", "npo"), place=place, target=None, retain=None)
 
 
 def test_a_changed_picture_is_another_record_and_an_equal_file_is_not(data: Path) -> None:

@@ -293,7 +293,7 @@ def test_rocr_redirects_no_image_where_nothing_reads_it(llava: LoadedModel, tmp_
         edit_in(tmp_path, loaded=llava, method=method, forget=FORGET, retain=RETAIN, level=None, label="rocr")
 
 
-@pytest.mark.parametrize("kind", ["llava", "qwen", "gemma"])
+@pytest.mark.parametrize("kind", ["llava", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("qwen", "gemma"))])
 def test_a_steered_answer_is_that_of_a_plain_forward(kind: str, llava: LoadedModel, tmp_path: Path) -> None:
     """A shift of a layer's states at image tokens, added by a hook of ours to transformers' own forward."""
     make = {"qwen": lambda place: tiny_qwen_vl(place, version="2.5"), "gemma": tiny_gemma3}

@@ -134,7 +134,7 @@ def test_a_few_rows_may_make_an_empty_batch() -> None:
     assert Batch(()) in [batches[index] for index in range(3) for batches.epoch in range(9)]
 
 
-@pytest.mark.parametrize("accountant", ["rdp", "prv"])
+@pytest.mark.parametrize("accountant", ["rdp", pytest.param("prv", marks=pytest.mark.long)])
 def test_the_noise_spends_what_was_asked_and_hardly_less(accountant: Any) -> None:
     found = planned(replace(PRIVACY, accountant=accountant), settings=SETTINGS, num_rows=24)
     assert 0.97 * 5.0 < found.epsilon <= 5.0
