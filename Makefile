@@ -1,6 +1,6 @@
 # make install   a virtual environment in .venv with mmforget and everything it needs
 # make demo      from benchmark to leaderboard on micro models: demo/index.html, demo/leaderboard.json
-# make test      all tests but the longest: about a quarter of an hour on two cores
+# make test      all tests but the longest: about twenty minutes on two cores
 # make test-long the longest: the whole demo, runs that are killed, every task in stock lm_eval, a second retain model
 # make quick     lint and the tests that take no model, no process and no seconds: what one runs while writing
 # make check     format, lint, types, architecture

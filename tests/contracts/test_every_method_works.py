@@ -175,6 +175,7 @@ class Killed(BaseException):
     """In place of the end of the process."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in names() if hasattr(METHODS.get(name.split("+")[0]), "loss")])
 def test_a_killed_training_goes_on_to_the_same_bits(
     name: str, base: Callable[[str, bool], LoadedModel], tmp_path: Path
