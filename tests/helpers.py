@@ -168,3 +168,6 @@ def _randomise(model: PreTrainedModel, *, seed: int) -> None:
                 fan_in = weight[0].numel()
                 scale = 1.0 if "embed" in name else 1.5 / fan_in**0.5
                 weight.normal_(0.0, scale, generator=generator)
+            elif name.endswith("class_embedding"):
+                # Of one dimension, and yet drawn by the model itself, anew in every process.
+                weight.normal_(0.0, len(weight) ** -0.5, generator=torch.Generator().manual_seed(seed))
