@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mmforget.arguments import argument_types, arguments_in, checked
 from mmforget.errors import UserError
+from mmforget.reading import read_text
 
 T = TypeVar("T")
 
@@ -25,6 +27,14 @@ def from_arguments(kind: type[T], args: str | Mapping[str, Any], *, owner: str) 
 def as_mapping(args: str | Mapping[str, Any], *, owner: str) -> dict[str, Any]:
     """`"a=1,b=2"` as a mapping; see `arguments_in`."""
     return arguments_in(args, owner=f"arguments of {owner}") if isinstance(args, str) else dict(args)
+
+
+def text_of(argument: str, file: str) -> str:
+    """The text of a file that an argument names. Raises UserError, which calls the argument, where it has none."""
+    try:
+        return read_text(Path(file).expanduser())
+    except UserError as error:
+        raise UserError(f"{argument}={error}") from error
 
 
 def require_positive(**values: float) -> None:

@@ -73,8 +73,26 @@ class Scoped(MutableMapping[str, Any]):
         return len(list(iter(self)))
 
 
+class _Around:
+    """Of the same update as what it computes with."""
+
+    compute: Compute
+
+    @property
+    def update(self) -> int:
+        return self.compute.update
+
+    @property
+    def num_updates(self) -> int:
+        return self.compute.num_updates
+
+    @property
+    def seed(self) -> int:
+        return self.compute.seed
+
+
 @dataclass(frozen=True)
-class Within:
+class Within(_Around):
     """As a wrapper changes it, for the wrapper around that one.
 
     Attributes:
@@ -87,18 +105,6 @@ class Within:
     name: str
 
     @property
-    def update(self) -> int:
-        return self.compute.update
-
-    @property
-    def num_updates(self) -> int:
-        return self.compute.num_updates
-
-    @property
-    def seed(self) -> int:
-        return self.compute.seed
-
-    @property
     def state(self) -> MutableMapping[str, Tensor]:
         return self.compute.state
 
@@ -107,24 +113,12 @@ class Within:
 
 
 @dataclass(frozen=True)
-class _Limited:
+class _Limited(_Around):
     """The same, of no more than one part, with the state of one wrapper."""
 
     compute: Compute
     only: Part | None
     name: str
-
-    @property
-    def update(self) -> int:
-        return self.compute.update
-
-    @property
-    def num_updates(self) -> int:
-        return self.compute.num_updates
-
-    @property
-    def seed(self) -> int:
-        return self.compute.seed
 
     @property
     def state(self) -> MutableMapping[str, Tensor]:

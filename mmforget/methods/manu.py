@@ -18,11 +18,11 @@ from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
 from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.edits import Edit, EditReport, Matrix, Site
+from mmforget.methods.rewriting import without_images
 from mmforget.types import Example
 
 CLIP, BUSY, TINY = 1e3, 0.1, 1e-5
 """Outputs beyond the first count as it, those beyond the second are an activity, and the third keeps ratios finite."""
-PLACEHOLDER = "<image>"
 
 
 class Activity(NamedTuple):
@@ -208,11 +208,7 @@ def _with_images(rows: Sequence[Example]) -> list[Example]:
 
 def _in_words(rows: Sequence[Example]) -> list[Example]:
     """The rows without their images."""
-    return [replace(one, images=(), context=_unseen(one.context)) if one.images else one for one in rows]
-
-
-def _unseen(context: str) -> str:
-    return context.replace(f"{PLACEHOLDER}\n", "").replace(PLACEHOLDER, "")
+    return [replace(one, images=(), context=without_images(one.context)) if one.images else one for one in rows]
 
 
 METHOD = ModalityAwarePruning

@@ -13,7 +13,6 @@ import json
 import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmforget.errors import UserError
-from mmforget.methods.arguments import require_not_negative
+from mmforget.methods.arguments import require_not_negative, text_of
 from mmforget.methods.base import (
     USUAL,
     Comparison,
@@ -37,7 +36,6 @@ from mmforget.methods.base import (
 from mmforget.methods.losses import token_mean
 from mmforget.methods.material import Material
 from mmforget.methods.naming import given_names, names_of
-from mmforget.reading import read_text
 from mmforget.types import Example
 
 FACTS = (
@@ -136,7 +134,7 @@ class Obliviate:
 
     def words(self, material: Material) -> list[str]:
         """The target words, each name and each word of it. Raises UserError where a subject has no name."""
-        names = [line.strip() for line in _text(self.targets, "targets").splitlines()] if self.targets else []
+        names = [line.strip() for line in text_of("targets", self.targets).splitlines()] if self.targets else []
         names = [*filter(None, names or given_names(self.names))] or [
             *names_of(material).values(),
             *(synonym for concept in material.concepts for synonym in concept.synonyms),
@@ -176,7 +174,7 @@ def _rows(material: Material, *, name: str, file: str) -> list[Example]:
 
 def _pairs(file: str, name: str) -> list[tuple[str, str]]:
     try:
-        found: Any = json.loads(_text(file, name))
+        found: Any = json.loads(text_of(name, file))
     except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{name}={file}: not valid JSON: {error}; give a list of [question, answer]") from error
     if not isinstance(found, list) or not found or not all(_is_pair(one) for one in found):
@@ -186,13 +184,6 @@ def _pairs(file: str, name: str) -> list[tuple[str, str]]:
 
 def _is_pair(found: Any) -> bool:
     return isinstance(found, list) and [*map(type, found)] == [str, str]
-
-
-def _text(file: str, name: str) -> str:
-    try:
-        return read_text(Path(file).expanduser())
-    except UserError as error:
-        raise UserError(f"{name}={error}") from error
 
 
 METHOD = Obliviate

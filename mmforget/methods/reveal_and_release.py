@@ -11,20 +11,18 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from mmforget.asking import Decoding
 from mmforget.errors import UserError
-from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.methods.arguments import require_not_negative, require_positive, text_of
 from mmforget.methods.base import Evidence, Grid
-from mmforget.methods.material import Material
+from mmforget.methods.material import Material, by_subject
 from mmforget.methods.naming import name_in
 from mmforget.methods.revealing import Asking, Told, Write
-from mmforget.reading import read_text
 from mmforget.types import Example
 
 logger = logging.getLogger(__name__)
@@ -96,11 +94,8 @@ class RevealAndRelease:
         """The instructions that are tried. Raises UserError for a file that is not there or holds none."""
         if not self.instructions:
             return INSTRUCTIONS
-        try:
-            text = read_text(Path(self.instructions).expanduser())
-        except UserError as error:
-            raise UserError(f"instructions={error}") from error
-        found = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+        lines = text_of("instructions", self.instructions).splitlines()
+        found = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
         if not found:
             raise UserError(f"instructions={self.instructions}: holds no instruction; write one a line")
         return found
@@ -108,7 +103,7 @@ class RevealAndRelease:
     def lacks(self, material: Material) -> str:
         """Why the model cannot be asked about these rows' subjects; empty where it can."""
         names = _concepts(material)
-        return next((why for rows in _by_subject(material).values() if (why := _fault(rows, concepts=names))), "")
+        return next((why for rows in by_subject(material.forget).values() if (why := _fault(rows, concepts=names))), "")
 
     def reveal(self, material: Material, write: Write, *, seed: int) -> list[Told]:
         """A question and the model's answer for each row to forget; empty where it says nothing of the subject.
@@ -163,7 +158,7 @@ def subjects_of(material: Material) -> dict[str, Subject]:
     """
     kept = words_in(" ".join(row.answer for row in material.retain))
     found, concepts = {}, _concepts(material)
-    for subject, rows in _by_subject(material).items():
+    for subject, rows in by_subject(material.forget).items():
         fault = _fault(rows, concepts=concepts)
         if fault:
             raise UserError(fault)
@@ -196,13 +191,6 @@ def words_in(text: str) -> frozenset[str]:
 def _mean(rewards: Sequence[float]) -> float:
     """-1 for what was never tried."""
     return sum(rewards) / len(rewards) if rewards else -1.0
-
-
-def _by_subject(material: Material) -> Mapping[str, list[Example]]:
-    found: dict[str, list[Example]] = {}
-    for row in material.forget:
-        found.setdefault(row.subject, []).append(row)
-    return found
 
 
 def _concepts(material: Material) -> frozenset[str]:

@@ -13,6 +13,11 @@ PLACEHOLDER, CUE = "<image>", "Question:"
 """Words go before the last cue of a context, where it has one."""
 
 
+def without_images(context: str) -> str:
+    """The context with no place for an image."""
+    return context.replace(f"{PLACEHOLDER}\n", "").replace(PLACEHOLDER, "")
+
+
 def answered(row: Example, text: str) -> Example:
     """The row's question answered by `text`, with the row's own delimiter. Raises UserError for a whole document."""
     _require_question(row)

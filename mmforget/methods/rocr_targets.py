@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mmforget.methods.material import by_subject
 from mmforget.methods.naming import name_in
+from mmforget.methods.rewriting import without_images
 from mmforget.types import Example, Spot
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 OPENINGS = ("", "Tell me about ", "Here is a question about ", "Who or what is ", "Write down what is known of ")
 """What a name stands behind, beside its own questions."""
-PLACEHOLDER = "<image>"
 MAX_ROWS = 20
 """Questions, or images, of a subject that are looked at."""
 
@@ -103,7 +103,7 @@ def _contexts(openings: Sequence[str], name: str) -> tuple[Example, ...]:
 def _before(context: str, name: str) -> str | None:
     """What stands before a name in a question; None where it does not stand there."""
     place = _place(context, name)
-    return None if place is None else context[:place].replace(f"{PLACEHOLDER}\n", "").replace(PLACEHOLDER, "")
+    return None if place is None else without_images(context[:place])
 
 
 def _place(text: str, name: str) -> int | None:

@@ -14,19 +14,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods.anchors import pieces
-from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.methods.arguments import require_not_negative, require_positive, text_of
 from mmforget.methods.base import USUAL, Evidence, Grid, Labels, Request, Scores, Source, Step
 from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.methods.naming import names_of
-from mmforget.reading import read_text
 from mmforget.types import Example
 
 GENERIC = Scores("generic")
@@ -133,9 +131,7 @@ def rows_to_forget(material: Material) -> list[Example]:
 
 def _read(file: str) -> dict[str, str]:
     try:
-        found: Any = json.loads(read_text(Path(file).expanduser()))
-    except UserError as error:
-        raise UserError(f"anchors={error}") from error
+        found: Any = json.loads(text_of("anchors", file))
     except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(
             f'anchors={file}: not valid JSON: {error}; give {{"term": "what stands in its place"}}'
