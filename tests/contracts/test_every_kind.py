@@ -93,7 +93,7 @@ def test_log_probs_are_those_of_a_plain_forward(name: str, loaded: LoadedModel, 
             with torch.no_grad():
                 logprobs = model(torch.tensor([whole])).logits[0].log_softmax(-1)
             wanted = [float(logprobs[at - 1, whole[at]]) for at in range(start, len(whole))]
-            assert found == pytest.approx(wanted, abs=1e-5)
+            assert found == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -211,5 +211,5 @@ def test_options_about_a_picture_share_it_and_are_scored_as_if_alone(image_model
     for one, other in zip(shared, alone, strict=True):
         assert one.choices == ("red", "blue", "green", "grey")
         for role, values in one.token_logprobs.items():
-            assert values == pytest.approx(other.token_logprobs[role], abs=1e-5)
+            assert values == pytest.approx(other.token_logprobs[role], rel=1e-5, abs=1e-5)
     assert found[True][1] < found[False][1] / 2

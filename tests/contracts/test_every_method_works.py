@@ -153,7 +153,7 @@ def test_what_is_made_is_finite_and_the_same_when_it_is_loaded(
     after = heard(made, kind)
     assert after.texts == inside.texts
     for one, other_one in zip(after.scores, inside.scores, strict=True):
-        assert one == (other_one if isinstance(other_one, str) else pytest.approx(other_one, abs=1e-5))
+        assert one == (other_one if isinstance(other_one, str) else pytest.approx(other_one, rel=1e-5, abs=1e-5))
         assert isinstance(one, str) or all(map(math.isfinite, one))
 
 

@@ -82,7 +82,7 @@ def test_each_edit_is_that_of_a_run_which_forgets_this_subject_alone(alone: Path
         other = theirs[sample.task, sample.id, sample.attack]
         assert sample.response == other.response
         for role, values in sample.token_logprobs.items():
-            assert values == pytest.approx(other.token_logprobs[role], abs=1e-5)
+            assert values == pytest.approx(other.token_logprobs[role], rel=1e-5, abs=1e-5)
 
 
 def test_every_edit_is_left_as_an_adapter_that_loads_alone(alone: Path, model: Path) -> None:
@@ -107,7 +107,7 @@ def test_every_edit_is_left_as_an_adapter_that_loads_alone(alone: Path, model: P
     for sample in mine:
         if sample.attack is None:
             assert sample.token_logprobs["answer"] == pytest.approx(
-                theirs[sample.id].token_logprobs["answer"], abs=1e-5
+                theirs[sample.id].token_logprobs["answer"], rel=1e-5, abs=1e-5
             )
 
 
@@ -135,7 +135,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(alone: Path, model: Path, t
             theirs.response,
         )
         for role, values in mine.token_logprobs.items():
-            assert values == pytest.approx(theirs.token_logprobs[role], abs=1e-5)
+            assert values == pytest.approx(theirs.token_logprobs[role], rel=1e-5, abs=1e-5)
 
 
 def test_an_edit_of_a_packed_layer_is_refused(model: Path, tmp_path: Path) -> None:
