@@ -23,7 +23,7 @@ from mmforget.pipeline.prompts import render
 from mmforget.pipeline.recipes import MethodPlan
 from mmforget.pipeline.validating import validator
 from mmforget.plugins import running
-from mmforget.training.sources import refuse_documents, require_sources, written_examples
+from mmforget.training.sources import refuse_documents, refuse_words_nowhere, require_sources, written_examples
 from mmforget.training.unlearn import logprobs_under, require_loss, unlearn
 from mmforget.types import Example, Progress
 
@@ -130,11 +130,19 @@ def _check_rows(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
         refuse_documents(plan.name, (name for name, text in texts if text))
     if hasattr(part_with(method, "reveal"), "lacks"):
         _refuse_lacking(plan, bound=bound, alone=alone)
-    if any(source.rows is not None for source in sources_of(method).values()):
-        material = _material(bound, method=method)
-        left_out = lacking(method, material, name=plan.name) if alone else {}
-        ready = replace(material, forget=[row for row in material.forget if row.subject not in left_out])
-        written_examples(method, material=ready, name=plan.name)
+    _check_sources(plan, bound=bound, alone=alone)
+
+
+def _check_sources(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:
+    """Has the rows written that a method writes, and looks for the words that it silences."""
+    method, sources = plan.method, sources_of(plan.method).values()
+    if not any(source.rows is not None or source.silent_words is not None for source in sources):
+        return
+    material = _material(bound, method=method)
+    refuse_words_nowhere(method, material=material)
+    left_out = lacking(method, material, name=plan.name) if alone else {}
+    ready = replace(material, forget=[row for row in material.forget if row.subject not in left_out])
+    written_examples(method, material=ready, name=plan.name)
 
 
 def _refuse_lacking(plan: MethodPlan, *, bound: Bound, alone: bool) -> None:

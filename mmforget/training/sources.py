@@ -38,6 +38,9 @@ from mmforget.types import Example
 
 logger = logging.getLogger(__name__)
 
+NUM_WORDS_SHOWN = 3
+"""Words that a message names at most."""
+
 MISSING = {
     RETAIN: "needs rows to keep, and there are none; give a benchmark with a retain set",
     BENIGN: "needs the questions to forget asked of harmless images, and there are none; give a benchmark whose `sets` "
@@ -238,11 +241,25 @@ def _silenced(
             # A tokenizer that knows no word may write the blank before it as a token of its own, as before any other.
             silent[list(loaded.token_ids(" "))] = False
             if not any(bool(silent[list(row.ids[row.num_context :])].any()) for row in rows[name].encoded):
-                raise UserError(
-                    f"none of the words to silence ({len(words)}) stands in an answer to {name}; give others"
-                )
+                raise UserError(_nowhere(words, name=name))
             found[name] = replace(rows[name], silent=silent)
     return found
+
+
+def refuse_words_nowhere(method: Any, *, material: Material) -> None:
+    """Raises UserError where no answer to forget has a word that the method silences there; needs no tokenizer."""
+    source = sources_of(method).get(FORGET)
+    if source is None or source.silent_words is None:
+        return
+    words = source.silent_words(material)
+    answers = [row.answer.casefold() for row in material.forget]
+    if not any(word.casefold() in answer for word in words for answer in answers):
+        raise UserError(_nowhere(words, name=FORGET))
+
+
+def _nowhere(words: Sequence[str], *, name: str) -> str:
+    shown = ", ".join(words[:NUM_WORDS_SHOWN]) + (", ..." if len(words) > NUM_WORDS_SHOWN else "")
+    return f"none of the words to silence ({len(words)}: {shown}) stands in an answer to {name}; give others"
 
 
 def _with_retain_model(rows: SourceRows, given: RetainLogprobs | None, *, name: str) -> SourceRows:

@@ -48,6 +48,13 @@ def test_methods_that_are_named_or_joined_wrongly(
     assert not list((tmp_path / "run").rglob("*.safetensors"))
 
 
+def test_words_that_stand_nowhere_are_found_before_any_work(tmp_path: Path) -> None:
+    words = ("run", "--model", "micro", "--tasks", "fiubench", "--data", "synthetic", "--metadata", "num_subjects=20")
+    given = ("--methods", "ga,obliviate", "--method_args", "names=Zyx Wvut", "--output_path", tmp_path / "run")
+    refused(command(*words, *given), "none of the words to silence (3: Zyx Wvut, Zyx, Wvut)")
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llava(tmp_path_factory.mktemp("llava") / "model")

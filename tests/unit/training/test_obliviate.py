@@ -144,7 +144,7 @@ def test_rows_of_files(adapted: LoadedModel, examples: list[Example], tmp_path: 
     [
         ("names=name;town,targets=words.txt", "both say what to hold down"),
         ("names=name;;town", "an empty name"),
-        ("names=\u039e\u03a8", r"none of the words to silence \(1\) stands in an answer to forget"),
+        ("names=\u039e\u03a8", r"none of the words to silence \(1: \u039e\u03a8\) stands in an answer to forget"),
         ("targets=/nowhere/words.txt", "targets=/nowhere/words.txt: cannot be read"),
         ("names=name,facts=/nowhere/facts.json", "facts=/nowhere/facts.json: cannot be read"),
     ],
