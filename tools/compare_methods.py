@@ -5,13 +5,15 @@
     tools/compare_methods.py zoo/fiubench zoo/mmubench zoo/tofu --costs bench/methods.json --json bench/zoo.json
 
 Every folder is one that `mmforget run` has finished. Writes `docs/comparison.md`, its pictures beside it, and with
-`--json` the numbers that stand in it. Ends with status 2 where a folder holds no leaderboard.
+`--json` the numbers that stand in it. What somebody wrote below a table, between `<!-- remarks BOARD -->` and
+`<!-- end -->`, is kept. Ends with status 2 where a folder holds no leaderboard.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,27 +57,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(
             f"{bare} has no unlearned model on its leaderboard, or no {PICTURE}; finish the run, with its picture"
         )
-    args.output.write_text(page(rows, costs=costs, folder=args.output.parent), encoding="utf-8")
+    remarks = remarks_in(args.output.read_text(encoding="utf-8")) if args.output.is_file() else {}
+    args.output.write_text(page(rows, costs=costs, folder=args.output.parent, remarks=remarks), encoding="utf-8")
     if args.json is not None:
         args.json.write_text(json.dumps(numbers(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 
 def page(
-    rows: Mapping[Path, Sequence[Mapping[str, Any]]], *, costs: Mapping[str, Mapping[str, Any]], folder: Path
+    rows: Mapping[Path, Sequence[Mapping[str, Any]]],
+    *,
+    costs: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    remarks: Mapping[str, str],
 ) -> str:
     """The page in Markdown; copies the pictures of the runs beside it."""
     parts = [TOP]
     for run, own in rows.items():
-        benchmark = own[0]["benchmark"]
+        benchmark, board = own[0]["benchmark"], own[0]["board"]
         picture = f"comparison_{benchmark['name']}.png"
         shutil.copy(run / PICTURE, folder / picture)
         seeds = max(len(row["seeds"]) for row in own)
         parts.append(
-            f"## {benchmark['title']} (`{own[0]['board']}`)\n\n{len(own)} methods, {seeds} seeds.\n\n"
-            f"{table(own, costs=costs)}\n\n![forget score against utility]({picture})\n"
+            f"## {benchmark['title']} (`{board}`)\n\n{len(own)} methods, {seeds} seeds.\n\n"
+            f"{table(own, costs=costs)}\n\n![forget score against utility]({picture})\n\n"
+            f"<!-- remarks {board} -->\n{remarks.get(board, '')}<!-- end -->\n"
         )
     return "\n".join(parts)
+
+
+def remarks_in(page: str) -> dict[str, str]:
+    """What was written below each board's table."""
+    return dict(re.findall(r"<!-- remarks (\S+) -->\n(.*?)<!-- end -->", page, flags=re.DOTALL))
 
 
 def table(rows: Sequence[Mapping[str, Any]], *, costs: Mapping[str, Mapping[str, Any]]) -> str:

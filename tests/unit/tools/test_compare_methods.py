@@ -58,6 +58,15 @@ def test_a_line_a_method(run: Path, tmp_path: Path) -> None:
     assert found["chip"]["num_seeds"] == 2
 
 
+def test_remarks_below_a_table_are_kept(run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    assert compare_methods.main([str(run), "--output", str(page)]) == 0
+    written = page.read_text().replace("<!-- remarks toy_clean -->\n", "<!-- remarks toy_clean -->\nLook.\n\nAgain.\n")
+    page.write_text(written)
+    assert compare_methods.main([str(run), "--output", str(page)]) == 0
+    assert page.read_text() == written
+
+
 def test_a_folder_without_a_leaderboard_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         compare_methods.main([str(tmp_path)])
