@@ -10,8 +10,8 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 
-from mmforget.metrics.logprobs import NOT_FINITE, mean_loss
-from mmforget.metrics.tokens import NO_TOKENS, answer_tokens, statistic
+from mmforget.metrics.logprobs import NOT_FINITE, mean_loss, role_losses
+from mmforget.metrics.tokens import NO_TOKENS, answer_tokens, hits, statistic
 from mmforget.types import GRADIENT_NORM, GRADIENT_NORM_BUT_LAST, PREFIXED, Sample, Score
 
 Scoring = Callable[[Sample], Score]
@@ -19,6 +19,8 @@ REFERENCE = "reference/answer"
 """Role of the answer's log-probs under another model, the retain model."""
 LEAST_VARIANCE = 1e-6
 """Below it a token's variance counts as this, as OpenUnlearning has it."""
+LEAST_DOUBT = 2.0**-53
+BOTH_IMPOSSIBLE = "both models hold the answer impossible"
 NO_GRADIENT = "no gradient of the answer: a guard or quantised weights have none"
 STATISTICS = ("entropy", "variance")
 """What Min-K%++ reads of each token."""
@@ -46,8 +48,80 @@ def reference_score(sample: Sample) -> Score:
         reason = own.reason or f"reference: {other.reason}"
         return Score(None, sample.subject, reason)
     difference = own.value - other.value
-    reason = "both models hold the answer impossible" if math.isnan(difference) else ""
+    reason = BOTH_IMPOSSIBLE if math.isnan(difference) else ""
     return Score(None if reason else difference, sample.subject, reason)
+
+
+def confidence_score(sample: Sample) -> Score:
+    """Mean probability of the answer's tokens."""
+    tokens = answer_tokens(sample, profile="clean")
+    if tokens.reason:
+        return Score(None, sample.subject, tokens.reason)
+    return Score(math.fsum(map(math.exp, tokens.values)) / len(tokens.values), sample.subject)
+
+
+def lowest_score(sample: Sample) -> Score:
+    """Log-prob of the answer's least likely token."""
+    tokens = answer_tokens(sample, profile="clean")
+    return Score(None, sample.subject, tokens.reason) if tokens.reason else Score(min(tokens.values), sample.subject)
+
+
+def entropy_score(sample: Sample) -> Score:
+    """Minus the mean entropy of the distributions that the answer's tokens are drawn from."""
+    found = statistic(sample, "entropy", profile="clean")
+    if found.reason or not found.values:
+        return Score(None, sample.subject, found.reason or NO_TOKENS)
+    return Score(-math.fsum(found.values) / len(found.values), sample.subject)
+
+
+def correctness_score(sample: Sample) -> Score:
+    """Share of the answer's tokens that the model holds the most likely ones."""
+    found = hits(sample, profile="clean")
+    if found.reason or not found.values:
+        return Score(None, sample.subject, found.reason or NO_TOKENS)
+    return Score(sum(found.values) / len(found.values), sample.subject)
+
+
+def neighbour_score(sample: Sample) -> Score:
+    """Mean log-prob less the mean of that of the row's paraphrased answers (Mattern et al., arXiv 2305.18462).
+
+    There neighbours are made by a masked language model.
+    """
+    own, others = loss_score(sample), role_losses(sample, "rephrased", profile="clean")
+    if own.value is None or others.reason:
+        return Score(
+            None, sample.subject, own.reason or others.reason, lacking=own.value is not None and others.lacking
+        )
+    value = own.value + math.fsum(others.values) / len(others.values)
+    return Score(None, sample.subject, NOT_FINITE) if math.isnan(value) else Score(value, sample.subject)
+
+
+def lira_score(sample: Sample) -> Score:
+    """Log-odds of the answer's mean token probability less those under the reference model.
+
+    LiRA (arXiv 2112.03570) without members' models, with one reference model and one variance for all rows.
+    """
+    own, other = loss_score(sample), loss_score(sample, role=REFERENCE)
+    if own.value is None or other.value is None:
+        return Score(None, sample.subject, own.reason or f"reference: {other.reason}")
+    value = _log_odds(own.value) - _log_odds(other.value)
+    return Score(None, sample.subject, BOTH_IMPOSSIBLE) if math.isnan(value) else Score(value, sample.subject)
+
+
+def ratio_score(sample: Sample) -> Score:
+    """Minus the loss over that under the reference model."""
+    own, other = loss_score(sample), loss_score(sample, role=REFERENCE)
+    if own.value is None or other.value is None:
+        return Score(None, sample.subject, own.reason or f"reference: {other.reason}")
+    if other.value == 0.0 or math.isinf(other.value):
+        return Score(None, sample.subject, "reference: a loss that nothing can be divided by")
+    return Score(own.value / -other.value, sample.subject)
+
+
+def _log_odds(logprob: float) -> float:
+    """Of a log-prob; of a certain one those of the largest probability below one that a float holds."""
+    bounded = min(logprob, -LEAST_DOUBT)
+    return bounded - math.log(-math.expm1(bounded))
 
 
 def recall_score(sample: Sample, *, shots: int) -> Score:

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import NAMED_PROFILES, OPENUNLEARNING, RATE, Declared, Kind, Other, check_profile
+from mmforget.metrics.detectors import WITH_REFERENCE, Name, detector, statistics_of
 from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons, with_interval
-from mmforget.metrics.membership import Scoring, loss_score
+from mmforget.metrics.membership import Scoring
 from mmforget.metrics.two_sample import auc, auc_replicates, group_of
 from mmforget.statistics.kolmogorov_smirnov import tied
-from mmforget.types import Estimate, Sample
+from mmforget.types import Estimate, Sample, Score
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class MiaAuc:
     known, under .5 = avoided more than people never seen, which gives them away as well. So neither end is better:
     read it against the retain model.
 
+    Args:
+        score: in place of the log-prob, another of the detectors that read the same pass: the mean probability, the
+            `lowest` log-prob or minus the `entropy` of the tokens, `correctness`, the share of them that are the most
+            likely ones; `zlib`, `min_k` and `min_k_pp` of `percent` %; `neighbour`, less the paraphrases' log-prob;
+            beside the retain model's `reference`, `ratio` of the losses, `lira`, log-odds; `learned` and
+            `learned_reference`, a logistic regression on half of the subjects of both groups, asked about the others.
+        percent: K.
+
     Source: the LOSS attack, Yeom et al., arXiv 1709.01604; AUC on forget and holdout as in open-unlearning.
 
     Profiles:
@@ -31,6 +40,9 @@ class MiaAuc:
         openunlearning: LOSS, with ties of equal floats only (arXiv 2506.12618).
     """
 
+    score: Name = "loss"
+    percent: int = 20
+
     name = "mia_auc"
     kind: ClassVar[Kind] = "prob"
     other: ClassVar[Other] = "holdout"
@@ -38,10 +50,25 @@ class MiaAuc:
     range = RATE
     higher_is_better = None
 
+    def __post_init__(self) -> None:
+        require_percent(self.percent)
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """What has to be asked of each token."""
+        return statistics_of(self.score)
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether the retain model's log-probs are read."""
+        return self.score in WITH_REFERENCE
+
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """AUC with its 95 % interval by subjects of both groups."""
         check_profile(self, profile)
-        return auc_estimate(self, samples, other, score=loss_score, as_coded=profile in NAMED_PROFILES)
+        check_apart(samples, other)
+        found = detector(self.score, percent=self.percent)(samples, other)
+        return auc_of(self, found.members, found.others, as_coded=profile in NAMED_PROFILES)
 
 
 def auc_estimate(
@@ -56,6 +83,11 @@ def auc_estimate(
     """
     check_apart(members, others)
     inside, outside = [score(sample) for sample in members], [score(sample) for sample in others]
+    return auc_of(metric, inside, outside, as_coded=as_coded)
+
+
+def auc_of(metric: Declared, inside: Sequence[Score], outside: Sequence[Score], *, as_coded: bool = False) -> Estimate:
+    """AUC between scores of members and of non-members; see `auc_estimate`."""
     reasons = unscored_reasons(inside) + tuple(f"holdout: {reason}" for reason in unscored_reasons(outside))
     num_lacking = count_lacking([*inside, *outside])
     num_unscored = sum(found.value is None for found in [*inside, *outside]) - num_lacking
@@ -77,6 +109,12 @@ def auc_estimate(
         num_lacking=num_lacking,
     )
     return with_interval(estimate, auc_replicates(positive, negative))
+
+
+def require_percent(percent: int) -> None:
+    """Raises UserError for what is no percentage of tokens."""
+    if not 1 <= percent <= 100:
+        raise UserError(f"percent is {percent}; give a whole number from 1 to 100")
 
 
 def check_apart(members: Sequence[Sample], others: Sequence[Sample]) -> None:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar, Literal
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import RATE, Kind, Other, check_profile
+from mmforget.metrics.detectors import WITH_REFERENCE, Name, detector, statistics_of
 from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons
-from mmforget.metrics.membership import STATISTICS, Scoring, loss_score, min_k_pp_score, min_k_score, zlib_score
-from mmforget.metrics.mia_auc import check_apart
-from mmforget.metrics.two_sample import fewest_subjects, group_of
+from mmforget.metrics.mia_auc import check_apart, require_percent
+from mmforget.metrics.two_sample import Group, fewest_subjects, group_of
 from mmforget.statistics.true_positives import rate_at, rate_interval
 from mmforget.types import Estimate, Sample
 
 
 @dataclass(frozen=True)
 class MiaTPR:
-    """Share of members scored above all but `fpr` of the non-members, in [0, 1]; members = forget set.
+    """Share of members scored beyond all but `fpr` of the non-members, in [0, 1]; members = forget set.
 
     The most that a threshold finds whose false positive rate is at most `fpr`; blind guessing finds `fpr` of them. The
     interval is of 1,000 seeded draws of subjects of both groups with replacement (percentiles).
 
     Args:
         fpr: false positive rate that is allowed, above 0 and below 1; with fewer than 1 / fpr non-members none is.
-        score: `loss` as `mia_auc`, `zlib`, `min_k` or `min_k_pp`.
-        percent: K of the last two.
+        score: one of the detectors of `mia_auc`.
+        percent: K of `min_k` and `min_k_pp`.
+        end: `high` where members are looked for among the highest scores; `low` among the lowest ones, where they lie
+            that are avoided more than what was never seen.
 
     Source: Carlini et al., arXiv 2112.03570, "true-positive rate at low false-positive rates".
 
@@ -36,8 +37,9 @@ class MiaTPR:
     """
 
     fpr: float = 0.01
-    score: Literal["loss", "zlib", "min_k", "min_k_pp"] = "loss"
+    score: Name = "loss"
     percent: int = 20
+    end: Literal["high", "low"] = "high"
 
     name = "mia_tpr"
     kind: ClassVar[Kind] = "prob"
@@ -49,23 +51,27 @@ class MiaTPR:
     def __post_init__(self) -> None:
         if not 0.0 < self.fpr < 1.0:
             raise UserError(f"fpr is {self.fpr}; give a number above 0 and below 1")
-        if not 1 <= self.percent <= 100:
-            raise UserError(f"percent is {self.percent}; give a whole number from 1 to 100")
+        require_percent(self.percent)
 
     @property
     def statistics(self) -> tuple[str, ...]:
         """What has to be asked of each token."""
-        return STATISTICS if self.score == "min_k_pp" else ()
+        return statistics_of(self.score)
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether the retain model's log-probs are read."""
+        return self.score in WITH_REFERENCE
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """The rate with its 95 % interval by subjects of both groups."""
         check_profile(self, profile)
         check_apart(samples, other)
-        scores = [[self._scoring(sample) for sample in group] for group in (samples, other)]
+        scores = detector(self.score, percent=self.percent)(samples, other)
         reasons = unscored_reasons(scores[0]) + tuple(f"holdout: {reason}" for reason in unscored_reasons(scores[1]))
         num_lacking = count_lacking([*scores[0], *scores[1]])
         num_unscored = sum(one.value is None for group in scores for one in group) - num_lacking
-        members, outside = map(group_of, scores)
+        members, outside = map(self._turned, map(group_of, scores))
         if not members.values or not outside.values:
             reason = "no scored non-members" if members.values else "no scored members"
             return no_estimate(self, reasons=(*reasons, reason), num_unscored=num_unscored, num_lacking=num_lacking)
@@ -82,14 +88,8 @@ class MiaTPR:
         low, high, reason = rate_interval(members, outside, fpr=self.fpr)
         return replace(estimate, low=low, high=high, reasons=(*reasons, reason) if reason else reasons)
 
-    @property
-    def _scoring(self) -> Scoring:
-        if self.score == "loss":
-            return loss_score
-        if self.score == "zlib":
-            return zlib_score
-        chosen = min_k_score if self.score == "min_k" else min_k_pp_score
-        return partial(chosen, percent=self.percent, profile="clean")
+    def _turned(self, group: Group) -> Group:
+        return group if self.end == "high" else Group([-value for value in group.values], group.subjects)
 
 
 METRIC = MiaTPR()
