@@ -5,7 +5,9 @@ It says what it needs of a model (`access`):
 - `black_box`: answers alone. `asks(ask)` makes other questions of one; each is an attempt, and a sample says which.
 - `logits`, `hidden`: `depths(num_layers)` names where in the model it looks (`logits`: at the last layer alone), and
   `ranks(logits, token)` says for each list of candidates that it makes of what is there, how many come before the token
-  of the right answer. Ranks are kept, so that every budget is known afterwards. All attacks of a run look at once.
+  of the right answer. Ranks are kept, so that every budget is known afterwards. All attacks of a run look at once. One
+  of `hidden` may have `rows` and `learn(states, last)`: it learns on so many rows to keep how states are to be read,
+  and looks by itself.
 - `weights`: `training(material)` says on which rows the model is trained before the attack `then` is made on it.
 
 It may also say how much it takes: `budget`, how many candidates it looks at, and `cost`, in words; and whom it is made
@@ -15,9 +17,9 @@ that nothing else is asked (default: `any`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 from mmforget.asking import Ask, Depth
 from mmforget.errors import PluginError, UserError
@@ -94,6 +96,26 @@ class Reading(Attack, Protocol):
 
     def ranks(self, logits: Tensor, token: int) -> tuple[int, ...]:
         """One rank for each list of candidates, from logits float32 [D, V], one row a depth."""
+
+
+@runtime_checkable
+class Learning(Reading, Protocol):
+    """An attack on hidden states that learns, on rows to keep, how they are to be read.
+
+    Attributes:
+        rows: on how many rows, the first ones.
+    """
+
+    @property
+    def rows(self) -> int: ...
+
+    def learn(self, states: Tensor, last: Tensor) -> Callable[[Tensor], Tensor]:
+        """What is done to states [T, D, H] before the model's norm and head read them.
+
+        Args:
+            states: float32 [N, D, H] on the CPU, at the attack's depths, of the N tokens of the answers to keep.
+            last: float32 [N, H], what the last layer put out there.
+        """
 
 
 class Training(Attack, Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from mmforget.asking import Ask, Decoding
-from mmforget.attacks.base import Lacking, Reading, Retraining, Training, attempts_at, build_attack, reaches
+from mmforget.attacks.base import Lacking, Learning, Reading, Retraining, Training, attempts_at, build_attack, reaches
 from mmforget.attacks.naming import attack_of
 from mmforget.errors import PluginError, UserError
 from mmforget.methods.material import Material
@@ -78,6 +78,8 @@ def _told(found: list[Ask] | Lacking) -> list[str]:
 def _check_ranks(attack: Reading, *, name: str) -> None:
     import torch
 
+    if isinstance(attack, Learning):
+        _check_learning(attack, name=name)
     for num_layers in LAYERS:
         try:
             with running(attack, what=f"attack '{name}': depths"):
@@ -97,6 +99,17 @@ def _check_ranks(attack: Reading, *, name: str) -> None:
             raise PluginError(f"attack '{name}': ranks gives other lists for the same logits, or for another token")
         if not found[0] or not all(0 <= rank < NUM_TOKENS for one in found for rank in one):
             raise PluginError(f"attack '{name}': ranks gives {found[0]}, no places among {NUM_TOKENS} tokens")
+
+
+def _check_learning(attack: Learning, *, name: str) -> None:
+    import torch
+
+    num_depths = len(attack.depths(max(LAYERS)))
+    states = torch.arange(4 * num_depths * 3).view(4, num_depths, 3).mul(37).remainder(101) / 10
+    with running(attack, what=f"attack '{name}': learn"):
+        found = attack.learn(states, states[:, 0] + 1.0)(states[:2])
+    if found.shape != states[:2].shape or not bool(found.isfinite().all()):
+        raise PluginError(f"attack '{name}': learn has to give a function of states that keeps their shape")
 
 
 def _check_training(attack: Training, *, name: str) -> None:

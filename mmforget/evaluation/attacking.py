@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmforget.asking import Ask, Depth
-from mmforget.attacks.base import Lacking, attempts_at, budget_of, build_attack, reaches
+from mmforget.attacks.base import Lacking, Learning, attempts_at, budget_of, build_attack, reaches
 from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.benchmark.document import AttackName
+from mmforget.benchmark.spec import Bound
 from mmforget.errors import PluginError, UserError
 from mmforget.evaluation.retraining import retrained
 from mmforget.evaluation.samples import Attempt, samples_of, unasked_sample
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks
+from mmforget.evaluation.translated import taught_asks, translated
 from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.activations import decoder_layers
@@ -168,12 +171,11 @@ def _looked_into(
         requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
         delimiter = inside.delimiter_of(loaded.tasks[task], template=template)
         asks = [_with_answer(ask, delimiter) for ask in lm.asks(requests, method=requests[0].request_type)]
-        looked = _ranks(lm, asks, chosen=own)
-        for request, ranks in zip(requests, looked, strict=True):
-            for one, of_attack in zip(own, ranks, strict=True):
-                found[one.key].append(
-                    unasked_sample(task, label=label, doc=request.doc, attack=one.key, ranks=of_attack)
-                )
+        for one, looked in _ranks(lm, asks, chosen=own, bound=loaded.owners[task], template=template):
+            found[one.key] += [
+                unasked_sample(task, label=label, doc=request.doc, attack=one.key, ranks=ranks)
+                for request, ranks in zip(requests, looked, strict=True)
+            ]
     return found
 
 
@@ -183,8 +185,25 @@ def _with_answer(ask: Ask, delimiter: str) -> Ask:
     return replace(ask, kind="score", continuation=delimiter + str(answer), decoding=None)
 
 
-def _ranks(lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Sequence[Chosen]) -> list[list[Ranks]]:
-    """By question and attack, the ranks of the answer: of its first token, or the worst of all of them."""
+def _ranks(
+    lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Sequence[Chosen], bound: Bound, template: bool | str
+) -> Iterator[tuple[Chosen, list[Ranks]]]:
+    """By attack and question, the ranks of the answer: of its first token, or the worst of all of them."""
+    together = [one for one in chosen if not isinstance(one.attack, Learning)]
+    if together:
+        looked = _together(lm, asks, chosen=together)
+        yield from ((one, [ranks[at] for ranks in looked]) for at, one in enumerate(together))
+    for one in chosen:
+        if isinstance(one.attack, Learning):
+            seen = translated(
+                lm, asks, attack=one.attack, depths=_depths(one, lm=lm), look=partial(_ranks_of, one),
+                taught=taught_asks(lm, bound, attack=one.attack, template=template),
+            )  # fmt: skip
+            yield one, [_over_tokens(one, tokens) for tokens in seen]
+
+
+def _together(lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Sequence[Chosen]) -> list[list[Ranks]]:
+    """By question and attack, the ranks that attacks find which share a forward pass."""
     wanted = [_depths(one, lm=lm) for one in chosen]
     depths = list(dict.fromkeys(depth for own in wanted for depth in own))
     places = [[depths.index(depth) for depth in own] for own in wanted]

@@ -37,7 +37,6 @@ def through_lens(engine: Shown, asks: Sequence[Ask], *, depths: Sequence[Depth],
 
     Raises UserError for a model whose layers its head cannot read, and for a question without a continuation.
     """
-    config = engine.loaded.core.config.get_text_config()
     require_lens(engine.loaded)
     layers = sorted({depth.layer for depth in depths})
     if not asks or not depths:
@@ -49,9 +48,8 @@ def through_lens(engine: Shown, asks: Sequence[Ask], *, depths: Sequence[Depth],
         if not tokens:
             raise UserError(f"{ask.where or 'request'}: has no answer whose tokens could be looked for")
         places = [layers.index(depth.layer) for depth in depths]
-        step = max(1, MAX_LOGITS_BYTES // (4 * config.vocab_size * len(depths)))
-        looks = _looks(engine.loaded, states[places].transpose(0, 1), depths=depths, step=step)
-        found.append([look(logits, token) for logits, token in zip(looks, tokens, strict=True)])
+        seen = looks(engine.loaded, states[places].transpose(0, 1), depths=depths)
+        found.append([look(logits, token) for logits, token in zip(seen, tokens, strict=True)])
     return found
 
 
@@ -60,9 +58,10 @@ def require_lens(loaded: LoadedModel) -> None:
     as_last(loaded, torch.zeros(1, int(loaded.core.config.get_text_config().hidden_size), dtype=loaded.core.dtype))
 
 
-def _looks(loaded: LoadedModel, states: Tensor, *, depths: Sequence[Depth], step: int) -> Iterator[Tensor]:
-    """Logits float32 [D, V] at each place, from states [T, D, H], those of `step` places at a time."""
-    dtype = loaded.core.dtype
+def looks(loaded: LoadedModel, states: Tensor, *, depths: Sequence[Depth]) -> Iterator[Tensor]:
+    """Logits float32 [D, V] at each place, from states [T, D, H], those of a few places at a time."""
+    dtype, size = loaded.core.dtype, int(loaded.core.config.get_text_config().vocab_size)
+    step = max(1, MAX_LOGITS_BYTES // (4 * size * len(depths)))
     for part in torch.split(states, step):
         read = [as_last(loaded, part[:, at].to(dtype), times=depth.num_norms) for at, depth in enumerate(depths)]
         logits = loaded.family.head(loaded.core, torch.stack(read, dim=1).flatten(0, 1).to(dtype)).float()
