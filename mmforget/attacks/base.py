@@ -3,6 +3,9 @@
 It says what it needs of a model (`access`):
 
 - `black_box`: answers alone. `asks(ask)` makes other questions of one; each is an attempt, and a sample says which.
+  With `knows = "task"` it is `asks(ask, others)`, which sees the task's other questions, too. An attack with
+  `follow(ask, said)` goes on by what was answered. Where an attempt is about something else, its `row` says so: samples
+  are made of that.
 - `logits`, `hidden`: `depths(num_layers)` names where in the model it looks (`logits`: at the last layer alone), and
   `ranks(logits, token)` says for each list of candidates that it makes of what is there, how many come before the token
   of the right answer. Ranks are kept, so that every budget is known afterwards. All attacks of a run look at once. One
@@ -18,7 +21,8 @@ that nothing else is asked (default: `any`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 from mmforget.asking import Ask, Depth
@@ -81,6 +85,41 @@ class Asking(Attack, Protocol):
         """The attempts at a question, in order; of a repeatable question always the same ones."""
 
 
+@dataclass(frozen=True)
+class Others:
+    """All questions of a task as it asks them, for an attack on one of them."""
+
+    asks: tuple[Ask, ...] = ()
+
+    @cached_property
+    def of_subject(self) -> Mapping[str, list[Ask]]:
+        """By subject, its questions, one a row."""
+        found: dict[str, dict[str, Ask]] = {}
+        for ask in self.asks:
+            if ask.row is not None:
+                found.setdefault(str(ask.row["subject"]), {}).setdefault(str(ask.row["id"]), ask)
+        return {subject: list(asks.values()) for subject, asks in found.items()}
+
+    @cached_property
+    def of_pictures(self) -> Mapping[tuple[str, ...], Ask]:
+        """By the keys of the pictures that are shown, the first question that shows them."""
+        return {ask.image_keys: ask for ask in reversed(self.asks) if ask.images}
+
+
+class Informed(Attack, Protocol):
+    """A black-box attack that makes its question of others' rows, too: one with `knows = "task"`."""
+
+    def asks(self, ask: Ask, others: Others) -> list[Ask] | Lacking:
+        """As `Asking.asks`; `others` are all questions of the task, this one among them."""
+
+
+class Following(Asking, Protocol):
+    """A black-box attack that goes on asking."""
+
+    def follow(self, ask: Ask, said: Sequence[str]) -> Ask | None:
+        """The next attempt at the question `ask`, to which the attempts before it were answered so; None: no more."""
+
+
 class Reading(Attack, Protocol):
     """An attack that looks at logits or hidden states.
 
@@ -126,6 +165,9 @@ class Training(Attack, Protocol):
 
     def training(self, material: Material) -> Retraining:
         """What the model is trained on; `material.retain` are rows that have nothing to do with what was forgotten."""
+
+
+NOBODY = Others()
 
 
 def shape_faults(name: str, plugin: object) -> list[str]:
@@ -184,13 +226,32 @@ def cost_of(attack: Attack | type[Any]) -> str:
     return str(getattr(attack, "cost", ""))
 
 
-def attempts_at(ask: Ask, *, attack: Asking, name: str) -> list[Ask] | Lacking:
-    """The attack's questions. Raises PluginError where it fails, or gives what are no questions of the same kind."""
+def attempts_at(ask: Ask, *, attack: Asking | Informed, name: str, others: Others = NOBODY) -> list[Ask] | Lacking:
+    """The attack's questions. Raises PluginError where it fails, or gives what are no questions of the same kind.
+
+    Args:
+        others: the task's questions, for an attack that knows them.
+    """
     with running(attack, what=f"attack '{name}': asks"):
-        found = attack.asks(ask)
-        found = found if isinstance(found, Lacking) else list(found)
+        given = (others,) if getattr(attack, "knows", "") == "task" else ()
+        asked: Any = attack.asks(ask, *given)
+        found: list[Ask] | Lacking = asked if isinstance(asked, Lacking) else list(asked)
     if isinstance(found, Lacking):
         return found
     if not all(isinstance(one, Ask) and one.kind == ask.kind for one in found):
         raise PluginError(f"attack '{name}': asks has to give questions (Ask) of the kind it was given, '{ask.kind}'")
+    return found
+
+
+def next_attempt(ask: Ask, *, attack: Any, name: str, said: Sequence[str]) -> Ask | None:
+    """What an attack that goes on asks next; None where it does not, or has asked all it wanted to.
+
+    Raises PluginError as `attempts_at` does.
+    """
+    if not hasattr(attack, "follow"):
+        return None
+    with running(attack, what=f"attack '{name}': follow"):
+        found: Ask | None = attack.follow(ask, said)
+    if found is not None and not (isinstance(found, Ask) and found.kind == ask.kind):
+        raise PluginError(f"attack '{name}': follow has to give a question (Ask) of kind '{ask.kind}', or None")
     return found

@@ -10,7 +10,17 @@ from typing import Any
 from PIL import Image
 
 from mmforget.asking import Ask, Decoding
-from mmforget.attacks.base import Lacking, Learning, Reading, Retraining, Training, attempts_at, build_attack, reaches
+from mmforget.attacks.base import (
+    Lacking,
+    Learning,
+    Others,
+    Reading,
+    Retraining,
+    Training,
+    attempts_at,
+    build_attack,
+    reaches,
+)
 from mmforget.attacks.naming import attack_of
 from mmforget.errors import PluginError, UserError
 from mmforget.methods.material import Material
@@ -64,7 +74,8 @@ def _check_asks(attack: Any, *, name: str) -> None:
         if not reaches(attack, modality="image" if ask.images else "text", kind=KINDS[ask.kind]):
             continue
         for tried in (ask, replace(ask, row=None)):
-            first, again = (_told(attempts_at(tried, attack=attack, name=name)) for _ in range(2))
+            known = Others(tuple(toy_asks()))
+            first, again = (_told(attempts_at(tried, attack=attack, name=name, others=known)) for _ in range(2))
             if first != again:
                 raise PluginError(f"attack '{name}': asks gives other attempts when it is called again")
             if first == [""]:

@@ -19,11 +19,42 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         "question_rephrase",
         "image_rephrase",
         "multimodal_rephrase",
-    )
+    ),
+    "controls": ("blank_image", "shuffled_images", "options_only"),
+    "reconstruction": ("context_ladder", *(f"context_ladder(rung={rung})" for rung in range(1, 5))),
+    "privacy": ("sampled_answers", "multi_turn", "cloze", "reverse_query", "in_context", "context_ladder"),
+    "robust": (
+        "question_rephrase(level=medium)",
+        "jailbreak_template",
+        "role_play",
+        "prefix_injection",
+        "affirmative_suffix",
+        "in_context",
+        "background_hint",
+        "reverse_query",
+        "cloze",
+        "choice",
+        "aliases",
+        "multilingual",
+        "multi_hop",
+        "multi_turn",
+        "sampled_answers",
+        "image_noise",
+        "image_crop",
+        "image_blur",
+        "image_brightness",
+        "image_occlusion",
+        "image_rotation",
+        "typographic_image",
+    ),
 }
-"""Attacks that are made together, by the name of the suite."""
+"""Attacks that are made together, by the name of the suite; they may have arguments."""
 SUMMARIES: Mapping[str, str] = {
     "unlok7": "suite: the seven attacks of UnLOK-VQA (arXiv 2505.01456), each at its default level",
+    "controls": "suite: questions without their picture, with another's, and options without a question",
+    "reconstruction": "suite: the context ladder of MedForget (arXiv 2512.09867), whole and each rung alone",
+    "privacy": "suite: what somebody gets who asks often, or knows part of it",
+    "robust": "suite: other words, parts to play, forms of question, changed pictures and repeated asking",
 }
 
 
@@ -51,10 +82,10 @@ def attack_of(key: str) -> Any:
 def _named(part: str | AttackName) -> list[AttackName]:
     if isinstance(part, AttackName):
         is_suite = part.attack in SUITES and not part.args
-        return [AttackName(one) for one in SUITES[part.attack]] if is_suite else [part]
+        return _of_suite(part.attack) if is_suite else [part]
     name, opening, rest = part.partition("(")
     if not opening and name in SUITES:
-        return [AttackName(one) for one in SUITES[name]]
+        return _of_suite(name)
     if name in ATTACKS.clashes or name in ATTACKS.entries:
         if opening and not rest.endswith(")"):
             raise UserError(f"attack '{part}' has no closing bracket; write NAME(ARGUMENT=VALUE,...)")
@@ -62,3 +93,7 @@ def _named(part: str | AttackName) -> list[AttackName]:
     if opening and name in SUITES:
         raise UserError(f"'{name}' is a suite of attacks, which takes no arguments; name its attacks one by one")
     raise UnknownName("attack", name=name, known=[*ATTACKS.entries, *SUITES])
+
+
+def _of_suite(name: str) -> list[AttackName]:
+    return [found for one in SUITES[name] for found in _named(one)]

@@ -117,7 +117,7 @@ def reworded(ask: Ask, *, level: Level, variant: Variant) -> list[Ask] | Lacking
     texts_or = _jailbreaks(facts, variant=variant)
     if isinstance(texts_or, Lacking):
         return texts_or
-    start, rest = _front(head)
+    start, rest = in_front(head)
     return [replace(ask, context=f"{start}{text}{rest}{question}{tail}") for text in texts_or]
 
 
@@ -142,7 +142,7 @@ def _jailbreaks(facts: Facts, *, variant: Variant) -> list[str] | Lacking:
     return [text.format(**named) for text in JAILBREAKS]
 
 
-def _front(head: str) -> tuple[str, str]:
+def in_front(head: str) -> tuple[str, str]:
     """What stands before a question, at the place where an instruction begins: behind the last picture, if any."""
     place = head.rfind(PLACEHOLDER)
     if place < 0:

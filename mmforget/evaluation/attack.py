@@ -6,8 +6,8 @@ found = attack(loaded, ["fiubench"], attacks="logit_lens,question_rephrase(level
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.run import Settings, evaluate
 from mmforget.lm.adapter import DEFAULT_BATCH_SIZE, MMForgetLM
 from mmforget.lm.progress import Shown
+from mmforget.metrics.answer_states import shares_of
 from mmforget.metrics.attack_success import BUDGET, AttackSuccess
 from mmforget.metrics.attack_success_area import AttackSuccessArea
 from mmforget.metrics.base import SampleMetric
@@ -41,6 +42,8 @@ class AttackResult:
         success: share of questions whose answer is found within the budget, with its interval.
         area: the mean success over the budgets 1 to this one.
         curve: the success at each of these budgets, in order.
+        states: share of the answers, all attempts alike, that are right, wrong, a refusal or gibberish; of an attack
+            that looks into the model there are none.
     """
 
     attack: str | None
@@ -51,6 +54,7 @@ class AttackResult:
     success: Estimate
     area: Estimate
     curve: tuple[float | None, ...]
+    states: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 class AttackOutcome(NamedTuple):
@@ -113,7 +117,8 @@ def attacked(
         progress=progress,
         settings=settings,
     )
-    return AttackOutcome(list(attack_results(done.samples)), done.samples)
+    found = attack_results(done.samples, refusals=bound.refusals)
+    return AttackOutcome(list(found), done.samples)
 
 
 def attackable(benchmark: Benchmark, attacks: Iterable[str | AttackName]) -> list[str]:
@@ -132,8 +137,12 @@ def attackable(benchmark: Benchmark, attacks: Iterable[str | AttackName]) -> lis
     return found
 
 
-def attack_results(samples: Sequence[Sample]) -> Iterator[AttackResult]:
-    """One result for each task and attack, the plain question first."""
+def attack_results(samples: Sequence[Sample], *, refusals: Sequence[str] = ()) -> Iterator[AttackResult]:
+    """One result for each task and attack, the plain question first.
+
+    Args:
+        refusals: texts that are refusals beside those that are worded like one.
+    """
     answers = Answers.of(samples)
     for task in dict.fromkeys(sample.task for sample in samples):
         for key in (None, *answers.attacks_on(task)):
@@ -149,6 +158,7 @@ def attack_results(samples: Sequence[Sample]) -> Iterator[AttackResult]:
                 success=success[-1],
                 area=_estimate(AttackSuccessArea(budget), answers, task, key),
                 curve=tuple(one.value for one in success),
+                states=shares_of(answers.of_task(task, attack=key), refusals=refusals),
             )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +17,16 @@ import torch
 from torch import Tensor
 
 from mmforget.asking import Ask, Depth
-from mmforget.attacks.base import Lacking, Learning, attempts_at, budget_of, build_attack, reaches
+from mmforget.attacks.base import (
+    Lacking,
+    Learning,
+    Others,
+    attempts_at,
+    budget_of,
+    build_attack,
+    next_attempt,
+    reaches,
+)
 from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Bound
@@ -29,7 +39,7 @@ from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.activations import decoder_layers
 from mmforget.plugins import running
-from mmforget.types import Sample
+from mmforget.types import Sample, why_unanswered
 
 logger = logging.getLogger(__name__)
 
@@ -117,33 +127,62 @@ def attack_tasks(
 def _asked(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, task: str) -> list[Sample]:
     """The attack's questions about the documents of a task; one sample for a row that lacks what they need."""
     requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
-    lacking: dict[str, tuple[Ask, str]] = {}
-
-    def attempts(ask: Ask) -> list[Ask]:
-        found = attempts_at(ask, attack=chosen.attack, name=chosen.key)
-        if isinstance(found, Lacking) or not found:
-            lacking[ask.where] = (ask, found.reason if isinstance(found, Lacking) else "the attack makes no attempt")
-            return []
-        return found
-
-    answers = lm.attempts(
-        requests, method=requests[0].request_type, label=chosen.attack.label, attack=attempts
-    )  # fmt: skip
+    asks = lm.asks(requests, method=requests[0].request_type)
+    others = Others(tuple(asks))
+    found = [attempts_at(ask, attack=chosen.attack, name=chosen.key, others=others) for ask in asks]
+    made: list[list[Ask]] = [[] if isinstance(one, Lacking) else one for one in found]
+    answers = lm.tried(made, label=chosen.attack.label)
     _require_even(requests, answers, name=chosen.key)
+    _follow(lm, asks, made=made, answers=answers, chosen=chosen)
+    lacking = {
+        ask.where: (ask, _reason(one))
+        for ask, one in zip(asks, found, strict=True)
+        if not one or isinstance(one, Lacking)
+    }
     samples = [
         unasked_sample(task, label=label, doc=ask.row or {}, attack=chosen.key, lacking=reason)
         for ask, reason in lacking.values()
     ]
     for number in range(max(map(len, answers))):
-        tried = [(r, one[number]) for r, one in zip(requests, answers, strict=True) if number < len(one)]
-        own, answered = [request for request, _ in tried], [answer for _, answer in tried]
+        tried = [at for at, one in enumerate(answers) if number < len(one)]
         samples += samples_of(
-            task, label=label, requests=own, answers=answered, attempt=Attempt(chosen.key, number),
+            task, label=label, requests=[_about(requests[at], made[at][number]) for at in tried],
+            answers=[answers[at][number] for at in tried], attempt=Attempt(chosen.key, number),
             choices_of=inside.choices_of(loaded.tasks[task]),
         )  # fmt: skip
     for reason, count in Counter(reason for _, reason in lacking.values()).most_common():
         logger.warning("task %s, attack %s: %d rows left out (%s)", task, chosen.key, count, reason)
     return samples
+
+
+def _reason(found: list[Ask] | Lacking) -> str:
+    return found.reason if isinstance(found, Lacking) else "the attack makes no attempt"
+
+
+def _about(request: Any, ask: Ask) -> Any:
+    """The request, about the row that an attempt is about where that is another one than its own."""
+    if ask.row is None or ask.row is request.doc:
+        return request
+    other = copy(request)
+    other.doc = ask.row
+    return other
+
+
+def _follow(
+    lm: MMForgetLM, asks: Sequence[Ask], *, made: list[list[Ask]], answers: list[list[Any]], chosen: Chosen
+) -> None:
+    """Adds attempts and their answers, round by round, where the attack goes on by what was answered."""
+    for _ in range(budget_of(chosen.attack) or len(asks)):
+        more: list[list[Ask]] = []
+        for ask, said in zip(asks, answers, strict=True):
+            goes_on = said and not why_unanswered(said[-1])
+            found = next_attempt(ask, attack=chosen.attack, name=chosen.key, said=said) if goes_on else None
+            more.append([] if found is None else [found])
+        if not any(more):
+            return
+        for at, answered in enumerate(lm.tried(more, label=chosen.attack.label)):
+            made[at] = [*made[at], *more[at]]
+            answers[at] = [*answers[at], *answered]
 
 
 def _require_even(requests: Sequence[Any], answers: Sequence[Sequence[Any]], *, name: str) -> None:

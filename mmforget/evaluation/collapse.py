@@ -18,9 +18,9 @@ from mmforget.evaluation.headline import utility_of, utility_ratio
 from mmforget.evaluation.measurements import Measurements
 from mmforget.evaluation.samples import BLANK_IMAGE
 from mmforget.evaluation.wording import MIN_WORDS, familiar_share, pairs_of, word_pairs
-from mmforget.judges.rules import is_refusal
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.base import Metric, SampleMetric, counts_failures, profile_of
+from mmforget.metrics.refusals import is_refusal
 from mmforget.metrics.responses import normalised, words
 from mmforget.results.rules import Finding, finding
 from mmforget.types import Sample

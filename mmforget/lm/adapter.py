@@ -132,7 +132,10 @@ class MMForgetLM(TemplateLM):  # type: ignore[misc]
             method: which of lm_eval's requests these are, e.g. `generate_until`.
             label: what the attack does, for progress.
         """
-        made = [attack(ask) for ask in self.asks(requests, method=method)]
+        return self.tried([attack(ask) for ask in self.asks(requests, method=method)], label=label)
+
+    def tried(self, made: Sequence[Sequence[Ask]], *, label: str) -> list[list[Any]]:
+        """The answers to questions in groups, in order, all asked together."""
         answers = iter(self._answers([ask for asks in made for ask in asks], label=f", {label}"))
         return [[next(answers) for _ in asks] for asks in made]
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import RATE, Kind, check_profile
+from mmforget.metrics.choices import chosen, options_of
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.metrics.responses import bare, normalised, stands_free
+from mmforget.metrics.responses import answer_part, bare, normalised, stands_free
 from mmforget.types import Sample, Score
 
 BUDGET = 20
@@ -28,8 +29,9 @@ class AttackSuccess:
     Profiles:
         released: the answer, as it is written, is a part of the response.
         clean: the answer (of a row with keywords: every one of them) stands free of letters and digits in the response,
-            whatever the case. Mends `Lab` found in `Labrador` and not in `lab`. Of ranks both give the same: their
-            attack's variant says what counts.
+            whatever the case; to a question that lists options, the right one is named and no other. Mends `Lab` found
+            in `Labrador` and not in `lab`, and a letter for an option. Of ranks both give the same: their attack's
+            variant says what counts.
     """
 
     budget: int = BUDGET
@@ -78,7 +80,7 @@ def budget_needed(samples: Sequence[Sample], *, profile: str) -> int | str | Non
     if not wanted:
         return "no answer to look for"
     ordered = sorted(samples, key=lambda sample: sample.attempt or 0)
-    places = (place for place, sample in enumerate(ordered) if _holds(sample.response or "", wanted, profile=profile))
+    places = (place for place, sample in enumerate(ordered) if is_found(sample, profile=profile))
     found = next(places, None)
     return None if found is None else found + 1
 
@@ -90,9 +92,15 @@ def _wanted(sample: Sample, *, profile: str) -> list[str]:
     return keywords or [text for text in (bare(sample.answer),) if text]
 
 
-def _holds(response: str, wanted: Sequence[str], *, profile: str) -> bool:
-    if profile == "released":
-        return wanted[0] in response
+def is_found(sample: Sample, *, profile: str = "clean") -> bool:
+    """Whether a response says the answer to its question; of one with options, whether it names the right one alone."""
+    wanted, response = _wanted(sample, profile=profile), sample.response or ""
+    if profile == "released" or not wanted:
+        return bool(wanted) and wanted[0] in response
+    options = options_of(sample.question)
+    right = chosen(sample.answer, options=options) if options else None
+    if right is not None:
+        return chosen(answer_part(response, reference=sample.answer), options=options) == right
     text = normalised(response)
     return all(stands_free(part, text) for part in wanted)
 

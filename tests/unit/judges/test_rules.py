@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from judged_samples import HARM, asked
 
-from mmforget.judges.rules import MIN_RECALL, Rules, is_abnormal, is_harmful, is_refusal
+from mmforget.judges.rules import MIN_RECALL, Rules, is_abnormal, is_harmful
+from mmforget.metrics.refusals import is_refusal
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from lm_eval.api.model import CachingLM
 from lm_requests import adapter, request
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from mmforget.attacks.blank_image import BlankImage, blank
+from mmforget.attacks.blank_image import BlankImage
+from mmforget.attacks.picturing import blank
 from mmforget.errors import BadData, RunFailed, UserError
 from mmforget.lm import batching
 from mmforget.lm.adapter import MMForgetLM

@@ -9,7 +9,8 @@ import pytest
 from lm_requests import request
 from PIL import Image
 
-from mmforget.attacks.blank_image import GREY, BlankImage, blank
+from mmforget.attacks.blank_image import BlankImage
+from mmforget.attacks.picturing import GREY, blank
 from mmforget.errors import BadData, UserError
 from mmforget.lm.images import ImageReader, as_list
 from mmforget.lm.requests import read_decoding, read_generate_request, read_rolling_request, read_score_request

@@ -11,8 +11,8 @@ from lm_eval.tasks import TaskManager
 from mmforget.benchmark import DataSource, find
 from mmforget.benchmark.find import task_folders
 from mmforget.judges.base import labels_of
-from mmforget.judges.rules import is_refusal
 from mmforget.methods.build import build
+from mmforget.metrics.refusals import is_refusal
 from mmforget.training.settings import settings_from
 
 DATA = DataSource("synthetic")
