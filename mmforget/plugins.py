@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 from mmforget.errors import PluginError, RunFailed, UserError, one_line
 from mmforget.registry import OURS
@@ -59,6 +61,24 @@ def running(plugin: object, *, what: str) -> Iterator[None]:
         if is_ours(plugin):
             raise
         raise PluginError(f"{what} ({place_of(error)}): {type(error).__name__}: {one_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A function that a plugin brings, whose errors are the plugin's; equal to another of the same function.
+
+    Attributes:
+        owner: the plugin.
+        what: as `running` is told it.
+    """
+
+    function: Callable[..., Any]
+    owner: object = field(compare=False)
+    what: str = field(compare=False)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        with running(self.owner, what=self.what):
+            return self.function(*args, **named)
 
 
 def place_of(error: BaseException) -> str:

@@ -201,7 +201,9 @@ def add_output_flags(parser: argparse.ArgumentParser, *, required: bool = False,
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training (default: the benchmark's recipe)")
-    group.add_argument("--lora_r", type=positive_int, metavar="N")
+    group.add_argument(
+        "--lora_r", type=whole_number, metavar="N", help="rank of adapters; 0: none, the language model itself trains"
+    )
     group.add_argument("--lora_alpha", type=positive_int, metavar="N")
     group.add_argument("--lr", type=positive_float, metavar="X")
     group.add_argument("--epochs", type=positive_float, metavar="N")

@@ -75,6 +75,7 @@ class MethodItem(NamedTuple):
     paper: str
     evidence: str
     arguments: Mapping[str, Any]
+    besides: str
 
 
 Line = Item | MetricItem | AttackItem | MethodItem
@@ -234,7 +235,8 @@ def _details(item: Line) -> list[str]:
 def _method_details(item: MethodItem) -> list[str]:
     around = "around ga " if item.shape == "wrapper" else ""
     cost = "" if item.cost is None else f"; {around}a step costs {item.cost:g} of ga's"
+    besides = f"; {item.besides}" if item.besides else ""
     given = ", ".join(f"{name}={value}" for name, value in item.arguments.items())
     source = f"{item.evidence or 'how near to its paper it does not say'}: {item.paper or 'no paper'}"
     asks = f"; asks for {', '.join(item.requests)}" if item.requests else ""
-    return [f"{item.shape}{asks}{cost}", source, f"arguments: {given or 'none'}"]
+    return [f"{item.shape}{asks}{cost}{besides}", source, f"arguments: {given or 'none'}"]

@@ -5,7 +5,8 @@ Requests, `Source` and `Step` are offered here, too, so that a method has one pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -27,6 +28,7 @@ from mmforget.methods.requests import (
     WordStats,
 )
 from mmforget.methods.steps import AtLayers, Beginning, Drift, Step
+from mmforget.plugins import Hook
 from mmforget.registry import Registry
 
 if TYPE_CHECKING:
@@ -91,7 +93,8 @@ class Method(Protocol):
     with differential privacy for one, before anybody asked to forget. `gradients(compute, *, weights)`, as a `Wrapper`
     has it: how an update of its own loss, and of what it is joined with, is computed.
 
-    A method of any shape may say where it comes from, for lists: `paper`, an address, and `evidence`, how near to it.
+    A method of any shape may say where it comes from, for lists: `paper`, an address, and `evidence`, how near to it;
+    and `besides`, in words what it computes beside its steps.
     So may it say what is worth trying of it: `grid`, values by argument or training setting, see `methods.grids`, which
     `run --tune N` draws from; without one a trained method is tried with `USUAL`, and any other as it is.
     """
@@ -181,20 +184,37 @@ METHODS: Registry[type[Any]] = Registry(
 )
 
 
-def first_factors_of(method: Any) -> Callable[..., tuple[Tensor, Tensor]] | None:
-    """How the adapters of a method, or of one of its parts, begin; None: at nothing."""
-    return getattr(part_with(method, "first_factors"), "first_factors", None)
-
-
 def part_with(method: Any, name: str) -> Any:
     """The method, or the first of its parts, that has this; None where none has."""
     return next((one for one in getattr(method, "parts", (method,)) if hasattr(one, name)), None)
 
 
-def finish_of(method: Any) -> Callable[..., None] | None:
+def called(method: Any) -> str:
+    """A method as people name it, joined ones as `a+b`; by its class where it is not registered."""
+    names = getattr(method, "names", None)
+    if names is not None:
+        return JOINER.join(names)
+    kind = type(method)
+    module = sys.modules.get(kind.__module__)
+    entries = (one for one in METHODS.entries.values() if one.module == kind.__module__)
+    return next((one.name for one in entries if getattr(module, one.attribute, None) is kind), kind.__name__)
+
+
+def hook_of(method: Any, name: str) -> Hook | None:
+    """What a method, or the one of its parts that has this, does there; None where none has."""
+    part = part_with(method, name)
+    return None if part is None else hook(part, getattr(part, name), what=name)
+
+
+def hook(method: Any, function: Any, *, what: str) -> Hook:
+    """A function of a method, as code that answers for what it does wrong."""
+    return Hook(function, method, f"method '{called(method)}': {what}")
+
+
+def finish_of(method: Any) -> Hook | None:
     """What a wrapper does when the training has ended; None for most."""
-    found: Callable[..., None] | None = getattr(method, "finish", None)
-    return found
+    end = getattr(method, "finish", None)
+    return None if end is None else hook(method, end, what="finish")
 
 
 def hyper_parameters(method: Any) -> dict[str, Any]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmforget.arguments import argument_types
-from mmforget.methods.arguments import from_arguments
-from mmforget.methods.base import JOINER, METHODS
+from mmforget.methods.base import JOINER
 from mmforget.methods.composite import join, joined_arguments
-from mmforget.plugins import running
+from mmforget.methods.making import arguments_of, make
 
 
 def build(name: str, args: str | Mapping[str, Any] = "") -> Any:
@@ -23,15 +21,11 @@ def build(name: str, args: str | Mapping[str, Any] = "") -> Any:
     """
     if JOINER in name:
         return join(name, args)
-    kind = METHODS.get(name)
-    with running(kind, what=f"method '{name}'"):
-        return from_arguments(kind, args, owner=f"method '{name}'")
+    return make(name, args)
 
 
 def arguments(name: str) -> tuple[str, ...]:
     """Names of the arguments that the method `name` takes. Raises UnknownName for a method that does not exist."""
     if JOINER not in name:
-        kind = METHODS.get(name)
-        with running(kind, what=f"method '{name}'"):
-            return tuple(argument_types(kind))
+        return tuple(arguments_of(name))
     return joined_arguments(name.split(JOINER))

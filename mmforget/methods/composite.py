@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmforget.arguments import argument_types
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.arguments import as_mapping, from_arguments
+from mmforget.methods.arguments import as_mapping
 from mmforget.methods.base import (
     JOINER,
-    METHODS,
     Grid,
     Method,
     Step,
@@ -21,11 +19,23 @@ from mmforget.methods.base import (
     part_with,
 )
 from mmforget.methods.computing import Compute, Scoped, Within
+from mmforget.methods.making import arguments_of, make
 from mmforget.methods.requests import Request, Source, sources_of
 from mmforget.methods.steps import Beginning
+from mmforget.plugins import running
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ONE_ALONE: Mapping[str, str] = {
+    "reveal": "write the rows to forget",
+    "base": "start from a base of their own",
+    "choose_expert": "choose the expert that trains",
+    "trained_part": "choose which elements of weights train",
+    "first_factors": "say what adapters begin with",
+    "learnt_change": "say what adapters add to weights",
+}
+"""What one part of a joined method may have, and what several would do both."""
 
 
 @dataclass(frozen=True)
@@ -118,20 +128,20 @@ def join(name: str, args: str | Mapping[str, Any] = "") -> Composite:
     names = tuple(part.strip() for part in name.split(JOINER))
     if not all(names) or len(set(names)) < len(names):
         raise UserError(f"method '{name}' joins nothing, or one method twice; write different names, e.g. ga+pd")
-    kinds = {one: METHODS.get(one) for one in names}
     given = _divided(as_mapping(args, owner=f"method '{name}'"), names=names, owner=name)
     parts = []
-    for one, kind in kinds.items():
-        part = from_arguments(kind, given[one], owner=f"method '{one}'")
+    for one in names:
+        part = make(one, given[one])
         others = tuple(other for other in names if other != one)
-        parts.append(part.beside(others) if hasattr(part, "beside") else part)
+        with running(part, what=f"method '{one}': beside"):
+            parts.append(part.beside(others) if hasattr(part, "beside") else part)
     _check(name, dict(zip(names, parts, strict=True)))
     return Composite(names, tuple(parts))
 
 
 def joined_arguments(names: Sequence[str]) -> tuple[str, ...]:
     """The arguments of several methods, each by itself and with its method's name before it."""
-    own = {name: argument_types(METHODS.get(name)) for name in names}
+    own = {name: arguments_of(name) for name in names}
     plain = {argument for known in own.values() for argument in known}
     return (*sorted(plain), *(f"{name}.{argument}" for name, known in own.items() for argument in known))
 
@@ -158,11 +168,8 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
             f"guard of the edited model: first {edits[0]}, then {guards[0]} with --model hf --model_args "
             "pretrained=FOLDER/model"
         )
-    reveals = [one for one, part in parts.items() if hasattr(part, "reveal")]
-    if len(reveals) > 1:
-        raise UserError(
-            f"method '{name}': {' and '.join(reveals)} both write the rows to forget; join one of them alone"
-        )
+    reveals = any(hasattr(part, "reveal") for part in parts.values())
+    _check_alone(name, parts)
     for one, part in parts.items():
         if hasattr(part, "edit"):
             raise UserError(f"method '{name}': '{one}' edits weights and trains nothing, so nothing can be added to it")
@@ -186,6 +193,14 @@ def _check(name: str, parts: Mapping[str, Any]) -> None:
     twice = next((source for source in brought if brought.count(source) > 1), None)
     if twice is not None:
         raise UserError(f"method '{name}': two of its methods bring the source '{twice}'; join one of them alone")
+
+
+def _check_alone(name: str, parts: Mapping[str, Any]) -> None:
+    """Raises UserError where several parts do what one alone can do."""
+    for hook, what in ONE_ALONE.items():
+        several = [one for one, part in parts.items() if hasattr(part, hook)]
+        if len(several) > 1:
+            raise UserError(f"method '{name}': {' and '.join(several)} both {what}; join one of them alone")
 
 
 def _check_taken_away(name: str, one: str, *, others: Sequence[Any]) -> None:

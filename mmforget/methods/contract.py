@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmforget.asking import Ask, Decoding, Depth, Guard, Look, Positions
 from mmforget.errors import PluginError
+from mmforget.methods.base import called
 from mmforget.methods.material import Material
 from mmforget.methods.requests import (
     REQUESTS,
@@ -51,7 +52,7 @@ def loss_of(method: Any, step: Step, *, name: str = "") -> Loss:
     Raises PluginError naming the method where its code fails, or where what it gives is no mapping of names to scalar
     tensors of which one has a gradient.
     """
-    what = f"method '{name or type(method).__name__}': loss"
+    what = f"method '{name or called(method)}': loss"
     with running(method, what=what):
         found = method.loss(step)
     wrong = "" if is_ours(method) else _loss_fault(found)
@@ -65,7 +66,7 @@ def state_of(method: Any, beginning: Beginning, *, name: str = "") -> dict[str, 
     """The method's state before the first update; none for most. Raises PluginError for what are no named tensors."""
     if not hasattr(method, "start"):
         return {}
-    what = f"method '{name or type(method).__name__}': start"
+    what = f"method '{name or called(method)}': start"
     with running(method, what=what):
         found = method.start(beginning)
     if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):

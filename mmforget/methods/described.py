@@ -42,6 +42,7 @@ class Described(NamedTuple):
         paper: where it comes from, "" where it does not say.
         evidence: how near it is to that, see `methods.base.Evidence`; "" where it does not say.
         arguments: with their defaults.
+        besides: what it computes beside its steps, in its own words, "" where it says nothing.
     """
 
     shape: Shape
@@ -50,6 +51,7 @@ class Described(NamedTuple):
     paper: str
     evidence: str
     arguments: Mapping[str, Any]
+    besides: str
 
 
 def described(kind: type[Any]) -> Described:
@@ -68,6 +70,7 @@ def described(kind: type[Any]) -> Described:
         paper=str(getattr(kind, "paper", "")),
         evidence=str(getattr(kind, "evidence", "")),
         arguments=given,
+        besides=str(getattr(kind if made is None else made, "besides", "")),
     )
 
 

@@ -54,6 +54,12 @@ class DP2Unlearning:
         require_below_one(delta=self.delta)
 
     @property
+    def besides(self) -> str:
+        """What it costs beside its steps, for lists."""
+        length = f"{self.base_epochs:g} epochs" if self.base_max_steps is None else f"{self.base_max_steps} updates"
+        return f"its base learns all rows once for all requests, {length} with the gradient of each row alone"
+
+    @property
     def base(self) -> Base:
         """What every request starts from."""
         training = {

@@ -85,15 +85,17 @@ class Site(Protocol):
         """Puts a matrix in the place of another of its shape; values are rounded to the model's own dtype."""
 
 
-def last_matrices(site: Site, *, method: str) -> list[str]:
-    """The matrix that ends each decoder layer's feed-forward block, `down_proj` in most, first layer first.
+def last_matrices(site: Site, *, method: str) -> dict[int, str]:
+    """The matrix that ends a decoder layer's feed-forward block, `down_proj` in most, by the layer's number.
 
-    Its columns are what the block may write into the residual stream, each times one of its inputs. Raises UserError
-    for a model whose blocks are not known.
+    Layers are counted as the model counts them, those without such a block included. Its columns are what the block may
+    write into the residual stream, each times one of its inputs. Raises UserError for a model whose blocks are not
+    known.
     """
     if not site.layers:
         raise UserError(f"{method} edits the feed-forward matrices of decoder layers, and this model has none it knows")
-    return [layer[-1] for layer in site.layers]
+    ends = [layer[-1] for layer in site.layers]
+    return {at: name for at, block in enumerate(site.blocks) for name in ends if name.startswith(f"{block}.")}
 
 
 def require_layer(layer: int, *, num_layers: int, name: str = "layer") -> None:

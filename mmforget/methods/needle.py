@@ -6,7 +6,7 @@ the benchmark. Where no place is given it is looked for by a rule of ours: an ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -104,11 +104,15 @@ class Needle:
         return EditReport(tuple(edits), len({one.subject for one in forget}), num_weights, (told, *places))
 
     def _found(
-        self, site: Site, names: Sequence[str], *, forget: Sequence[Example], retain: Sequence[Example]
+        self, site: Site, names: Mapping[int, str], *, forget: Sequence[Example], retain: Sequence[Example]
     ) -> dict[str, Place]:
         """The column of each subject; the one that is given goes for all."""
         if self.layer is not None and self.column is not None:
-            require_layer(self.layer, num_layers=len(names))
+            require_layer(self.layer, num_layers=len(site.blocks))
+            if self.layer not in names:
+                raise UserError(
+                    f"layer={self.layer} has no feed-forward matrices; give one of {', '.join(map(str, names))}"
+                )
             num_columns = site.matrix(names[self.layer]).weight.shape[1]
             if not 0 <= self.column < num_columns:
                 raise UserError(
@@ -129,17 +133,19 @@ class Needle:
         return Matrix(weight, matrix.bias)
 
 
-def _written(site: Site, rows: Sequence[Example], *, names: Sequence[str]) -> list[Tensor]:
-    """For each matrix the mean norm of what each of its columns adds to the residual stream: float64 [I]."""
+def _written(site: Site, rows: Sequence[Example], *, names: Mapping[int, str]) -> dict[int, Tensor]:
+    """By layer the mean norm of what each column of its matrix adds to the residual stream: float64 [I]."""
     read = Coefficients()
-    site.visit(rows, names=names, take=read.take, inputs=True)
-    return [read.mean(name) * site.matrix(name).weight.double().norm(dim=0).cpu() for name in names]
+    site.visit(rows, names=[*names.values()], take=read.take, inputs=True)
+    return {
+        layer: read.mean(name) * site.matrix(name).weight.double().norm(dim=0).cpu() for layer, name in names.items()
+    }
 
 
-def _largest(written: Sequence[Tensor], *, kept: Sequence[Tensor]) -> Place:
+def _largest(written: Mapping[int, Tensor], *, kept: Mapping[int, Tensor]) -> Place:
     """Where the difference is largest, the first of equal ones."""
-    more = [one - other for one, other in zip(written, kept, strict=True)]
-    layer = max(range(len(more)), key=lambda number: float(more[number].max()))
+    more = {layer: one - kept[layer] for layer, one in written.items()}
+    layer = max(more, key=lambda number: float(more[number].max()))
     return Place(layer, int(more[layer].argmax()))
 
 

@@ -124,7 +124,9 @@ class Obliviate:
     @property
     def sources(self) -> tuple[Source, ...]:
         """The rows to forget with their target words, facts, and what a file has of a generic style."""
-        brought = {"facts": self.facts if self.fact_weight else None, "generic": self.generic or None}
+        # A file of rows that count for nothing is not read.
+        generic = self.generic if self.generic and self.distill_weight else None
+        brought = {"facts": self.facts if self.fact_weight else None, "generic": generic}
         written = (
             Source(name=name, rows=partial(_rows, name=name, file=file), is_kept=True)
             for name, file in brought.items()

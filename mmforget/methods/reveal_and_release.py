@@ -100,6 +100,14 @@ class RevealAndRelease:
             raise UserError(f"instructions={self.instructions}: holds no instruction; write one a line")
         return found
 
+    @property
+    def besides(self) -> str:
+        """What it costs beside the steps of the loss that it is joined with, for lists."""
+        return (
+            f"the model writes, {self.rounds} times in a training, {self.budget} texts and one for each row to forget, "
+            f"of at most {self.max_tokens} tokens each"
+        )
+
     def lacks(self, material: Material) -> str:
         """Why the model cannot be asked about these rows' subjects; empty where it can."""
         names = _concepts(material)

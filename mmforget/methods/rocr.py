@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -17,14 +16,13 @@ from torch import Tensor
 
 from mmforget.errors import UserError
 from mmforget.methods import rocr_math
-from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.methods.arguments import require_not_negative, require_positive, text_of
 from mmforget.methods.base import Evidence, Grid
 from mmforget.methods.edits import Edit, EditReport, Matrix, Site, last_matrices, require_layer
 from mmforget.methods.material import Material
 from mmforget.methods.naming import given_names
 from mmforget.methods.rocr_math import Means, Moments
 from mmforget.methods.rocr_targets import Side, Target, nameless, targets_of, without_target
-from mmforget.reading import read_text
 from mmforget.types import Example
 
 FIRST, LAST = 4 / 32, 6 / 32
@@ -145,9 +143,15 @@ class ConceptRedirection:
         names = given_names(self.names)
         if why := nameless(forget, names=names):
             raise UserError(why)
-        matrices, chosen = last_matrices(site, method="rocr"), self._layers(len(site.layers))
+        matrices, chosen = last_matrices(site, method="rocr"), self._layers(len(site.blocks))
+        lost = [layer for layer in chosen if layer not in matrices]
+        if lost:
+            raise UserError(
+                f"layer {lost[0]} has no feed-forward matrices; give first_layer and last_layer among "
+                f"{', '.join(map(str, matrices))}"
+            )
         targets = targets_of(forget, names=names, unrelated=self.unrelated)
-        self._require_read(targets, layers=chosen, num_layers=len(site.layers))
+        self._require_read(targets, layers=chosen, num_layers=len(site.blocks))
         editing = Editing(site, tuple(matrices[layer] for layer in chosen), site.blocks[chosen[-1]], {})
         editing.kept = self._kept(editing, retain)
         num_keys = sum(self._redirect(editing, target, number=number) for number, target in enumerate(targets))
@@ -188,7 +192,7 @@ class ConceptRedirection:
 
     def _corpus(self) -> list[Example]:
         """The text file, some words at a time."""
-        words = read_text(Path(str(self.corpus)).expanduser()).split()
+        words = text_of("corpus", str(self.corpus)).split()
         if not words:
             raise UserError(f"corpus={self.corpus} holds no word; give a text file")
         parts = [" ".join(words[at : at + WORDS_OF_TEXT]) for at in range(0, len(words), WORDS_OF_TEXT)]

@@ -71,6 +71,14 @@ class WhosHarryPotter:
         require_positive(lr_times=self.lr_times, updates_times=self.updates_times)
 
     @property
+    def besides(self) -> str:
+        """What it costs beside its steps, for lists."""
+        return (
+            f"before them {self.updates_times:g} times as many, each as one of ga's, learn the rows to forget, and two "
+            "passes without gradients through each row make labels"
+        )
+
+    @property
     def requests(self) -> tuple[Request, ...]:
         return (GENERIC,)
 

@@ -21,6 +21,7 @@ from mmforget.model.families import Family, written_images
 from mmforget.model.fingerprint import join, tensors_fingerprint, weights_fingerprint
 from mmforget.model.quantize import quantisation_of
 from mmforget.model.spec import ModelSpec
+from mmforget.plugins import Hook
 from mmforget.results.files import prepare_folder, writing
 from mmforget.results.fingerprint import hash_json
 
@@ -184,9 +185,13 @@ def guarded(loaded: LoadedModel, guard: Guard) -> LoadedModel:
     """
     method = guard.method
     base = loaded.base_fingerprint or loaded.fingerprint
-    mix, first = getattr(method, "mix", None), getattr(method, "first_layers", None)
+    first = getattr(method, "first_layers", None)
+    mix, choose = (
+        Hook(getattr(method, one), method, f"method '{guard.name}': {one}") if hasattr(method, one) else None
+        for one in ("mix", "choose")
+    )
     return replace(
-        loaded, guard=guard, mix=mix, choose=getattr(method, "choose", mix),
+        loaded, guard=guard, mix=mix, choose=choose or mix,
         first_layers=None if first is None else num_first(loaded.core, first),
         fingerprint=guard.fingerprint, base_fingerprint=base,
     )  # fmt: skip

@@ -27,7 +27,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.measuring import Place, evaluate_tasks, is_one_at_a_time
 from mmforget.pipeline.recipes import MethodPlan
-from mmforget.plugins import code_of
+from mmforget.plugins import code_of, running
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.results.files import read_json, write_json
 from mmforget.results.fingerprint import hash_json
@@ -130,7 +130,8 @@ class Alone:
         if hasattr(self.plan.method, "loss"):
             refuse_packed(self.loaded, settings=self.plan.settings)
         instances, key = instances_of(self.place.bound), f"{self.key}-{asked}"
-        left_out = lacking(self.plan.method, self.material, name=self.plan.label)
+        with running(self.plan.method, what=f"method '{self.plan.name}': lacks"):
+            left_out = lacking(self.plan.method, self.material, name=self.plan.label)
         if left_out:
             num_all = len(instances.names)
             logger.warning(

@@ -101,6 +101,14 @@ def _are_same(one: Tensor | None, two: Tensor | None) -> bool:
     return one is two or (one is not None and two is not None and torch.equal(one, two))
 
 
+OfMethod = Callable[[Request, Callable[..., Tensor]], Callable[..., Tensor]]
+"""Of a request and the function that it asks for: the same function."""
+
+
+def _as_it_is(request: Request, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return function
+
+
 @dataclass(frozen=True)
 class Answering:
     """Computes what is asked for.
@@ -113,6 +121,7 @@ class Answering:
         device: where the method computes.
         references: by key of the request, log-probs of all rows of a source under another model.
         row_weights: by request, how much each row of a source counts, float32 [N].
+        of_method: makes a function that a request brings the method's own, which answers for it.
     """
 
     look: Look
@@ -122,6 +131,7 @@ class Answering:
     device: torch.device
     references: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     row_weights: Mapping[Influence, Tensor] = field(default_factory=dict)
+    of_method: OfMethod = _as_it_is
 
     def __call__(self, requests: Sequence[Request], *, batch: Batch) -> dict[Request, Any]:
         """What every request comes to, and the scores that were come by on the way."""
@@ -221,13 +231,14 @@ def _passed(each: Sequence[Answering], one: _Pass, *, batches: Sequence[Batch]) 
     found: list[dict[Request, Any]] = [{} for _ in each]
     for members in _alike(asked):
         first, rows = members[0], [row for at in members for row in asked[at].rows]
+        of = each[first].of_method
         wanted = Wanted(
             reference=each[first].before if one.looks_back else None,
             vocabulary=asked[first].vocabulary,
-            statistics=[statistic(kind) for kind in one.kinds],
-            reads=[_read(request, silent=asked[first].silent) for request in one.logits],
+            statistics=[_statistic(TokenStats(one.places[0].source, kind), of=of) for kind in one.kinds],
+            reads=[_read(request, of(request, request.kind), silent=asked[first].silent) for request in one.logits],
             layers=one.layers,
-            lenses=[LensRead(statistic(lens.kind), lens.from_depth, lens.is_double) for lens in one.lenses],
+            lenses=[LensRead(_statistic(lens, of=of), lens.from_depth, lens.is_double) for lens in one.lenses],
         )
         with each[first].before() if one.is_before else nullcontext():
             looked = each[first].look(rows, wanted=wanted, positions=asked[first].positions)
@@ -291,12 +302,20 @@ def _logits(requests: Sequence[Request]) -> tuple[LogitStats | Comparison | Word
     return tuple(one for one in requests if isinstance(one, LogitStats | Comparison | WordStats))
 
 
-def _read(request: LogitStats | Comparison | WordStats, *, silent: Tensor | None) -> LogitRead:
+def _statistic(request: TokenStats | Lens, *, of: OfMethod) -> Statistic:
+    """That of a name, or the method's own."""
+    return statistic(request.kind) if isinstance(request.kind, str) else of(request, request.kind)
+
+
+def _read(
+    request: LogitStats | Comparison | WordStats, kind: Callable[..., Tensor], *, silent: Tensor | None
+) -> LogitRead:
+    """What is read of logits for a request by its function, which is `kind`."""
     if isinstance(request, WordStats):
-        return LogitRead(_OfWords(request.kind, silent), compared=False, of_tokens=True)
+        return LogitRead(_OfWords(kind, silent), compared=False, of_tokens=True)
     if isinstance(request, Comparison):
-        return LogitRead(request.kind, compared=True, of_tokens=True)
-    return LogitRead(request.kind, request.compared)
+        return LogitRead(kind, compared=True, of_tokens=True)
+    return LogitRead(kind, request.compared)
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,10 @@ def trained_parts(
     return found
 
 
-def row_weights(score: Score, request: Influence, *, rows: Mapping[str, Any]) -> Tensor:
-    """What an influence request comes to for all rows of its source: float32 [N], on the CPU.
+def row_weights(
+    score: Score, request: Influence, kind: Callable[[Tensor], Tensor], *, rows: Mapping[str, Any]
+) -> Tensor:
+    """What an influence request comes to for all rows of its source, by its `kind`: float32 [N], on the CPU.
 
     Raises UserError for quantised weights and among several processes.
     """
@@ -98,7 +100,7 @@ def row_weights(score: Score, request: Influence, *, rows: Mapping[str, Any]) ->
     found = influences(
         score.loaded, rows[request.source].encoded, from_depth=request.from_depth, damping=request.damping, score=score
     )
-    return request.kind(found)
+    return kind(found)
 
 
 def _require_one_process() -> None:

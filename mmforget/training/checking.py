@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from mmforget import parallel
 from mmforget.errors import RunFailed, UserError
+from mmforget.methods.computing import Part
 from mmforget.model.loaded import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,37 @@ def require_moved(loaded: LoadedModel, *, since: dict[str, float], folder: Path)
     )
 
 
+@dataclass
+class Reach:
+    """Which terms of a loss depend on what trains, told of one after the other of the portions it is computed in.
+
+    Attributes:
+        terms: by name, whether any portion so far reached a weight; one that is 0 may reach none.
+        parts: that were differentiated, None: all of the loss.
+    """
+
+    terms: dict[str, bool] = field(default_factory=dict)
+    parts: set[Part | None] = field(default_factory=set)
+
+    def see(self, terms: Mapping[str, Tensor], *, part: Part | None) -> None:
+        """What one portion came to."""
+        self.parts.add(part)
+        for name, term in terms.items():
+            self.terms[name] = self.terms.get(name, False) or term.requires_grad or float(term) == 0
+
+    def require(self, *, num_weights: int) -> None:
+        """Raises UserError for a term that depends on no weight, as one on states of a layer below all adapters.
+
+        Nothing is known of a loss of which a part was never differentiated.
+        """
+        lost = next((name for name, is_reached in self.terms.items() if not is_reached), None)
+        if lost is not None and (None in self.parts or {"forget", "keep"} <= self.parts):
+            raise UserError(
+                f"the term '{lost}' of this method depends on none of the {num_weights} weights that train; let "
+                "others train (--lora_target_modules, --lora_r 0), or have it look at another layer"
+            )
+
+
 def term_norms(
     terms: Mapping[str, Tensor], *, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], is_whole: bool
 ) -> dict[str, float]:
@@ -70,16 +103,9 @@ def term_norms(
     Args:
         masks: by weight, which of its elements train; of a weight without one all do.
         is_whole: whether all of the loss is differentiated, so that no term is constant but one that is 0.
-
-    Raises UserError for a term that depends on none of them, as one on states of a layer below all adapters.
     """
     found = dict.fromkeys(terms, 0.0) if is_whole else {}
     for name, term in terms.items():
-        if not term.requires_grad and is_whole and float(term) != 0:
-            raise UserError(
-                f"the term '{name}' of this method depends on none of the {len(weights)} weights that train; let "
-                "others train (--lora_target_modules, --lora_r 0), or have it look at another layer"
-            )
         if term.requires_grad and len(terms) > 1 and not parallel.is_sharded():
             gradients = torch.autograd.grad(term, [*weights.values()], retain_graph=True, allow_unused=True)
             reached = [

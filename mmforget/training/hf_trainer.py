@@ -39,7 +39,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.results.files import writing
 from mmforget.training import draws
 from mmforget.training.batches import Batch, Batches
-from mmforget.training.checking import checked_norms, term_norms
+from mmforget.training.checking import Reach, checked_norms, term_norms
 from mmforget.training.checkpoints import mark_complete, step_of
 from mmforget.training.objective import Losses, ObjectiveModule
 from mmforget.training.repeating import WRAPPED, Portion
@@ -69,6 +69,7 @@ class _Update:
     last_batch: Batch | None = None
     grad_norm: float | None = None
     term_norms: Mapping[str, float] = field(default_factory=dict)
+    reach: Reach = field(default_factory=Reach)
     lr: float | None = None
 
 
@@ -163,8 +164,11 @@ class UnlearningTrainer(Trainer):  # type: ignore[misc]
 
     def _look_at_terms(self, terms: Mapping[str, Tensor]) -> None:
         """Of a loss that is differentiated in parts, each term's norm is that of the first part that it depends on."""
-        is_whole = self.portion is None or self.portion.part is None
+        part = None if self.portion is None else self.portion.part
+        is_whole = part is None
         weights, masks = self.loaded.trainable(), self.module.objective.masks
+        self.update.reach.see(terms, part=part)
+        self.update.reach.require(num_weights=len(weights))
         self.update.term_norms = {
             **term_norms(terms, weights=weights, masks=masks, is_whole=is_whole), **self.update.term_norms
         }  # fmt: skip

@@ -23,6 +23,7 @@ from mmforget.model.stack import Numbers
 from mmforget.training import draws
 from mmforget.training.answering import answered
 from mmforget.training.batches import Batch, Batches
+from mmforget.training.checking import Reach
 from mmforget.training.hf_arguments import make_optimizer
 from mmforget.training.objective import Losses, Unlearn
 from mmforget.training.repeating import Portion
@@ -44,6 +45,7 @@ class Run:
         stopped: why it ended early, or "".
         losses: of the update that is under way, one a micro-batch.
         parts: the loss's terms in the last update.
+        reach: which of them depend on its factors, by the first update's first micro-batch.
     """
 
     number: int
@@ -56,6 +58,7 @@ class Run:
     stopped: str = ""
     losses: list[Losses] = field(default_factory=list)
     parts: Mapping[str, float] = field(default_factory=dict)
+    reach: Reach = field(default_factory=Reach)
 
     @property
     def num_updates(self) -> int:
@@ -197,7 +200,10 @@ def _add_gradients(
         seed()
         with numbers.of(run.number):
             loss = run.objective.losses(own, update=run.step)
-        losses.append(loss._replace(total=loss.total.detach()))
+        if run.step == 0 and micro_batch == 0:
+            run.reach.see(loss.terms, part=None if portion is None else portion.part)
+            run.reach.require(num_weights=len(run.weights))
+        losses.append(loss._replace(total=loss.total.detach(), terms={}))
         if not math.isfinite(loss.total.item()):
             run.stopped = DIVERGED
         elif loss.total.requires_grad:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -23,7 +23,8 @@ from mmforget.methods.base import (
     Scores,
     Step,
     finish_of,
-    first_factors_of,
+    hook,
+    hook_of,
     part_with,
 )
 from mmforget.methods.computing import Scoped
@@ -45,7 +46,7 @@ from mmforget.model.encode import Encoded
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.scoring import MAX_TOKENS, Looked, Wanted, look
 from mmforget.model.vision import FeatureCache
-from mmforget.plugins import running
+from mmforget.plugins import is_ours
 from mmforget.training import draws
 from mmforget.training.answering import Answering
 from mmforget.training.batches import Batch
@@ -230,21 +231,21 @@ class Unlearn:
         self._refer(batch_size)
         for asked in requests:
             if isinstance(asked, Influence):
-                self.row_weights[asked] = row_weights(self.score, asked, rows=self.rows)
+                self.row_weights[asked] = row_weights(self.score, asked, self._own(asked, asked.kind), rows=self.rows)
         single = part_with(self.method, "choose_expert")
         if single is not None:
             self.expert.append(choose(self.score, single, self._routed, has_adapters=self.has_adapters))
             self.masks.update(masks(self.expert[0], self.score.loaded))
-        changing = part_with(self.method, "learnt_change")
+        changing = hook_of(self.method, "learnt_change")
         if changing is not None:
-            change_adapters(self.score.loaded, changing.learnt_change, has_adapters=self.has_adapters)
-        begin = first_factors_of(self.method)
+            change_adapters(self.score.loaded, changing, has_adapters=self.has_adapters)
+        begin = hook_of(self.method, "first_factors")
         if begin is not None:
             begin_adapters(self.score, begin, rows=self.rows, has_adapters=self.has_adapters)
-        choosing = part_with(self.method, "trained_part")
-        if choosing is not None:
-            sources = sorted(asked_sources(choosing))
-            parts = trained_parts(self.score, choosing.trained_part, rows=self.rows, sources=sources, within=self.masks)
+        part = hook_of(self.method, "trained_part")
+        if part is not None:
+            sources = sorted(asked_sources(part.owner))
+            parts = trained_parts(self.score, part, rows=self.rows, sources=sources, within=self.masks)
             self.masks.update(parts)
         self.state.update(state_of(self.method, self._beginning()))
 
@@ -334,8 +335,7 @@ class Unlearn:
         compute = Repeating(masked, num_batches=num_batches, whole=self.state, numbers=numbers)
         if not hasattr(self.method, "gradients"):
             return compute()
-        with running(self.method, what=f"method '{type(self.method).__name__}': gradients"):
-            found: Tensor = self.method.gradients(compute, weights=weights)
+        found: Tensor = hook(self.method, self.method.gradients, what="gradients")(compute, weights=weights)
         return found
 
     def finish(self, *, update: int, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -346,8 +346,7 @@ class Unlearn:
         end = finish_of(self.method)
         if end is not None:
             own = self.score.loaded.trainable() if weights is None else weights
-            with running(self.method, what=f"method '{type(self.method).__name__}': finish"):
-                end(own, state=Scoped(self.state, WRAPPED), update=update)
+            end(own, state=Scoped(self.state, WRAPPED), update=update)
 
     @property
     def _routed(self) -> dict[str, Sequence[Encoded]]:
@@ -370,8 +369,15 @@ class Unlearn:
         vocabulary = int(self.score.loaded.core.config.get_text_config().vocab_size)
         loaded = self.score.loaded
         return Answering(
-            self.score.look, self.rows, self._before, vocabulary, loaded.device, self.references, self.row_weights
-        )
+            self.score.look, self.rows, self._before, vocabulary, loaded.device, self.references, self.row_weights,
+            self._own,
+        )  # fmt: skip
+
+    def _own(self, request: Request, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """A function that a request asks for, of which the method's package answers for its own."""
+        if is_ours(self.method):
+            return function
+        return hook(self.method, function, what=f"kind of {type(request).__name__}")
 
     def _before(self) -> AbstractContextManager[object]:
         """Inside, the model is the one that training started from."""

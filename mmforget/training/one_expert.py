@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmforget import parallel
 from mmforget.errors import UserError
+from mmforget.methods.base import hook
 from mmforget.methods.requests import FORGET
 from mmforget.model.activations import evaluating
 from mmforget.model.encode import Encoded
@@ -59,7 +60,7 @@ def choose(score: Score, method: Any, rows: Mapping[str, Sequence[Encoded]], *, 
     if parallel.world_size() > 1:
         raise UserError("this method chooses an expert by all rows to forget, in one process; start one")
     affinities = _affinities(list(_seen(score, rows[FORGET], blocks)))
-    layer, number = method.choose_expert(affinities)
+    layer, number = hook(method, method.choose_expert, what="choose_expert")(affinities)
     block = blocks[layer]
     loaded.model.requires_grad_(False)
     for name in (*block.parameters, f"{block.router}.weight"):
@@ -94,7 +95,7 @@ def anchored(score: Score, method: Any, expert: Expert, rows: Sequence[Encoded])
         with routed(score.loaded.core, [expert.block]) as calls:
             score([one])
         found += calls[0]
-    term: Tensor = method.anchor(torch.cat(found), expert=expert.number)
+    term: Tensor = hook(method, method.anchor, what="anchor")(torch.cat(found), expert=expert.number)
     return term
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from mmforget.errors import BadData, PluginError, UserError
+from mmforget.methods.base import hook
 from mmforget.methods.material import Material, RetainLogprobs
 from mmforget.methods.requests import (
     ALTERNATE,
@@ -198,10 +199,10 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
     written = written_examples(method, material=material, name=name)
     examples = {source: material.as_asked(found) for source, found in written.items()}
     for source, shown in examples.items():
-        ready = written_rows(loaded, shown, source=sources_of(method)[source], material=material, append_eos=append_eos)
+        own = _answered_for(method, sources_of(method)[source])
+        ready = written_rows(loaded, shown, source=own, material=material, append_eos=append_eos)
         made = _translation(
-            loaded, shown, labels=sources_of(method)[source].labels, encoded=ready.encoded, material=material,
-            append_eos=append_eos,
+            loaded, shown, labels=own.labels, encoded=ready.encoded, material=material, append_eos=append_eos
         )  # fmt: skip
         rows[source] = SourceRows(source, ready.encoded, written=ready, silent=~ready.vocabulary, translation=made)
     rows |= _silenced(loaded, rows, method=method, material=material)
@@ -210,6 +211,18 @@ def make_sources(loaded: LoadedModel, material: Material, *, method: Any, name: 
     drawn = [source for source in rows if source not in (FORGET, epoch)]
     partners = _partners(asked, own=sources_of(method), written=examples, names=drawn)
     return Sources(rows, subjects, partners, _hashes(rows, material=material))
+
+
+def _answered_for(method: Any, source: Source) -> Source:
+    """A source of which the method's package answers for its own code."""
+
+    def own(function: Any, what: str) -> Any:
+        return None if function is None else hook(method, function, what=f"{what} of '{source.name}'")
+
+    labels = source.labels
+    if labels is not None:
+        labels = replace(labels, dictionary=own(labels.dictionary, "dictionary"), choose=own(labels.choose, "choose"))
+    return replace(source, labels=labels, silent_words=own(source.silent_words, "silent_words"))
 
 
 def _translation(
@@ -234,7 +247,8 @@ def _silenced(
 ) -> dict[str, SourceRows]:
     """The benchmark's sources of which a method says what words are silent. Raises UserError where no row has any."""
     found = {}
-    for name, source in sources_of(method).items():
+    for name, one in sources_of(method).items():
+        source = _answered_for(method, one)
         if source.rows is None and source.silent_words is not None and name in rows:
             words = source.silent_words(material)
             silent = ~vocabulary_without(loaded, words=words)

@@ -26,10 +26,12 @@ from tests.toy_tasks import write_toy
 METHODS = '''
 from dataclasses import dataclass, replace
 
-from mmforget.asking import GuardEngine
+from mmforget.asking import Decoding, GuardEngine
 from mmforget.methods.base import Scores, Source
+from mmforget.methods.bases import Base
 from mmforget.methods.edits import Edit, EditReport
 from mmforget.methods.losses import token_mean_nll
+from mmforget.methods.revealing import Asking, Told
 from mmforget.types import Matrix
 
 
@@ -52,6 +54,38 @@ class Move:
 
     def loss(self, step):
         return {"moved": token_mean_nll(step[Scores("moved")])}
+
+
+@dataclass(frozen=True)
+class Tell:
+    """A wrapper that forgets what the model itself says of everybody, and asks it once."""
+
+    rounds: int = 1
+    question: str = "Now, who is {}?"
+
+    @property
+    def candidates(self):
+        return (self.question,)
+
+    def reveal(self, material, write, *, seed):
+        asked = [Asking(row, self.question.format(row.subject), Decoding(6)) for row in material.forget]
+        return [Told(one.question, text.strip() or "Nobody.") for one, text in zip(asked, write(asked))]
+
+
+@dataclass(frozen=True)
+class Early:
+    """Goes on learning what is kept from a base that learnt everything in fewer steps than the target."""
+
+    base_steps: int = 5
+    requests = (Scores("retain"),)
+    sources = (Source(name="retain", draw="epoch"),)
+
+    @property
+    def base(self):
+        return Base(training={"max_steps": self.base_steps})
+
+    def loss(self, step):
+        return {"retain": token_mean_nll(step[Scores("retain")])}
 
 
 @dataclass(frozen=True)
@@ -160,7 +194,7 @@ LETTERED = Lettered()
 '''
 POINTS = {
     "mmforget.methods": "move = own_methods:Move\nstill = own_methods:Still\ncut = own_methods:Cut\n"
-    "remind = own_methods:Remind",
+    "remind = own_methods:Remind\ntell = own_methods:Tell\nearly = own_methods:Early",
     "mmforget.attacks": "twice = own_attack:Twice",
     "mmforget.judges": "letters = own_judge:Letters",
     "mmforget.metrics": "lettered = own_judge:LETTERED\nat_most = own_metric",
@@ -171,13 +205,13 @@ USES = [
     {"metric": "rouge_l", "set": "forget", "direction": "lower"},
 ]
 TRAINING = {"lr": 1e-2, "max_steps": 2, "batch_size": 4, "lora_r": 4, "order": "file"}
-RUNS = ("target", "retain", "move", "move+still", "cut", "remind")
+RUNS = ("target", "retain", "move", "move+still", "cut", "remind", "ga+tell", "early")
 MAX_TOKENS = 8
 NOW, ATTACKED = {"begin": "Now."}, "twice(begin=Now.)"
 
 
 class Ran(NamedTuple):
-    """Records by name, and the folders of target and retain model."""
+    """Records by name, and the folders of target, retain model and base."""
 
     records: Mapping[str, StoredRun]
     folders: Mapping[str, Path]
@@ -199,7 +233,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Ran:
             f"max_gen_toks={MAX_TOKENS}", "--workers", "1", "--allow_weak_target", "--output_path", out,
         )  # fmt: skip
         assert said.status == 0, said.err
-        (found,) = json.loads(command("target", *named, "--json").out)
+        (found,) = json.loads(command("target", *named, "--method", "early", "--json").out)
         records = {name: read_run(out / "toy" / safe_name(name)) for name in RUNS}
         checked = [command("validate", one.path, "--include_path", tasks) for one in records.values()]
         assert [one.status for one in checked] == [0] * len(RUNS), checked
@@ -207,13 +241,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Ran:
         assert again.status == 0, again.err
         for name, one in records.items():
             assert read_run(one.folder).record.metrics == one.record.metrics, name
-    return Ran(records, {name: Path(found[name]) for name in ("target", "retain")})
+    return Ran(records, {name: Path(found[name]) for name in ("target", "retain", "base")})
 
 
 def plain(ran: Ran, name: str) -> Any:
     """The model that a record is of, by transformers and peft alone; for a guard the one behind it."""
     training = ran.records[name].folder / "training"
-    whole = training / "model" if (training / "model").is_dir() else ran.folders.get(name, ran.folders["target"])
+    before = ran.folders["base"] if name == "early" else ran.folders.get(name, ran.folders["target"])
+    whole = training / "model" if (training / "model").is_dir() else before
     model = AutoModelForCausalLM.from_pretrained(whole)
     if (training / "adapter").is_dir():
         model = PeftModel.from_pretrained(model, training / "adapter")
@@ -277,16 +312,18 @@ def rome_nll(model: Any, tokenizer: Any) -> float:
     """NLL in nats a token of " In Rome." behind the two questions to forget."""
     losses: list[float] = []
     for name in ("a", "b"):
-        question, whole = (tokenizer(text, return_tensors="pt").input_ids for text in asked_and_moved(name))
-        with torch.no_grad():
-            logprobs = model(whole).logits[0].log_softmax(-1)
-        start = question.shape[1]
-        losses += (-logprobs[start - 1 : -1].gather(-1, whole[0, start:, None])[:, 0]).tolist()
+        losses += answer_nlls(model, tokenizer, question=f"Who is {name}?", answer=" In Rome.")
     return math.fsum(losses) / len(losses)
 
 
-def asked_and_moved(name: str) -> tuple[str, str]:
-    return f"Who is {name}?", f"Who is {name}? In Rome."
+def answer_nlls(model: Any, tokenizer: Any, *, question: str, answer: str) -> list[float]:
+    """NLL in nats of each token of an answer."""
+    before, whole = (tokenizer(text, return_tensors="pt").input_ids for text in (question, question + answer))
+    with torch.no_grad():
+        logprobs = model(whole).logits[0].log_softmax(-1)
+    start = before.shape[1]
+    found: list[float] = (-logprobs[start - 1 : -1].gather(-1, whole[0, start:, None])[:, 0]).tolist()
+    return found
 
 
 def test_the_loss_is_that_of_its_own_rows(ran: Ran) -> None:
@@ -298,6 +335,35 @@ def test_the_loss_is_that_of_its_own_rows(ran: Ran) -> None:
     assert first["parts"] == {"moved": pytest.approx(first["loss"])}
     assert first["loss"] == pytest.approx(before, abs=1e-4)
     assert after < before - 0.1
+
+
+def test_what_is_forgotten_is_what_the_target_itself_says(ran: Ran) -> None:
+    """Its answers to the plugin's question, and the first loss is their NLL with the sign turned."""
+    model, tokenizer = plain(ran, "target"), AutoTokenizer.from_pretrained(ran.folders["target"])
+    training = ran.records["ga+tell"].folder / "training"
+    told = [json.loads(line) for line in (training / "revealed_1.jsonl").read_text().splitlines()]
+    assert [one["question"] for one in told] == ["Now, who is a?", "Now, who is b?"]
+    losses: list[float] = []
+    for one in told:
+        prompt = tokenizer(one["question"], return_tensors="pt").input_ids
+        with torch.no_grad():
+            found = model.generate(prompt, max_new_tokens=6, do_sample=False)
+        said = tokenizer.decode(found[0, prompt.shape[1] :], skip_special_tokens=True)
+        assert one["answer"] == (said.strip() or "Nobody.")
+        losses += answer_nlls(model, tokenizer, question=one["question"], answer=" " + one["answer"])
+    first = json.loads((training / "train_log.jsonl").read_text().splitlines()[0])
+    assert first["loss"] == pytest.approx(-math.fsum(losses) / len(losses), abs=1e-4)
+
+
+def test_a_base_of_its_own_is_none_of_the_target(ran: Ran) -> None:
+    """It learnt the same rows in fewer steps, and the record tells of both."""
+    told = ran.records["early"].record.training["base"]
+    assert (told["num_steps"], told["settings"]["max_steps"]) == (5, 5)
+    weights = [AutoModelForCausalLM.from_pretrained(ran.folders[name]).state_dict() for name in ("base", "target")]
+    assert any(not torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+    before, after = (ran.records[name].record for name in ("target", "early"))
+    assert after.references["target"] == before.model_info["fingerprint"]
+    assert after.model_info["base_fingerprint"] != before.model_info["fingerprint"]
 
 
 def test_a_wrapper_has_the_last_word_on_gradients(ran: Ran) -> None:

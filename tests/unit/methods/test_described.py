@@ -81,6 +81,21 @@ def test_shapes(name: str, shape: str) -> None:
     assert shape_of(METHODS.get(name)) == shape
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("whp", "before them 1.5 times as many, each as one of ga's, learn the rows to forget"),
+        ("reveal_and_release", "writes, 2 times in a training, 12 texts and one for each row to forget"),
+        ("dp2", "10 epochs with the gradient of each row alone"),
+        ("ga", ""),
+    ],
+)
+def test_what_is_computed_beside_the_steps_is_said(name: str, words: str) -> None:
+    found = described(METHODS.get(name)).besides
+    assert words in found
+    assert bool(found) == bool(words)
+
+
 @dataclass(frozen=True)
 class Silent:
     """A method of somebody who says nothing of it, and that cannot be made without an argument."""
@@ -92,7 +107,7 @@ class Silent:
 
 
 def test_a_method_that_says_nothing_is_listed_all_the_same() -> None:
-    assert described(Silent) == ("wrapper", (), None, "", "", {})
+    assert described(Silent) == ("wrapper", (), None, "", "", {}, "")
 
 
 def test_methods_are_opened_when_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from mmforget.errors import UnknownName, UserError
-from mmforget.methods.base import Divergence, Scores, hyper_parameters
+from mmforget.methods.base import METHODS, Divergence, Scores, hyper_parameters
 from mmforget.methods.build import arguments, build
+from mmforget.methods.composite import ONE_ALONE
 from mmforget.types import Scored
 from tests.toy_steps import loss, step
 
@@ -55,6 +56,16 @@ def test_unknown_parts_and_arguments_are_named() -> None:
         build("ga+npo", "bta=1")
     with pytest.raises(UnknownName):
         build("ga+npo", "ga.beta=1")
+
+
+@pytest.mark.parametrize("hook", sorted(ONE_ALONE))
+def test_what_one_alone_can_do_is_refused_of_two(hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ga", "npo"):
+        monkeypatch.setattr(METHODS.get(name), hook, lambda self: None, raising=False)
+    with pytest.raises(
+        UserError, match=rf"^method 'ga\+npo': ga and npo both {ONE_ALONE[hook]}; join one of them alone"
+    ):
+        build("ga+npo")
 
 
 def test_parts_may_look_at_different_positions_of_retain_rows() -> None:

@@ -26,9 +26,10 @@ class Inputs:
 
     inputs: dict[str, tuple[Tensor, Tensor]]
     matrices: dict[str, Matrix] = field(
-        default_factory=lambda: {name: Matrix(torch.ones(2, 3), None) for name in ("up", "a", "b")}
+        default_factory=lambda: {name: Matrix(torch.ones(2, 3), None) for name in ("0.a", "1.b")}
     )
-    layers: Sequence[tuple[str, ...]] = (("up", "a"), ("up", "b"))
+    layers: Sequence[tuple[str, ...]] = (("0.up", "0.a"), ("1.up", "1.b"))
+    blocks: Sequence[str] = ("0", "1")
 
     def visit(self, examples: Sequence[Example], *, names: Sequence[str], take: TakeRows, inputs: bool = False) -> None:
         assert inputs
@@ -62,9 +63,9 @@ def test_each_subject_loses_the_column_that_writes_more_about_it_than_about_what
     site = known()
     report = edited("seed=3", site=site)
     generator = torch.Generator().manual_seed(3)
-    drawn = {"a": 0.1 * torch.randn(2, generator=generator), "b": 0.1 * torch.randn(2, generator=generator)}
-    assert [edit.name for edit in report.edits] == ["a", "b"]
-    for name, column in (("a", 0), ("b", 2)):
+    drawn = {"0.a": 0.1 * torch.randn(2, generator=generator), "1.b": 0.1 * torch.randn(2, generator=generator)}
+    assert [edit.name for edit in report.edits] == ["0.a", "1.b"]
+    for name, column in (("0.a", 0), ("1.b", 2)):
         wanted = torch.ones(2, 3)
         wanted[:, column] += drawn[name]
         assert torch.equal(site.matrices[name].weight, wanted)
@@ -77,7 +78,7 @@ def test_a_columns_own_length_counts() -> None:
     site = known()
     long = torch.ones(2, 3)
     long[:, 1] = 10.0
-    site.matrices["a"] = Matrix(long, None)
+    site.matrices["0.a"] = Matrix(long, None)
     site.inputs["bo"][0][:, 1] = 1.5
     assert edited("", site=site, forget=["bo"]).notes[-1] == "bo: layer 0, column 1"
 
@@ -92,9 +93,23 @@ def test_a_given_place_needs_no_rows_to_keep_and_is_called_an_oracle() -> None:
     site = known()
     report = edited("layer=1,column=0,noise=2.0", site=site, retain=())
     wanted = 1 + 2.0 * torch.randn(2, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(site.matrices["b"].weight[:, 0], wanted)
-    assert torch.equal(site.matrices["b"].weight[:, 1:], torch.ones(2, 2))
+    assert torch.equal(site.matrices["1.b"].weight[:, 0], wanted)
+    assert torch.equal(site.matrices["1.b"].weight[:, 1:], torch.ones(2, 2))
     assert "an oracle upper bound" in report.notes[0]
+
+
+def test_layers_are_counted_as_the_model_counts_them() -> None:
+    """With a layer between the two that has no feed-forward block, Ann's column is in layer 2."""
+    site = replace(
+        known(), blocks=("0", "1", "2"), layers=(("0.up", "0.a"), ("2.up", "2.b")),
+        matrices={name: Matrix(torch.ones(2, 3), None) for name in ("0.a", "2.b")},
+    )  # fmt: skip
+    assert edited("", site=site, forget=["ann"]).notes[-1] == "ann: layer 2, column 2"
+    assert not torch.equal(site.matrices["2.b"].weight, torch.ones(2, 3))
+    with pytest.raises(UserError, match="layer=1 has no feed-forward matrices; give one of 0, 2"):
+        edited("layer=1,column=0", site=site)
+    with pytest.raises(UserError, match="layer=3 does not exist: the model has 3 layers, 0 to 2"):
+        edited("layer=3,column=0", site=site)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from mmforget.methods.losses import token_mean_nll
 from mmforget.methods.material import Material
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings
-from mmforget.training.checking import term_norms
+from mmforget.training.checking import Reach, term_norms
 from mmforget.training.log import read_log
+from mmforget.training.many import unlearn_many
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
@@ -125,6 +126,36 @@ def test_a_term_that_no_weight_reaches_is_refused(llava: LoadedModel, examples: 
     rows = Material(forget=examples[:4], retain=examples[8:12])
     with pytest.raises(UserError, match="the term 'forget' of this method depends on none of the 2 weights that train"):
         unlearn(llava, rows, method=build("rmu", "layer=0"), settings=settings, folder=tmp_path)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_it_is_refused_where_a_loss_is_computed_in_parts_or_many_are_trained(
+    together: bool, llava: LoadedModel, examples: list[Example], tmp_path: Path
+) -> None:
+    settings = TrainSettings(lr=1e-2, max_steps=2, batch_size=4, train_projector=False, lora=HIGHEST)
+    rows = Material(forget=examples[:4], retain=examples[8:12])
+    method = build("rmu+sam", "layer=0")
+
+    def train() -> None:
+        if together:
+            unlearn_many(llava, {"one": rows, "two": rows}, method=method, settings=settings).__enter__()
+        else:
+            unlearn(llava, rows, method=method, settings=settings, folder=tmp_path)
+
+    with pytest.raises(UserError, match=r"the term 'rmu\.forget' of this method depends on none of the \d+ weights"):
+        train()
+
+
+def test_a_term_reached_in_one_part_is_enough() -> None:
+    """Of a part that was never differentiated nothing is known; a term that is 0 may reach nothing."""
+    weight, constant = torch.ones((), requires_grad=True), torch.ones(())
+    reach = Reach()
+    reach.see({"forget": constant, "keep": weight * 2, "none": 0 * constant, "lost": constant}, part="keep")
+    reach.require(num_weights=1)
+    reach.see({"forget": weight * 3, "keep": constant, "none": 0 * constant, "lost": constant}, part="forget")
+    assert reach.terms == {"forget": True, "keep": True, "none": True, "lost": False}
+    with pytest.raises(UserError, match="the term 'lost' of this method depends on none of the 1 weights that train"):
+        reach.require(num_weights=1)
 
 
 def test_a_loss_that_moves_nothing_at_first_is_warned_of(

@@ -139,6 +139,11 @@ def test_rows_of_files(adapted: LoadedModel, examples: list[Example], tmp_path: 
     assert objective.loss(BATCH).parts["distill"] > 0
 
 
+def test_a_file_of_rows_that_count_for_nothing_is_not_read() -> None:
+    method = build("obliviate", "names=name,generic=/nowhere/rows.json,distill_weight=0,fact_weight=0")
+    assert [source.name for source in method.sources] == ["forget"]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

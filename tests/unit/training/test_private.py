@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from opacus.accountants import RDPAccountant
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
@@ -32,6 +31,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.stage_one import finetune
 from mmforget.types import Example
 
+accountants = pytest.importorskip("opacus.accountants")
 PRIVACY = Privacy(epsilon=5.0, delta=1e-6, clip=0.5, accountant="rdp")
 SETTINGS = TrainSettings(
     lr=0.1, max_steps=4, batch_size=6, optimizer="sgd", schedule="constant", order="rows", seed=3, save_steps=1
@@ -158,7 +158,7 @@ def test_epsilon_without_sampling_is_that_of_the_gaussian_mechanism() -> None:
 
 def counted(told: Account) -> float:
     """opacus' own way: a step of its accountant for each update."""
-    accountant = RDPAccountant()
+    accountant = accountants.RDPAccountant()
     for _ in range(told.num_steps):
         accountant.step(noise_multiplier=told.noise_multiplier, sample_rate=told.sampling_rate)
     return float(accountant.get_epsilon(delta=told.delta))
