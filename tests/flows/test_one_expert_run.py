@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import OlmoeConfig, Qwen2MoeConfig
 
-from mmforget.results.store import read_run
+from mmforget.results.store import read_run, safe_name
 from tests.commands import command
 from tests.tiny_models import tiny_text
 
@@ -34,7 +34,7 @@ def test_experts_but_one_are_those_of_the_target(kind: type, tmp_path: Path) -> 
     given = ("--model", "hf", "--model_args", f"pretrained={model},dtype=float32", "--target_model", str(model))
     said = command("run", *given, "--retain_model", str(model), *WORDS, "--output_path", tmp_path / "out")
     assert said.status == 0, said.err
-    found = read_run(tmp_path / "out" / "tofu_forget10" / "npo+uoe")
+    found = read_run(tmp_path / "out" / "tofu_forget10" / safe_name("npo+uoe"))
     assert found.record.training["num_steps"] == 2
     assert all(one.num_questions for one in found.record.sets.values())
     before, after = tensors(model), tensors(found.folder / "training" / "model")
