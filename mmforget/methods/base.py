@@ -191,9 +191,8 @@ def part_with(method: Any, name: str) -> Any:
 
 def called(method: Any) -> str:
     """A method as people name it, joined ones as `a+b`; by its class where it is not registered."""
-    names = getattr(method, "names", None)
-    if names is not None:
-        return JOINER.join(names)
+    if hasattr(method, "parts"):
+        return JOINER.join(method.names)
     kind = type(method)
     module = sys.modules.get(kind.__module__)
     entries = (one for one in METHODS.entries.values() if one.module == kind.__module__)

@@ -15,6 +15,7 @@ accountants = pytest.importorskip("opacus.accountants")
 ARGS = "epsilon=8,delta=1e-6,accountant=rdp,base_lr=0.05,base_max_steps=2,base_batch_size=3"
 WORDS = (
     "--device", "cpu", "--data", "synthetic", "--recipe", "micro", "--max_steps", "2", "--train_batch_size", "2",
+    "--lora_r", "4",
     "--limit", "2", "--quiet", "--allow_weak_target", "--batch_size", "32", "--gen_kwargs", "max_gen_toks=4",
     "--metadata", "num_subjects=6",
 )  # fmt: skip

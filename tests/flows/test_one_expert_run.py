@@ -26,9 +26,8 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return {name: one for path in folder.glob("*.safetensors") for name, one in load_file(path).items()}
 
 
-@pytest.mark.parametrize(
-    "kind", [OlmoeConfig, pytest.param(Qwen2MoeConfig, marks=pytest.mark.long)], ids=["olmoe", "qwen2"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [OlmoeConfig, Qwen2MoeConfig], ids=["olmoe", "qwen2"])
 def test_experts_but_one_are_those_of_the_target(kind: type, tmp_path: Path) -> None:
     model = tiny_text(tmp_path / "model", kind, **(SPARSE if kind is OlmoeConfig else QWEN))
     given = ("--model", "hf", "--model_args", f"pretrained={model},dtype=float32", "--target_model", str(model))
