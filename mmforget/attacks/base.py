@@ -11,7 +11,10 @@ It says what it needs of a model (`access`):
   of the right answer. Ranks are kept, so that every budget is known afterwards. All attacks of a run look at once. One
   of `hidden` may have `rows` and `learn(states, last)`: it learns on so many rows to keep how states are to be read,
   and looks by itself.
-- `weights`: `training(material)` says on which rows the model is trained before the attack `then` is made on it.
+- `weights`: `training(material)` says on which rows the model is trained before the attack `then` is made on it. Where
+  `then` is None the plain questions are asked after each number of updates in `at`, of rows that were not trained on.
+  Or `alter(layer, before, attempt=0)` says what becomes of each linear layer, the adapter being merged: the plain
+  questions are asked of as many altered models as `budget` says. Either way each time is an attempt.
 
 It may also say how much it takes: `budget`, how many candidates it looks at, and `cost`, in words; and whom it is made
 on: `kinds`, the kinds of task (default: all), and `sets`, `forget` for what tries to get a forgotten answer back, so
@@ -35,7 +38,9 @@ from mmforget.training.settings import TrainSettings
 from mmforget.types import Example
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from mmforget.model.altering import Altered
 
 Access = Literal["black_box", "logits", "hidden", "weights"]
 Modality = Literal["image", "any"]
@@ -43,7 +48,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "black_box": ("asks",),
     "logits": ("depths", "ranks", "is_whole"),
     "hidden": ("depths", "ranks", "is_whole"),
-    "weights": ("training", "then"),
+    "weights": (),
 }
 """What an attack has to have, by its access."""
 
@@ -55,7 +60,12 @@ class Lacking(NamedTuple):
 
 
 class Retraining(NamedTuple):
-    """What a model is trained on before it is asked: rows with the answers to learn, and how."""
+    """What a model is trained on before it is asked.
+
+    Attributes:
+        rows: with the answers to learn.
+        settings: how; without `lora` the language model itself trains.
+    """
 
     rows: Sequence[Example]
     settings: TrainSettings
@@ -158,13 +168,30 @@ class Learning(Reading, Protocol):
 
 
 class Training(Attack, Protocol):
-    """An attack that trains the model. `then` is the attack that it is asked under afterwards, with its arguments."""
+    """An attack that trains the model.
+
+    Attributes:
+        then: the attack that it is asked under afterwards, with its arguments; None: the plain questions.
+        at: without `then`, after which updates it is asked, each an attempt.
+    """
 
     @property
-    def then(self) -> str: ...
+    def then(self) -> str | None: ...
+    @property
+    def at(self) -> tuple[int, ...]: ...
 
     def training(self, material: Material) -> Retraining:
         """What the model is trained on; `material.retain` are rows that have nothing to do with what was forgotten."""
+
+
+class Altering(Attack, Protocol):
+    """An attack that changes weights without training. `budget` is how many ways it has, the mildest first."""
+
+    @property
+    def budget(self) -> int: ...
+
+    def alter(self, layer: nn.Linear, before: Tensor | None, *, attempt: int) -> Altered:
+        """What becomes of a linear layer; repeatable. `before`: its weight without the adapter, if there was one."""
 
 
 NOBODY = Others()
@@ -177,9 +204,16 @@ def shape_faults(name: str, plugin: object) -> list[str]:
     access = getattr(plugin, "access", None)
     if access is not None and access not in get_args(Access):
         return [f"ATTACK ({plugin.__name__}): access '{access}' is none of {', '.join(get_args(Access))}"]
-    needed = ("access", "modality", "label", *NEEDS[access or "black_box"])
     # An argument without a default is no attribute of the class.
     there = {*dir(plugin), *plugin.__dataclass_fields__}
+    of_weights = ("alter", "budget") if "alter" in there else ("training", "then")
+    needed = (
+        "access",
+        "modality",
+        "label",
+        *NEEDS[access or "black_box"],
+        *(of_weights if access == "weights" else ()),
+    )
     missing = [key for key in needed if key not in there]
     return [f"ATTACK ({plugin.__name__}) lacks {' and '.join(missing)}"] if missing else []
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmforget.asking import Ask, Decoding
 from mmforget.attacks.base import (
+    Altering,
     Lacking,
     Learning,
     Others,
@@ -63,6 +64,8 @@ def check_attack(name: str, args: Mapping[str, Any] | None = None) -> None:
     attack = build_attack(name, args or {})
     if attack.access == "black_box":
         _check_asks(attack, name=name)
+    elif attack.access == "weights" and hasattr(attack, "alter"):
+        _check_alter(attack, name=name)
     elif attack.access == "weights":
         _check_training(attack, name=name)
     else:
@@ -124,12 +127,42 @@ def _check_learning(attack: Learning, *, name: str) -> None:
 
 
 def _check_training(attack: Training, *, name: str) -> None:
-    rows = {name: [Example(f"{name}/{at}", name, "Who?", " Ann.") for at in range(3)] for name in ("forget", "retain")}
-    material = Material(forget=rows["forget"], retain=rows["retain"])
+    own = [Example(f"forget/{at}", "forget", "Who?", " Ann.") for at in range(3)]
+    kept = [Example(f"retain/{at}", ("forget", "retain")[at % 2], "Who?", " Ann.") for at in range(4)]
+    material = Material(forget=own, retain=kept)
     with running(attack, what=f"attack '{name}': training"):
         found = attack.training(material)
     if not isinstance(found, Retraining) or not found.rows:
         raise PluginError(f"attack '{name}': training has to give a Retraining(rows, settings) with rows")
-    if any(row.subject == "forget" for row in found.rows):
+    taught = [row for row in found.rows if row.id in {one.id for one in own}]
+    if attack.then is None:
+        at = tuple(attack.at)
+        if not at or list(at) != sorted({*at}) or at[0] < 1:
+            raise PluginError(f"attack '{name}': at has to give numbers of updates in order, from 1, not {at}")
+        if len(taught) == len(own):
+            raise PluginError(f"attack '{name}': training leaves none of the rows to forget to ask about")
+        return
+    if taught:
         raise PluginError(f"attack '{name}': training teaches the very rows that were to be forgotten")
     attack_of(attack.then)
+
+
+def _check_alter(attack: Altering, *, name: str) -> None:
+    import torch
+
+    layer = torch.nn.Linear(64, 4)
+    with torch.no_grad():
+        layer.weight.copy_(torch.arange(256).view(4, 64).mul(37).remainder(101) / 101 - 0.5)
+    weight, inputs = layer.weight.detach().clone(), torch.eye(64)
+    for attempt in range(attack.budget):
+        outputs = list[Any]()
+        for _ in range(2):
+            with running(attack, what=f"attack '{name}': alter"):
+                made = attack.alter(layer, weight / 2, attempt=attempt)
+            if made.layer is None and (made.weight is None or made.weight.shape != weight.shape):
+                raise PluginError(f"attack '{name}': alter gives neither a layer nor a weight of the same shape")
+            if not torch.equal(layer.weight, weight):
+                raise PluginError(f"attack '{name}': alter changes the layer itself; give another weight")
+            outputs.append(made.weight if made.layer is None else made.layer(inputs))
+        if not torch.equal(outputs[0], outputs[1]):
+            raise PluginError(f"attack '{name}': alter gives something else when it is called again")

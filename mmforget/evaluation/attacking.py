@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +33,7 @@ from mmforget.benchmark.spec import Bound
 from mmforget.errors import PluginError, UserError
 from mmforget.evaluation.retraining import retrained
 from mmforget.evaluation.samples import Attempt, samples_of, unasked_sample
+from mmforget.evaluation.stages import in_stages, is_asked_in_stages
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks
 from mmforget.evaluation.translated import taught_asks, translated
 from mmforget.lm import inside
@@ -57,10 +58,16 @@ class Chosen:
 
 
 class Attacked(NamedTuple):
-    """What came of attacks, and which of them applied to none of the tasks."""
+    """What came of attacks.
+
+    Attributes:
+        left_out: those that applied to none of the tasks.
+        counted: by attack, what it counted in the model's weights.
+    """
 
     samples: list[Sample]
     left_out: list[LeftOut]
+    counted: Mapping[str, Mapping[str, float]] = {}
 
 
 def chosen_attacks(names: Iterable[str | AttackName], *, loaded: LoadedTasks) -> list[Chosen]:
@@ -83,6 +90,8 @@ def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
         try:
             if one.attack.access == "weights":
                 _require_weights(lm)
+                if is_asked_in_stages(one.attack):
+                    continue
                 require_access(lm, [replace(one, attack=attack_of(one.attack.then))])
             elif one.attack.access != "black_box":
                 _require_lens(lm, one)
@@ -104,12 +113,18 @@ def attack_tasks(
     ranked = _looked_into(lm, loaded, chosen=looking, template=template) if looking else {}
     samples: list[Sample] = []
     left_out: list[LeftOut] = []
+    counted: dict[str, Mapping[str, float]] = {}
     for one in chosen:
         if not one.tasks:
             left_out.append(LeftOut(f"attack {one.key}", APPLIES_TO_NONE))
             logger.warning("attack %s %s", one.key, APPLIES_TO_NONE)
             continue
-        if one.attack.access == "weights":
+        if one.attack.access == "weights" and is_asked_in_stages(one.attack):
+            ask = partial(_asked_of, loaded=loaded, chosen=one)
+            staged = in_stages(lm, loaded, attack=one.attack, key=one.key, tasks=one.tasks, template=template, ask=ask)
+            samples += staged.samples
+            counted |= staged.counted
+        elif one.attack.access == "weights":
             with retrained(lm, loaded, attack=one.attack, tasks=one.tasks, template=template) as other:
                 then = replace(one, attack=attack_of(one.attack.then))
                 found = attack_tasks(other, loaded, chosen=[then], template=template)
@@ -118,14 +133,23 @@ def attack_tasks(
         for task in one.tasks if one.attack.access == "black_box" else ():
             samples += _asked(lm, loaded, chosen=one, task=task)
         samples += ranked.get(one.key, ())
-    return Attacked(samples, left_out)
+    return Attacked(samples, left_out, counted)
 
 
 # -- attacks by questions ----------------------------------------------------------------------------------------------
 
 
-def _asked(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, task: str) -> list[Sample]:
-    """The attack's questions about the documents of a task; one sample for a row that lacks what they need."""
+def _asked_of(lm: MMForgetLM, plain: Any, number: int, *, loaded: LoadedTasks, chosen: Chosen) -> list[Sample]:
+    """The plain questions to a model that an attack has changed so many times before."""
+    asked = replace(chosen, attack=plain)
+    return [one for task in chosen.tasks for one in _asked(lm, loaded, chosen=asked, task=task, first=number)]
+
+
+def _asked(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, task: str, first: int = 0) -> list[Sample]:
+    """The attack's questions about the documents of a task; one sample for a row that lacks what they need.
+
+    Attempts count from `first`; after another model's, what rows lack was said.
+    """
     requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
     asks = lm.asks(requests, method=requests[0].request_type)
     others = Others(tuple(asks))
@@ -141,16 +165,17 @@ def _asked(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, task: str) ->
     }
     samples = [
         unasked_sample(task, label=label, doc=ask.row or {}, attack=chosen.key, lacking=reason)
-        for ask, reason in lacking.values()
+        for ask, reason in (lacking if not first else {}).values()
     ]
     for number in range(max(map(len, answers))):
         tried = [at for at, one in enumerate(answers) if number < len(one)]
         samples += samples_of(
             task, label=label, requests=[_about(requests[at], made[at][number]) for at in tried],
-            answers=[answers[at][number] for at in tried], attempt=Attempt(chosen.key, number),
+            answers=[answers[at][number] for at in tried], attempt=Attempt(chosen.key, first + number),
             choices_of=inside.choices_of(loaded.tasks[task]),
         )  # fmt: skip
-    for reason, count in Counter(reason for _, reason in lacking.values()).most_common():
+    told = Counter(reason for _, reason in lacking.values()).most_common()
+    for reason, count in () if first else told:
         logger.warning("task %s, attack %s: %d rows left out (%s)", task, chosen.key, count, reason)
     return samples
 
@@ -290,4 +315,4 @@ def _require_lens(lm: MMForgetLM, chosen: Chosen) -> None:
 def _require_weights(lm: MMForgetLM) -> None:
     guard = lm.loaded.guard
     if guard is not None:
-        raise UserError(f"trains the model, and a guard ({guard.name}) stands before it; attack it without guard=")
+        raise UserError(f"changes the model, and a guard ({guard.name}) stands before it; attack it without guard=")

@@ -23,6 +23,7 @@ from mmforget.training.many import Edits, Sharing
 from mmforget.types import Example
 
 Render = Callable[[Sequence[Example]], list[Example]]
+Learned = Callable[[Collection[str]], Retraining]
 
 
 @contextmanager
@@ -35,26 +36,39 @@ def retrained(
 
     Raises UserError where the tasks are of several benchmarks, which have rows of their own.
     """
+    asked, learned = learnable(lm, loaded, attack=attack, tasks=tasks, template=template)
+    with _trained(lm, subjects=asked, learned=learned, label=attack.label) as trained:
+        yield asked_instead(lm, trained)
+
+
+def asked_instead(lm: MMForgetLM, model: LoadedModel) -> MMForgetLM:
+    """What asks another model just as `lm` asks its own."""
+    other = MMForgetLM(
+        model, batch_size=lm.batch_size, cache=lm.cache, max_gen_toks=lm.max_gen_toks, packed=lm.engine.packed,
+        features=lm.engine.features, progress=lm.progress,
+    )  # fmt: skip
+    other.template = lm.template
+    return other
+
+
+def learnable(
+    lm: MMForgetLM, loaded: LoadedTasks, *, attack: Any, tasks: Sequence[str], template: bool | str
+) -> tuple[list[str], Learned]:
+    """The subjects that are asked about, and what says what the attack trains on for some of them.
+
+    Raises UserError where the tasks are of several benchmarks, which have rows of their own.
+    """
     bounds = {id(loaded.owners[task]): loaded.owners[task] for task in tasks}
     if len(bounds) != 1:
         raise UserError(f"{attack.label} trains on the rows of one benchmark, and the tasks are of {len(bounds)}")
     (bound,) = bounds.values()
     asked = {str(doc["subject"]): None for task in tasks for doc in inside.docs_asked(loaded.tasks[task])}
     render = partial(as_asked, loaded=lm.loaded, template=template)
-    learned = partial(_retraining, bound=bound, attack=attack, render=render)
-    with _trained(lm, subjects=list(asked), learned=learned, label=attack.label) as trained:
-        other = MMForgetLM(
-            trained, batch_size=lm.batch_size, cache=lm.cache, max_gen_toks=lm.max_gen_toks, packed=lm.engine.packed,
-            features=lm.engine.features, progress=lm.progress,
-        )  # fmt: skip
-        other.template = lm.template
-        yield other
+    return list(asked), partial(_retraining, bound=bound, attack=attack, render=render)
 
 
 @contextmanager
-def _trained(
-    lm: MMForgetLM, *, subjects: Sequence[str], learned: Callable[[Collection[str]], Retraining], label: str
-) -> Iterator[LoadedModel]:
+def _trained(lm: MMForgetLM, *, subjects: Sequence[str], learned: Learned, label: str) -> Iterator[LoadedModel]:
     loaded, features = lm.loaded, lm.engine.features
     if loaded.stack is None:
         wanted = learned(subjects)

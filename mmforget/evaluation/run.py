@@ -79,7 +79,8 @@ class Evaluation:
         left_out: tasks that were named and could not be asked.
         cost: what this evaluation took.
         logged: by task, what lm_eval logs of each document, where that was asked for.
-        training: what it took to make the models that were asked, where that was done on the way.
+        training: what it took to make the models that were asked, where that was done on the way; `attacks` has by
+            attack what it counted in the weights.
     """
 
     results: dict[str, Any]
@@ -143,7 +144,8 @@ def evaluate(
     cost = _spent(before, lm.cost(), wall_s=time.monotonic() - started, device=lm.device)
     results |= _about(lm, limit=limit, settings=settings, wall_s=cost.wall_s) | {"task_hashes": hashes}
     left_out = (*loaded.left_out, *attacked.left_out)
-    return Evaluation(results, samples, _sets(loaded, hashes=hashes), left_out, cost, logged)
+    counted = {"attacks": dict(attacked.counted)} if attacked.counted else {}
+    return Evaluation(results, samples, _sets(loaded, hashes=hashes), left_out, cost, logged, counted)
 
 
 def _seed(settings: Settings) -> None:

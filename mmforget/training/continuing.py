@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from mmforget.methods.material import Validate
 from mmforget.model.examples import encode_all
 from mmforget.model.loaded import ADAPTER, LoadedModel, in_training, with_changed, with_fingerprint
 from mmforget.model.vision import FeatureCache
@@ -21,6 +25,18 @@ from mmforget.training.unlearn import require_bare
 from mmforget.types import Example, Progress
 
 
+class Looks(NamedTuple):
+    """A training that is looked at on its way.
+
+    Attributes:
+        at: after which updates, from 1.
+        look: gets the model under the fingerprint of the weights that it has then, in evaluation mode, and the update.
+    """
+
+    at: tuple[int, ...]
+    look: Callable[[LoadedModel, int], None]
+
+
 @contextmanager
 def continued(
     loaded: LoadedModel,
@@ -30,6 +46,7 @@ def continued(
     label: str,
     features: FeatureCache | None = None,
     progress: Progress | None = None,
+    looks: Looks | None = None,
 ) -> Iterator[LoadedModel]:
     """Inside, the model has learned the answers of the examples; afterwards it is what it was, bit by bit.
 
@@ -43,13 +60,31 @@ def continued(
     batches = Batches([example.subject for example in examples], settings=settings)
     with tempfile.TemporaryDirectory(prefix="mmforget-") as folder, _prepared(loaded, settings, Path(folder)) as ready:
         scoring = Scoring(ready, packed=settings.packed, bf16=settings.bf16, features=features)
+        settings = settings if looks is None else replace(settings, eval_steps=1)
         train(
             ready, objective=Memorise(scoring, encoded), batches=batches, settings=settings, folder=Path(folder),
-            label=label, progress=progress,
+            label=label, progress=progress, validate=None if looks is None else _looking(looks, ready, before=loaded),
         )  # fmt: skip
-        named = with_fingerprint(ready) if ready.has_adapter else with_changed(loaded, ready.trainable())
+        named = _named(ready, before=loaded)
         ready.model.requires_grad_(False)
         yield named
+
+
+def _named(ready: LoadedModel, *, before: LoadedModel) -> LoadedModel:
+    return with_fingerprint(ready) if ready.has_adapter else with_changed(before, ready.trainable())
+
+
+def _looking(looks: Looks, ready: LoadedModel, *, before: LoadedModel) -> Validate:
+    """What the training calls before its first update and after each."""
+    updates = count()
+
+    def validate(_: LoadedModel) -> tuple[float | None, float | None]:
+        update = next(updates)
+        if update in looks.at:
+            looks.look(_named(ready, before=before), update)
+        return None, None
+
+    return validate
 
 
 @contextmanager

@@ -51,7 +51,10 @@ def test_it_can_be_made(name: str) -> None:
 def test_every_choice_of_an_argument_can_be_made(name: str) -> None:
     hints = inspect.get_annotations(ATTACKS.get(name), eval_str=False)
     for field in fields(ATTACKS.get(name)):
-        if field.name in ("variant", "level", "question_level", "image_level", "ends", "look") and field.name in hints:
+        if (
+            field.name in ("variant", "level", "question_level", "image_level", "ends", "look", "on", "kind")
+            and field.name in hints
+        ):
             kind = inspect.get_annotations(ATTACKS.get(name), eval_str=True)[field.name]
             for choice in get_args(kind):
                 check_attack(name, {field.name: choice})

@@ -1,0 +1,126 @@
+"""The model learns some of what it forgot again, or something else, and is asked about the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar, Literal
+
+from mmforget.attacks.base import Retraining
+from mmforget.errors import UserError
+from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.methods.material import Material
+from mmforget.training.settings import TrainSettings
+from mmforget.types import Example
+
+LORA_LR, FULL_LR = 1e-4, 2e-5
+
+
+@dataclass(frozen=True)
+class Relearning:
+    """Trains on a few rows and asks the plain questions about the others after 1, 2, 4, ... updates; each an attempt.
+
+    The area over the attempts is the one under the recovery curve, over the logarithm of the updates. The adapter of
+    the model is merged first, so that target, retain and unlearned model are trained alike. Rows that are trained on
+    are not asked about.
+
+    Source: relearning as in WMDP and MUSE (batches of 4); rates are those of model tampering's grid.
+
+    Args:
+        on: `forget`, rows that were to be forgotten; `related`, rows to keep about the same subjects; `retain`, rows to
+            keep about others; `unrelated`, sums of small numbers, which have nothing to do with any benchmark.
+        share: of the rows to forget, above 0 and at most 1; of the others as many are taken as of those.
+        rows: so many, in place of a share.
+        steps: the most updates; asked is after each power of two below, and after the last.
+        full: trains the language model itself; else LoRA.
+        lr: learning rate; None: 1e-4 for LoRA, 2e-5 for the model itself.
+        batch_size: rows an update.
+        r, alpha: of LoRA.
+        seed: draws the rows, and of the training.
+    """
+
+    on: Literal["forget", "related", "retain", "unrelated"] = "forget"
+    share: float = 0.2
+    rows: int | None = None
+    steps: int = 128
+    full: bool = False
+    lr: float | None = None
+    batch_size: int = 4
+    r: int = 16
+    alpha: float = 32
+    seed: int = 0
+
+    access: ClassVar[Literal["weights"]] = "weights"
+    modality: ClassVar[Literal["any"]] = "any"
+    label: ClassVar[str] = "relearning"
+    kinds: ClassVar[tuple[str, ...]] = ("gen",)
+    sets: ClassVar[Literal["forget"]] = "forget"
+    then: ClassVar[None] = None
+    cost: ClassVar[str] = "a training of so many updates, and one answer more to every question after each power of two"
+
+    def __post_init__(self) -> None:
+        require_positive(steps=self.steps, batch_size=self.batch_size, r=self.r, alpha=self.alpha)
+        require_positive(lr=1.0 if self.lr is None else self.lr, rows=1 if self.rows is None else self.rows)
+        require_positive(share=self.share)
+        require_not_negative(seed=self.seed)
+        if self.share > 1:
+            raise UserError(f"share={self.share} is more than all rows; give a share above 0 and at most 1")
+
+    @property
+    def at(self) -> tuple[int, ...]:
+        powers = [2**n for n in range(self.steps.bit_length()) if 2**n < self.steps]
+        return (*powers, self.steps)
+
+    @property
+    def budget(self) -> int:
+        return len(self.at)
+
+    def training(self, material: Material) -> Retraining:
+        """Raises UserError where there are not so many rows."""
+        from mmforget.model.lora import LoraSettings
+
+        found = sums() if self.on == "unrelated" else self._rows(material)
+        num = self._num(material, of=found)
+        drawn = sorted(Random(f"relearning {self.seed}").sample(range(len(found)), num))
+        settings = TrainSettings(
+            lr=self.lr or (FULL_LR if self.full else LORA_LR), max_steps=self.steps, batch_size=self.batch_size,
+            schedule="constant", weight_decay=0.0, order="rows", seed=self.seed, train_projector=False,
+            lora=None if self.full else LoraSettings(r=self.r, alpha=self.alpha),
+        )  # fmt: skip
+        return Retraining(material.as_asked([found[place] for place in drawn]), settings)
+
+    def _rows(self, material: Material) -> Sequence[Example]:
+        if self.on == "forget":
+            return material.forget
+        own = {row.subject for row in material.forget}
+        found = [row for row in material.retain if (row.subject in own) == (self.on == "related")]
+        if not found:
+            what = "the same subjects" if self.on == "related" else "other subjects"
+            raise UserError(f"attack 'relearning': on={self.on} needs rows to keep about {what}, and there are none")
+        return found
+
+    def _num(self, material: Material, *, of: Sequence[Example]) -> int:
+        """How many rows are drawn."""
+        num = self.rows or max(1, round(self.share * len(material.forget)))
+        if self.on == "forget" and num >= len(of):
+            given = f"share={self.share}" if self.rows is None else f"rows={self.rows}"
+            raise UserError(
+                f"attack 'relearning': {given} takes {num} of the {len(of)} rows to forget, and none is left to ask "
+                f"about; give at most rows={len(of) - 1}"
+            )
+        if self.rows is not None and self.rows > len(of):
+            raise UserError(f"attack 'relearning': rows={self.rows} are more than the {len(of)} that there are")
+        return min(num, len(of))
+
+
+def sums() -> list[Example]:
+    """Rows that nobody is in."""
+    return [
+        Example(f"sum/{a}+{b}", "sums", f"What is {a} plus {b}?", f" {a + b}.", delimiter=" ")
+        for a in range(1, 21)
+        for b in range(1, 21)
+    ]
+
+
+ATTACK = Relearning
