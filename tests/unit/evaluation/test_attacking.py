@@ -326,7 +326,7 @@ class Closed:
             "logit_lens",
             "attack 'logit_lens': the guard gives no hidden states; look at the model itself, without guard=",
         ),
-        ("finetuning", r"attack 'finetuning': trains the model, and a guard \(closed\) stands before it"),
+        ("finetuning", r"attack 'finetuning': changes the model, and a guard \(closed\) stands before it"),
     ],
 )
 def test_a_guard_that_shows_nothing_is_named(folder: Path, tmp_path: Path, attack: str, message: str) -> None:

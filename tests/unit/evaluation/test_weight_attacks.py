@@ -81,6 +81,7 @@ def test_a_model_that_relearns_is_asked_about_the_other_rows_after_every_power_o
         by_then = [any(says[row, at] for at in range(last + 1)) for row in asked for last in range(num)]
         assert area == pytest.approx(sum(by_then) / len(by_then))
         assert 0.3 < area < 1
+    assert not any(re.search(r"\bblood\b", response or "") for response in plain.values())
 
 
 @pytest.mark.long
