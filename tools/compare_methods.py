@@ -6,7 +6,8 @@
 
 Every folder is one that `mmforget run` has finished. Writes `docs/comparison.md`, its pictures beside it, and with
 `--json` the numbers that stand in it. What somebody wrote below a table, between `<!-- remarks BOARD -->` and
-`<!-- end -->`, is kept. Ends with status 2 where a folder holds no leaderboard.
+`<!-- end -->`, is kept; without `--costs` no column says what a step costs. Ends with status 2 where a folder holds no
+leaderboard.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from mmforget.methods.base import JOINER, METHODS
 from mmforget.methods.described import described
 
 NUMBERS = ("overall", "forget_score", "utility_ratio")
-HEAD = ("#", "method", "shape", "evidence", "overall", "forget score", "utility left", "verdict", "training", "step")
+HEAD = ("#", "method", "shape", "evidence", "overall", "forget score", "utility left", "verdict", "training")
+STEP = "step"
 PICTURE = "forget_vs_utility.png"
 ROOT = Path(__file__).resolve().parent.parent
 TOP = """# Every method on micro models
@@ -33,10 +35,11 @@ Made by `tools/compare_methods.py` of runs on two cores, each with its seeds, ev
 the benchmark's document names ([how it was chosen](seeds.md)) and, where it names none, with the recipe of all.
 Synthetic data and models of one to two million parameters: this shows that every method does in kind what its paper
 says, and what the measures make of it. It ranks no method for a model of billions. Intervals are 95 %, over subjects
-and seeds. `training` is seconds of its updates, on one core of two; `step` is the time of an update in updates of
-`ga`, beside how many its requests need, on a LLaVA of real geometry (`tools/bench.py --only methods`,
-[bench/methods.json](../bench/methods.json)). A dash is what there is not: closed-form edits and guards have no
-updates, a row without a number was not ranked.
+and seeds. `training` is seconds of its updates, on one core of two. A dash is what there is not: closed-form edits and
+guards have no updates, a row without a number was not ranked.
+"""
+COSTS = """`step` is the time of an update in updates of `ga`, beside how many its requests need, on a LLaVA of real geometry
+(`tools/bench.py --only methods`, [bench/methods.json](../bench/methods.json)).
 """
 
 
@@ -72,7 +75,7 @@ def page(
     remarks: Mapping[str, str],
 ) -> str:
     """The page in Markdown; copies the pictures of the runs beside it."""
-    parts = [TOP]
+    parts = [TOP, COSTS] if costs else [TOP]
     for run, own in rows.items():
         benchmark, board = own[0]["benchmark"], own[0]["board"]
         picture = f"comparison_{benchmark['name']}.png"
@@ -93,7 +96,8 @@ def remarks_in(page: str) -> dict[str, str]:
 
 def table(rows: Sequence[Mapping[str, Any]], *, costs: Mapping[str, Mapping[str, Any]]) -> str:
     """The rows of a board, as they are ranked."""
-    lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
+    head = (*HEAD, STEP) if costs else HEAD
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(_cells(row, costs=costs)) + " |" for row in rows]
     return "\n".join(lines)
 
@@ -126,7 +130,7 @@ def _cells(row: Mapping[str, Any], *, costs: Mapping[str, Mapping[str, Any]]) ->
         *(_interval(_estimate(row, name)) for name in NUMBERS),
         str(row["verdict"]["status"]),
         f"{training['wall_s']:.1f} s" if steps else "-",
-        _step(costs.get(method)),
+        *([_step(costs.get(method))] if costs else []),
     ]
 
 

@@ -63,6 +63,7 @@ def test_remarks_below_a_table_are_kept(run: Path, tmp_path: Path) -> None:
     assert compare_methods.main([str(run), "--output", str(page)]) == 0
     written = page.read_text().replace("<!-- remarks toy_clean -->\n", "<!-- remarks toy_clean -->\nLook.\n\nAgain.\n")
     page.write_text(written)
+    assert "| training |\n" in written
     assert compare_methods.main([str(run), "--output", str(page)]) == 0
     assert page.read_text() == written
 
