@@ -38,8 +38,8 @@ says, and what the measures make of it. It ranks no method for a model of billio
 and seeds. `training` is seconds of its updates, on one core of two. A dash is what there is not: closed-form edits and
 guards have no updates, a row without a number was not ranked.
 """
-COSTS = """`step` is the time of an update in updates of `ga`, beside how many its requests need, on a LLaVA of real geometry
-(`tools/bench.py --only methods`, [bench/methods.json](../bench/methods.json)).
+COSTS = """`step` is the time of an update in updates of `ga`, beside how many its requests need, on a LLaVA of real
+geometry (`tools/bench.py --only methods`, [bench/methods.json](../bench/methods.json)).
 """
 
 
