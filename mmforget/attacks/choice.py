@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking, Others
+from mmforget.attacks.drawing import drawn_by
 from mmforget.attacks.wording import Place, place_of
 from mmforget.metrics.choices import options_of
 from mmforget.metrics.refusals import is_refusal
 from mmforget.metrics.responses import bare
-from mmforget.results.fingerprint import hash_json
 
 QUESTION = "{question} Give the letter of the right one. {options}"
 NUM_WRONG = 3
@@ -52,8 +50,7 @@ class Choice:
         right, wrong = _candidates(place, others)
         if not wrong:
             return Lacking("no wrong answer to choose from")
-        drawn_by = hash_json([self.seed, str(place.facts.row["id"])])
-        rng = np.random.default_rng(int(drawn_by[:16], 16))
+        rng = drawn_by(self.seed, str(place.facts.row["id"]))
         shown = [right, *(wrong[at] for at in rng.permutation(len(wrong))[:NUM_WRONG])]
         order = rng.permutation(len(shown))
         lines = [f"{chr(ord('A') + number)}) {shown[at]}" for number, at in enumerate(order)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, NamedTuple
 
@@ -11,7 +12,8 @@ from PIL import Image
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking
-from mmforget.results.fingerprint import hash_image, hash_json
+from mmforget.attacks.drawing import drawn_by
+from mmforget.results.fingerprint import hash_image
 
 GREY = (128, 128, 128)
 
@@ -45,7 +47,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class PictureAttack:
+class PictureAttack(ABC):
     """One attempt at each question, about its pictures as `changed` makes them; a subclass has that and `amount`.
 
     Args:
@@ -71,17 +73,15 @@ class PictureAttack:
         """The question's pictures, changed."""
         return [changed(self, Seen(key, image)) for key, image in zip(ask.image_keys, ask.images, strict=True)]
 
+    @abstractmethod
     def changed(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """The picture as it is shown, of its own size."""
-        raise NotImplementedError
 
 
 @functools.lru_cache(maxsize=64)
 def changed(attack: PictureAttack, seen: Seen) -> Shown:
     """A picture under an attack; the same object every time, so that questions about it share what is read of it."""
-    drawn_by = [attack.label, attack.seed, seen.key]
-    rng = np.random.default_rng(int(hash_json(drawn_by)[:16], 16))
-    image = attack.changed(seen.image.convert("RGB"), rng)
+    image = attack.changed(seen.image.convert("RGB"), drawn_by(attack.label, attack.seed, seen.key))
     return Shown(image, hash_image(image))
 
 

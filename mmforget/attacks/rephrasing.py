@@ -100,8 +100,17 @@ def facts_of(ask: Ask) -> Facts | Lacking:
     return Facts(ask.row, json.loads(extra) if isinstance(extra, str) else extra)
 
 
-def reworded(ask: Ask, *, level: Level, variant: Variant) -> list[Ask] | Lacking:
-    """The question in at most `NUM_WORDINGS` other wordings of a level: a prefix, a paraphrase or a jailbreak."""
+class Divided(NamedTuple):
+    """A row, and the text of its prompt: before the question, the question itself, and behind it."""
+
+    facts: Facts
+    head: str
+    question: str
+    tail: str
+
+
+def divided(ask: Ask) -> Divided | Lacking:
+    """The prompt around the row's question, where that stands the last time."""
     facts = facts_of(ask)
     if isinstance(facts, Lacking):
         return facts
@@ -109,6 +118,15 @@ def reworded(ask: Ask, *, level: Level, variant: Variant) -> list[Ask] | Lacking
     head, found, tail = ask.context.rpartition(question)
     if not question or not found:
         return Lacking("the question does not stand in the prompt as in the row")
+    return Divided(facts, head, question, tail)
+
+
+def reworded(ask: Ask, *, level: Level, variant: Variant) -> list[Ask] | Lacking:
+    """The question in at most `NUM_WORDINGS` other wordings of a level: a prefix, a paraphrase or a jailbreak."""
+    parts = divided(ask)
+    if isinstance(parts, Lacking):
+        return parts
+    facts, head, question, tail = parts
     if level == "easy":
         return [replace(ask, context=f"{head}{prefix}{question}{tail}") for prefix in PREFIXES]
     if level == "medium":

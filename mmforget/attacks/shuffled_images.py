@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking, Others
-from mmforget.results.fingerprint import hash_json
+from mmforget.attacks.drawing import drawn_by
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class ShuffledImages:
         ]
         if not can:
             return Lacking("no row of another subject with as many pictures")
-        drawn_by = [self.seed, "" if ask.row is None else str(ask.row["id"])]
-        taken = can[int(np.random.default_rng(int(hash_json(drawn_by)[:16], 16)).integers(len(can)))]
+        rng = drawn_by(self.seed, "" if ask.row is None else str(ask.row["id"]))
+        taken = can[int(rng.integers(len(can)))]
         return [replace(ask, images=taken.images, image_keys=taken.image_keys)]
 
 

@@ -7,13 +7,14 @@ The wordings are ours; RWKU's (arXiv 2406.10890), whose kinds of attacks these f
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking, Others
-from mmforget.attacks.rephrasing import Facts, facts_of, in_front
+from mmforget.attacks.rephrasing import Facts, divided, in_front
 from mmforget.errors import UserError
 from mmforget.metrics.disclosure import share_of, unsaid
 from mmforget.metrics.responses import bare, normalised, stands_free
@@ -60,7 +61,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WordingAttack:
+class WordingAttack(ABC):
     """One attempt for each way to put a question; a subclass says in which, `ways`.
 
     Args:
@@ -88,9 +89,9 @@ class WordingAttack:
         found = place if isinstance(place, Lacking) else self.ways(place)
         return found if isinstance(found, Lacking) else found[: self.budget]
 
+    @abstractmethod
     def ways(self, place: Place) -> list[Ask] | Lacking:
         """The question in other words, in order; at most `num_ways`."""
-        raise NotImplementedError
 
 
 class Fact(NamedTuple):
@@ -101,7 +102,7 @@ class Fact(NamedTuple):
 
 
 @dataclass(frozen=True)
-class KnowingAttack:
+class KnowingAttack(ABC):
     """Attempts with the help of what the task asks and answers about the same subject; a subclass says how, `ways`.
 
     What it says was to be forgotten, too: it measures what somebody gets who knows part of it.
@@ -123,21 +124,15 @@ class KnowingAttack:
         known = known_of(place, others)
         return known if isinstance(known, Lacking) else self.ways(place, known)
 
+    @abstractmethod
     def ways(self, place: Place, known: Sequence[Fact]) -> list[Ask] | Lacking:
         """The attempts, in order; `known` is never empty."""
-        raise NotImplementedError
 
 
 def place_of(ask: Ask) -> Place | Lacking:
     """Where the row's question stands in a prompt, the last time if several."""
-    facts = facts_of(ask)
-    if isinstance(facts, Lacking):
-        return facts
-    question = str(facts.row["question"])
-    head, found, tail = ask.context.rpartition(question)
-    if not question or not found:
-        return Lacking("the question does not stand in the prompt as in the row")
-    return Place(ask, facts, head, question, tail)
+    parts = divided(ask)
+    return parts if isinstance(parts, Lacking) else Place(ask, *parts)
 
 
 def name_of(facts: Facts) -> str:

@@ -85,6 +85,16 @@ def count_lacking(scores: Sequence[Score]) -> int:
     return sum(score.value is None and score.lacking for score in scores)
 
 
+def count_unscored(scores: Sequence[Score]) -> int:
+    """How many scores are missing though there was something to score against."""
+    return sum(score.value is None and not score.lacking for score in scores)
+
+
+def reasons_of_both(own: Sequence[Score], others: Sequence[Score], *, called: str) -> tuple[str, ...]:
+    """Why samples of two groups have no score, those of the other group behind what it is called."""
+    return unscored_reasons(own) + tuple(f"{called}: {reason}" for reason in unscored_reasons(others))
+
+
 def unscored_reasons(scores: Sequence[Score]) -> tuple[str, ...]:
     """Why samples have no score, the most common reason first: `12 of 400 unscored: no response`.
 

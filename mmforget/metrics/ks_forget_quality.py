@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import NAMED_PROFILES, OPENUNLEARNING, RATE, TOFU_CODE, Declared, Kind, Other, check_profile
-from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons
+from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, reasons_of_both
 from mmforget.metrics.logprobs import log_truth_ratio, ratio
 from mmforget.metrics.two_sample import Group, fewest_subjects, group_of
 from mmforget.statistics.jackknife import Interval
@@ -108,7 +108,7 @@ def ratios(samples: Sequence[Sample], other: Sequence[Sample], *, profile: str) 
     _check_same_questions(samples, other)
     scores = [_score(sample, profile=profile) for sample in samples]
     others = [_score(sample, profile=profile) for sample in other]
-    reasons = unscored_reasons(scores) + tuple(f"retain model: {reason}" for reason in unscored_reasons(others))
+    reasons = reasons_of_both(scores, others, called="retain model")
     num_lacking = count_lacking(scores)
     unscored = [sum(one.value is None and not one.lacking for one in several) for several in (scores, others)]
     first, second = group_of(scores), group_of(others)

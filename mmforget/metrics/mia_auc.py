@@ -9,7 +9,14 @@ from typing import ClassVar
 from mmforget.errors import UserError
 from mmforget.metrics.base import NAMED_PROFILES, OPENUNLEARNING, RATE, Declared, Kind, Other, check_profile
 from mmforget.metrics.detectors import WITH_REFERENCE, Name, detector, statistics_of
-from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons, with_interval
+from mmforget.metrics.estimate import (
+    count_lacking,
+    count_unscored,
+    is_constant,
+    no_estimate,
+    reasons_of_both,
+    with_interval,
+)
 from mmforget.metrics.membership import Scoring
 from mmforget.metrics.two_sample import auc, auc_replicates, group_of
 from mmforget.statistics.kolmogorov_smirnov import tied
@@ -88,9 +95,9 @@ def auc_estimate(
 
 def auc_of(metric: Declared, inside: Sequence[Score], outside: Sequence[Score], *, as_coded: bool = False) -> Estimate:
     """AUC between scores of members and of non-members; see `auc_estimate`."""
-    reasons = unscored_reasons(inside) + tuple(f"holdout: {reason}" for reason in unscored_reasons(outside))
+    reasons = reasons_of_both(inside, outside, called="holdout")
     num_lacking = count_lacking([*inside, *outside])
-    num_unscored = sum(found.value is None for found in [*inside, *outside]) - num_lacking
+    num_unscored = count_unscored([*inside, *outside])
     positive, negative = group_of(inside), group_of(outside)
     if not positive.values or not negative.values:
         reason = "no scored non-members" if positive.values else "no scored members"

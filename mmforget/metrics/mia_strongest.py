@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from mmforget.metrics.base import RATE, Kind, Other, check_profile
 from mmforget.metrics.detectors import NAMES, Scores, detector, halves
-from mmforget.metrics.estimate import count_lacking, is_constant, unscored_reasons, with_interval
+from mmforget.metrics.estimate import count_lacking, count_unscored, is_constant, reasons_of_both, with_interval
 from mmforget.metrics.membership import STATISTICS
 from mmforget.metrics.mia_auc import auc_of, check_apart
 from mmforget.metrics.two_sample import Group, auc, auc_replicates, group_of
@@ -77,16 +77,14 @@ class MiaStrongest:
         """The mean of the AUC of two pairs of groups; `scores` say which answers could not be scored, and why."""
         found = derived(_mean, {str(half): auc_replicates(*pair) for half, pair in enumerate(pairs)})
         both = [*scores.members, *scores.others]
-        num_lacking = count_lacking(both)
-        outside = tuple(f"holdout: {reason}" for reason in unscored_reasons(scores.others))
         estimate = Estimate(
             value=found.value,
             num_scored=sum(one.value is not None for one in both),
-            num_unscored=sum(one.value is None for one in both) - num_lacking,
+            num_unscored=count_unscored(both),
             range=self.range,
             constant=all(is_constant([*one.values, *two.values]) for one, two in pairs),
-            reasons=(*unscored_reasons(scores.members), *outside, *reasons),
-            num_lacking=num_lacking,
+            reasons=(*reasons_of_both(*scores, called="holdout"), *reasons),
+            num_lacking=count_lacking(both),
         )
         return with_interval(estimate, found)
 

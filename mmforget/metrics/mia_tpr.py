@@ -9,7 +9,13 @@ from typing import ClassVar, Literal
 from mmforget.errors import UserError
 from mmforget.metrics.base import RATE, Kind, Other, check_profile
 from mmforget.metrics.detectors import WITH_REFERENCE, Name, detector, statistics_of
-from mmforget.metrics.estimate import count_lacking, is_constant, no_estimate, unscored_reasons
+from mmforget.metrics.estimate import (
+    count_lacking,
+    count_unscored,
+    is_constant,
+    no_estimate,
+    reasons_of_both,
+)
 from mmforget.metrics.mia_auc import check_apart, require_percent
 from mmforget.metrics.two_sample import Group, fewest_subjects, group_of
 from mmforget.statistics.true_positives import rate_at, rate_interval
@@ -68,9 +74,9 @@ class MiaTPR:
         check_profile(self, profile)
         check_apart(samples, other)
         scores = detector(self.score, percent=self.percent)(samples, other)
-        reasons = unscored_reasons(scores[0]) + tuple(f"holdout: {reason}" for reason in unscored_reasons(scores[1]))
-        num_lacking = count_lacking([*scores[0], *scores[1]])
-        num_unscored = sum(one.value is None for group in scores for one in group) - num_lacking
+        reasons = reasons_of_both(*scores, called="holdout")
+        both = [*scores.members, *scores.others]
+        num_lacking, num_unscored = count_lacking(both), count_unscored(both)
         members, outside = map(self._turned, map(group_of, scores))
         if not members.values or not outside.values:
             reason = "no scored non-members" if members.values else "no scored members"

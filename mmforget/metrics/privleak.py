@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import MUSE_CODE, OPENUNLEARNING, Kind, Other, check_profile
-from mmforget.metrics.estimate import is_constant, no_estimate, unscored_reasons, with_interval
+from mmforget.metrics.estimate import is_constant, no_estimate, reasons_of_both, with_interval
 from mmforget.metrics.logprobs import EPSILON
 from mmforget.metrics.membership import REFERENCE, min_k_score
 from mmforget.metrics.mia_auc import check_apart
@@ -70,7 +70,7 @@ class PrivLeak:
         check_apart(samples, other)
         groups = [list(samples), list(other)]
         scores = [[self._score(sample, profile=profile) for sample in group] for group in groups]
-        reasons = unscored_reasons(scores[0]) + tuple(f"holdout: {reason}" for reason in unscored_reasons(scores[1]))
+        reasons = reasons_of_both(*scores, called="holdout")
         counts = self._counts(scores)
         own = _area(scores)
         if own is None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import METRICS, OPENUNLEARNING, Kind, Other, SampleMetric, check_profile, profile_of
-from mmforget.metrics.estimate import is_constant, no_estimate, unscored_reasons, with_interval
+from mmforget.metrics.estimate import is_constant, no_estimate, reasons_of_both, with_interval
 from mmforget.metrics.logprobs import EPSILON
 from mmforget.statistics.jackknife import derived, mean_replicates
 from mmforget.types import Estimate, Sample, Score
@@ -62,7 +62,7 @@ class RelativeDifference:
         """The difference with its 95 % interval by subject, subjects of one name being paired."""
         check_profile(self, profile)
         scores, others = (self._scores(group, profile=profile) for group in (samples, other))
-        reasons = unscored_reasons(scores) + tuple(f"retain model: {reason}" for reason in unscored_reasons(others))
+        reasons = reasons_of_both(scores, others, called="retain model")
         missing = [score for score in (*scores, *others) if score.value is None]
         num_lacking = sum(score.lacking for score in missing)
         counts = {"num_unscored": len(missing) - num_lacking, "num_lacking": num_lacking}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmforget.errors import PluginError
 from mmforget.methods.build import build
@@ -188,4 +189,4 @@ def test_of_a_guard_and_of_what_is_asked_before_any_work(llama: LoadedModel, tmp
     mix = put_up(llama, report.output).mix
     assert mix is not None
     with pytest.raises(PluginError, match=r"^method 'mix': mix \(broken_methods.py:\d+\): KeyError: 'broken'$"):
-        mix()  # type: ignore[call-arg]
+        mix(torch.zeros(1, 2), torch.zeros(1, 2))
