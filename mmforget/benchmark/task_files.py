@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -85,6 +86,30 @@ def _remember(path: Path, known: _Known) -> None:
     newest = max(stamp[-1] if stamp else sys.maxsize for stamp in known.sources.values())
     if newest < time.time_ns() - SETTLED_NS:
         _KNOWN[path] = known
+
+
+def hash_asked(path: Path) -> str:
+    """sha256 of what a benchmark's file says but for the recipes of its document.
+
+    Those say how models are made, and so are in a model's fingerprint where they made it: a recipe of one method says
+    nothing of what another's model was asked. The file is one that was read as a task before, or none in YAML.
+    """
+    content = path.read_bytes()
+    if path.suffix != ".yaml" or b"recipes" not in content:
+        return hashlib.sha256(content).hexdigest()
+    node = yaml.compose(content, Loader=SafeLoader)
+    metadata = _child(node, "metadata")
+    document = _child(metadata, "unlearning")
+    if document is not None:
+        document.value = [pair for pair in document.value if pair[0].value != "recipes"]
+    return hashlib.sha256(yaml.serialize(node, encoding="utf-8")).hexdigest()
+
+
+def _child(node: yaml.Node | None, key: str) -> yaml.MappingNode | None:
+    """The mapping below a key of a mapping; None where there is none."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    found = [value for name, value in pairs if name.value == key]
+    return found[0] if found and isinstance(found[0], yaml.MappingNode) else None
 
 
 def load_function(reference: FunctionRef) -> Callable[..., Any]:

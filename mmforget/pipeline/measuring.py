@@ -12,6 +12,7 @@ from mmforget import __version__, parallel
 from mmforget.attacks.base import ATTACKS
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.spec import Benchmark, Bound
+from mmforget.benchmark.task_files import hash_asked
 from mmforget.errors import UserError
 from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.attacking import APPLIES_TO_NONE
@@ -36,7 +37,7 @@ from mmforget.pipeline.judging import Judged, find_judge, judged
 from mmforget.plugins import code_of
 from mmforget.results.codec import to_jsonable
 from mmforget.results.files import read_yaml
-from mmforget.results.fingerprint import hash_docs, hash_file, hash_json
+from mmforget.results.fingerprint import hash_docs, hash_json
 from mmforget.results.provenance import Begun, begin, collect, model_name
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, RunRecord, SetUse
 from mmforget.results.store import read_run, write_config, write_results, write_run
@@ -367,7 +368,10 @@ def _plugins(place: Place) -> dict[str, dict[str, str]]:
 
 
 def _task_files(benchmark: Benchmark) -> dict[str, str]:
-    """sha256 of every file below the benchmark's folder: tasks, bases, document, loader and what it imports there."""
+    """sha256 of every file below the benchmark's folder: tasks, bases, loader, what it imports there, document.
+
+    Of a document without its recipes.
+    """
     folders = {task.path.parent for task in benchmark.tasks}
     files = {
         str(path.relative_to(folder)): path
@@ -375,7 +379,7 @@ def _task_files(benchmark: Benchmark) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_file() and path.parent.name != "__pycache__" and not is_hidden(path, below=folder)
     }
-    return {name: hash_file(files[name]) for name in sorted(files)}
+    return {name: hash_asked(files[name]) for name in sorted(files)}
 
 
 def _stored(folder: Path, *, key: str) -> Measured | None:

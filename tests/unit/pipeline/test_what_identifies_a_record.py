@@ -75,3 +75,15 @@ def test_code_in_a_folder_below_the_tasks_counts_and_what_a_desktop_leaves_does_
     assert key(benchmark, source) == before
     (folder / "parts" / "words.py").write_text("A = 2")
     assert key(benchmark, source) != before
+
+
+def test_recipes_of_other_methods_and_remarks_change_nothing_and_the_rest_of_the_document_does(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy")
+    source, file = DataSource("synthetic"), folder / "toy.yaml"
+    before = key(find("toy", [folder]), source)
+    own = {"released": {"stage_one": {"lr": 1e-3}, "unlearn": {"lr": 2e-4, "methods": {"npo": {"lr": 0.1}}}}}
+    write_toy(folder, recipes=own)
+    file.write_text("# A remark.\n" + file.read_text())
+    assert key(find("toy", [folder]), source) == before
+    write_toy(folder, title="Other")
+    assert key(find("toy", [folder]), source) != before
