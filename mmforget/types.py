@@ -159,6 +159,8 @@ GRADIENT_NORM, GRADIENT_NORM_BUT_LAST = "gradient_norm", "gradient_norm_but_last
 """Names of numbers of a whole answer, the same at each of its tokens: see `model.gradient_norms`."""
 PREFIXED = "prefixed"
 """`prefixed/N/answer` is the role of an answer's log-probs behind the first N rows of the holdout set."""
+SWAPPED = "swapped"
+"""`swapped/answer` is the role of an answer's log-probs where the question shows another subject's pictures."""
 TokenValues = Mapping[str, tuple[float, ...]]
 """By name, numbers of each answer token beside its log-prob: `IS_BEST`, and token statistics that were asked for."""
 

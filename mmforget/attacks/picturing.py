@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mmforget.asking import Ask
-from mmforget.attacks.base import Lacking
+from mmforget.attacks.base import Lacking, Others
 from mmforget.attacks.drawing import drawn_by
 from mmforget.results.fingerprint import hash_image
 
@@ -36,6 +36,31 @@ def blanked(ask: Ask) -> Ask:
     """The question about grey pictures of the same sizes."""
     blanks = [blank(image.size) for image in ask.images]
     return replace(ask, images=tuple(one.image for one in blanks), image_keys=tuple(one.key for one in blanks))
+
+
+def about_others_pictures(ask: Ask, others: Others, *, seed: int = 0) -> Ask | Lacking:
+    """The question about the pictures of a row of the task about another subject, the same for all its candidates.
+
+    Args:
+        seed: of the draw, one for each row.
+    """
+    if not ask.images:
+        return Lacking("no picture in the question")
+    subject = _subject(ask)
+    can = [
+        other
+        for keys, other in sorted(others.of_pictures.items())
+        if len(keys) == len(ask.images) and keys != ask.image_keys and _subject(other) != subject
+    ]
+    if not can:
+        return Lacking("no row of another subject with as many pictures")
+    rng = drawn_by(seed, "" if ask.row is None else str(ask.row["id"]))
+    taken = can[int(rng.integers(len(can)))]
+    return replace(ask, images=taken.images, image_keys=taken.image_keys)
+
+
+def _subject(ask: Ask) -> str | None:
+    return None if ask.row is None else str(ask.row["subject"])
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking, Others
-from mmforget.attacks.drawing import drawn_by
+from mmforget.attacks.picturing import about_others_pictures
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,8 @@ class ShuffledImages:
     cost: ClassVar[str] = "one answer more to every question"
 
     def asks(self, ask: Ask, others: Others) -> list[Ask] | Lacking:
-        if not ask.images:
-            return Lacking("no picture in the question")
-        subject = _subject(ask)
-        can = [
-            other
-            for keys, other in sorted(others.of_pictures.items())
-            if len(keys) == len(ask.images) and keys != ask.image_keys and _subject(other) != subject
-        ]
-        if not can:
-            return Lacking("no row of another subject with as many pictures")
-        rng = drawn_by(self.seed, "" if ask.row is None else str(ask.row["id"]))
-        taken = can[int(rng.integers(len(can)))]
-        return [replace(ask, images=taken.images, image_keys=taken.image_keys)]
-
-
-def _subject(ask: Ask) -> str | None:
-    return None if ask.row is None else str(ask.row["subject"])
+        found = about_others_pictures(ask, others, seed=self.seed)
+        return found if isinstance(found, Lacking) else [found]
 
 
 ATTACK = ShuffledImages

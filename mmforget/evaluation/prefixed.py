@@ -68,11 +68,11 @@ def _holdout_task(owner: Bound, *, kind: str, loaded: LoadedTasks) -> str | None
 
 def _behind(lm: MMForgetLM, loaded: LoadedTasks, one: Prefixed) -> Mapping[str, tuple[float, ...]]:
     """By row, the log-probs of its answer behind the prefix."""
-    unseen = _first_candidates(loaded.tasks[one.holdout])[: one.num_rows]
+    unseen = first_candidates(loaded.tasks[one.holdout])[: one.num_rows]
     prefix = "".join(f"{request.args[0]}{request.args[1]}{BETWEEN}" for request in unseen)
     requests = [
         request
-        for request in _first_candidates(loaded.tasks[one.task])
+        for request in first_candidates(loaded.tasks[one.task])
         if len(lm.loaded.token_ids(f"{prefix}{request.args[0]}{request.args[1]}")) + SPECIAL <= lm.max_length
     ]
     tried = lm.attempts(
@@ -85,7 +85,7 @@ def _behind(lm: MMForgetLM, loaded: LoadedTasks, one: Prefixed) -> Mapping[str, 
     }
 
 
-def _first_candidates(task: Any) -> list[Any]:
+def first_candidates(task: Any) -> list[Any]:
     """The request of each document's true answer."""
     return [request for request in inside.requests_of(task) if request.idx == 0]
 

@@ -27,6 +27,7 @@ from mmforget.errors import UserError
 from mmforget.evaluation.attacking import Chosen, attack_tasks, chosen_attacks, require_access
 from mmforget.evaluation.prefixed import with_prefixes
 from mmforget.evaluation.samples import BLANK_IMAGE, samples_of
+from mmforget.evaluation.swapped import with_swapped
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks, load_tasks
 from mmforget.evaluation.token_statistics import wanted_statistics
 from mmforget.evaluation.undecoded import leave_undecoded
@@ -136,6 +137,7 @@ def evaluate(
             inside.without_numbers(results, _unanswered(loaded))
             attacked = attack_tasks(lm, loaded, chosen=chosen, template=settings.apply_chat_template)
             samples = with_prefixes(lm, loaded, _samples(loaded), template=settings.apply_chat_template)
+            samples = with_swapped(lm, loaded, samples)
             samples += attacked.samples
     finally:
         lm.progress = shown

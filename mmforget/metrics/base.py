@@ -29,6 +29,9 @@ of every answer in roles that begin with `reference/`.
 One that has an attribute `reads_prefix`, a number N, finds the answer's log-probs behind the first N rows of the
 holdout set in the role `prefixed/N/answer`.
 
+One that has a true attribute `reads_swapped` finds the answer's log-probs behind another subject's pictures in the role
+`swapped/answer`, where the question has pictures.
+
 A metric that says how much an answer *discloses* of what was to be forgotten, whatever stands around it, has an
 attribute `discloses`: no forget score is higher than its closeness allows.
 """
@@ -277,6 +280,11 @@ def reads_reference(metric: Declared) -> bool:
 def prefix_read(metric: Declared) -> int:
     """Behind how many rows of the holdout set a metric reads answers once more; 0 for most metrics."""
     return int(getattr(metric, "reads_prefix", 0))
+
+
+def reads_swapped(metric: Declared) -> bool:
+    """Whether a metric reads answers once more behind another subject's pictures."""
+    return bool(getattr(metric, "reads_swapped", False))
 
 
 def discloses(metric: Declared) -> bool:

@@ -1,4 +1,6 @@
-"""Membership detectors by name: what each makes of members and non-members, all of one pass over the answers.
+"""Membership detectors by name: what each makes of members and non-members.
+
+All but `image_swap` read one pass over the answers.
 
 The kinds are those of TDDBench (arXiv 2411.03363) as far as they can be carried over to answers of many tokens: its
 metric-based ones read a model alone, its reference-based ones the retain model beside it, its learned ones train a
@@ -23,6 +25,7 @@ from mmforget.metrics.membership import (
     confidence_score,
     correctness_score,
     entropy_score,
+    image_swap_score,
     lira_score,
     loss_score,
     lowest_score,
@@ -39,9 +42,12 @@ from mmforget.types import Sample, Score
 
 Name = Literal[
     "loss", "confidence", "lowest", "entropy", "correctness", "zlib", "min_k", "min_k_pp", "neighbour",
-    "reference", "lira", "ratio", "learned", "learned_reference",
+    "reference", "lira", "ratio", "learned", "learned_reference", "image_swap",
 ]  # fmt: skip
-NAMES: tuple[str, ...] = get_args(Name)
+WITH_SWAPPED = ("image_swap",)
+"""Those that read every answer once more, behind another subject's pictures."""
+NAMES: tuple[str, ...] = tuple(name for name in get_args(Name) if name not in WITH_SWAPPED)
+"""Those of one pass over the answers."""
 WITH_REFERENCE = ("reference", "lira", "ratio", "learned_reference")
 WITH_STATISTICS = ("entropy", "min_k_pp")
 LEAST_LOGPROB = -50.0
@@ -91,6 +97,7 @@ def _scorings(percent: int) -> Mapping[str, Scoring]:
         "reference": reference_score,
         "lira": lira_score,
         "ratio": ratio_score,
+        "image_swap": image_swap_score,
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from mmforget.metrics.logprobs import NOT_FINITE, mean_loss, role_losses
 from mmforget.metrics.tokens import NO_TOKENS, answer_tokens, hits, statistic
-from mmforget.types import GRADIENT_NORM, GRADIENT_NORM_BUT_LAST, PREFIXED, Sample, Score
+from mmforget.types import GRADIENT_NORM, GRADIENT_NORM_BUT_LAST, PREFIXED, SWAPPED, Sample, Score
 
 Scoring = Callable[[Sample], Score]
 REFERENCE = "reference/answer"
@@ -21,6 +21,7 @@ LEAST_VARIANCE = 1e-6
 """Below it a token's variance counts as this, as OpenUnlearning has it."""
 LEAST_DOUBT = 2.0**-53
 BOTH_IMPOSSIBLE = "both models hold the answer impossible"
+NOT_SWAPPED = "not asked about another subject's pictures, or there are none"
 NO_GRADIENT = "no gradient of the answer: a guard or quantised weights have none"
 STATISTICS = ("entropy", "variance")
 """What Min-K%++ reads of each token."""
@@ -138,6 +139,24 @@ def recall_score(sample: Sample, *, shots: int) -> Score:
     if own.value == 0.0:
         return Score(None, sample.subject, "the model is certain of the answer, which nothing can be divided by")
     return Score(moved.value / own.value, sample.subject)
+
+
+def image_swap_score(sample: Sample) -> Score:
+    """Mean log-prob less that where the question shows another subject's pictures: what the picture itself tells.
+
+    The difference of two conditions that image-conditioned membership inference asks for; which other picture stands in
+    is our own choice, so it is a reconstruction.
+    """
+    own = loss_score(sample)
+    if own.value is None:
+        return own
+    if f"{SWAPPED}/answer" not in sample.token_logprobs:
+        return Score(None, sample.subject, NOT_SWAPPED)
+    other = loss_score(sample, role=f"{SWAPPED}/answer")
+    if other.value is None:
+        return Score(None, sample.subject, f"another's pictures: {other.reason}")
+    difference = own.value - other.value
+    return Score(None, sample.subject, NOT_FINITE) if math.isnan(difference) else Score(difference, sample.subject)
 
 
 def gradient_norm_score(sample: Sample, *, profile: str) -> Score:

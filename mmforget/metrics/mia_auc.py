@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import NAMED_PROFILES, OPENUNLEARNING, RATE, Declared, Kind, Other, check_profile
-from mmforget.metrics.detectors import WITH_REFERENCE, Name, detector, statistics_of
+from mmforget.metrics.detectors import WITH_REFERENCE, WITH_SWAPPED, Name, detector, statistics_of
 from mmforget.metrics.estimate import (
     count_lacking,
     count_unscored,
@@ -37,6 +37,8 @@ class MiaAuc:
             likely ones; `zlib`, `min_k` and `min_k_pp` of `percent` %; `neighbour`, less the paraphrases' log-prob;
             beside the retain model's `reference`, `ratio` of the losses, `lira`, log-odds; `learned` and
             `learned_reference`, a logistic regression on half of the subjects of both groups, asked about the others.
+            Of questions about pictures also `image_swap` (a reconstruction): less the log-prob of the same answer where
+            the question shows the pictures of a row about another subject, for which each is scored once more.
         percent: K.
 
     Source: the LOSS attack, Yeom et al., arXiv 1709.01604; AUC on forget and holdout as in open-unlearning.
@@ -69,6 +71,11 @@ class MiaAuc:
     def reads_reference(self) -> bool:
         """Whether the retain model's log-probs are read."""
         return self.score in WITH_REFERENCE
+
+    @property
+    def reads_swapped(self) -> bool:
+        """Whether every answer is read once more, behind another subject's pictures."""
+        return self.score in WITH_SWAPPED
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """AUC with its 95 % interval by subjects of both groups."""

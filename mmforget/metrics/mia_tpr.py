@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from mmforget.errors import UserError
 from mmforget.metrics.base import RATE, Kind, Other, check_profile
-from mmforget.metrics.detectors import WITH_REFERENCE, Name, detector, statistics_of
+from mmforget.metrics.detectors import WITH_REFERENCE, WITH_SWAPPED, Name, detector, statistics_of
 from mmforget.metrics.estimate import (
     count_lacking,
     count_unscored,
@@ -68,6 +68,11 @@ class MiaTPR:
     def reads_reference(self) -> bool:
         """Whether the retain model's log-probs are read."""
         return self.score in WITH_REFERENCE
+
+    @property
+    def reads_swapped(self) -> bool:
+        """Whether every answer is read once more, behind another subject's pictures."""
+        return self.score in WITH_SWAPPED
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """The rate with its 95 % interval by subjects of both groups."""
