@@ -36,12 +36,12 @@ class Chosen(NamedTuple):
 class MiaStrongest:
     """AUC of the detector that tells members from non-members best, in whichever direction, in [0, 1]; .5 = none can.
 
-    The detectors are all of `mia_auc` that one pass serves. Subjects of both groups are divided in two halves; for each half the detector
-    and the direction are those with the AUC furthest from .5 on the other one, so that trying many gains nothing where
-    there is nothing to find, and what is avoided more than what was never seen is found as well as what is known. The
-    value is the mean of both halves' AUC. The reasons say which were chosen, and which could not score every answer
-    that has a loss and were not tried. Of a group of one subject it is the AUC of the loss. Read it against the retain
-    model's, on the same rows.
+    The detectors are all of `mia_auc` that one pass serves. Subjects of both groups are divided in two halves; for each
+    half the detector and the direction are those with the AUC furthest from .5 on the other one, so that trying many
+    gains nothing where there is nothing to find, and what is avoided more than what was never seen is found as well as
+    what is known. The value is the mean of both halves' AUC. The reasons say which were chosen, and which could not
+    score every answer that has a loss and were not tried. Of a group of one subject it is the AUC of the loss. Read it
+    against the retain model's, on the same rows.
 
     Source: detectors of the kinds of TDDBench (arXiv 2411.03363).
 
