@@ -22,6 +22,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     ),
     "controls": ("blank_image", "shuffled_images", "options_only"),
     "reconstruction": ("context_ladder", *(f"context_ladder(rung={rung})" for rung in range(1, 5))),
+    "forms": ("question_rephrase(level=medium)", "cloze", "choice", "reverse_query", "typographic_image"),
     "privacy": ("sampled_answers", "multi_turn", "cloze", "reverse_query", "in_context", "context_ladder"),
     "robust": (
         "question_rephrase(level=medium)",
@@ -53,6 +54,7 @@ SUMMARIES: Mapping[str, str] = {
     "unlok7": "suite: the seven attacks of UnLOK-VQA (arXiv 2505.01456), each at its default level",
     "controls": "suite: questions without their picture, with another's, and options without a question",
     "reconstruction": "suite: the context ladder of MedForget (arXiv 2512.09867), whole and each rung alone",
+    "forms": "suite: the same fact asked in other words, with a blank, with options, in reverse, in the picture",
     "privacy": "suite: what somebody gets who asks often, or knows part of it",
     "robust": "suite: other words, parts to play, forms of question, changed pictures and repeated asking",
 }

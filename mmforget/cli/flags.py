@@ -340,8 +340,8 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         recipe=given.get("recipe") or ("micro" if given["model"] == "micro" else "released"),
         training={k: given[k] for k in TRAINING_FLAGS if given.get(k) is not None},
         stage_one=arguments_in(given.get("stage_one_args") or "", owner="--stage_one_args"),
-        target_model=_given_model(given.get("target_model"), model_args=model_args, device=given["device"]),
-        retain_model=_given_model(given.get("retain_model"), model_args=model_args, device=given["device"]),
+        target_model=given_model(given.get("target_model"), model_args=model_args, device=given["device"]),
+        retain_model=given_model(given.get("retain_model"), model_args=model_args, device=given["device"]),
         device=given["device"],
         batch_size=_batch_size(given),
         apply_chat_template=given["apply_chat_template"],
@@ -378,7 +378,7 @@ def _between(between: str | None, *, requests: int | None, alone: bool) -> str |
     return between
 
 
-def _given_model(text: str | None, *, model_args: Mapping[str, Any], device: str | None) -> ModelSpec | None:
+def given_model(text: str | None, *, model_args: Mapping[str, Any], device: str | None) -> ModelSpec | None:
     """What --target_model names: a path or hub id, or whole model arguments; otherwise as --model_args says."""
     from mmforget.model.spec import ModelSpec
 

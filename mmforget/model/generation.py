@@ -76,6 +76,30 @@ def generate(
     Raises:
         UserError: a prompt that leaves no room for `max_new_tokens`, or sampling settings out of range.
     """
+    new = new_tokens(
+        loaded, prompts, max_new_tokens=max_new_tokens, until=until, sampling=sampling, seeds=seeds, features=features,
+        packed=packed,
+    )  # fmt: skip
+    stops = StopStrings(loaded.tokenizer, tuple(stop for stop in until if stop))
+    texts = [loaded.tokenizer.decode(ids, skip_special_tokens=True) for ids in new]
+    return [stops.cut(text, lead=prompt.lead) for text, prompt in zip(texts, prompts, strict=True)]
+
+
+def new_tokens(
+    loaded: LoadedModel,
+    prompts: Sequence[Encoded],
+    *,
+    max_new_tokens: int,
+    until: Sequence[str] = (),
+    sampling: Sampling | None = None,
+    seeds: Sequence[int | None] | None = None,
+    features: FeatureCache | None = None,
+    packed: bool = True,
+) -> list[list[int]]:
+    """The token ids of each continuation as `generate` writes it, the one that ends the text included, uncut.
+
+    Raises UserError as `generate` does.
+    """
     if not prompts:
         return []
     if sampling is not None:
@@ -87,22 +111,14 @@ def generate(
         if packed and continues_together(loaded, do_sample=sampling is not None):
             ends = end_tokens(loaded.core.generation_config, tokenizer=loaded.tokenizer)
             choice = choice_for(loaded.core.generation_config, sampling, ends=ends)
-            new = _continue(
-                loaded,
-                prompts,
-                features=features,
-                choice=choice,
-                stops=stops,
-                max_new_tokens=max_new_tokens,
+            return _continue(
+                loaded, prompts, features=features, choice=choice, stops=stops, max_new_tokens=max_new_tokens,
                 drawn=drawn,
-            )
-        else:
-            new = plain(
-                loaded, prompts, images=_images(loaded, prompts, features=features), sampling=sampling, stops=stops,
-                max_new_tokens=max_new_tokens, drawn=drawn, before=_images_before(loaded, prompts, features=features),
             )  # fmt: skip
-    texts = [loaded.tokenizer.decode(ids, skip_special_tokens=True) for ids in new]
-    return [stops.cut(text, lead=prompt.lead) for text, prompt in zip(texts, prompts, strict=True)]
+        return plain(
+            loaded, prompts, images=_images(loaded, prompts, features=features), sampling=sampling, stops=stops,
+            max_new_tokens=max_new_tokens, drawn=drawn, before=_images_before(loaded, prompts, features=features),
+        )  # fmt: skip
 
 
 def _check_sampling(sampling: Sampling) -> None:

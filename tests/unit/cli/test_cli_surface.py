@@ -51,6 +51,7 @@ FLAGS = {
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
     "eval": COMMON | LM_EVAL | set(REFUSED) | BLANK_IMAGE | {"--stage_one_args", "--recipe", "--judge"},
     "attack": COMMON | TARGET | {"--attacks", "--recipe"},
+    "distance": COMMON | TARGET | {"--measures", "--null_model", "--stage_one_seeds", "--recipe"},
     "rescore": {
         "--include_path",
         "--judge",

@@ -1,0 +1,194 @@
+"""Mode connectivity: what a model on the way between two others loses of what is kept, and gives back of what is not.
+
+Source: mode connectivity in unlearning (MCU). Barriers and the condition are standard; how the curve's control point is
+learned is not published, and is a reconstruction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from mmforget.errors import UserError
+from mmforget.lm.engine import ModelEngine
+from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.metrics.estimate import mean_estimate, no_estimate
+from mmforget.model.encode import Encoded
+from mmforget.model.line import Line
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.vision import FeatureCache
+from mmforget.training.bending import Bending, bent
+from mmforget.types import Estimate, Progress, Score
+
+LEAST_POINTS = 3
+UNEQUAL = "a place of the path holds an answer impossible"
+
+
+@dataclass(frozen=True)
+class ModeConnectivity:
+    """How a path is walked.
+
+    Args:
+        curve: `linear`, the straight path, or `bezier`, a quadratic curve through a point that is learned.
+        points: places that are looked at, both ends among them.
+        updates, lr, batch_size, r, forget_weight, seed: of `bezier`, see `training.bending.Bending`.
+    """
+
+    curve: Literal["linear", "bezier"] = "linear"
+    points: int = 11
+    updates: int = 64
+    lr: float = 1e-3
+    batch_size: int = 8
+    r: int = 16
+    forget_weight: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(updates=self.updates, lr=self.lr, batch_size=self.batch_size, r=self.r)
+        require_not_negative(forget_weight=self.forget_weight, seed=self.seed)
+        if self.points < LEAST_POINTS:
+            raise UserError(f"points={self.points} leave nothing between both ends; give at least {LEAST_POINTS}")
+
+    @property
+    def evidence(self) -> str:
+        return "exact" if self.curve == "linear" else "reconstruction"
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """From 0 to 1, evenly."""
+        return tuple(number / (self.points - 1) for number in range(self.points))
+
+    @property
+    def bending(self) -> Bending:
+        return Bending(self.updates, self.lr, self.batch_size, self.r, self.forget_weight, self.seed)
+
+
+class Rows(NamedTuple):
+    """Questions with their answers, and the subject of each."""
+
+    encoded: Sequence[Encoded]
+    subjects: Sequence[str]
+
+
+Losses = Sequence[Sequence[float]]
+"""By place and row, the mean negative log-prob of an answer's tokens."""
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """A path on one set of rows.
+
+    Attributes:
+        losses: by place, the mean loss.
+        height: the most by which the loss lies beyond the straight line between those of both ends: above it on rows to
+            keep, below it on rows to forget; at least 0, which both ends have. The 95 % interval, by subject, goes from
+            the lower bound of the place where it is most to the highest upper bound of any place.
+        excess: by how much the loss goes beyond that of both ends at the place where it does most, in the same
+            direction: the smallest epsilon with which the condition of the paper holds on this set.
+    """
+
+    losses: tuple[float, ...]
+    height: Estimate
+    excess: float | None
+
+
+@dataclass(frozen=True)
+class PathResult:
+    """A path between two models, in nats a token.
+
+    Attributes:
+        places: from 0, the first model, to 1, the second.
+        retain, forget: on the rows of either set.
+    """
+
+    curve: str
+    evidence: str
+    places: tuple[float, ...]
+    retain: Barrier
+    forget: Barrier
+
+
+class _Height(NamedTuple):
+    """What the estimate of a barrier says of itself."""
+
+    name: str = "barrier"
+    range: tuple[float, float] = (-math.inf, math.inf)
+    higher_is_better: bool = False
+    profiles: tuple[str, ...] = ("clean",)
+
+
+HEIGHT = _Height()
+
+
+def walked(
+    line: Line,
+    *,
+    how: ModeConnectivity,
+    retain: Rows,
+    forget: Rows,
+    batch_size: int,
+    progress: Progress,
+) -> PathResult:
+    """Goes along the path; afterwards the line's model is somewhere on it."""
+    features = None if line.changes_images else FeatureCache()
+    found: dict[str, list[list[float]]] = {"retain": [], "forget": []}
+
+    def walk(go: Callable[[float], LoadedModel]) -> None:
+        for number, place in enumerate(how.places):
+            engine = ModelEngine(go(place), batch_size=batch_size, features=features)
+            for name, rows in (("retain", retain), ("forget", forget)):
+                found[name].append(_losses(engine, rows))
+            progress(number + 1, how.points, f"{how.curve} path")
+
+    if how.curve == "linear":
+        walk(line.go)
+    else:
+        with bent(
+            line, retain=retain.encoded, forget=forget.encoded, settings=how.bending, progress=progress
+        ) as go:  # fmt: skip
+            walk(go)
+    return PathResult(
+        how.curve, how.evidence, how.places,
+        retain=barrier(found["retain"], places=how.places, subjects=retain.subjects, sign=1),
+        forget=barrier(found["forget"], places=how.places, subjects=forget.subjects, sign=-1),
+    )  # fmt: skip
+
+
+def _losses(engine: ModelEngine, rows: Rows) -> list[float]:
+    scores = [
+        one for at in range(0, len(rows.encoded), 256) for one in engine.score_encoded(rows.encoded[at : at + 256])
+    ]
+    return [-one[0] / len(one.token_logprobs) for one in scores]
+
+
+def barrier(losses: Losses, *, places: Sequence[float], subjects: Sequence[str], sign: Literal[1, -1]) -> Barrier:
+    """The barrier of a path from the loss of every row at every place.
+
+    Args:
+        sign: 1 where a higher loss is in the way, on rows to keep; -1 where a lower one is, on rows to forget.
+    """
+    means = tuple(math.fsum(one) / len(one) for one in losses)
+    if not all(math.isfinite(loss) for row in losses for loss in row):
+        return Barrier(means, no_estimate(HEIGHT, reasons=(UNEQUAL,)), None)
+    gaps = [
+        _gap(losses, number, place, subjects=subjects, sign=sign) for number, place in enumerate(places)
+    ]  # fmt: skip
+    highest = max(gaps, key=lambda one: one.value or 0.0)
+    height = replace(highest, value=max(0.0, highest.value or 0.0))
+    if highest.low is not None and highest.high is not None:
+        most = max(one.high for one in gaps if one.high is not None)
+        height = replace(height, low=max(0.0, highest.low), high=max(0.0, most))
+    ends = [sign * means[0], sign * means[-1]]
+    excess = max(0.0, max(sign * mean for mean in means) - max(ends))
+    return Barrier(means, height, excess)
+
+
+def _gap(
+    losses: Losses, number: int, place: float, *, subjects: Sequence[str], sign: Literal[1, -1]
+) -> Estimate:  # fmt: skip
+    """By how much the losses at a place lie beyond the straight line between those of both ends, with its interval."""
+    rows = zip(losses[number], losses[0], losses[-1], subjects, strict=True)
+    scores = [Score(sign * (own - (1.0 - place) * first - place * last), name) for own, first, last, name in rows]
+    return mean_estimate(HEIGHT, scores)

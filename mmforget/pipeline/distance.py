@@ -1,0 +1,337 @@
+"""How far models lie from one another, as distributions and as weights: what `mmforget distance` does.
+
+One model is in memory at a time. What the others wrote is kept as tokens, and their weights lie in files.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmforget import parallel
+from mmforget.arguments import split_top_level
+from mmforget.benchmark.instances import limited
+from mmforget.benchmark.rows import undecoded
+from mmforget.benchmark.spec import Bound
+from mmforget.errors import UnknownName, UserError
+from mmforget.evaluation.connectivity import ModeConnectivity, PathResult, Rows, walked
+from mmforget.evaluation.fade import Drawn, Fade, FadeResult, fade
+from mmforget.evaluation.forms import FormDependence, FormResult, asked_in_forms, form_dependence
+from mmforget.lm.adapter import MMForgetLM
+from mmforget.lm.engine import ModelEngine
+from mmforget.methods.arguments import from_arguments
+from mmforget.model.encode import Encoded, encode_prompt
+from mmforget.model.examples import encode_all
+from mmforget.model.line import End, end_of, line_to
+from mmforget.model.load import check_place
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.spec import ModelSpec
+from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.features import run_features
+from mmforget.pipeline.models import Models
+from mmforget.pipeline.plan import check_models, resolve
+from mmforget.pipeline.prompts import render
+from mmforget.pipeline.stage_one import prepare
+from mmforget.pipeline.workers import threads_of
+from mmforget.results.codec import to_jsonable
+from mmforget.results.files import prepare_folder, write_json
+from mmforget.results.store import safe_name, timestamp
+from mmforget.types import Example, Progress
+
+MEASURES: Mapping[str, type[Any]] = {
+    "fade": Fade,
+    "mode_connectivity": ModeConnectivity,
+    "form_dependence": FormDependence,
+}
+Measure = Fade | ModeConnectivity | FormDependence
+RETAIN = "retain"
+NO_RETAIN = "no retain model to compare with; give --retain_model"
+NO_TARGET = "no target model to compare with; give --target_model"
+NO_NULL = "no second retain model, so nobody knows how far two of them lie apart; give --null_model"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two models by one measure.
+
+    Attributes:
+        measure: as it was named.
+        first, second: `model`, `target`, `retain`, or `retain/1` and so on, those of other seeds.
+        is_null: whether both never saw what was to be forgotten; beside the target, whether the first did not.
+        result: None where there is none, and
+        reason: why.
+    """
+
+    measure: str
+    first: str
+    second: str
+    is_null: bool
+    result: FadeResult | PathResult | FormResult | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Distances:
+    """All pairs on one benchmark.
+
+    Attributes:
+        evidence: by measure, how near it is to what was published.
+        null: by measure, why nothing says what models come to that never saw the rows; empty where there is such.
+    """
+
+    compared: tuple[Compared, ...]
+    evidence: Mapping[str, str]
+    null: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DistancePlan:
+    """What is compared.
+
+    Attributes:
+        null_models: retain models of other seeds.
+    """
+
+    config: RunConfig
+    benchmarks: tuple[Bound, ...]
+    measures: Mapping[str, Measure]
+    null_models: tuple[ModelSpec, ...]
+
+
+def measures_of(text: str) -> dict[str, Measure]:
+    """The measures that are named, `"fade(samples=8),mode_connectivity"`, each once.
+
+    Raises UnknownName and UserError for what cannot be.
+    """
+    found = {}
+    for part in split_top_level(text):
+        name, opening, rest = part.partition("(")
+        if name not in MEASURES:
+            raise UnknownName("measure", name=name, known=MEASURES)
+        if opening and not rest.endswith(")"):
+            raise UserError(f"measure '{part}' has no closing bracket; write NAME(ARGUMENT=VALUE,...)")
+        found[part] = from_arguments(MEASURES[name], rest[:-1], owner=f"measure '{name}'")
+    if not found:
+        raise UserError(f"no measure is named; there are {', '.join(MEASURES)}")
+    return found
+
+
+def make_distance_plan(config: RunConfig, *, measures: str, null_models: Sequence[ModelSpec]) -> DistancePlan:
+    """Raises UserError, UnknownName and PluginError for whatever would stop it, but what loading shows."""
+    check_models(config)
+    for spec in null_models:
+        check_place(spec)
+    if null_models and config.stage_one_seeds:
+        raise UserError("--null_model names retain models, and --stage_one_seeds would train others; give one of them")
+    return DistancePlan(config, tuple(resolve(config)), measures_of(measures), tuple(null_models))
+
+
+def measure_distances(plan: DistancePlan, *, progress: Progress) -> dict[str, Distances]:
+    """By benchmark, what all pairs come to; also written to the output folder, if there is one."""
+    found = {}
+    with ExitStack() as held:
+        held.enter_context(threads_of(plan.config))
+        for bound in plan.benchmarks:
+            group = bound.benchmark.group
+            found[group] = _distances(plan, bound=bound, progress=progress)
+            if plan.config.output_path:
+                folder = plan.config.output / safe_name(group)
+                parallel.on_main(partial(_store, folder, found[group]))
+    return found
+
+
+def _store(folder: Path, distances: Distances) -> None:
+    prepare_folder(folder)
+    write_json(folder / f"distance_{timestamp()}.json", to_jsonable(distances, strict=False).value)
+
+
+def _distances(plan: DistancePlan, *, bound: Bound, progress: Progress) -> Distances:
+    space = _Space(plan.config, bound, progress)
+    specs = space.specs(plan.null_models)
+    compared: list[Compared] = []
+    null = {}
+    for name, measure in plan.measures.items():
+        if isinstance(measure, Fade):
+            compared += _by_fade(space, specs, name=name, how=measure)
+        elif isinstance(measure, FormDependence):
+            compared += _by_forms(space, specs, name=name, how=measure)
+        else:
+            compared += _by_path(space, specs, name=name, how=measure)
+        lacks = NO_RETAIN if isinstance(measure, FormDependence) else NO_NULL
+        null[name] = "" if any(one.is_null for one in compared if one.measure == name) else lacks
+    return Distances(tuple(compared), {name: one.evidence for name, one in plan.measures.items()}, null)
+
+
+@dataclass(frozen=True)
+class _Space:
+    """The models of one benchmark, and the rows that they are compared on."""
+
+    config: RunConfig
+    bound: Bound
+    progress: Progress
+    models: Models = field(default_factory=Models)
+
+    def specs(self, null_models: Sequence[ModelSpec]) -> dict[str, ModelSpec]:
+        """The models by name: the one in question, the target where one is named, and those that never saw the rows."""
+        config, seeds = self.config, self.config.stage_one_seeds
+        is_micro = config.model == "micro"
+        model = self._prepared("target", seed=next(iter(seeds), None)) if is_micro else config.with_pretrained(None)
+        found = {"model": model}
+        if config.target_model is not None:
+            found["target"] = config.target_model
+        retain = [] if config.retain_model is None else [config.retain_model]
+        if not retain and is_micro and self.bound.benchmark.has_retain_model:
+            retain = [self._prepared(RETAIN, seed=seed) for seed in seeds or (None,)]
+        named = [*retain, *null_models] if retain else []
+        return found | {RETAIN if not number else f"{RETAIN}/{number}": one for number, one in enumerate(named)}
+
+    def _prepared(self, role: Any, *, seed: int | None) -> ModelSpec:
+        return prepare(
+            self.config, bound=self.bound, role=role, seed=seed, models=self.models, progress=self.progress
+        ).spec
+
+    def rows(self, name: str, loaded: LoadedModel) -> list[Example]:
+        """The rows of a set as the model is asked about them, as many as the limit says."""
+        found = self.bound.examples(name)
+        kept = len(found) if self.config.limit is None else limited(len(found), self.config.limit)
+        return render(found[:kept], loaded=loaded, config=self.config)
+
+    def told(self, name: str) -> Progress:
+        return lambda done, total, label: self.progress(done, total, f"{name}: {label}")
+
+
+def _pairs(names: Sequence[str], *, with_target: bool) -> Iterator[tuple[str, str]]:
+    """What is compared with the retain model, those of other seeds last; and the model with the target."""
+    if with_target and "target" in names:
+        yield "model", "target"
+    yield from ((name, RETAIN) for name in names if name != RETAIN)
+
+
+def _is_null(first: str, second: str) -> bool:
+    return first.startswith(RETAIN) and second.startswith(RETAIN)
+
+
+def _by_fade(space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: Fade) -> list[Compared]:
+    """The divergence of every model from the retain model."""
+    others = [one for one in specs if one != RETAIN]
+    if RETAIN not in specs:
+        return [Compared(name, one, RETAIN, False, None, NO_RETAIN) for one in others]
+    texts: dict[str, list[tuple[int, ...]]] = {}
+    told: dict[tuple[str, str], list[float]] = {}
+    tokenizer: dict[str, int] = {}
+    rows: list[Example] = []
+    for model in (RETAIN, *others, RETAIN):
+        loaded = space.models.get(specs[model])
+        tokenizer = _same_tokens(loaded, tokenizer)
+        rows, prompts = _prompts(space, loaded)
+        engine = ModelEngine(loaded, batch_size=space.config.batch_size, features=run_features(space.config))
+        progress = space.told(model)
+        if model not in texts:
+            texts[model] = how.write(engine, rows, prompts)
+        for writer in (one for one in texts if RETAIN in (model, one) or one == model):
+            if (model, writer) not in told:
+                told[model, writer] = how.told(engine, prompts, texts[writer], progress=progress)
+
+    def of(writer: str, other: str) -> Drawn:
+        return Drawn(list(map(len, texts[writer])), told[writer, writer], told[other, writer])
+
+    return [
+        Compared(name, one, RETAIN, _is_null(one, RETAIN),
+                 fade(rows, of(one, RETAIN), of(RETAIN, one), samples=how.samples))
+        for one in others
+    ]  # fmt: skip
+
+
+def _by_forms(
+    space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: FormDependence
+) -> list[Compared]:  # fmt: skip
+    """Every model beside the target, which the model itself is where it has forgotten nothing."""
+    target = "target" if "target" in specs else "model" if space.config.model == "micro" else None
+    others = [one for one in specs if one != target]
+    if target is None:
+        return [Compared(name, one, "target", one.startswith(RETAIN), None, NO_TARGET) for one in others]
+    asked = {}
+    for model in (target, *others):
+        loaded = space.models.get(specs[model])
+        lm = MMForgetLM(
+            loaded, batch_size=space.config.batch_size, features=run_features(space.config),
+            progress=space.told(model),
+        )  # fmt: skip
+        rows = _questions(space, loaded)
+        docs = {str(doc["id"]): doc for doc in undecoded(space.bound.rows(space.bound.benchmark.forget_set))}
+        asked[model] = asked_in_forms(lm, [docs[row.id] for row in rows], rows, how=how)
+    return [
+        Compared(name, one, target, one.startswith(RETAIN), form_dependence(asked[one], asked[target]))
+        for one in others
+    ]  # fmt: skip
+
+
+def _prompts(space: _Space, loaded: LoadedModel) -> tuple[list[Example], list[Encoded]]:
+    rows = _questions(space, loaded)
+    return rows, [encode_prompt(loaded, row.context, row.images) for row in rows]
+
+
+def _questions(space: _Space, loaded: LoadedModel) -> list[Example]:
+    """The rows to forget that are no documents."""
+    rows = [row for row in space.rows(space.bound.benchmark.forget_set, loaded) if not row.is_document]
+    if not rows:
+        raise UserError(
+            f"{space.bound.benchmark.group}: no question of the set '{space.bound.benchmark.forget_set}' is answered "
+            "in words, so that nothing can be written behind one"
+        )
+    return rows
+
+
+def _same_tokens(loaded: LoadedModel, tokenizer: Mapping[str, int]) -> dict[str, int]:
+    """The model's tokens. Raises UserError where they are others than those of the models before."""
+    own = dict(loaded.tokenizer.get_vocab())
+    if tokenizer and own != tokenizer:
+        raise UserError(
+            f"{loaded.spec.pretrained} has other tokens than the models before it, so texts have no common log-prob"
+        )
+    return own
+
+
+def _by_path(
+    space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: ModeConnectivity
+) -> list[Compared]:  # fmt: skip
+    """The path from every model to the retain model, and from the model to the target."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="mmforget-") as folder:
+        starts: dict[str, End] = {}
+        for first, second in _pairs(list(specs), with_target=True):
+            if second not in specs:
+                found.append(Compared(name, first, second, False, None, NO_RETAIN))
+                continue
+            place = Path(folder) / safe_name(first)
+            starts[first] = starts.get(first) or end_of(space.models.get(specs[first]), folder=place)
+            walk = _walk(
+                space, specs[second], start=starts[first], how=how, folder=Path(folder), label=f"{first} to {second}"
+            )
+            found.append(Compared(name, first, second, _is_null(first, second), walk))
+    return found
+
+
+def _walk(
+    space: _Space, spec: ModelSpec, *, start: End, how: ModeConnectivity, folder: Path, label: str
+) -> PathResult:  # fmt: skip
+    loaded = space.models.get(spec)
+    kept, own = (
+        _answered(space, name, loaded) for name in (space.bound.benchmark.retain_set, space.bound.benchmark.forget_set)
+    )
+    with tempfile.TemporaryDirectory(dir=folder) as other, line_to(loaded, start=start, folder=Path(other)) as line:
+        return walked(
+            line, how=how, retain=kept, forget=own, batch_size=space.config.batch_size, progress=space.told(label)
+        )  # fmt: skip
+
+
+def _answered(space: _Space, name: str, loaded: LoadedModel) -> Rows:
+    rows = space.rows(name, loaded)
+    return Rows(
+        encode_all(loaded, rows, append_eos=False, source=f"rows of the set {name}"), [row.subject for row in rows]
+    )
