@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mmforget.evaluation.connectivity import PathResult
     from mmforget.evaluation.fade import FadeResult
     from mmforget.evaluation.forms import FormResult
+    from mmforget.evaluation.membership import MembershipResult
     from mmforget.pipeline.distance import Compared, Distances
     from mmforget.types import Estimate
 
@@ -27,7 +28,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measures", default="fade,mode_connectivity,form_dependence", metavar="NAMES",
-        help="which, with their arguments: 'fade(samples=8),mode_connectivity(curve=bezier),form_dependence'",
+        help="'fade(samples=8),mode_connectivity(curve=bezier),form_dependence,membership', with or without arguments",
     )  # fmt: skip
     flags.add_task_flags(parser)
     flags.add_model_flags(parser)
@@ -82,14 +83,16 @@ def _line(one: Compared) -> str:
     return begin + ", ".join(f"{name} {_shown(value)}" for name, value in _numbers(one.result))
 
 
-def _numbers(result: FadeResult | PathResult | FormResult) -> list[tuple[str, Estimate]]:
-    from mmforget.evaluation import fade, forms
+def _numbers(result: FadeResult | PathResult | FormResult | MembershipResult) -> list[tuple[str, Estimate]]:
+    from mmforget.evaluation import fade, forms, membership
 
     if isinstance(result, fade.FadeResult):
         names = ("total", "per_token", "missing", "invented")
         return [(name.replace("_", " "), getattr(result, name)) for name in names]
     if isinstance(result, forms.FormResult):
         return [("bias", result.by_token.bias), *result.by_token.drops.items()]
+    if isinstance(result, membership.MembershipResult):
+        return [("strongest", result.strongest), *((name, one.auc) for name, one in result.detectors.items())]
     return [(f"barrier on {name} rows", getattr(result, name).height) for name in ("retain", "forget")]
 
 

@@ -6,7 +6,7 @@ One model is in memory at a time. What the others wrote is kept as tokens, and t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,14 +17,16 @@ from mmforget import parallel
 from mmforget.arguments import split_top_level
 from mmforget.benchmark.instances import limited
 from mmforget.benchmark.rows import undecoded
-from mmforget.benchmark.spec import Bound
+from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UnknownName, UserError
 from mmforget.evaluation.connectivity import ModeConnectivity, PathResult, Rows, walked
 from mmforget.evaluation.fade import Drawn, Fade, FadeResult, fade
 from mmforget.evaluation.forms import FormDependence, FormResult, asked_in_forms, form_dependence
+from mmforget.evaluation.membership import Answered, Membership, MembershipResult, membership, scored_answers
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.engine import ModelEngine
 from mmforget.methods.arguments import from_arguments
+from mmforget.metrics.arguments import metric_of
 from mmforget.model.encode import Encoded, encode_prompt
 from mmforget.model.examples import encode_all
 from mmforget.model.line import End, end_of, line_to
@@ -41,16 +43,19 @@ from mmforget.pipeline.workers import threads_of
 from mmforget.results.codec import to_jsonable
 from mmforget.results.files import prepare_folder, write_json
 from mmforget.results.store import safe_name, timestamp
-from mmforget.types import Example, Progress
+from mmforget.types import Example, Progress, Sample
 
 MEASURES: Mapping[str, type[Any]] = {
     "fade": Fade,
     "mode_connectivity": ModeConnectivity,
     "form_dependence": FormDependence,
+    "membership": Membership,
 }
-Measure = Fade | ModeConnectivity | FormDependence
+Measure = Fade | ModeConnectivity | FormDependence | Membership
 RETAIN = "retain"
 NO_RETAIN = "no retain model to compare with; give --retain_model"
+OUTSIDE = "non-members"
+NO_OUTSIDE = "the benchmark has no holdout set in this data, rows that nobody has seen"
 NO_TARGET = "no target model to compare with; give --target_model"
 NO_NULL = "no second retain model, so nobody knows how far two of them lie apart; give --null_model"
 
@@ -61,7 +66,8 @@ class Compared:
 
     Attributes:
         measure: as it was named.
-        first, second: `model`, `target`, `retain`, or `retain/1` and so on, those of other seeds.
+        first, second: `model`, `target`, `retain`, or `retain/1` and so on, those of other seeds; the second is
+            `non-members` where one model is asked about rows that nobody has seen.
         is_null: whether both never saw what was to be forgotten; beside the target, whether the first did not.
         result: None where there is none, and
         reason: why.
@@ -71,7 +77,7 @@ class Compared:
     first: str
     second: str
     is_null: bool
-    result: FadeResult | PathResult | FormResult | None
+    result: FadeResult | PathResult | FormResult | MembershipResult | None
     reason: str = ""
 
 
@@ -156,13 +162,8 @@ def _distances(plan: DistancePlan, *, bound: Bound, progress: Progress) -> Dista
     compared: list[Compared] = []
     null = {}
     for name, measure in plan.measures.items():
-        if isinstance(measure, Fade):
-            compared += _by_fade(space, specs, name=name, how=measure)
-        elif isinstance(measure, FormDependence):
-            compared += _by_forms(space, specs, name=name, how=measure)
-        else:
-            compared += _by_path(space, specs, name=name, how=measure)
-        lacks = NO_RETAIN if isinstance(measure, FormDependence) else NO_NULL
+        compared += _WAYS[type(measure)](space, specs, name=name, how=measure)
+        lacks = NO_RETAIN if isinstance(measure, FormDependence | Membership) else NO_NULL
         null[name] = "" if any(one.is_null for one in compared if one.measure == name) else lacks
     return Distances(tuple(compared), {name: one.evidence for name, one in plan.measures.items()}, null)
 
@@ -200,6 +201,16 @@ class _Space:
         found = self.bound.examples(name)
         kept = len(found) if self.config.limit is None else limited(len(found), self.config.limit)
         return render(found[:kept], loaded=loaded, config=self.config)
+
+    def docs(self, name: str) -> dict[str, Mapping[str, Any]]:
+        """The benchmark's rows of a set, by name."""
+        return {str(doc["id"]): doc for doc in undecoded(self.bound.rows(name))}
+
+    def asker(self, loaded: LoadedModel, name: str) -> MMForgetLM:
+        config = self.config
+        return MMForgetLM(
+            loaded, batch_size=config.batch_size, features=run_features(config), progress=self.told(name)
+        )  # fmt: skip
 
     def told(self, name: str) -> Progress:
         return lambda done, total, label: self.progress(done, total, f"{name}: {label}")
@@ -258,17 +269,41 @@ def _by_forms(
     asked = {}
     for model in (target, *others):
         loaded = space.models.get(specs[model])
-        lm = MMForgetLM(
-            loaded, batch_size=space.config.batch_size, features=run_features(space.config),
-            progress=space.told(model),
-        )  # fmt: skip
-        rows = _questions(space, loaded)
-        docs = {str(doc["id"]): doc for doc in undecoded(space.bound.rows(space.bound.benchmark.forget_set))}
-        asked[model] = asked_in_forms(lm, [docs[row.id] for row in rows], rows, how=how)
+        rows, docs = _questions(space, loaded), space.docs(space.bound.benchmark.forget_set)
+        asked[model] = asked_in_forms(space.asker(loaded, model), [docs[row.id] for row in rows], rows, how=how)
     return [
         Compared(name, one, target, one.startswith(RETAIN), form_dependence(asked[one], asked[target]))
         for one in others
     ]  # fmt: skip
+
+
+def _by_membership(
+    space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: Membership
+) -> list[Compared]:  # fmt: skip
+    """Every model on what was to be forgotten and on what nobody has seen, the retain model first."""
+    sets = (_members_of(space.bound.benchmark), space.bound.benchmark.holdout_set)
+    order = sorted(specs, key=lambda one: one != RETAIN)
+    if sets[1] is None or not space.bound.num_rows(sets[1]):
+        return [Compared(name, one, OUTSIDE, one.startswith(RETAIN), None, NO_OUTSIDE) for one in specs]
+    found: dict[str, Answered] = {}
+    for model in order:
+        lm = space.asker(space.models.get(specs[model]), model)
+        found[model] = Answered(*(_scored_set(space, lm, str(one)) for one in sets))
+    return [
+        Compared(name, one, OUTSIDE, one.startswith(RETAIN), membership(found[one], found.get(RETAIN), how=how))
+        for one in specs
+    ]
+
+
+def _members_of(benchmark: Benchmark) -> str:
+    """The set whose members the benchmark's document looks for among non-members; else what is to be forgotten."""
+    named = (use.set for use in benchmark.metrics if getattr(metric_of(use), "other", None) == "holdout")
+    return next(named, benchmark.forget_set)
+
+
+def _scored_set(space: _Space, lm: MMForgetLM, name: str) -> list[Sample]:
+    rows, docs = space.rows(name, lm.loaded), space.docs(name)
+    return scored_answers(lm, [docs[row.id] for row in rows], rows, set_name=name)
 
 
 def _prompts(space: _Space, loaded: LoadedModel) -> tuple[list[Example], list[Encoded]]:
@@ -335,3 +370,11 @@ def _answered(space: _Space, name: str, loaded: LoadedModel) -> Rows:
     return Rows(
         encode_all(loaded, rows, append_eos=False, source=f"rows of the set {name}"), [row.subject for row in rows]
     )
+
+
+_WAYS: Mapping[type[Any], Callable[..., list[Compared]]] = {
+    Fade: _by_fade,
+    ModeConnectivity: _by_path,
+    FormDependence: _by_forms,
+    Membership: _by_membership,
+}
