@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-PARTS = ("scoring", "generation", "training", "methods", "edits", "text", "growth", "demo", "board")
+PARTS = ("scoring", "generation", "training", "methods", "edits", "text", "growth", "demo", "attacks", "board")
 REPEATS, QUICK_REPEATS = 3, 1
 PLOT = Path(__file__).parent.parent / "docs" / "bench_growth.png"
 
@@ -165,10 +165,11 @@ def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path
 
 
 def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
-    from benchmarks import board, demo, edits, generation, growth, lm_eval_share, methods, scoring, text, training
+    from benchmarks import attacks, board, demo, edits, generation, growth, lm_eval_share, methods, scoring, text
+    from benchmarks import training
 
-    if name in ("demo", "board"):
-        return {"demo": demo, "board": board}[name].run(context)
+    if name in ("demo", "attacks", "board"):
+        return {"demo": demo, "attacks": attacks, "board": board}[name].run(context)
     if name == "growth":
         found = growth.run(context)
         growth.plot(found, plot)

@@ -3,7 +3,7 @@
 It says what it needs of a model (`access`):
 
 - `black_box`: answers alone. `asks(ask)` makes other questions of one; each is an attempt, and a sample says which.
-  With `knows = "task"` it is `asks(ask, others)`, which sees the task's other questions, too. An attack with
+  With `knows = "task"` it is `asks(ask, others)`, which sees the task's other rows, too. An attack with
   `follow(ask, said)` goes on by what was answered. Where an attempt is about something else, its `row` says so: samples
   are made of that.
 - `logits`, `hidden`: `depths(num_layers)` names where in the model it looks (`logits`: at the last layer alone), and
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, 
 
 from mmforget.asking import Ask, Depth
 from mmforget.errors import PluginError, UserError
+from mmforget.lm.images import ImageReader, as_list
 from mmforget.methods.arguments import from_arguments
 from mmforget.methods.material import Material
 from mmforget.plugins import running
@@ -38,6 +39,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.types import Example
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
     from mmforget.model.altering import Altered
@@ -51,6 +53,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "weights": (),
 }
 """What an attack has to have, by its access."""
+TOLD = ("id", "subject", "question", "answer")
+"""The columns of other rows that an attack may read."""
 
 
 class Lacking(NamedTuple):
@@ -95,32 +99,49 @@ class Asking(Attack, Protocol):
         """The attempts at a question, in order; of a repeatable question always the same ones."""
 
 
+def _own_pictures(row: Mapping[str, Any]) -> Any:
+    return row.get("images")
+
+
 @dataclass(frozen=True)
 class Others:
-    """All questions of a task as it asks them, for an attack on one of them."""
+    """All rows of a task, whether they are asked or not, for an attack on one of them.
 
-    asks: tuple[Ask, ...] = ()
+    What it makes of a row is therefore the same whichever others are asked with it.
+
+    Attributes:
+        rows: in the order of the task; pictures need not be decoded.
+        visual: the pictures that the task shows of a row, in whatever shape.
+    """
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    visual: Callable[[Mapping[str, Any]], Any] = _own_pictures
 
     @cached_property
-    def of_subject(self) -> Mapping[str, list[Ask]]:
-        """By subject, its questions, one a row."""
-        found: dict[str, dict[str, Ask]] = {}
-        for ask in self.asks:
-            if ask.row is not None:
-                found.setdefault(str(ask.row["subject"]), {}).setdefault(str(ask.row["id"]), ask)
-        return {subject: list(asks.values()) for subject, asks in found.items()}
+    def told(self) -> Sequence[Mapping[str, Any]]:
+        """What each row asks and answers about whom (`TOLD`), without pictures."""
+        columns = getattr(self.rows, "select_columns", None)
+        return [{name: row[name] for name in TOLD} for row in (self.rows if columns is None else columns([*TOLD]))]
 
     @cached_property
-    def of_pictures(self) -> Mapping[tuple[str, ...], Ask]:
-        """By the keys of the pictures that are shown, the first question that shows them."""
-        return {ask.image_keys: ask for ask in reversed(self.asks) if ask.images}
+    def of_subject(self) -> Mapping[str, list[Mapping[str, Any]]]:
+        """By subject, what its rows tell, each once."""
+        found: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for row in self.told:
+            found.setdefault(str(row["subject"]), {}).setdefault(str(row["id"]), row)
+        return {subject: list(rows.values()) for subject, rows in found.items()}
+
+    def shown(self, number: int) -> tuple[Image, ...]:
+        """The pictures of a row, by its number, read anew."""
+        where, row = f"row {self.told[number]['id']}", self.rows[number]
+        return tuple(ImageReader().open(one, where=where) for one in as_list(self.visual(row)))
 
 
 class Informed(Attack, Protocol):
     """A black-box attack that makes its question of others' rows, too: one with `knows = "task"`."""
 
     def asks(self, ask: Ask, others: Others) -> list[Ask] | Lacking:
-        """As `Asking.asks`; `others` are all questions of the task, this one among them."""
+        """As `Asking.asks`; `others` are all rows of the task, this one's among them."""
 
 
 class Following(Asking, Protocol):
@@ -264,7 +285,7 @@ def attempts_at(ask: Ask, *, attack: Asking | Informed, name: str, others: Other
     """The attack's questions. Raises PluginError where it fails, or gives what are no questions of the same kind.
 
     Args:
-        others: the task's questions, for an attack that knows them.
+        others: the task's rows, for an attack that knows them.
     """
     with running(attack, what=f"attack '{name}': asks"):
         given = (others,) if getattr(attack, "knows", "") == "task" else ()

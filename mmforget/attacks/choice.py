@@ -76,7 +76,7 @@ def _wrong(texts: Sequence[str], *, right: str) -> list[str]:
 def _answers_of_others(place: Place, others: Others) -> list[str]:
     """What rows of other subjects answer to the same question."""
     row, asked = place.facts.row, bare(place.question)
-    rows = [ask.row for ask in others.asks if ask.row is not None and ask.row["subject"] != row["subject"]]
+    rows = [other for other in others.told if other["subject"] != row["subject"]]
     return [str(other["answer"]) for other in rows if bare(str(other["question"])) == asked]
 
 

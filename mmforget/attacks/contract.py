@@ -77,7 +77,7 @@ def _check_asks(attack: Any, *, name: str) -> None:
         if not reaches(attack, modality="image" if ask.images else "text", kind=KINDS[ask.kind]):
             continue
         for tried in (ask, replace(ask, row=None)):
-            known = Others(tuple(toy_asks()))
+            known = Others([dict(one.row or {}) for one in toy_asks()])
             first, again = (_told(attempts_at(tried, attack=attack, name=name, others=known)) for _ in range(2))
             if first != again:
                 raise PluginError(f"attack '{name}': asks gives other attempts when it is called again")

@@ -46,21 +46,13 @@ def about_others_pictures(ask: Ask, others: Others, *, seed: int = 0) -> Ask | L
     """
     if not ask.images:
         return Lacking("no picture in the question")
-    subject = _subject(ask)
-    can = [
-        other
-        for keys, other in sorted(others.of_pictures.items())
-        if len(keys) == len(ask.images) and keys != ask.image_keys and _subject(other) != subject
-    ]
-    if not can:
-        return Lacking("no row of another subject with as many pictures")
-    rng = drawn_by(seed, "" if ask.row is None else str(ask.row["id"]))
-    taken = can[int(rng.integers(len(can)))]
-    return replace(ask, images=taken.images, image_keys=taken.image_keys)
-
-
-def _subject(ask: Ask) -> str | None:
-    return None if ask.row is None else str(ask.row["subject"])
+    subject, name = (None, "") if ask.row is None else (str(ask.row["subject"]), str(ask.row["id"]))
+    can = [number for number, row in enumerate(others.told) if str(row["subject"]) != subject]
+    for place in drawn_by(seed, name).permutation(len(can)):
+        found = ask.showing(others.shown(can[int(place)]))
+        if len(found.images) == len(ask.images) and found.image_keys != ask.image_keys:
+            return found
+    return Lacking("no row of another subject with as many pictures")
 
 
 @dataclass(frozen=True)

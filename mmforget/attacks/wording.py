@@ -160,8 +160,7 @@ def known_of(place: Place, others: Others) -> list[Fact] | Lacking:
     """What the task asks and answers about the same subject, each once, without what would say this row's answer."""
     row = place.facts.row
     found: dict[Fact, None] = {}
-    for ask in others.of_subject.get(str(row["subject"]), ()):
-        other = ask.row or {}
+    for other in others.of_subject.get(str(row["subject"]), ()):
         fact = Fact(str(other["question"]), str(other["answer"]))
         if str(other["id"]) != str(row["id"]) and not place.gives_away(f"{fact.question} {fact.answer}"):
             found[fact] = None

@@ -152,7 +152,7 @@ def _asked(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, task: str, fi
     """
     requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
     asks = lm.asks(requests, method=requests[0].request_type)
-    others = Others(tuple(asks))
+    others = Others(*inside.rows_and_pictures(loaded.tasks[task]))
     found = [attempts_at(ask, attack=chosen.attack, name=chosen.key, others=others) for ask in asks]
     made: list[list[Ask]] = [[] if isinstance(one, Lacking) else one for one in found]
     answers = lm.tried(made, label=chosen.attack.label)

@@ -10,6 +10,7 @@ from mmforget.attacks.picturing import about_others_pictures
 from mmforget.evaluation.prefixed import first_candidates
 from mmforget.evaluation.tasks import LoadedTasks
 from mmforget.evaluation.token_statistics import metrics_on
+from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.metrics.base import reads_swapped
 from mmforget.types import SWAPPED, Sample
@@ -44,7 +45,7 @@ def _swapped(lm: MMForgetLM, loaded: LoadedTasks, task: str) -> dict[str, tuple[
     """By row, the log-probs of its answer behind another's pictures."""
     requests = first_candidates(loaded.tasks[task])
     asks = lm.asks(requests, method="loglikelihood")
-    others = Others(tuple(asks))
+    others = Others(*inside.rows_and_pictures(loaded.tasks[task]))
     made = [about_others_pictures(ask, others) for ask in asks]
     groups = [[] if isinstance(one, Lacking) else [replace(one, statistics=())] for one in made]
     tried = lm.tried(groups, label="others' pictures")

@@ -133,6 +133,11 @@ def num_docs(task: Any) -> int:
     return len(task.eval_docs)
 
 
+def rows_and_pictures(task: Any) -> tuple[Sequence[Mapping[str, Any]], Callable[[Mapping[str, Any]], Any]]:
+    """All documents that it would be asked about, whatever the limit, and what shows the pictures of one."""
+    return task.eval_docs, task.doc_to_image
+
+
 def ids_of(task: Any) -> list[Any]:
     """The `id` of every such document; no picture is read."""
     found: list[Any] = task.eval_docs["id"][:]

@@ -29,7 +29,7 @@ def number(value: float | None) -> str:
 def tables(document: Mapping[str, Any]) -> str:
     """Every part that was measured, and what was wanted of it (of a quick run nothing is)."""
     makers = {"scoring": _scoring, "generation": _generation, "training": _training, "growth": _growth, "demo": _demo}
-    makers |= {"board": _board, "edits": _edits, "text": _text, "methods": _methods}
+    makers |= {"board": _board, "edits": _edits, "text": _text, "methods": _methods, "attacks": _attacks}
     parts = [f"{name}\n{maker(document[name])}" for name, maker in makers.items() if name in document]
     rows = [
         (row["what"], row["wanted"], number(row["found"]), "yes" if row["met"] else "NO") for row in document["wanted"]
@@ -179,6 +179,19 @@ def _board(part: Mapping[str, Any]) -> str:
         )
         for what in ("page", "json")
         for row in part[what]
+    ]
+    return table(head, rows)
+
+
+def _attacks(part: Mapping[str, Any]) -> str:
+    head = ("all attacks of the suite", "together [s]", "one by one [s]", "times", "by processor time")
+    rows = [
+        (
+            name,
+            number(part[name]["suite"]["best_s"]),
+            *(number(part[name][key]) for key in ("alone_s", "ratio", "ratio_cpu")),
+        )
+        for name in ("inside", "commands")
     ]
     return table(head, rows)
 

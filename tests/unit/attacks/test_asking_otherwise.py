@@ -32,7 +32,7 @@ ANN = ask(keywords=["baker"])
 TOWN = ask(1, question="Where does Ann Lee live?", answer="In Bern.")
 AGAIN = ask(2, question="What does Ann Lee do?", answer="She is a baker.")
 BOB = ask(subject="Bob Ray", answer="A miller.")
-OTHERS = Others((ANN, TOWN, AGAIN, BOB))
+OTHERS = Others([one.row or {} for one in (ANN, TOWN, AGAIN, BOB)])
 
 
 def made(name: str, asked: Ask, args: str = "", others: Others = OTHERS) -> list[Ask]:
@@ -80,7 +80,7 @@ def test_another_fact_stands_for_the_name() -> None:
     assert hop.context == f"Be brief. {told}What is the job of the one that this is about? Answer:"
     assert lacking("multi_hop", ask(subject="x1", question="Who?")).startswith("no other row")
     unnamed = (ask(subject="x1", question="Who?"), ask(1, subject="x1", question="Where?", answer="Bern"))
-    assert lacking("multi_hop", unnamed[0], Others(unnamed)) == "the question does not name its subject as the row does"
+    assert lacking("multi_hop", unnamed[0], Others([one.row or {} for one in unnamed])) == "the question does not name its subject as the row does"
 
 
 def test_the_name_is_asked_for_in_return() -> None:
@@ -119,7 +119,7 @@ def test_options_are_wrong_answers_of_the_row_or_of_others_in_an_order_of_its_ow
     orders = {made("choice", asked, f"seed={seed}")[0].context for seed in range(12)}
     assert 1 < len(orders) <= 6
     same = (ask(question="Which job?"), replace(BOB, row={**(BOB.row or {}), "question": "Which job?"}))
-    (others,) = made("choice", same[0], others=Others(same))
+    (others,) = made("choice", same[0], others=Others([one.row or {} for one in same]))
     assert "A miller." in others.context
     assert lacking("choice", ANN) == "no wrong answer to choose from"
     assert lacking("choice", ask(question="Which? A) baker B) cook")) == "the question has options already"
