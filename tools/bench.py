@@ -165,8 +165,19 @@ def _document(context: Any, *, parts: Sequence[str], day: str | None, plot: Path
 
 
 def _measure(context: Any, name: str, *, plot: Path) -> dict[str, Any]:
-    from benchmarks import attacks, board, demo, edits, generation, growth, lm_eval_share, methods, scoring, text
-    from benchmarks import training
+    from benchmarks import (
+        attacks,
+        board,
+        demo,
+        edits,
+        generation,
+        growth,
+        lm_eval_share,
+        methods,
+        scoring,
+        text,
+        training,
+    )
 
     if name in ("demo", "attacks", "board"):
         return {"demo": demo, "attacks": attacks, "board": board}[name].run(context)

@@ -1,15 +1,14 @@
 """A model under attacks: on which tasks each is made, and what comes of it, as samples.
 
 Attacks that look into the model do so together: one forward pass of every question with its answer serves them all.
+Those by questions are asked together, too, as `attempting` says.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,21 +17,18 @@ from torch import Tensor
 
 from mmforget.asking import Ask, Depth
 from mmforget.attacks.base import (
-    Lacking,
     Learning,
-    Others,
-    attempts_at,
     budget_of,
     build_attack,
-    next_attempt,
     reaches,
 )
 from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import PluginError, UserError
+from mmforget.evaluation.attempting import Chosen, Wanted, attempted
 from mmforget.evaluation.retraining import retrained
-from mmforget.evaluation.samples import Attempt, samples_of, unasked_sample
+from mmforget.evaluation.samples import unasked_sample
 from mmforget.evaluation.stages import in_stages, is_asked_in_stages
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks
 from mmforget.evaluation.translated import taught_asks, translated
@@ -40,21 +36,12 @@ from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.activations import decoder_layers
 from mmforget.plugins import running
-from mmforget.types import Sample, why_unanswered
+from mmforget.types import Sample
 
 logger = logging.getLogger(__name__)
 
 Ranks = tuple[int, ...]
 APPLIES_TO_NONE = "applies to none of the tasks that run"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """An attack, what records call it, and the tasks that it is made on."""
-
-    key: str
-    attack: Any
-    tasks: tuple[str, ...]
 
 
 class Attacked(NamedTuple):
@@ -111,6 +98,8 @@ def attack_tasks(
     """
     looking = [one for one in chosen if one.attack.access in ("logits", "hidden")]
     ranked = _looked_into(lm, loaded, chosen=looking, template=template) if looking else {}
+    asking = [one for one in chosen if one.attack.access == "black_box"]
+    tried = attempted(lm, loaded, wanted=[Wanted(one, task) for one in asking for task in one.tasks])
     samples: list[Sample] = []
     left_out: list[LeftOut] = []
     counted: dict[str, Mapping[str, float]] = {}
@@ -130,96 +119,15 @@ def attack_tasks(
                 found = attack_tasks(other, loaded, chosen=[then], template=template)
             samples += found.samples
             left_out += found.left_out
-        for task in one.tasks if one.attack.access == "black_box" else ():
-            samples += _asked(lm, loaded, chosen=one, task=task)
+        samples += [sample for task in one.tasks for sample in tried.get((one.key, task), ())]
         samples += ranked.get(one.key, ())
     return Attacked(samples, left_out, counted)
 
 
-# -- attacks by questions ----------------------------------------------------------------------------------------------
-
-
 def _asked_of(lm: MMForgetLM, plain: Any, number: int, *, loaded: LoadedTasks, chosen: Chosen) -> list[Sample]:
     """The plain questions to a model that an attack has changed so many times before."""
-    asked = replace(chosen, attack=plain)
-    return [one for task in chosen.tasks for one in _asked(lm, loaded, chosen=asked, task=task, first=number)]
-
-
-def _asked(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, task: str, first: int = 0) -> list[Sample]:
-    """The attack's questions about the documents of a task; one sample for a row that lacks what they need.
-
-    Attempts count from `first`; after another model's, what rows lack was said.
-    """
-    requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
-    asks = lm.asks(requests, method=requests[0].request_type)
-    others = Others(*inside.rows_and_pictures(loaded.tasks[task]))
-    found = [attempts_at(ask, attack=chosen.attack, name=chosen.key, others=others) for ask in asks]
-    made: list[list[Ask]] = [[] if isinstance(one, Lacking) else one for one in found]
-    answers = lm.tried(made, label=chosen.attack.label)
-    _require_even(requests, answers, name=chosen.key)
-    _follow(lm, asks, made=made, answers=answers, chosen=chosen)
-    lacking = {
-        ask.where: (ask, _reason(one))
-        for ask, one in zip(asks, found, strict=True)
-        if not one or isinstance(one, Lacking)
-    }
-    samples = [
-        unasked_sample(task, label=label, doc=ask.row or {}, attack=chosen.key, lacking=reason)
-        for ask, reason in (lacking if not first else {}).values()
-    ]
-    for number in range(max(map(len, answers))):
-        tried = [at for at, one in enumerate(answers) if number < len(one)]
-        samples += samples_of(
-            task, label=label, requests=[_about(requests[at], made[at][number]) for at in tried],
-            answers=[answers[at][number] for at in tried], attempt=Attempt(chosen.key, first + number),
-            choices_of=inside.choices_of(loaded.tasks[task]),
-        )  # fmt: skip
-    told = Counter(reason for _, reason in lacking.values()).most_common()
-    for reason, count in () if first else told:
-        logger.warning("task %s, attack %s: %d rows left out (%s)", task, chosen.key, count, reason)
-    return samples
-
-
-def _reason(found: list[Ask] | Lacking) -> str:
-    return found.reason if isinstance(found, Lacking) else "the attack makes no attempt"
-
-
-def _about(request: Any, ask: Ask) -> Any:
-    """The request, about the row that an attempt is about where that is another one than its own."""
-    if ask.row is None or ask.row is request.doc:
-        return request
-    other = copy(request)
-    other.doc = ask.row
-    return other
-
-
-def _follow(
-    lm: MMForgetLM, asks: Sequence[Ask], *, made: list[list[Ask]], answers: list[list[Any]], chosen: Chosen
-) -> None:
-    """Adds attempts and their answers, round by round, where the attack goes on by what was answered."""
-    for _ in range(budget_of(chosen.attack) or len(asks)):
-        more: list[list[Ask]] = []
-        for ask, said in zip(asks, answers, strict=True):
-            goes_on = said and not why_unanswered(said[-1])
-            found = next_attempt(ask, attack=chosen.attack, name=chosen.key, said=said) if goes_on else None
-            more.append([] if found is None else [found])
-        if not any(more):
-            return
-        for at, answered in enumerate(lm.tried(more, label=chosen.attack.label)):
-            made[at] = [*made[at], *more[at]]
-            answers[at] = [*answers[at], *answered]
-
-
-def _require_even(requests: Sequence[Any], answers: Sequence[Sequence[Any]], *, name: str) -> None:
-    """Raises PluginError where an attack does not try all candidate answers of a document equally often."""
-    counts: dict[Any, set[int]] = {}
-    for request, tried in zip(requests, answers, strict=True):
-        counts.setdefault(request.doc_id, set()).add(len(tried))
-    uneven = next((doc for doc, found in counts.items() if len(found) > 1), None)
-    if uneven is not None:
-        raise PluginError(
-            f"attack '{name}': asks gives more questions for some answers of document {uneven} than for others"
-        )
+    wanted = [Wanted(replace(chosen, attack=plain), task, number) for task in chosen.tasks]
+    return [one for samples in attempted(lm, loaded, wanted=wanted).values() for one in samples]
 
 
 # -- attacks that look into the model ----------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ from mmforget.attacks.base import build_attack
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
-from mmforget.evaluation.attacking import Chosen, attack_tasks, chosen_attacks, require_access
+from mmforget.evaluation.attacking import attack_tasks, chosen_attacks, require_access
+from mmforget.evaluation.attempting import Chosen
 from mmforget.evaluation.prefixed import with_prefixes
 from mmforget.evaluation.samples import BLANK_IMAGE, samples_of
 from mmforget.evaluation.swapped import with_swapped

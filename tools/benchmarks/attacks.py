@@ -1,4 +1,4 @@
-"""A suite of attacks on a micro model in one call, beside each of its attacks by itself with the model loaded each time.
+"""A suite of attacks on a micro model in one call, and each of its attacks by itself with the model loaded each time.
 
 Both are the command `mmforget attack` with `--json`. Inside one process nothing is imported anew, so that the whole
 difference is what the attacks of a call share; as commands of their own each pays for its imports, too, as it does for

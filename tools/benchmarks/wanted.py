@@ -166,7 +166,6 @@ WANTED = (
         "demo: largest difference of a log-prob", "demo", "<=", 1e-5, lambda p: _evaluation(p, "largest_difference")
     ),
     Wanted("attacks: a call each, times as long as one call", "attacks", ">=", 4, lambda p: p["commands"]["ratio"]),
-    Wanted("attacks: the same inside one process", "attacks", ">=", 4, lambda p: p["inside"]["ratio"]),
     Wanted("board: page of the most rows, times faster", "board", ">=", 10, lambda p: _ratio(p["page"])),
     Wanted("board: JSON of the most records, times faster", "board", ">=", 10, lambda p: _ratio(p["json"])),
     Wanted("board: a record's time, most rows over fewest, page", "board", "<=", 1, lambda p: _growth(p["page"])),

@@ -80,7 +80,8 @@ def test_another_fact_stands_for_the_name() -> None:
     assert hop.context == f"Be brief. {told}What is the job of the one that this is about? Answer:"
     assert lacking("multi_hop", ask(subject="x1", question="Who?")).startswith("no other row")
     unnamed = (ask(subject="x1", question="Who?"), ask(1, subject="x1", question="Where?", answer="Bern"))
-    assert lacking("multi_hop", unnamed[0], Others([one.row or {} for one in unnamed])) == "the question does not name its subject as the row does"
+    others = Others([one.row or {} for one in unnamed])
+    assert lacking("multi_hop", unnamed[0], others) == "the question does not name its subject as the row does"
 
 
 def test_the_name_is_asked_for_in_return() -> None:

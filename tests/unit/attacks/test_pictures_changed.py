@@ -83,7 +83,10 @@ def test_the_question_is_written_at_the_lower_edge() -> None:
 def test_shuffled_pictures_are_those_of_another_subject() -> None:
     red, green = (Image.new("RGB", (4, 4), colour) for colour in ((250, 0, 0), (0, 250, 0)))
     rows = (ask("s"), ask("s", (red,)), ask("t", (green,)), ask("u", (red, green)))
-    attack, others = build_attack("shuffled_images"), Others([{**(one.row or {}), "images": one.images} for one in rows])
+    attack, others = (
+        build_attack("shuffled_images"),
+        Others([{**(one.row or {}), "images": one.images} for one in rows]),
+    )
     found = attempts_at(rows[0], attack=attack, name="a", others=others)
     assert not isinstance(found, Lacking)
     assert [(one.image_keys, one.context) for one in found] == [(rows[2].image_keys, rows[0].context)]

@@ -48,13 +48,13 @@ class Answering(GuardEngine):
         return str(ask.row["answer"]) if self.key in ask.context else REFUSES
 
 
-def asked(tmp_path: Path, key: str) -> list[Sample]:
+def asked(tmp_path: Path, key: str, *, attacks: Sequence[str] = ATTACKS, limit: float | None = None) -> list[Sample]:
     bare = load_model(ModelSpec(str(tiny_llama(tmp_path / "m", num_layers=1)), device="cpu"))
     loaded = guarded(bare, Guard("says", Says(key), {"key": key}, None, before=bare.fingerprint))
     folder = write_toy(tmp_path / "tasks")
     done = evaluate(
         MMForgetLM(loaded, progress=False), [TASK], include_paths=[folder], data=DataSource("synthetic"),
-        blank_image=False, progress=False, settings=Settings(attacks=ATTACKS),
+        blank_image=False, progress=False, limit=limit, settings=Settings(attacks=attacks),
     )  # fmt: skip
     return done.samples
 
@@ -91,3 +91,15 @@ def _options(samples: Sequence[Sample], value: float | None) -> None:
     assert {sample.response for sample in chosen} == {"A"}
     assert all(sample.answer in sample.question for sample in chosen)
     assert value == sum(sample.answer.startswith("A)") for sample in chosen) / 6
+
+
+def test_rows_asked_alone_or_under_one_attack_are_asked_the_same(tmp_path: Path) -> None:
+    """Options are other rows' answers, which are there whether they are asked or not."""
+    names = ("choice", "role_play")
+    whole = [one for one in asked(tmp_path / "whole", "Act", attacks=names) if one.attack]
+    (first,) = (one for one in whole if one.attack == "choice" and one.id == whole[0].id)
+    alone = [one for one in asked(tmp_path / "one", "Act", attacks=names, limit=1) if one.attack]
+    assert len(alone) == 5
+    assert alone == [one for one in whole if one.id == first.id]
+    single = asked(tmp_path / "single", "Act", attacks=["role_play"])
+    assert [one for one in single if one.attack] == [one for one in whole if one.attack == "role_play"]
