@@ -54,6 +54,7 @@ MEASURES: Mapping[str, type[Any]] = {
 Measure = Fade | ModeConnectivity | FormDependence | Membership
 RETAIN = "retain"
 NO_RETAIN = "no retain model to compare with; give --retain_model"
+NO_QUESTIONS = "what is to be forgotten are documents, and nothing is asked about them"
 OUTSIDE = "non-members"
 NO_OUTSIDE = "the benchmark has no holdout set in this data, rows that nobody has seen"
 NO_TARGET = "no target model to compare with; give --target_model"
@@ -132,6 +133,8 @@ def make_distance_plan(config: RunConfig, *, measures: str, null_models: Sequenc
     check_models(config)
     for spec in null_models:
         check_place(spec)
+    if config.stage_one_seeds and config.model != "micro":
+        raise UserError("--stage_one_seeds trains micro models alone; name retain models with --null_model")
     if null_models and config.stage_one_seeds:
         raise UserError("--null_model names retain models, and --stage_one_seeds would train others; give one of them")
     return DistancePlan(config, tuple(resolve(config)), measures_of(measures), tuple(null_models))
@@ -202,6 +205,11 @@ class _Space:
         kept = len(found) if self.config.limit is None else limited(len(found), self.config.limit)
         return render(found[:kept], loaded=loaded, config=self.config)
 
+    @property
+    def has_questions(self) -> bool:
+        """Whether anything to forget is asked about, and is no document."""
+        return any(not row.is_document for row in self.bound.examples(self.bound.benchmark.forget_set))
+
     def docs(self, name: str) -> dict[str, Mapping[str, Any]]:
         """The benchmark's rows of a set, by name."""
         return {str(doc["id"]): doc for doc in undecoded(self.bound.rows(name))}
@@ -230,8 +238,9 @@ def _is_null(first: str, second: str) -> bool:
 def _by_fade(space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: Fade) -> list[Compared]:
     """The divergence of every model from the retain model."""
     others = [one for one in specs if one != RETAIN]
-    if RETAIN not in specs:
-        return [Compared(name, one, RETAIN, False, None, NO_RETAIN) for one in others]
+    if RETAIN not in specs or not space.has_questions:
+        why = NO_QUESTIONS if RETAIN in specs else NO_RETAIN
+        return [Compared(name, one, RETAIN, _is_null(one, RETAIN), None, why) for one in others]
     texts: dict[str, list[tuple[int, ...]]] = {}
     told: dict[tuple[str, str], list[float]] = {}
     tokenizer: dict[str, int] = {}
@@ -264,8 +273,9 @@ def _by_forms(
     """Every model beside the target, which the model itself is where it has forgotten nothing."""
     target = "target" if "target" in specs else "model" if space.config.model == "micro" else None
     others = [one for one in specs if one != target]
-    if target is None:
-        return [Compared(name, one, "target", one.startswith(RETAIN), None, NO_TARGET) for one in others]
+    if target is None or not space.has_questions:
+        why = NO_TARGET if target is None else NO_QUESTIONS
+        return [Compared(name, one, target or "target", one.startswith(RETAIN), None, why) for one in others]
     asked = {}
     for model in (target, *others):
         loaded = space.models.get(specs[model])
@@ -313,13 +323,7 @@ def _prompts(space: _Space, loaded: LoadedModel) -> tuple[list[Example], list[En
 
 def _questions(space: _Space, loaded: LoadedModel) -> list[Example]:
     """The rows to forget that are no documents."""
-    rows = [row for row in space.rows(space.bound.benchmark.forget_set, loaded) if not row.is_document]
-    if not rows:
-        raise UserError(
-            f"{space.bound.benchmark.group}: no question of the set '{space.bound.benchmark.forget_set}' is answered "
-            "in words, so that nothing can be written behind one"
-        )
-    return rows
+    return [row for row in space.rows(space.bound.benchmark.forget_set, loaded) if not row.is_document]
 
 
 def _same_tokens(loaded: LoadedModel, tokenizer: Mapping[str, int]) -> dict[str, int]:
