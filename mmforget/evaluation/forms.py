@@ -63,17 +63,17 @@ Asked = Mapping[str, Sequence[Probability]]
 
 
 def asked_in_forms(
-    lm: MMForgetLM, docs: Sequence[Mapping[str, Any]], rows: Sequence[Example], *, how: FormDependence
+    lm: MMForgetLM, docs: Mapping[str, Mapping[str, Any]], rows: Sequence[Example], *, how: FormDependence
 ) -> Asked:
     """A model's probabilities of the right answers, in every form and as the benchmark asks.
 
     Args:
-        docs: the benchmark's rows, and
-        rows: the same as the model is asked about them.
+        docs: all rows of the benchmark's set, by name, and
+        rows: those that the model is asked about, as it is.
     """
-    asks = [_ask(doc, row) for doc, row in zip(docs, rows, strict=True)]
+    asks = [_ask(docs[row.id], row) for row in rows]
     found = {PLAIN: _probabilities(lm, [[_scored(ask, row)] for ask, row in zip(asks, rows, strict=True)], rows)}
-    others = Others(tuple(asks))
+    others = Others(tuple(docs.values()))
     for key in how.keys:
         attack = attack_of(key)
         made = [attempts_at(ask, attack=attack, name=key, others=others) for ask in asks]

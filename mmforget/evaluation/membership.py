@@ -85,22 +85,22 @@ class Answered(NamedTuple):
 
 
 def scored_answers(
-    lm: MMForgetLM, docs: Sequence[Mapping[str, Any]], rows: Sequence[Example], *, set_name: str
+    lm: MMForgetLM, docs: Mapping[str, Mapping[str, Any]], rows: Sequence[Example], *, set_name: str
 ) -> list[Sample]:
     """The model's log-probs of the answers of a set, of their paraphrases, and behind others' pictures.
 
     Args:
-        docs: the benchmark's rows, and
-        rows: the same as the model is asked about them.
+        docs: all rows of the benchmark's set, by name, and
+        rows: those that the model is asked about, as it is.
     """
-    asks = [_ask(doc, row) for doc, row in zip(docs, rows, strict=True)]
-    others = Others(tuple(asks))
+    asks = [_ask(docs[row.id], row) for row in rows]
+    others = Others(tuple(docs.values()))
     swapped = [about_others_pictures(ask, others) for ask in asks]
     roles = [_roles(ask, row, other) for ask, row, other in zip(asks, rows, swapped, strict=True)]
     tried = lm.tried([list(one.values()) for one in roles], label="members or not")
     return [
-        _sample(doc, dict(zip(one, answers, strict=True)), set_name=set_name)
-        for doc, one, answers in zip(docs, roles, tried, strict=True)
+        _sample(docs[row.id], dict(zip(one, answers, strict=True)), set_name=set_name)
+        for row, one, answers in zip(rows, roles, tried, strict=True)
     ]
 
 

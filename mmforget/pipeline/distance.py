@@ -280,7 +280,7 @@ def _by_forms(
     for model in (target, *others):
         loaded = space.models.get(specs[model])
         rows, docs = _questions(space, loaded), space.docs(space.bound.benchmark.forget_set)
-        asked[model] = asked_in_forms(space.asker(loaded, model), [docs[row.id] for row in rows], rows, how=how)
+        asked[model] = asked_in_forms(space.asker(loaded, model), docs, rows, how=how)
     return [
         Compared(name, one, target, one.startswith(RETAIN), form_dependence(asked[one], asked[target]))
         for one in others
@@ -313,7 +313,7 @@ def _members_of(benchmark: Benchmark) -> str:
 
 def _scored_set(space: _Space, lm: MMForgetLM, name: str) -> list[Sample]:
     rows, docs = space.rows(name, lm.loaded), space.docs(name)
-    return scored_answers(lm, [docs[row.id] for row in rows], rows, set_name=name)
+    return scored_answers(lm, docs, rows, set_name=name)
 
 
 def _prompts(space: _Space, loaded: LoadedModel) -> tuple[list[Example], list[Encoded]]:

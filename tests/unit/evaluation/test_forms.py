@@ -69,7 +69,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(bare: LoadedModel, folder: Path, holds: Holds) -> Asked:
     bound = find("toy", [folder]).bind(DataSource("synthetic"))
     lm = MMForgetLM(guarded(bare, Guard("holds", holds, {}, None, before=bare.fingerprint)), progress=False)
-    return asked_in_forms(lm, undecoded(bound.rows("full")), bound.examples("full"), how=HOW)
+    return asked_in_forms(
+        lm, {str(doc["id"]): doc for doc in undecoded(bound.rows("full"))}, bound.examples("full"), how=HOW
+    )
 
 
 def test_how_much_forgetting_depends_on_the_form(bare: LoadedModel, folder: Path) -> None:

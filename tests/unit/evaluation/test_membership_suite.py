@@ -17,6 +17,7 @@ from mmforget.metrics.detectors import NAMES
 from mmforget.metrics.mia_auc import MiaAuc
 from mmforget.metrics.mia_tpr import MiaTPR
 from mmforget.model.load import ModelSpec, load_model
+from mmforget.types import Sample
 from tests.helpers import tiny_llava
 
 SETS = ("forget", "others")
@@ -47,13 +48,12 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     )
     bound = find("toy", [tasks]).bind(data)
 
-    def own(lm: MMForgetLM) -> Answered:
-        return Answered(
-            *(scored_answers(lm, undecoded(bound.rows(one)), bound.examples(one), set_name=one) for one in SETS)
-        )  # fmt: skip
+    def scored(lm: MMForgetLM, name: str) -> list[Sample]:
+        docs = {str(doc["id"]): doc for doc in undecoded(bound.rows(name))}
+        return scored_answers(lm, docs, bound.examples(name), set_name=name)
 
     plain = Answered(*([one for one in done.samples if one.set == name] for name in SETS))
-    return Case(plain, own(lms[0]), own(lms[1]))
+    return Case(plain, *(Answered(*(scored(lm, name) for name in SETS)) for lm in lms))
 
 
 def test_scores_are_those_of_the_tasks(case: Case) -> None:
