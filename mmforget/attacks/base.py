@@ -11,6 +11,9 @@ It says what it needs of a model (`access`):
   of the right answer. Ranks are kept, so that every budget is known afterwards. All attacks of a run look at once. One
   of `hidden` may have `rows` and `learn(states, last)`: it learns on so many rows to keep how states are to be read,
   and looks by itself.
+- `gradients`: `search(asks, box)` looks, by how a true answer's log-prob changes, for words beside a question, other
+  pixels of its pictures or a vector added to states (`changes.Searching`), and gives the best after each number of
+  steps in `at`, an attempt each. It is told the answer of each question (`told = "own"`), or once those of others.
 - `weights`: `training(material)` says on which rows the model is trained before the attack `then` is made on it. Where
   `then` is None the plain questions are asked after each number of updates in `at`, of rows that were not trained on.
   Or `alter(layer, before, attempt=0)` says what becomes of each linear layer, the adapter being merged: the plain
@@ -44,12 +47,13 @@ if TYPE_CHECKING:
 
     from mmforget.model.altering import Altered
 
-Access = Literal["black_box", "logits", "hidden", "weights"]
+Access = Literal["black_box", "logits", "hidden", "gradients", "weights"]
 Modality = Literal["image", "any"]
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "black_box": ("asks",),
     "logits": ("depths", "ranks", "is_whole"),
     "hidden": ("depths", "ranks", "is_whole"),
+    "gradients": ("search", "told", "through", "at"),
     "weights": (),
 }
 """What an attack has to have, by its access."""

@@ -22,6 +22,7 @@ from mmforget.attacks.base import (
     build_attack,
     reaches,
 )
+from mmforget.attacks.contract_search import check_search
 from mmforget.attacks.naming import attack_of
 from mmforget.errors import PluginError, UserError
 from mmforget.methods.material import Material
@@ -64,6 +65,9 @@ def check_attack(name: str, args: Mapping[str, Any] | None = None) -> None:
     attack = build_attack(name, args or {})
     if attack.access == "black_box":
         _check_asks(attack, name=name)
+    elif attack.access == "gradients":
+        asks = [ask for ask in toy_asks() if ask.kind == "score" and (ask.images or attack.modality == "any")]
+        check_search(attack, [*asks, replace(asks[0], row=None)], name=name)
     elif attack.access == "weights" and hasattr(attack, "alter"):
         _check_alter(attack, name=name)
     elif attack.access == "weights":

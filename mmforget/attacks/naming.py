@@ -20,6 +20,14 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         "image_rephrase",
         "multimodal_rephrase",
     ),
+    "adversarial": (
+        "adversarial_suffix",
+        "universal_prefix",
+        "embedding_perturbation",
+        "latent_perturbation",
+        "universal_image",
+        "adversarial_patch",
+    ),
     "controls": ("blank_image", "shuffled_images", "options_only"),
     "reconstruction": ("context_ladder", *(f"context_ladder(rung={rung})" for rung in range(1, 5))),
     "forms": ("question_rephrase(level=medium)", "cloze", "choice", "reverse_query", "typographic_image"),
@@ -52,6 +60,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
 """Attacks that are made together, by the name of the suite; they may have arguments."""
 SUMMARIES: Mapping[str, str] = {
     "unlok7": "suite: the seven attacks of UnLOK-VQA (arXiv 2505.01456), each at its default level",
+    "adversarial": "suite: searches by gradients that are told answers, to be read beside the retain model alone",
     "controls": "suite: questions without their picture, with another's, and options without a question",
     "reconstruction": "suite: the context ladder of MedForget (arXiv 2512.09867), whole and each rung alone",
     "forms": "suite: the same fact asked in other words, with a blank, with options, in reverse, in the picture",

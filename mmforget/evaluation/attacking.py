@@ -29,6 +29,7 @@ from mmforget.errors import PluginError, UserError
 from mmforget.evaluation.attempting import Chosen, Wanted, attempted
 from mmforget.evaluation.retraining import retrained
 from mmforget.evaluation.samples import unasked_sample
+from mmforget.evaluation.searching import answered_asks, require_search, searched
 from mmforget.evaluation.stages import in_stages, is_asked_in_stages
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks
 from mmforget.evaluation.translated import taught_asks, translated
@@ -75,7 +76,9 @@ def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
     """Raises UserError where the model, or a guard before it, does not give an attack what it needs."""
     for one in (some for some in chosen if some.tasks):
         try:
-            if one.attack.access == "weights":
+            if one.attack.access == "gradients":
+                require_search(lm, one.attack)
+            elif one.attack.access == "weights":
                 _require_weights(lm)
                 if is_asked_in_stages(one.attack):
                     continue
@@ -119,9 +122,20 @@ def attack_tasks(
                 found = attack_tasks(other, loaded, chosen=[then], template=template)
             samples += found.samples
             left_out += found.left_out
+        elif one.attack.access == "gradients":
+            samples += _searched(lm, loaded, chosen=one, template=template)
         samples += [sample for task in one.tasks for sample in tried.get((one.key, task), ())]
         samples += ranked.get(one.key, ())
     return Attacked(samples, left_out, counted)
+
+
+def _searched(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, template: bool | str) -> list[Sample]:
+    found = list[Sample]()
+    for task in chosen.tasks:
+        asks = answered_asks(lm, loaded, task=task, template=template)
+        ask = partial(_asked_of, loaded=loaded, chosen=replace(chosen, tasks=(task,)))
+        found += searched(lm, loaded, attack=chosen.attack, key=chosen.key, task=task, asks=asks, ask=ask)
+    return found
 
 
 def _asked_of(lm: MMForgetLM, plain: Any, number: int, *, loaded: LoadedTasks, chosen: Chosen) -> list[Sample]:
@@ -141,20 +155,13 @@ def _looked_into(
     for task in dict.fromkeys(task for one in chosen for task in one.tasks):
         own = [one for one in chosen if task in one.tasks]
         requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
-        delimiter = inside.delimiter_of(loaded.tasks[task], template=template)
-        asks = [_with_answer(ask, delimiter) for ask in lm.asks(requests, method=requests[0].request_type)]
+        asks = answered_asks(lm, loaded, task=task, template=template)
         for one, looked in _ranks(lm, asks, chosen=own, bound=loaded.owners[task], template=template):
             found[one.key] += [
                 unasked_sample(task, label=label, doc=request.doc, attack=one.key, ranks=ranks)
                 for request, ranks in zip(requests, looked, strict=True)
             ]
     return found
-
-
-def _with_answer(ask: Ask, delimiter: str) -> Ask:
-    """The question with the right answer behind it, whose tokens are looked for."""
-    answer = "" if ask.row is None else ask.row["answer"]
-    return replace(ask, kind="score", continuation=delimiter + str(answer), decoding=None)
 
 
 def _ranks(

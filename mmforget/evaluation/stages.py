@@ -69,7 +69,7 @@ def in_stages(
     """Raises UserError where the model cannot be changed so, BadData for rows that cannot be encoded."""
     if lm.loaded.stack is not None:
         reason = f"{attack.label} changes one model, and subjects are forgotten many at a time"
-        return Staged(_unanswered(loaded, tasks=tasks, key=key, attempts=[0], reason=reason), {})
+        return Staged(unanswered(loaded, tasks=tasks, key=key, attempts=[0], reason=reason), {})
     with tempfile.TemporaryDirectory(prefix="mmforget-") as folder:
         if hasattr(attack, "alter"):
             with merged(lm.loaded, folder=Path(folder)) as whole:
@@ -86,7 +86,7 @@ def in_stages(
         _trained(lm, wanted, attack=attack, look=look, folder=Path(folder))
     missed = range(len(reached), len(attack.at))
     reason = f"the training ended after {reached[-1] if reached else 0} updates"
-    return Staged([*samples, *_unanswered(loaded, tasks=tasks, key=key, attempts=missed, reason=reason)], {})
+    return Staged([*samples, *unanswered(loaded, tasks=tasks, key=key, attempts=missed, reason=reason)], {})
 
 
 def _trained(
@@ -117,7 +117,7 @@ def _altered(lm: MMForgetLM, whole: Whole, *, attack: Any, key: str, ask: Asked,
     return Staged(samples, {key: counted} if counted else {})
 
 
-def _unanswered(
+def unanswered(
     loaded: LoadedTasks, *, tasks: Sequence[str], key: str, attempts: Iterable[int], reason: str
 ) -> list[Sample]:
     """A sample for every question that could not be asked, which says why."""

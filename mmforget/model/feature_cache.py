@@ -60,6 +60,10 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._features)
 
+    def given(self, key: str) -> Tensor | None:
+        """Features that take the place of what a tower would give, whichever it is; here none."""
+        return None
+
     def get(self, key: str, *, tower: str) -> Tensor | None:
         """Features of the image with this key, as that tower gives them."""
         found = self._features.get((tower, key))

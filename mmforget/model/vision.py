@@ -74,6 +74,10 @@ def _tower_features(
     tower = tower_fingerprint(loaded, parts) if cache is not None and fixed else ""
     found: dict[str, Tensor] = {}
     for key, image in images.items():
+        given = None if cache is None else cache.given(key)
+        if given is not None:
+            found[key] = given
+            continue
         known = cache.get(key, tower=tower) if cache is not None and fixed else None
         if known is not None:
             found[key] = known.to(_weight(parts).device)

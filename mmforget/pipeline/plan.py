@@ -246,7 +246,7 @@ def _check_requests(config: RunConfig, *, bound: Bound) -> None:
         )
 
 
-NEEDED = {"logits": "logits", "hidden": "hidden states", "weights": "weights"}
+NEEDED = {"logits": "logits", "hidden": "hidden states", "gradients": "gradients", "weights": "weights"}
 """What attacks of each access need, in words."""
 
 
