@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
     from torch import Tensor
 
@@ -252,6 +254,27 @@ def why_unanswered(answer: object) -> str:
 
 
 @dataclass(frozen=True)
+class States:
+    """Hidden states that were kept, float32 in C order, as bytes: small, and equal where all numbers are."""
+
+    shape: tuple[int, ...]
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, values: Any) -> States:
+        """Of a tensor on the CPU, an array or nested numbers."""
+        import numpy as np
+
+        array = np.asarray(values, dtype=np.float32, order="C")
+        return cls(array.shape, array.tobytes())
+
+    def array(self) -> NDArray[np.float32]:
+        import numpy as np
+
+        return np.frombuffer(self.data, dtype=np.float32).reshape(self.shape)
+
+
+@dataclass(frozen=True)
 class Sample:
     """One answered question of one task: all that a metric may read. Stored as a line of `samples_<task>.jsonl`.
 
@@ -266,7 +289,8 @@ class Sample:
     `lacking` says what an attack needs and the row has not, so that there was no attempt. `token_values` has by name,
     and then by role, numbers of each token beside its log-prob, as far as they are known: `is_best` is 1 where the
     token is the most likely one; `entropy` and `variance`, of the log-probs of all tokens in its place, are asked for
-    where a metric reads them.
+    where a metric reads them. `states` are hidden states, by name, that an attack keeps, so that models can be compared
+    without any of them.
     """
 
     task: str
@@ -290,6 +314,7 @@ class Sample:
     ranks: tuple[int, ...] = ()
     lacking: str = ""
     token_values: Mapping[str, TokenValues] = field(default_factory=dict)
+    states: Mapping[str, States] = field(default_factory=dict)
 
     def with_role(self, prefix: str, *, profile: str = "clean") -> list[tuple[float, ...]]:
         """Per-token log-probs of all candidates whose role is `prefix` or starts with `prefix/`, in order.

@@ -10,14 +10,18 @@ It says what it needs of a model (`access`):
   `ranks(logits, token)` says for each list of candidates that it makes of what is there, how many come before the token
   of the right answer. Ranks are kept, so that every budget is known afterwards. All attacks of a run look at once. One
   of `hidden` may have `rows` and `learn(states, last)`: it learns on so many rows to keep how states are to be read,
-  and looks by itself.
+  and looks by itself; so does one with `rows` and `teach(states, logits, tokens)`, which learns heads of its own. One
+  with `keep(states)` looks for no answer: what it gives stands in samples, and is compared with another model's by the
+  `metrics` that it names. So does one with `into`: its states are put into the target model, layer by layer, and the
+  answer's log-probs are kept.
 - `gradients`: `search(asks, box)` looks, by how a true answer's log-prob changes, for words beside a question, other
   pixels of its pictures or a vector added to states (`changes.Searching`), and gives the best after each number of
   steps in `at`, an attempt each. It is told the answer of each question (`told = "own"`), or once those of others.
 - `weights`: `training(material)` says on which rows the model is trained before the attack `then` is made on it. Where
   `then` is None the plain questions are asked after each number of updates in `at`, of rows that were not trained on.
   Or `alter(layer, before, attempt=0)` says what becomes of each linear layer, the adapter being merged: the plain
-  questions are asked of as many altered models as `budget` says. Either way each time is an attempt.
+  questions are asked of as many altered models as `budget` says. Either way each time is an attempt. Or
+  `columns(subject)` names columns of weights, and what `keep` gives of them is compared with another model's.
 
 It may also say how much it takes: `budget`, how many candidates it looks at, and `cost`, in words; and whom it is made
 on: `kinds`, the kinds of task (default: all), and `sets`, `forget` for what tries to get a forgotten answer back, so
@@ -26,7 +30,7 @@ that nothing else is asked (default: `any`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
@@ -192,6 +196,27 @@ class Learning(Reading, Protocol):
         """
 
 
+@runtime_checkable
+class Probing(Reading, Protocol):
+    """An attack on hidden states that trains a head of its own for each layer, on rows to keep.
+
+    Attributes:
+        rows: on how many rows, the first ones.
+    """
+
+    @property
+    def rows(self) -> int: ...
+
+    def teach(self, states: Tensor, logits: Tensor, tokens: Tensor) -> Callable[[Tensor], Tensor]:
+        """What is added to the model's logits, float32 [T, V], as a function of states [T, H] at one depth.
+
+        Args:
+            states: float32 [N, H], normalised as the head takes them, of the N tokens of the answers to keep.
+            logits: float32 [N, V], what the model's head makes of them.
+            tokens: int64 [N], the tokens that come.
+        """
+
+
 class Training(Attack, Protocol):
     """An attack that trains the model.
 
@@ -226,21 +251,27 @@ def shape_faults(name: str, plugin: object) -> list[str]:
     """What keeps an object from being an attack, in words."""
     if not isinstance(plugin, type) or not is_dataclass(plugin):
         return ["ATTACK is no dataclass; it has to be the class itself, whose fields are the attack's arguments"]
-    access = getattr(plugin, "access", None)
+    access: Any = getattr(plugin, "access", None)
     if access is not None and access not in get_args(Access):
         return [f"ATTACK ({plugin.__name__}): access '{access}' is none of {', '.join(get_args(Access))}"]
     # An argument without a default is no attribute of the class.
     there = {*dir(plugin), *plugin.__dataclass_fields__}
-    of_weights = ("alter", "budget") if "alter" in there else ("training", "then")
+    of_weights: tuple[str, ...] = ("alter", "budget") if "alter" in there else ("training", "then")
+    of_weights = ("columns", "named", "keep", "metrics") if "columns" in there else of_weights
     needed = (
         "access",
         "modality",
         "label",
-        *NEEDS[access or "black_box"],
+        *_needed(access or "black_box", there),
         *(of_weights if access == "weights" else ()),
     )
     missing = [key for key in needed if key not in there]
     return [f"ATTACK ({plugin.__name__}) lacks {' and '.join(missing)}"] if missing else []
+
+
+def _needed(access: Access, there: Collection[str]) -> tuple[str, ...]:
+    """What an attack of this access has to have, of what it keeps or finds."""
+    return ("depths", "metrics") if access == "hidden" and {"keep", "into"} & {*there} else NEEDS[access]
 
 
 ATTACKS: Registry[type[Any]] = Registry(

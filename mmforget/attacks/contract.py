@@ -15,6 +15,7 @@ from mmforget.attacks.base import (
     Lacking,
     Learning,
     Others,
+    Probing,
     Reading,
     Retraining,
     Training,
@@ -22,10 +23,13 @@ from mmforget.attacks.base import (
     build_attack,
     reaches,
 )
+from mmforget.attacks.comparing import Columns, Compared, Keeping, Patching
 from mmforget.attacks.contract_search import check_search
 from mmforget.attacks.naming import attack_of
 from mmforget.errors import PluginError, UserError
 from mmforget.methods.material import Material
+from mmforget.metrics.arguments import metric_of
+from mmforget.metrics.base import ReferenceMetric
 from mmforget.plugins import running
 from mmforget.types import Example
 
@@ -68,12 +72,58 @@ def check_attack(name: str, args: Mapping[str, Any] | None = None) -> None:
     elif attack.access == "gradients":
         asks = [ask for ask in toy_asks() if ask.kind == "score" and (ask.images or attack.modality == "any")]
         check_search(attack, [*asks, replace(asks[0], row=None)], name=name)
+    elif isinstance(attack, Columns):
+        _check_columns(attack, name=name)
     elif attack.access == "weights" and hasattr(attack, "alter"):
         _check_alter(attack, name=name)
     elif attack.access == "weights":
         _check_training(attack, name=name)
+    elif isinstance(attack, Keeping | Patching):
+        _check_compared(attack, name=name)
     else:
         _check_ranks(attack, name=name)
+
+
+def _check_columns(attack: Columns, *, name: str) -> None:
+    import torch
+
+    vector, logits = torch.arange(6.0), torch.arange(50.0).mul(37).remainder(101)
+    with running(attack, what=f"attack '{name}': keep"):
+        first, again = attack.keep(vector, logits), attack.keep(vector.clone(), logits.clone())
+    _require_same(first, again, name=name)
+    _require_metrics(attack, name=name)
+
+
+def _require_metrics(attack: Compared, *, name: str) -> None:
+    wrong = [one.metric for one in attack.metrics if not isinstance(metric_of(one), ReferenceMetric)]
+    if wrong or not attack.metrics:
+        raise PluginError(f"attack '{name}': metrics has to name metrics that compare models, not {wrong}")
+
+
+def _require_same(first: Mapping[str, Any], again: Mapping[str, Any], *, name: str) -> None:
+    import torch
+
+    if not first or first.keys() != again.keys() or not all(torch.equal(first[key], again[key]) for key in first):
+        raise PluginError(f"attack '{name}': keep has to give tensors by name, the same ones when it is called again")
+
+
+def _check_compared(attack: Keeping | Patching, *, name: str) -> None:
+    with running(attack, what=f"attack '{name}': depths"):
+        depths = attack.depths(max(LAYERS))
+    if not depths or not all(0 <= depth.layer < max(LAYERS) for depth in depths):
+        raise PluginError(f"attack '{name}': depths names none of the {max(LAYERS)} layers, or others: {depths}")
+    _require_metrics(attack, name=name)
+    if isinstance(attack, Keeping):
+        _check_keep(attack, name=name, num_depths=len(depths))
+
+
+def _check_keep(attack: Keeping, *, name: str, num_depths: int) -> None:
+    import torch
+
+    states = torch.arange(num_depths * 6.0).view(num_depths, 2, 3)
+    with running(attack, what=f"attack '{name}': keep"):
+        first, again = attack.keep(states), attack.keep(states.clone())
+    _require_same(first, again, name=name)
 
 
 def _check_asks(attack: Any, *, name: str) -> None:
@@ -98,6 +148,8 @@ def _check_ranks(attack: Reading, *, name: str) -> None:
 
     if isinstance(attack, Learning):
         _check_learning(attack, name=name)
+    if isinstance(attack, Probing):
+        _check_teaching(attack, name=name)
     for num_layers in LAYERS:
         try:
             with running(attack, what=f"attack '{name}': depths"):
@@ -128,6 +180,17 @@ def _check_learning(attack: Learning, *, name: str) -> None:
         found = attack.learn(states, states[:, 0] + 1.0)(states[:2])
     if found.shape != states[:2].shape or not bool(found.isfinite().all()):
         raise PluginError(f"attack '{name}': learn has to give a function of states that keeps their shape")
+
+
+def _check_teaching(attack: Probing, *, name: str) -> None:
+    import torch
+
+    states = torch.arange(12.0).view(4, 3).mul(37).remainder(101) / 10
+    logits = torch.arange(20.0).view(4, 5).mul(37).remainder(101) / 10
+    with running(attack, what=f"attack '{name}': teach"):
+        found = attack.teach(states, logits, torch.arange(4))(states[:2])
+    if found.shape != (2, 5) or not bool(found.isfinite().all()):
+        raise PluginError(f"attack '{name}': teach has to give a function of states [T, H] to what is added [T, V]")
 
 
 def _check_training(attack: Training, *, name: str) -> None:

@@ -61,6 +61,11 @@ def _table(group: str, by_model: Mapping[str, Sequence[AttackResult]]) -> str:
     head = (*HEAD[:3], *(f"{HEAD[3]} of {name}" for name in (first, *others)), HEAD[4])
     lines = [head]
     for number, one in enumerate(by_model[first]):
+        for key in one.measures:
+            told = [_shown(by_model[name][number].measures[key]) for name in by_model]
+            lines.append((f"{one.attack}: {key}", one.access, "", *told, ""))
+        if one.measures:
+            continue
         values = [_shown(by_model[name][number].success) for name in by_model]
         area = "-" if one.area.value is None else f"{one.area.value:.3f}"
         lines.append((one.attack or PLAIN, one.access, str(one.budget), *values, area))

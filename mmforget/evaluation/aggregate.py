@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from mmforget.attacks.base import budget_of, recovers
+from mmforget.attacks.comparing import metrics_of
 from mmforget.attacks.naming import attack_of
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
@@ -13,7 +16,14 @@ from mmforget.errors import UserError
 from mmforget.evaluation.measurements import Measurements
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.attack_success import BUDGET
-from mmforget.metrics.base import CompositeMetric, Metric, SampleMetric, reads_attempts, unasked_profiles
+from mmforget.metrics.base import (
+    CompositeMetric,
+    Metric,
+    ReferenceMetric,
+    SampleMetric,
+    reads_attempts,
+    unasked_profiles,
+)
 from mmforget.results.schema import MetricResult
 from mmforget.types import Estimate, Sample
 
@@ -41,7 +51,34 @@ def aggregate(
     """
     measured = Measurements(benchmark, samples, retain, target)
     named = [result for use in benchmark.metrics for result in _results(use, measured=measured)]
-    return [*named, *_of_attacks(measured)]
+    return [*named, *_of_attacks(measured), *results_of_states(measured)]
+
+
+def results_of_states(measured: Measurements) -> Iterator[MetricResult]:
+    """What attacks that keep hidden states are compared by, each on every set that it was made on."""
+    benchmark = measured.benchmark
+    for key, made in _made(measured).items():
+        sets = dict.fromkeys(sample.set for sample in measured.samples if sample.attack == key)
+        for named, set_name in ((named, one) for named in metrics_of(made) for one in sets):
+            metric = metric_of(named)
+            if not isinstance(metric, ReferenceMetric):
+                continue
+            turned = set_name == benchmark.forget_set and metric.other != "retain_model"
+            direction = "lower" if bool(metric.higher_is_better) == turned else "higher"
+            use = MetricUse(named.metric, set_name, direction, headline=False, args=named.args)
+            tasks = [one for one in measured.tasks(set_name, metric.kind) if measured.of_task(one.name, attack=key)]
+            for profile, task in ((profile, one) for profile in unasked_profiles(metric) for one in tasks):
+                found = _directed(measured.estimate(metric, task=task, profile=profile, attack=key), use)
+                yield MetricResult(use.key, set_name, profile, found, task=task.name, kind=task.kind, attack=key)
+
+
+def _made(measured: Measurements) -> dict[str, Any]:
+    """The attacks that were made, by what records call them; without those that are not there any more."""
+    found: dict[str, Any] = {}
+    for key in dict.fromkeys(sample.attack for sample in measured.samples if sample.attack):
+        with suppress(UserError):
+            found[key] = attack_of(key)
+    return found
 
 
 def _of_attacks(measured: Measurements) -> Iterator[MetricResult]:
@@ -51,8 +88,8 @@ def _of_attacks(measured: Measurements) -> Iterator[MetricResult]:
     """
     benchmark = measured.benchmark
     named = {use.metric for use in benchmark.metrics if use.set == benchmark.forget_set}
-    asked = dict.fromkeys(sample.attack for sample in measured.samples if sample.attack)
-    budgets = {key: budget for key in asked if (budget := _budget(key)) is not None}
+    searched = {key: made for key, made in _made(measured).items() if recovers(made) and not metrics_of(made)}
+    budgets = {key: budget_of(made) or BUDGET for key, made in searched.items()}
     for budget in dict.fromkeys(budgets.values()):
         args = {} if budget == BUDGET else {"budget": budget}
         others = [key for key, own in budgets.items() if own != budget]
@@ -60,15 +97,6 @@ def _of_attacks(measured: Measurements) -> Iterator[MetricResult]:
             use = MetricUse(metric, benchmark.forget_set, "lower", headline=False, args=args)
             if metric not in named:
                 yield from (one for one in _results(use, measured=measured) if one.attack not in others)
-
-
-def _budget(key: str) -> int | None:
-    """The budget of an attack on what was forgotten; None of another, and of one that is not there any more."""
-    try:
-        attack = attack_of(key)
-    except UserError:
-        return None
-    return (budget_of(attack) or BUDGET) if recovers(attack) else None
 
 
 def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult]:
@@ -96,9 +124,10 @@ def _results(use: MetricUse, *, measured: Measurements) -> Iterator[MetricResult
 def _attacks(metric: Metric, *, task: TaskSpec, measured: Measurements) -> tuple[str | None, ...]:
     if not isinstance(metric, SampleMetric):
         return (None,)
-    found = measured.answers.attacks_on(task.name)
+    answers = measured.answers
+    found = [one for one in answers.attacks_on(task.name) if not answers.keeps_states(task.name, attack=one)]
     if not reads_attempts(metric):
-        found = [attack for attack in found if not measured.answers.is_ranked(task.name, attack=attack)]
+        found = [attack for attack in found if not answers.is_ranked(task.name, attack=attack)]
     return (None, *found)
 
 

@@ -82,6 +82,10 @@ class Answers(Sequence[Sample]):
         """Whether there are ranks of the answers in place of answers."""
         return any(sample.ranks for sample in self._by_task.get((task, attack), ()))
 
+    def keeps_states(self, task: str, *, attack: str | None) -> bool:
+        """Whether there are hidden states in place of answers."""
+        return any(sample.states for sample in self._by_task.get((task, attack), ()))
+
     def once(self, compute: Callable[[], T], *key: object) -> T:
         """What `compute` gives, computed for the first who asks under this key."""
         if key not in self._found:

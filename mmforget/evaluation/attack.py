@@ -6,19 +6,23 @@ found = attack(loaded, ["fiubench"], attacks="logit_lens,question_rephrase(level
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from mmforget.attacks.base import budget_of, cost_of, reaches
+from mmforget.attacks.comparing import metrics_of
 from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.find import find_all
 from mmforget.benchmark.source import DataSource
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
+from mmforget.evaluation.aggregate import results_of_states
 from mmforget.evaluation.answers import Answers
+from mmforget.evaluation.measurements import Measurements
 from mmforget.evaluation.run import Settings, evaluate
 from mmforget.lm.adapter import DEFAULT_BATCH_SIZE, MMForgetLM
 from mmforget.lm.progress import Shown
@@ -44,6 +48,7 @@ class AttackResult:
         curve: the success at each of these budgets, in order.
         states: share of the answers, all attempts alike, that are right, wrong, a refusal or gibberish; of an attack
             that looks into the model there are none.
+        measures: of an attack that looks for no answer, by metric and profile how the model compares with others.
     """
 
     attack: str | None
@@ -55,6 +60,7 @@ class AttackResult:
     area: Estimate
     curve: tuple[float | None, ...]
     states: Mapping[str, Estimate] = field(default_factory=dict)
+    measures: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 class AttackOutcome(NamedTuple):
@@ -92,6 +98,7 @@ def attack(
     for benchmark in find_all(tasks, include_paths):
         bound = benchmark.bind(data or DataSource.parse(None))
         found = attacked(lm, bound, settings=settings, include_paths=include_paths, limit=limit, progress=progress)
+        found = compared(found, bound.benchmark)
         outcome.results.extend(found.results)
         outcome.samples.extend(found.samples)
     return outcome
@@ -147,6 +154,8 @@ def attack_results(samples: Sequence[Sample], *, refusals: Sequence[str] = ()) -
     for task in dict.fromkeys(sample.task for sample in samples):
         for key in (None, *answers.attacks_on(task)):
             made = None if key is None else attack_of(key)
+            if made is not None and metrics_of(made):
+                continue
             budget = 1 if made is None else budget_of(made) or BUDGET
             success = [_estimate(AttackSuccess(size), answers, task, key) for size in range(1, budget + 1)]
             yield AttackResult(
@@ -160,6 +169,27 @@ def attack_results(samples: Sequence[Sample], *, refusals: Sequence[str] = ()) -
                 curve=tuple(one.value for one in success),
                 states=shares_of(answers.of_task(task, attack=key), refusals=refusals),
             )
+
+
+def compared(
+    outcome: AttackOutcome,
+    benchmark: Benchmark,
+    *,
+    target: Sequence[Sample] | None = None,
+    retain: Sequence[Sample] | None = None,
+) -> AttackOutcome:
+    """With a result for each attack that looks for no answer, by which the model is compared with others."""
+    found: dict[tuple[str, str], dict[str, Estimate]] = defaultdict(dict)
+    for one in results_of_states(Measurements(benchmark, outcome.samples, retain, target)):
+        found[str(one.attack), one.task or ""][f"{one.name}, {one.profile}"] = one.estimate
+    return outcome._replace(
+        results=[*outcome.results, *(_of_measures(*key, measures=own) for key, own in found.items())]
+    )
+
+
+def _of_measures(key: str, task: str, *, measures: Mapping[str, Estimate]) -> AttackResult:
+    made, none = attack_of(key), Estimate(None, reasons=("it looks for no answer",))
+    return AttackResult(key, task, made.access, budget_of(made) or 1, cost_of(made), none, none, (), measures=measures)
 
 
 def _estimate(metric: SampleMetric, answers: Answers, task: str, key: str | None) -> Estimate:

@@ -18,15 +18,22 @@ from torch import Tensor
 from mmforget.asking import Ask, Depth
 from mmforget.attacks.base import (
     Learning,
+    Probing,
     budget_of,
     build_attack,
     reaches,
 )
+from mmforget.attacks.comparing import Columns, Keeping, Patching, is_compared
 from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import PluginError, UserError
 from mmforget.evaluation.attempting import Chosen, Wanted, attempted
+from mmforget.evaluation.columns import NONE as NO_COLUMN
+from mmforget.evaluation.columns import kept_columns, require_columns
+from mmforget.evaluation.keeping import Named, kept, layers_of
+from mmforget.evaluation.patching import put_in
+from mmforget.evaluation.probing import probed
 from mmforget.evaluation.retraining import retrained
 from mmforget.evaluation.samples import unasked_sample
 from mmforget.evaluation.searching import answered_asks, require_search, searched
@@ -76,7 +83,9 @@ def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
     """Raises UserError where the model, or a guard before it, does not give an attack what it needs."""
     for one in (some for some in chosen if some.tasks):
         try:
-            if one.attack.access == "gradients":
+            if isinstance(one.attack, Columns):
+                require_columns(lm, attack=one.attack)
+            elif one.attack.access == "gradients":
                 require_search(lm, one.attack)
             elif one.attack.access == "weights":
                 _require_weights(lm)
@@ -92,15 +101,21 @@ def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
 
 
 def attack_tasks(
-    lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Sequence[Chosen], template: bool | str = False
+    lm: MMForgetLM,
+    loaded: LoadedTasks,
+    *,
+    chosen: Sequence[Chosen],
+    template: bool | str = False,
+    retain: Sequence[Sample] = (),
 ) -> Attacked:
     """The answers of the model under attacks, in their order; lm_eval's own scores are left as they are.
 
     Args:
         template: the chat template that questions are asked in; see `Settings.apply_chat_template`.
+        retain: what the retain model was found to be under the same attacks.
     """
-    looking = [one for one in chosen if one.attack.access in ("logits", "hidden")]
-    ranked = _looked_into(lm, loaded, chosen=looking, template=template) if looking else {}
+    looking = [one for one in chosen if one.attack.access in ("logits", "hidden") or is_compared(one.attack)]
+    ranked = _looked_into(lm, loaded, chosen=looking, template=template, retain=retain) if looking else {}
     asking = [one for one in chosen if one.attack.access == "black_box"]
     tried = attempted(lm, loaded, wanted=[Wanted(one, task) for one in asking for task in one.tasks])
     samples: list[Sample] = []
@@ -111,12 +126,13 @@ def attack_tasks(
             left_out.append(LeftOut(f"attack {one.key}", APPLIES_TO_NONE))
             logger.warning("attack %s %s", one.key, APPLIES_TO_NONE)
             continue
-        if one.attack.access == "weights" and is_asked_in_stages(one.attack):
+        changes = one.attack.access == "weights" and not is_compared(one.attack)
+        if changes and is_asked_in_stages(one.attack):
             ask = partial(_asked_of, loaded=loaded, chosen=one)
             staged = in_stages(lm, loaded, attack=one.attack, key=one.key, tasks=one.tasks, template=template, ask=ask)
             samples += staged.samples
             counted |= staged.counted
-        elif one.attack.access == "weights":
+        elif changes:
             with retrained(lm, loaded, attack=one.attack, tasks=one.tasks, template=template) as other:
                 then = replace(one, attack=attack_of(one.attack.then))
                 found = attack_tasks(other, loaded, chosen=[then], template=template)
@@ -148,7 +164,7 @@ def _asked_of(lm: MMForgetLM, plain: Any, number: int, *, loaded: LoadedTasks, c
 
 
 def _looked_into(
-    lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Sequence[Chosen], template: bool | str
+    lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Sequence[Chosen], template: bool | str, retain: Sequence[Sample]
 ) -> dict[str, list[Sample]]:
     """The samples of each attack, by its key: the model looks at every question once for all of them."""
     found: dict[str, list[Sample]] = {one.key: [] for one in chosen}
@@ -156,28 +172,53 @@ def _looked_into(
         own = [one for one in chosen if task in one.tasks]
         requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
         asks = answered_asks(lm, loaded, task=task, template=template)
-        for one, looked in _ranks(lm, asks, chosen=own, bound=loaded.owners[task], template=template):
+        plain = partial(unasked_sample, task, label=label)
+        searching = [one for one in own if not is_compared(one.attack)]
+        for one, looked in _ranks(lm, asks, chosen=searching, bound=loaded.owners[task], template=template):
             found[one.key] += [
-                unasked_sample(task, label=label, doc=request.doc, attack=one.key, ranks=ranks)
+                plain(doc=request.doc, attack=one.key, ranks=ranks)
                 for request, ranks in zip(requests, looked, strict=True)
             ]
+        for one, seen in _states(lm, asks, chosen=[one for one in own if is_compared(one.attack)], retain=retain):
+            found[one.key] += [
+                replace(plain(doc=request.doc, attack=one.key, lacking="" if states else NO_COLUMN), states=states)
+                for request, states in zip(requests, seen, strict=True)
+            ]
     return found
+
+
+def _states(
+    lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Sequence[Chosen], retain: Sequence[Sample]
+) -> Iterator[tuple[Chosen, list[Named]]]:
+    """By attack and question, what is kept of the model's states, in one pass, or said where they are put elsewhere."""
+    keeping = [one for one in chosen if isinstance(one.attack, Keeping)]
+    seen = kept(lm, asks, attacks=[one.attack for one in keeping]) if keeping else []
+    yield from ((one, [states[at] for states in seen]) for at, one in enumerate(keeping))
+    for one in chosen:
+        if isinstance(one.attack, Patching):
+            told = {sample.id: sample for sample in retain if sample.attack == one.key and sample.task == asks[0].task}
+            yield one, put_in(lm, asks, attack=one.attack, retain=told)
+        elif isinstance(one.attack, Columns):
+            subjects = ["" if ask.row is None else str(ask.row["subject"]) for ask in asks]
+            yield one, kept_columns(lm, subjects, attack=one.attack)
 
 
 def _ranks(
     lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Sequence[Chosen], bound: Bound, template: bool | str
 ) -> Iterator[tuple[Chosen, list[Ranks]]]:
     """By attack and question, the ranks of the answer: of its first token, or the worst of all of them."""
-    together = [one for one in chosen if not isinstance(one.attack, Learning)]
+    together = [one for one in chosen if not isinstance(one.attack, Learning | Probing)]
     if together:
         looked = _together(lm, asks, chosen=together)
         yield from ((one, [ranks[at] for ranks in looked]) for at, one in enumerate(together))
     for one in chosen:
-        if isinstance(one.attack, Learning):
-            seen = translated(
-                lm, asks, attack=one.attack, depths=_depths(one, lm=lm), look=partial(_ranks_of, one),
-                taught=taught_asks(lm, bound, attack=one.attack, template=template),
-            )  # fmt: skip
+        if isinstance(one.attack, Learning | Probing):
+            taught = taught_asks(lm, bound, attack=one.attack, template=template)
+            depths, look = _depths(one, lm=lm), partial(_ranks_of, one)
+            if isinstance(one.attack, Learning):
+                seen = translated(lm, asks, attack=one.attack, depths=depths, taught=taught, look=look)
+            else:
+                seen = probed(lm, asks, attack=one.attack, depths=depths, taught=taught, look=look)
             yield one, [_over_tokens(one, tokens) for tokens in seen]
 
 
@@ -220,6 +261,9 @@ def _depths(chosen: Chosen, *, lm: MMForgetLM) -> tuple[Depth, ...]:
 
 
 def _require_lens(lm: MMForgetLM, chosen: Chosen) -> None:
+    if is_compared(chosen.attack):
+        lm.asked.hidden([], layers=layers_of(chosen.attack, lm=lm))
+        return
     depths = _depths(chosen, lm=lm)
     lm.lens([], depths=depths, look=chosen.attack.ranks, label=chosen.attack.label)
     lists, budget = len(_ranks_of(chosen, torch.zeros(len(depths), 2), 0)), budget_of(chosen.attack)

@@ -79,7 +79,7 @@ class Measurements:
             return self._mean(metric, task=task.name, profile=profile, attack=attack)
         if isinstance(metric, ReferenceMetric):
             with running(metric, what=f"metric '{metric.name}': compare on {task.name}"):
-                return self._compared(metric, task=task, profile=profile)
+                return self._compared(metric, task=task, profile=profile, attack=attack)
         raise TypeError(f"{metric.name} is a composite: it is measured on a benchmark, not on a task")
 
     def _mean(self, metric: SampleMetric, *, task: str, profile: str, attack: str | None) -> Estimate:
@@ -172,19 +172,23 @@ class Measurements:
         named = {task.set for task in self.benchmark.tasks}
         return self.benchmark.document.sets.get(role) or (role if role in named else None)
 
-    def _compared(self, metric: ReferenceMetric, *, task: TaskSpec, profile: str) -> Estimate:
-        samples = self.of_task(task.name)
+    def _compared(
+        self, metric: ReferenceMetric, *, task: TaskSpec, profile: str, attack: str | None = None
+    ) -> Estimate:
+        samples = self.of_task(task.name, attack=attack)
         if metric.other == "holdout":
             return self._against_holdout(metric, task=task, profile=profile)
         if metric.other == "itself":
-            return self._against(metric, self.answers, task=task.name, profile=profile)
+            return self._against(metric, self.answers, task=task.name, profile=profile, attack=attack)
         name, model = self._other_model(metric)
         if model is None:
             return unmeasured(metric, reason=f"no {name} model to compare with", num_unscored=len(samples))
         others = Answers.of(model)
-        if not others.of_task(task.name):
-            return unmeasured(metric, reason=f"the {name} model was not asked {task.name}", num_unscored=len(samples))
-        return self._against(metric, others, task=task.name, profile=profile)
+        if not others.of_task(task.name, attack=attack):
+            under = "" if attack is None else f" under {attack}"
+            reason = f"the {name} model was not asked {task.name}{under}"
+            return unmeasured(metric, reason=reason, num_unscored=len(samples))
+        return self._against(metric, others, task=task.name, profile=profile, attack=attack)
 
     def _other_model(self, metric: ReferenceMetric) -> tuple[str, Sequence[Sample] | None]:
         """The model that a metric compares with: what it is called, and its samples."""
@@ -196,16 +200,26 @@ class Measurements:
         return [] if model is None else Answers.of(model).of_task(task)
 
     def _against(
-        self, metric: ReferenceMetric, others: Answers, *, task: str, profile: str, other_task: str | None = None
+        self,
+        metric: ReferenceMetric,
+        others: Answers,
+        *,
+        task: str,
+        profile: str,
+        other_task: str | None = None,
+        attack: str | None = None,
     ) -> Estimate:
-        """The samples of a task against others' of it, or of another one."""
+        """The samples of a task, under an attack or none, against others' of it, or of another one."""
 
         def compare() -> tuple[Estimate, Answers]:
-            found = metric.compare(self.of_task(task), others.of_task(other_task or task), profile=profile)
+            own, theirs = self.of_task(task, attack=attack), others.of_task(other_task or task, attack=attack)
+            found = metric.compare(own, theirs, profile=profile)
             # The others are kept with it: while they live, nothing else has their id.
             return found, others
 
-        return self.answers.once(compare, "compared", *identity(metric), task, other_task, profile, id(others))[0]
+        return self.answers.once(compare, "compared", *identity(metric), task, other_task, profile, attack, id(others))[
+            0
+        ]
 
     def _against_holdout(self, metric: ReferenceMetric, *, task: TaskSpec, profile: str) -> Estimate:
         holdout = self.benchmark.holdout_set

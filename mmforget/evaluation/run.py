@@ -52,7 +52,7 @@ class Settings:
 
     `samples` names documents by task, `seeds` are those of random, numpy, torch and the choice of examples,
     `log_samples` keeps what lm_eval logs of every document of every task, and `attacks` are those that benchmarks'
-    tasks are asked under as well.
+    tasks are asked under as well. `retain` are the retain model's samples, for attacks that put its states elsewhere.
     """
 
     num_fewshot: int | None = None
@@ -68,6 +68,7 @@ class Settings:
     confirm_run_unsafe_code: bool = False
     bootstrap_iters: int = 100_000
     attacks: tuple[str | AttackName, ...] = ()
+    retain: Sequence[Sample] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ def evaluate(
         with inside.bars_off(), inside.quiet(), inside.templates_kept(), inside.prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
             inside.without_numbers(results, _unanswered(loaded))
-            attacked = attack_tasks(lm, loaded, chosen=chosen, template=settings.apply_chat_template)
+            attacked = attack_tasks(
+                lm, loaded, chosen=chosen, template=settings.apply_chat_template, retain=settings.retain
+            )
             samples = with_prefixes(lm, loaded, _samples(loaded), template=settings.apply_chat_template)
             samples = with_swapped(lm, loaded, samples)
             samples += attacked.samples

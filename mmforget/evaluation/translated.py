@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmforget.asking import Ask, Depth, Look
-from mmforget.attacks.base import Learning
+from mmforget.attacks.base import Learning, Probing
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.lm.adapter import MMForgetLM
@@ -56,7 +56,7 @@ def translated(
     return found
 
 
-def taught_asks(lm: MMForgetLM, bound: Bound, *, attack: Learning, template: bool | str) -> list[Ask]:
+def taught_asks(lm: MMForgetLM, bound: Bound, *, attack: Learning | Probing, template: bool | str) -> list[Ask]:
     """The first rows to keep as questions with their answers.
 
     Raises UserError where the benchmark has none that are questions, and for a model of many edits.

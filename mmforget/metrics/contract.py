@@ -8,9 +8,12 @@ from typing import Any
 
 from mmforget.errors import PluginError, UserError
 from mmforget.metrics.base import METRICS, CompositeMetric, Metric, SampleMetric
+from mmforget.metrics.concept_vector import TOP, VECTOR
 from mmforget.metrics.judged import GRADED, LABELS
+from mmforget.metrics.representations import SHARES
+from mmforget.metrics.unlearning_depth import LACKING, PATCHED, PLAIN
 from mmforget.plugins import running
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import Estimate, Sample, Score, States
 
 ANSWER = "She lives at apt. 4, Oslo."
 CHOICES = (ANSWER, "In Rome.", "?")
@@ -149,6 +152,17 @@ def _roles(kind: str, values: tuple[float, ...]) -> dict[str, tuple[float, ...]]
     )
 
 
+def toy_states(number: int) -> dict[str, States]:
+    """Hidden states that an attack may have kept: of one row in eight broken ones, of another row none."""
+    values = [math.nan if number % 8 == 3 else float((number + 1) * (place + 2) ** 2 % 7) for place in range(5)]
+    if number % 8 == 5:
+        return {}
+    said = {PLAIN: [-1.0], LACKING: [-1.5, -3.0], PATCHED: [-1.0 - values[0] / 9.0, -2.0]}
+    of_target = {name: States.of(one if name != PLAIN else one[0]) for name, one in said.items()}
+    named = {f"{VECTOR}0": States.of(values), f"{TOP}0": States.of(sorted(values))}
+    return {name: States.of(values) for name in SHARES} | of_target | named
+
+
 def _sample(number: int, *, kind: str, **answer: Any) -> Sample:
     labels: Mapping[str, str] = {name: words.counted for name, words in LABELS.items()} | dict.fromkeys(GRADED, "7")
     return Sample(
@@ -163,5 +177,6 @@ def _sample(number: int, *, kind: str, **answer: Any) -> Sample:
         labels=labels if number % 2 == 0 else {},
         choices=CHOICES if kind == "mc" else (),
         gold=0 if kind == "mc" else None,
+        states=toy_states(number) if kind == "gen" else {},
         **answer,
     )

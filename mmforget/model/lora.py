@@ -21,6 +21,7 @@ from mmforget.errors import UserError, one_line
 from mmforget.model import adapter_files, adapter_weights
 from mmforget.model.adapter_files import Note, Saved, loading_flags
 from mmforget.model.adapter_names import Named, renamed
+from mmforget.model.adapter_switch import without_adapter
 from mmforget.model.contradictions import require_finite
 from mmforget.model.experts import describe, find_experts
 from mmforget.model.fingerprint import join
@@ -150,18 +151,8 @@ def adapters_off(loaded: LoadedModel) -> Iterator[LoadedModel]:
             f"the model came with the adapter {loaded.spec.peft} unmerged, so switching adapters off would not give "
             f"the model that unlearning starts from; {_merged_instead(loaded)}"
         )
-    if not loaded.has_adapter:
-        raise UserError(
-            "the model carries no adapter, so there is no reference model to switch back to; train with LoRA"
-        )
-    # PEFT makes every adapter weight trainable when it switches adapters on again.
-    trainable = {weight: weight.requires_grad for weight in loaded.model.parameters()}
-    try:
-        with loaded.model.disable_adapter():
-            yield loaded
-    finally:
-        for weight, flag in trainable.items():
-            weight.requires_grad_(flag)
+    with without_adapter(loaded):
+        yield loaded
 
 
 @torch.no_grad()

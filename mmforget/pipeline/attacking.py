@@ -11,7 +11,7 @@ from typing import Any
 
 from mmforget import parallel
 from mmforget.benchmark.spec import Bound
-from mmforget.evaluation.attack import AttackOutcome, AttackResult, attackable, attacked
+from mmforget.evaluation.attack import AttackOutcome, AttackResult, attackable, attacked, compared
 from mmforget.evaluation.plan import Evaluations, plan
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
@@ -86,15 +86,19 @@ def _attacked(made: AttackPlan, *, bound: Bound, progress: Progress) -> dict[str
     settings = replace(settings_of(config), attacks=config.attacks)
     is_cached = parallel.is_main() and (config.use_cache or config.output_path)
     cache = ResponseCache(cache_file(config)) if is_cached else None
-    found = {}
-    for name in made.models:
+    found: dict[str, AttackOutcome] = {}
+    # The retain model first: attacks may put its states into the target model.
+    for name in reversed(made.models):
+        retain = found["retain"].samples if "retain" in found else ()
         loaded = models.get(_spec(name, config=config, bound=bound, models=models, progress=progress))
         lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config))
         told = _named(progress, name=f"{bound.benchmark.group}: {name}")
         found[name] = attacked(
-            lm, bound, settings=settings, include_paths=config.include_path, limit=config.limit, progress=told
-        )
-    return found
+            lm, bound, settings=replace(settings, retain=retain), include_paths=config.include_path,
+            limit=config.limit, progress=told,
+        )  # fmt: skip
+    others = {name: found[name].samples for name in ("target", "retain") if name in found}
+    return {name: compared(found[name], bound.benchmark, **others) for name in made.models}
 
 
 def _spec(name: str, *, config: RunConfig, bound: Bound, models: Models, progress: Progress) -> ModelSpec:

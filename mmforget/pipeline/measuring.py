@@ -43,6 +43,8 @@ from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, Role, R
 from mmforget.results.store import read_run, write_config, write_results, write_run
 from mmforget.types import Progress
 
+Rows = Mapping[str, Sequence[int]]
+
 
 @dataclass(frozen=True)
 class AboutModel:
@@ -104,7 +106,7 @@ def measure(
     judge = judge_of(place.config, bound=place.bound)
     label = f"{place.bound.benchmark.group}: measure {about.name}"
     progress(0, 1, label)
-    ask = evaluating or partial(evaluate_tasks, loaded, place=place)
+    ask = evaluating or partial(evaluate_tasks, loaded, place=place, retain=retain)
     done = ask(progress=_labelled(progress, label=label))
 
     def store() -> Measured:
@@ -113,8 +115,7 @@ def measure(
             loaded, about=about, place=place, done=done, answered=answered, target=target, retain=retain, begun=begun
         )  # fmt: skip
         config = {**place.config.as_dict(), "measured": about.name, "key": key}
-        # Without a key until all is stored: killed in between, neither this record nor an older one passes for the
-        # other.
+        # Without a key until all is stored: killed in between, no half of two records passes for a whole.
         write_config(place.folder, {**config, "key": None})
         write_run(place.folder, record, samples=answered.samples, lm_eval=done.results, config=config)
         return Measured(record, answered.samples, place.folder)
@@ -163,20 +164,21 @@ def _labelled(progress: Progress, *, label: str) -> Progress:
 
 
 def evaluate_tasks(
-    loaded: LoadedModel, *, place: Place, progress: Progress, rows: Mapping[str, Sequence[int]] | None = None
+    loaded: LoadedModel, *, place: Place, progress: Progress, rows: Rows | None = None, retain: Measured | None = None
 ) -> Evaluation:
     """The benchmark's tasks on a model, with the response cache, and under attacks.
 
     Args:
         rows: by task the places of the rows to ask, of which limit knows nothing; other tasks are not asked. Unless
             given, all rows, but for those of the validation part where there is one.
+        retain: the retain model's record, whose states attacks may put into this one.
     """
     config = place.config
     division = division_of(config, bound=place.bound)
     if rows is None and division is not None:
         rows = told_rows(config, division=division)
     attacks = attacks_of(config, benchmark=place.bound.benchmark) if place.attacked else ()
-    settings = replace(settings_of(config), attacks=attacks)
+    settings = replace(settings_of(config), attacks=attacks, retain=retain.samples if retain else ())
     cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
     return evaluate(

@@ -101,7 +101,7 @@ def measure_reference(
         target=target,
         retain=retain,
         progress=labelled(progress, suffix=suffix),
-        evaluating=None if rows is None else partial(evaluate_tasks, loaded, place=place, rows=rows),
+        evaluating=None if rows is None else partial(evaluate_tasks, loaded, place=place, rows=rows, retain=retain),
     )
 
 

@@ -1,5 +1,7 @@
 """Answered questions on disk: `samples_<task>.jsonl` holds the text, `token_logprobs.parquet` every token's log-prob.
 
+Hidden states that attacks keep lie in a file of their own, see `results.states`.
+
 A sample line names its roles and their token counts, so that a Parquet file that does not belong to it is noticed.
 """
 
@@ -20,9 +22,12 @@ from mmforget.reading import read_text, require_regular
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.results.files import parse_json, write_bytes, write_text
 from mmforget.results.fingerprint import hash_file
+from mmforget.results.states import STATES_FILE, Kept, SampleKey, key_of, read_states, states_bytes
 from mmforget.types import GRADIENT_NORM, GRADIENT_NORM_BUT_LAST, IS_BEST, Sample
 
 TOKENS_FILE = "token_logprobs.parquet"
+NO_TEXT = (TOKENS_FILE, STATES_FILE)
+"""Files of samples that are no lines of text."""
 MAX_BYTES = 2**32
 """Largest sample file that is read."""
 TEXTS, LATER = ("task", "id", "role"), ("attempt", "subject")
@@ -41,11 +46,10 @@ ADDED: Mapping[str, Any] = {
     "ranks": [],
     "lacking": "",
     "token_values": {},
+    "states": {},
 }
 """Keys that lines of older schemas do not have, with what they meant then."""
 
-SampleKey = tuple[str, str, str, str | None, int | None]
-"""Task, id, subject, attack and attempt: of subjects forgotten one at a time, each may be asked the same row."""
 Tokens = dict[SampleKey, dict[str, dict[str, list[float | None]]]]
 """By sample and role, the columns of its tokens: `logprob` and those of `VALUES`."""
 LOGPROB = "logprob"
@@ -64,12 +68,14 @@ def write_samples(folder: Path, samples: Sequence[Sample], *, model: str) -> dic
     """
     seen: set[SampleKey] = set()
     for sample in samples:
-        if _key(sample) in seen:
+        if key_of(sample) in seen:
             raise ValueError(f"two samples of task {sample.task} share the id {sample.id} (attack {sample.attack})")
-        seen.add(_key(sample))
+        seen.add(key_of(sample))
     files = [write_text(folder / name, _lines(group)) for name, group in _by_file(samples).items()]
     if any(sample.token_logprobs for sample in samples):
         files.append(write_bytes(folder / TOKENS_FILE, _parquet(samples, model=model)))
+    if any(sample.states for sample in samples):
+        files.append(write_bytes(folder / STATES_FILE, states_bytes(samples)))
     return {path.name: hash_file(path) for path in files}
 
 
@@ -78,13 +84,13 @@ def write_labelled(folder: Path, samples: Sequence[Sample], *, stored: Mapping[s
     stands with its own samples, whatever happens in between.
 
     Args:
-        stored: the files of the old record, of which that of the token log-probs stays.
+        stored: the files of the old record, of which those of token log-probs and hidden states stay.
         time: ends the names of the new files, as lm_eval's do.
 
     Returns the sha256 of every file of the new record, by name. Raises UserError where they cannot be written.
     """
     files = [write_text(folder / name, _lines(group)) for name, group in _by_file(samples, ending=f"_{time}").items()]
-    kept = {TOKENS_FILE: stored[TOKENS_FILE]} if TOKENS_FILE in stored else {}
+    kept = {name: stored[name] for name in NO_TEXT if name in stored}
     return {path.name: hash_file(path) for path in files} | kept
 
 
@@ -103,10 +109,11 @@ def read_samples(folder: Path, *, files: Mapping[str, str]) -> list[Sample]:
     for name, expected in files.items():
         check_file(folder, name, expected=expected)
     tokens = _read_parquet(folder / TOKENS_FILE) if TOKENS_FILE in files else {}
+    states = read_states(folder / STATES_FILE) if STATES_FILE in files else {}
     samples: list[Sample] = []
     for name in files:
-        if name != TOKENS_FILE:
-            samples += _read_lines(folder / name, tokens=tokens)
+        if name not in NO_TEXT:
+            samples += _read_lines(folder / name, tokens=tokens, states=states)
     _require_once(samples, folder=folder)
     return samples
 
@@ -124,14 +131,10 @@ def check_file(folder: Path, name: str, *, expected: str) -> None:
 
 
 def _require_once(samples: Sequence[Sample], *, folder: Path) -> None:
-    counts = Counter(_key(sample) for sample in samples)
+    counts = Counter(key_of(sample) for sample in samples)
     twice = next((key for key, count in counts.items() if count > 1), None)
     if twice is not None:
         raise UserError(f"{folder}: sample {twice[1]} of {twice[0]} is there {counts[twice]} times; run again")
-
-
-def _key(sample: Sample) -> SampleKey:
-    return (sample.task, sample.id, sample.subject, sample.attack, sample.attempt)
 
 
 def _lines(samples: Sequence[Sample]) -> str:
@@ -142,11 +145,12 @@ def _line(sample: Sample) -> dict[str, Any]:
     line = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
     line["token_logprobs"] = {role: len(values) for role, values in sample.token_logprobs.items()}
     line["token_values"] = {}  # these stand beside the log-probs
+    line["states"] = {}  # and these in a file of their own
     line["extra"] = to_jsonable(sample.extra).value  # of a stranger's rows; JSON knows no NaN
     return line
 
 
-def _read_lines(path: Path, *, tokens: Tokens) -> list[Sample]:
+def _read_lines(path: Path, *, tokens: Tokens, states: Kept) -> list[Sample]:
     samples = []
     # Not splitlines(): an answer may hold a line separator of Unicode, which JSON leaves as it is.
     lines = read_text(path, max_bytes=MAX_BYTES).removesuffix("\n").split("\n")
@@ -159,7 +163,8 @@ def _read_lines(path: Path, *, tokens: Tokens) -> list[Sample]:
         joined = _join(sample, counts, tokens=tokens, path=path)
         logprobs = {role: tuple(_number(value) for value in columns[LOGPROB]) for role, columns in joined.items()}
         values = {name: found for name in VALUES if (found := _values(name, joined))}
-        samples.append(dataclasses.replace(sample, token_logprobs=logprobs, token_values=values))
+        kept = states.get(key_of(sample), {})
+        samples.append(dataclasses.replace(sample, token_logprobs=logprobs, token_values=values, states=kept))
     return samples
 
 
@@ -190,8 +195,8 @@ def _values(name: str, joined: Mapping[str, Mapping[str, Sequence[float | None]]
 def _join(
     sample: Sample, counts: Mapping[str, int], *, tokens: Tokens, path: Path
 ) -> dict[str, dict[str, list[float | None]]]:
-    older = _key(dataclasses.replace(sample, subject=NO_SUBJECT))
-    found = tokens.get(_key(sample)) or tokens.get(older, {})
+    older = key_of(dataclasses.replace(sample, subject=NO_SUBJECT))
+    found = tokens.get(key_of(sample)) or tokens.get(older, {})
     joined = {role: {LOGPROB: [], **found.get(role, {})} for role in counts}
     for role, count in counts.items():
         if len(joined[role][LOGPROB]) != count:

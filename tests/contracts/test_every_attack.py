@@ -8,13 +8,25 @@ from typing import get_args
 
 import pytest
 
-from mmforget.attacks.base import ATTACKS, NEEDS, Access, budget_of, build_attack, cost_of, reaches, shape_faults
+from mmforget.attacks.base import (
+    ATTACKS,
+    NEEDS,
+    Access,
+    budget_of,
+    build_attack,
+    cost_of,
+    reaches,
+    shape_faults,
+)
+from mmforget.attacks.comparing import metrics_of
 from mmforget.attacks.contract import check_attack
 from mmforget.attacks.naming import SUITES
 
 NAMES = ATTACKS.names()
 PICTURES_AWAY = ("blank_image", "shuffled_images")
 """Controls on every kind of task; the one without a question is for those with options."""
+EVERYWHERE = (*SUITES["controls"], "representations")
+"""Made on sets to keep, too: what gets no answer back."""
 
 
 @pytest.fixture(params=NAMES)
@@ -27,7 +39,7 @@ def test_it_says_what_it_needs_and_takes(name: str) -> None:
     attack = build_attack(name)
     assert shape_faults(name, kind) == []
     assert attack.access in get_args(Access)
-    assert all(hasattr(attack, key) for key in NEEDS[attack.access])
+    assert metrics_of(attack) or all(hasattr(attack, key) for key in NEEDS[attack.access])
     assert budget_of(attack) is not None
     assert cost_of(attack)
     assert ATTACKS.entries[name].summary.endswith(".")
@@ -63,6 +75,6 @@ def test_every_choice_of_an_argument_can_be_made(name: str) -> None:
 def test_what_gets_forgotten_answers_back_is_made_on_the_forget_set_alone(name: str) -> None:
     attack = build_attack(name)
     assert reaches(attack, modality="image", kind="gen", is_forget=True)
-    assert reaches(attack, modality="image", kind="gen", is_forget=False) == (name in SUITES["controls"])
+    assert reaches(attack, modality="image", kind="gen", is_forget=False) == (name in EVERYWHERE)
     assert reaches(attack, modality="image", kind="prob", is_forget=True) == (name in PICTURES_AWAY)
     assert reaches(attack, modality="text", kind="gen") == (attack.modality == "any")

@@ -27,8 +27,11 @@ from mmforget.metrics.base import (
     profile_of,
     sources_of,
 )
+from mmforget.metrics.concept_vector import TOP, VECTOR
 from mmforget.metrics.judged import GRADED, LABELS
-from mmforget.types import Estimate, Sample, Score
+from mmforget.metrics.representations import SHARES
+from mmforget.metrics.unlearning_depth import LACKING, PATCHED, PLAIN
+from mmforget.types import Estimate, Sample, Score, States
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE_NAMES = (*PROFILES, *NAMED_PROFILES)
@@ -60,6 +63,7 @@ def sample(
         "mc": {"choice/0": answer, "choice/1": other},
         "roll": {"answer": answer},
     }[kind]
+    kept = [value * (1 + (3 * number + 2 * place * number) % 7) for place, value in enumerate(logprobs)]
     shares = [max(0.0, 1.0 + value) for value in logprobs]
     told = ("entropy", "variance", "gradient_norm", "gradient_norm_but_last")
     values = {name: dict.fromkeys(roles, tuple(shares)) for name in told}
@@ -78,9 +82,18 @@ def sample(
         choices=(ANSWER, "in rome.") if kind == "mc" else (),
         gold=0 if kind == "mc" else None,
         token_values=values,
+        states=kept_states(kept, number) if kind == "gen" else {},
         labels={name: words.counted for name, words in LABELS.items()}
         | {**dict.fromkeys(GRADED, "7"), "gibberish": "0.25"},
     )
+
+
+def kept_states(values: Sequence[float], number: int) -> dict[str, States]:
+    """What attacks keep of a row: states at every depth, and log-probs in the target model."""
+    plain = math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+    said = {PLAIN: plain, LACKING: [plain - 1.0, plain - 3.0], PATCHED: [plain - 0.1 * number, plain - 1.0]}
+    names = (*SHARES, f"{VECTOR}0", f"{TOP}0")
+    return {name: States.of(one) for name, one in said.items()} | dict.fromkeys(names, States.of(values))
 
 
 def measure(metric: Metric, make: Callable[[int, str, str], Sample], *, num_subjects: int, profile: str) -> Estimate:

@@ -25,3 +25,14 @@ def test_a_map_learned_on_rows_to_keep_leaves_the_last_layer_as_it_is(tmp_path: 
     assert [success(folder, done, key).value for key in keys] == [0.0, 0.0, 0.0]
     alone = made(folder, MMForgetLM(lm.loaded, batch_size=1, progress=False), middle)
     assert [[s.ranks for s in alone.samples if s.attack]] == early
+
+
+def test_a_head_is_taught_for_each_layer(tmp_path: Path) -> None:
+    """Rows to keep have the same answer, so that a head taught on them says it at every layer, whatever stands there;
+    One question at a time gives the same as several."""
+    folder, lm = asked_in_words(tmp_path / "tasks", answer="blood"), adapter(secretive(tmp_path / "m", knows=False))
+    done = made(folder, lm, "truncated_probe(rows=8)")
+    ranks = [sample.ranks for sample in done.samples if sample.attack]
+    assert ranks == [(0,) * len(ranks[0])] * 6
+    alone = made(folder, MMForgetLM(lm.loaded, batch_size=1, progress=False), "truncated_probe(rows=8)")
+    assert [sample.ranks for sample in alone.samples if sample.attack] == ranks
