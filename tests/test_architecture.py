@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
     ("errors", "types", "registry", "plugins", "reading", "yaml_text", "unfinished", "arguments", "pictures"),
-    ("libraries", "parallel"),
+    ("libraries", "parallel", "skeletons"),
     ("statistics",),
     ("benchmark", "results"),
     ("asking",),
@@ -68,6 +68,7 @@ NO_TORCH = (
     "unfinished",
     "libraries",
     "parallel",
+    "skeletons",
     "statistics",
     "benchmark",
     "results",

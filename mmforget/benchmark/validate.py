@@ -53,10 +53,12 @@ def validate(
 def select(name_or_path: str | Path, *, include_paths: Iterable[str | Path] = ()) -> list[Benchmark]:
     """The benchmarks that a name means, or that a task file or a folder of them holds.
 
+    A folder of a benchmark's name does not hide it: that of its own package lies beside the package's tests.
+
     Raises UserError with every fault of the files concerned.
     """
     path = Path(name_or_path)
-    if not path.exists():
+    if not path.exists() or _is_known(str(name_or_path), include_paths=include_paths):
         return find_all(str(name_or_path), include_paths)
     folder = (path if path.is_dir() else path.parent).resolve()
     index = read_index([*include_paths, folder])
@@ -69,6 +71,11 @@ def select(name_or_path: str | Path, *, include_paths: Iterable[str | Path] = ()
     if not names:
         raise UserError(f"{path}: holds no task of an unlearning benchmark (a *.yaml with metadata.unlearning)")
     return find_all(names, [*include_paths, folder])
+
+
+def _is_known(name: str, *, include_paths: Iterable[str | Path]) -> bool:
+    index = read_index(include_paths)
+    return name in index.groups or name in index.tasks
 
 
 def bind_all(benchmarks: Iterable[Benchmark], *, data: DataSource, report: Report) -> list[Bound]:

@@ -18,7 +18,7 @@ from mmforget.cli.printing import tell
 from mmforget.errors import RunFailed, UserError, cut, printable, shortened
 from mmforget.libraries import prepare_libraries
 
-VERBS = ("run", "target", "unlearn", "eval", "attack", "distance", "rescore", "leaderboard", "ls", "validate")
+VERBS = ("run", "target", "unlearn", "eval", "attack", "distance", "rescore", "leaderboard", "ls", "validate", "new")
 DISTRIBUTED = ("run", "target", "unlearn", "eval", "attack")
 """Verbs that several processes share; of all others the main process does everything."""
 MAX_LINE = 2_000

@@ -65,7 +65,8 @@ def check(name: str, *, data: DataSource, include_paths: list[str], run_code: bo
     path = Path(name)
     if _is_run(path):
         return _check_run(path, include_paths=include_paths)
-    if not path.exists():
+    # A folder of that name does not hide a plugin: that of its own package lies beside the package's tests.
+    if not path.exists() or path.name == name:
         plugin = check_plugin(name)
         if plugin is not None:
             return plugin

@@ -67,6 +67,7 @@ FLAGS = {
     "leaderboard": {"--output_path", "--json", "--verify"},
     "ls": {"--include_path", "--json", "--verbose", "-v"},
     "validate": {"--include_path", "--data", "--metadata", "--json", "--confirm_run_unsafe_code"},
+    "new": {"--output_path"},
 }
 
 
