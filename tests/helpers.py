@@ -10,6 +10,9 @@ Weights are random but larger than the usual initialisation, so that images and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from mmforget.model.load import load_model
+from mmforget.model.loaded import LoadedModel
+from mmforget.model.spec import ModelSpec
 
 TEXTS = (
     "what is the name of this person? Anna Meier is the person in the picture.",
@@ -115,6 +122,21 @@ def tiny_llama(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def fresh(spec: ModelSpec) -> LoadedModel:
+    """As `load_model`, in an eighth of the time: a copy of a model that is loaded once, for a test to change.
+
+    For tests in which loading is not what is tested; the folder must not change.
+    """
+    loaded = _loaded(spec)
+    model, tokenizer, processor = deepcopy((loaded.model, loaded.tokenizer, loaded.processor))
+    return replace(loaded, model=model, tokenizer=tokenizer, processor=processor)
+
+
+@lru_cache(maxsize=8)
+def _loaded(spec: ModelSpec) -> LoadedModel:
+    return load_model(spec)
 
 
 def tiny_image(seed: int, *, size: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE)) -> Image.Image:

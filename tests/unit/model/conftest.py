@@ -8,7 +8,7 @@ import pytest
 
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
-from tests.helpers import tiny_llama, tiny_llava
+from tests.helpers import fresh, tiny_llama, tiny_llava
 
 
 @pytest.fixture(scope="session")
@@ -33,4 +33,4 @@ def llama(llama_folder: Path) -> LoadedModel:
 
 @pytest.fixture
 def fresh_llava(llava_folder: Path) -> LoadedModel:
-    return load_model(ModelSpec(str(llava_folder)))
+    return fresh(ModelSpec(str(llava_folder)))

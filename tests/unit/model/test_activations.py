@@ -22,7 +22,7 @@ from mmforget.model.lora import LoraSettings, attach, set_trainable
 from mmforget.model.packing import packed_rows, padded_batches, plain_rows, sequence_places
 from mmforget.model.scoring import MAX_TOKENS, Positions, Wanted, look, score
 from mmforget.model.token_stats import statistic
-from tests.helpers import tiny_llama, tiny_llava
+from tests.helpers import fresh, tiny_llama, tiny_llava
 from tests.tiny_models import tiny_gemma3, tiny_idefics3, tiny_llava_next, tiny_qwen_vl, tiny_text
 
 TOLERANCE = 1e-4
@@ -84,7 +84,7 @@ def by_sequence(
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
 @torch.no_grad()
 def test_what_is_read_are_plain_hidden_states(folder: Path, packed: bool) -> None:
-    loaded = load_model(ModelSpec(str(folder), device="cpu"))
+    loaded = fresh(ModelSpec(str(folder), device="cpu"))
     questions = asked(loaded)
     encoded = encode_all(loaded, questions)
     layers = decoder_layers(loaded.core)
@@ -106,7 +106,7 @@ def test_hidden_states_come_with_the_scores_where_tokens_are_predicted(
     folder: Path, packed: bool, positions: Positions
 ) -> None:
     """Of the first layer, by its number from either end; beside a statistic, in the order of the questions."""
-    loaded = load_model(ModelSpec(str(folder), device="cpu"))
+    loaded = fresh(ModelSpec(str(folder), device="cpu"))
     questions = asked(loaded)
     encoded = encode_all(loaded, questions)
     first = -len(decoder_layers(loaded.core))
@@ -135,7 +135,7 @@ def plain_steered(loaded: LoadedModel, question: Question, *, layer: nn.Module, 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
 @torch.no_grad()
 def test_what_is_steered_gives_the_scores_of_a_steered_plain_forward(folder: Path, packed: bool) -> None:
-    loaded = load_model(ModelSpec(str(folder), device="cpu"))
+    loaded = fresh(ModelSpec(str(folder), device="cpu"))
     questions = asked(loaded)
     encoded = encode_all(loaded, questions)
     layer = decoder_layers(loaded.core)[0]

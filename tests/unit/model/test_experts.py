@@ -24,6 +24,7 @@ from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, adapters_off, attach, detach, load_adapter, save_adapter
 from mmforget.pipeline.measuring import model_info
+from tests.helpers import fresh
 from tests.tiny_models import tiny_text
 
 SPARSE: dict[str, Any] = {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
@@ -80,7 +81,7 @@ def holders(folder: Path) -> set[str]:
 
 
 def test_without_a_request_all_layers_but_experts_and_routers(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    loaded = attach(load_model(ModelSpec(str(folder))), LoraSettings(r=2))
+    loaded = attach(fresh(ModelSpec(str(folder))), LoraSettings(r=2))
     assert reached(loaded) == layers(folder, "proj", "proj_with_mqa")
     assert "are not adapted" in caplog.text
     experts = model_info(loaded)["experts"]
@@ -94,7 +95,7 @@ def test_named_the_experts_of_every_family_are_reached(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They train, switch off, are saved, come back and are taken off like any other part."""
-    base = load_model(ModelSpec(str(folder)))
+    base = fresh(ModelSpec(str(folder)))
     reference = logprobs(base)
     loaded = attach(base, LoraSettings(r=2, target_modules=ALL))
     assert reached(loaded) == layers(folder, *(f".{name}" for name in ALL)) | holders(folder)
@@ -106,19 +107,19 @@ def test_named_the_experts_of_every_family_are_reached(
     with adapters_off(loaded):
         assert torch.equal(logprobs(loaded), reference)
     saved = save_adapter(loaded, tmp_path / "adapter")
-    assert torch.equal(logprobs(load_adapter(load_model(base.spec), saved)), trained)
+    assert torch.equal(logprobs(load_adapter(fresh(base.spec), saved)), trained)
     assert torch.equal(logprobs(detach(loaded)), reference)
 
 
 def test_the_default_adapter_comes_back(folder: Path, tmp_path: Path) -> None:
     """PEFT alone takes names of shared experts for those of routed ones."""
-    loaded = train(attach(load_model(ModelSpec(str(folder))), LoraSettings(r=2)), lr=0.5)
+    loaded = train(attach(fresh(ModelSpec(str(folder))), LoraSettings(r=2)), lr=0.5)
     saved = save_adapter(loaded, tmp_path / "adapter")
     assert torch.equal(logprobs(load_model(ModelSpec(str(folder), peft=str(saved)))), logprobs(loaded))
 
 
 def test_an_expression_or_a_whole_name(folder: Path) -> None:
-    loaded = attach(load_model(ModelSpec(str(folder))), LoraSettings(r=2, target_modules=r".*\.experts\..*"))
+    loaded = attach(fresh(ModelSpec(str(folder))), LoraSettings(r=2, target_modules=r".*\.experts\..*"))
     assert reached(loaded) == holders(folder)
 
 
@@ -132,7 +133,7 @@ def test_an_expression_or_a_whole_name(folder: Path) -> None:
 )
 def test_requests_that_cannot_be_met(folder: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        attach(load_model(ModelSpec(str(folder))), LoraSettings(**settings))
+        attach(fresh(ModelSpec(str(folder))), LoraSettings(**settings))
 
 
 def test_routers_are_named_as_such(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_routers_are_named_as_such(tmp_path: Path) -> None:
     folder = tiny_text(tmp_path / "base", kind, **settings)
     for name in ("gate", "shared_expert_gate"):
         with pytest.raises(UserError, match=f"{name}: routers are not adapted"):
-            attach(load_model(ModelSpec(str(folder))), LoraSettings(target_modules=("q_proj", name)))
+            attach(fresh(ModelSpec(str(folder))), LoraSettings(target_modules=("q_proj", name)))
 
 
 def test_what_four_bits_leave_in_full_precision_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -31,7 +31,7 @@ from mmforget.model.loaded import LoadedModel, save_model
 from mmforget.model.lora import LoraSettings, attach, set_trainable
 from mmforget.model.scoring import score
 from mmforget.model.vision import FeatureCache
-from tests.helpers import tiny_image
+from tests.helpers import fresh, tiny_image
 from tests.tiny_models import tiny_llava_next, tiny_qwen_vl
 
 MAKE: dict[str, Callable[[Path], Path]] = {
@@ -48,7 +48,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def loaded(folder: Path) -> LoadedModel:
-    return load_model(ModelSpec(str(folder)))
+    return fresh(ModelSpec(str(folder)))
 
 
 @pytest.fixture(params=["2", "2.5"])
@@ -162,7 +162,7 @@ def test_lora_reaches_the_language_model_alone(loaded: LoadedModel) -> None:
 def test_gradients_packed_and_plain(folder: Path) -> None:
     found = []
     for packed in (True, False):
-        adapted = attach(load_model(ModelSpec(str(folder))), LoraSettings(r=2, train_projector=True))
+        adapted = attach(fresh(ModelSpec(str(folder))), LoraSettings(r=2, train_projector=True))
         generator = torch.Generator().manual_seed(0)
         for name, weight in sorted(adapted.trainable().items()):
             if "lora_" in name:
@@ -179,7 +179,7 @@ def test_gradients_packed_and_plain(folder: Path) -> None:
 
 def test_gradients_of_all_weights_are_those_of_the_plain_forward(folder: Path) -> None:
     """Language model, projector and tower, which then goes through every step; the token behind line ends is frozen."""
-    ours, stock = (load_model(ModelSpec(str(folder))) for _ in range(2))
+    ours, stock = (fresh(ModelSpec(str(folder))) for _ in range(2))
     ours = set_trainable(ours, projector=True, tower=True)
     questions = written(ours, several_images())
     score(ours, encode_all(ours, questions), features=FeatureCache()).token_logprobs.sum().backward()

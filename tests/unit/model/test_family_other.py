@@ -33,7 +33,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, attach, set_trainable
 from mmforget.model.scoring import score
 from mmforget.model.vision import FeatureCache
-from tests.helpers import tiny_image
+from tests.helpers import fresh, tiny_image
 from tests.tiny_models import tiny_gemma3, tiny_idefics3
 
 MAKE: dict[str, Callable[[Path], Path]] = {"idefics3": tiny_idefics3, "gemma3": tiny_gemma3}
@@ -46,7 +46,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def loaded(folder: Path) -> LoadedModel:
-    return load_model(ModelSpec(str(folder)))
+    return fresh(ModelSpec(str(folder)))
 
 
 def mixed_questions(loaded: LoadedModel) -> list[Question]:

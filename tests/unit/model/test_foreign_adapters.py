@@ -20,6 +20,7 @@ from mmforget.errors import UserError
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import adapters_off, detach, load_adapter, save_adapter
+from tests.helpers import fresh
 from tests.tiny_models import tiny_qwen_vl, tiny_text
 
 IDS = torch.tensor([[1, 50, 60, 70, 80, 90]])
@@ -165,7 +166,7 @@ def test_embeddings_beside_lora(llama_folder: Path, tmp_path: Path, targets: lis
     again = loaded_with(llama_folder, save_adapter(loaded, tmp_path / "again"))
     torch.testing.assert_close(logits(again.model), logits(wanted), atol=TOLERANCE, rtol=0)
     assert again.fingerprint == loaded.fingerprint
-    put_on = load_adapter(load_model(ModelSpec(str(llama_folder))), folder)
+    put_on = load_adapter(fresh(ModelSpec(str(llama_folder))), folder)
     with pytest.raises(UserError, match="has replaced weights of .*load the base again"), adapters_off(put_on):
         pass
     with pytest.raises(UserError, match="has replaced weights"):
@@ -200,7 +201,7 @@ def test_biases_trained_with_lora(tmp_path: Path, bias: Any) -> None:
     assert any(name.endswith(".bias") for name in load_file(folder / WEIGHTS))
     loaded = loaded_with(base, folder)
     torch.testing.assert_close(logits(loaded.model), logits(wanted), atol=TOLERANCE, rtol=0)
-    put_on = load_adapter(load_model(ModelSpec(str(base))), folder)
+    put_on = load_adapter(fresh(ModelSpec(str(base))), folder)
     with pytest.raises(UserError, match=r"has replaced weights of .*q_proj.*bias"), adapters_off(put_on):
         pass
 
@@ -213,7 +214,7 @@ def test_trained_tokens_and_modules(llama_folder: Path, tmp_path: Path) -> None:
     loaded = loaded_with(llama_folder, tmp_path / "adapter")
     torch.testing.assert_close(logits(loaded.model), logits(wanted), atol=TOLERANCE, rtol=0)
     plain = AutoModelForCausalLM.from_pretrained(llama_folder).eval()
-    base = detach(load_adapter(load_model(ModelSpec(str(llama_folder))), tmp_path / "adapter"))
+    base = detach(load_adapter(fresh(ModelSpec(str(llama_folder))), tmp_path / "adapter"))
     assert torch.equal(logits(base.model), logits(plain))
 
 
@@ -221,7 +222,7 @@ def test_a_base_that_the_adapter_itself_changes(llama_folder: Path, tmp_path: Pa
     """PiSSA takes its largest part out of the base when it is put on."""
     config = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights="pissa")
     wanted = made_by_peft(llama_folder, tmp_path / "adapter", config)
-    put_on = load_adapter(load_model(ModelSpec(str(llama_folder))), tmp_path / "adapter")
+    put_on = load_adapter(fresh(ModelSpec(str(llama_folder))), tmp_path / "adapter")
     torch.testing.assert_close(logits(put_on.model), logits(wanted))
     with pytest.raises(UserError, match="has replaced weights"):
         detach(put_on)
@@ -237,7 +238,7 @@ def test_tensors_without_a_place_are_named(llama_folder: Path, tmp_path: Path) -
     }
     head = torch.zeros(500, 64)
     save_file(tensors | extra | {"base_model.model.lm_head.weight": head}, folder / WEIGHTS)
-    base = load_model(ModelSpec(str(llama_folder)))
+    base = fresh(ModelSpec(str(llama_folder)))
     before = logits(base.model)
     with pytest.raises(UserError, match=r"2 tensors for layers that are not there \(.*layers\.7\.self_attn.q_proj"):
         load_adapter(base, folder)

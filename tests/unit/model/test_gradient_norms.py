@@ -13,11 +13,11 @@ from mmforget.asking import Guard, PassingEngine
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.encode import encode
 from mmforget.model.gradient_norms import gradient_norms
-from mmforget.model.load import ModelSpec, load_model
+from mmforget.model.load import ModelSpec
 from mmforget.model.loaded import LoadedModel, guarded
 from mmforget.model.lora import LoraSettings, attach
 from mmforget.types import GRADIENT_NORM, GRADIENT_NORM_BUT_LAST
-from tests.helpers import tiny_llama
+from tests.helpers import fresh, tiny_llama
 
 CONTEXT, ANSWER = "what is his blood type?", " his blood type is o positive."
 BOTH = (GRADIENT_NORM, GRADIENT_NORM_BUT_LAST)
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def loaded(folder: Path) -> LoadedModel:
-    return load_model(ModelSpec(str(folder)))
+    return fresh(ModelSpec(str(folder)))
 
 
 def plain(folder: Path, *, but_last: bool) -> float:

@@ -16,7 +16,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, adapters_off, attach, detach, load_adapter, save_adapter
 from mmforget.model.scoring import score
 from mmforget.model.spec import ModelSpec
-from tests.helpers import tiny_image, tiny_llava
+from tests.helpers import fresh, tiny_image, tiny_llava
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_next_is_trained_upon_the_first_and_both_are_one(
     quantised: bool, projector: bool, folder: Path, tmp_path: Path
 ) -> None:
     spec = ModelSpec(str(folder), device="cpu", load_in_4bit=quantised)
-    base = load_model(spec)
+    base = fresh(spec)
     plain = logprobs(base)
     first = moved(base, seed=0, rank=2, projector=projector)
     one = save_adapter(first, tmp_path / "one")
@@ -68,7 +68,7 @@ def test_the_next_is_trained_upon_the_first_and_both_are_one(
 
 def test_in_full_precision_it_is_what_merging_gives(folder: Path, tmp_path: Path) -> None:
     spec = ModelSpec(str(folder), device="cpu")
-    one = save_adapter(moved(load_model(spec), seed=0, rank=2), tmp_path / "one")
+    one = save_adapter(moved(fresh(spec), seed=0, rank=2), tmp_path / "one")
     merged = load_model(replace(spec, peft=str(one), merge_peft=True))
     upper = moved(merged, seed=1, rank=2)
     two = save_adapter(upper, tmp_path / "two")
@@ -80,7 +80,7 @@ def test_adapters_of_other_layers_are_not_joined(folder: Path, tmp_path: Path) -
     spec = ModelSpec(str(folder), device="cpu")
     homes = []
     for names in (("q_proj",), ("q_proj", "v_proj")):
-        loaded = attach(load_model(spec), LoraSettings(r=2, target_modules=names))
+        loaded = attach(fresh(spec), LoraSettings(r=2, target_modules=names))
         homes.append(save_adapter(loaded, tmp_path / names[-1]))
     with pytest.raises(UserError, match="reaches other layers than"):
         joined(*homes, folder=tmp_path / "both")

@@ -27,7 +27,7 @@ from mmforget.model.lora import (
     save_adapter,
     set_trainable,
 )
-from tests.helpers import tiny_llava
+from tests.helpers import fresh, tiny_llava
 
 
 def adapted_modules(loaded: LoadedModel) -> set[str]:
@@ -71,7 +71,7 @@ def test_training_changes_the_adapter_and_nothing_else(fresh_llava: LoadedModel)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("train_projector", [False, True])
 def test_switched_off_it_is_the_reference_model(llava_folder: Path, dtype: str, train_projector: bool) -> None:
-    base = load_model(ModelSpec(str(llava_folder), dtype=dtype))
+    base = fresh(ModelSpec(str(llava_folder), dtype=dtype))
     reference = logprobs(base)
     loaded = attach(base, LoraSettings(r=2, train_projector=train_projector))
     assert torch.equal(logprobs(loaded), reference)
@@ -94,7 +94,7 @@ def test_gradient_checkpointing_reaches_every_adapter(fresh_llava: LoadedModel) 
 @pytest.mark.parametrize("train_projector", [False, True])
 def test_a_saved_adapter_comes_back(llava_folder: Path, tmp_path: Path, train_projector: bool) -> None:
     base = ModelSpec(str(llava_folder))
-    trained = train(attach(load_model(base), LoraSettings(r=2, train_projector=train_projector)))
+    trained = train(attach(fresh(base), LoraSettings(r=2, train_projector=train_projector)))
     folder = save_adapter(trained, tmp_path / "adapter")
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json", ".md"}
     again = load_model(replace(base, peft=str(folder)))
@@ -104,7 +104,7 @@ def test_a_saved_adapter_comes_back(llava_folder: Path, tmp_path: Path, train_pr
     scaled = shutil.copytree(folder, tmp_path / "scaled")
     settings = json.loads((scaled / "adapter_config.json").read_text())
     (scaled / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": settings["lora_alpha"] * 2}))
-    assert load_adapter(load_model(ModelSpec(str(llava_folder))), scaled).fingerprint != again.fingerprint
+    assert load_adapter(fresh(ModelSpec(str(llava_folder))), scaled).fingerprint != again.fingerprint
     merged = load_model(replace(base, peft=str(folder), merge_peft=True))
     torch.testing.assert_close(logprobs(merged), logprobs(trained), atol=TOLERANCE, rtol=0)
     assert len({merged.fingerprint, again.fingerprint, merged.base_fingerprint}) == 2
@@ -132,7 +132,7 @@ def test_plain_peft_loads_what_is_saved(llava_folder: Path, tmp_path: Path) -> N
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 
-    trained = train(attach(load_model(ModelSpec(str(llava_folder))), LoraSettings(r=2, train_projector=True)))
+    trained = train(attach(fresh(ModelSpec(str(llava_folder))), LoraSettings(r=2, train_projector=True)))
     plain = AutoModelForImageTextToText.from_pretrained(llava_folder)
     again = PeftModel.from_pretrained(plain, save_adapter(trained, tmp_path / "adapter")).eval()
     with torch.no_grad():
@@ -179,12 +179,12 @@ def test_a_merged_model_can_be_saved_and_unlearned_from(fresh_llava: LoadedModel
 
 
 def test_text_only_models(llama_folder: Path, tmp_path: Path) -> None:
-    loaded = train(attach(load_model(ModelSpec(str(llama_folder))), LoraSettings(r=2)))
+    loaded = train(attach(fresh(ModelSpec(str(llama_folder))), LoraSettings(r=2)))
     assert len(adapted_modules(loaded)) == 14
     folder = save_adapter(loaded, tmp_path / "adapter")
     assert torch.equal(logprobs(load_model(ModelSpec(str(llama_folder), peft=str(folder)))), logprobs(loaded))
     with pytest.raises(UserError, match="no projector"):
-        attach(load_model(ModelSpec(str(llama_folder))), LoraSettings(train_projector=True))
+        attach(fresh(ModelSpec(str(llama_folder))), LoraSettings(train_projector=True))
 
 
 def test_detached_it_is_the_base_again(fresh_llava: LoadedModel) -> None:
@@ -199,7 +199,7 @@ def test_detached_it_is_the_base_again(fresh_llava: LoadedModel) -> None:
 
 
 def test_an_unmerged_adapter_is_no_reference(llava_folder: Path, tmp_path: Path) -> None:
-    folder = save_adapter(attach(load_model(ModelSpec(str(llava_folder))), LoraSettings(r=2)), tmp_path / "adapter")
+    folder = save_adapter(attach(fresh(ModelSpec(str(llava_folder))), LoraSettings(r=2)), tmp_path / "adapter")
     loaded = load_model(ModelSpec(str(llava_folder), peft=str(folder)))
     with pytest.raises(UserError, match="merge_peft=True"), adapters_off(loaded):
         pass
@@ -291,7 +291,7 @@ def test_another_base_name_is_no_fault(adapter: Path, llava_folder: Path, tmp_pa
 def test_damaged_adapters(adapter: Path, fresh_llava: LoadedModel, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="already carries"):
         load_adapter(fresh_llava, adapter)
-    base = load_model(fresh_llava.spec)
+    base = fresh(fresh_llava.spec)
     with pytest.raises(UserError, match="no adapter folder"):
         load_adapter(base, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -319,11 +319,11 @@ def test_learned_prompts_are_no_adapter(adapter: Path, fresh_llava: LoadedModel)
     settings = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 2}
     (adapter / "adapter_config.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match="learned prompts"):
-        load_adapter(load_model(fresh_llava.spec), adapter)
+        load_adapter(fresh(fresh_llava.spec), adapter)
 
 
 def test_an_adapter_to_train_further(adapter: Path, llava_folder: Path) -> None:
-    base = load_model(ModelSpec(str(llava_folder)))
+    base = fresh(ModelSpec(str(llava_folder)))
     reference = logprobs(base)
     loaded = train(load_adapter(base, adapter, trainable=True))
     with adapters_off(loaded):

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmforget.model.load import ModelSpec, load_model
+from mmforget.model.load import ModelSpec
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, attach
 from mmforget.types import Example
-from tests.helpers import tiny_image, tiny_llama, tiny_llava
+from tests.helpers import fresh, tiny_image, tiny_llama, tiny_llava
 
 NUM_SUBJECTS, NUM_QUESTIONS = 6, 4
 FACTS = ("name", "town", "illness", "insurance")
@@ -29,12 +29,12 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def llava(llava_folder: Path) -> LoadedModel:
-    return load_model(ModelSpec(pretrained=str(llava_folder), device="cpu"))
+    return fresh(ModelSpec(pretrained=str(llava_folder), device="cpu"))
 
 
 @pytest.fixture
 def llama(llama_folder: Path) -> LoadedModel:
-    return load_model(ModelSpec(pretrained=str(llama_folder), device="cpu"))
+    return fresh(ModelSpec(pretrained=str(llama_folder), device="cpu"))
 
 
 @pytest.fixture

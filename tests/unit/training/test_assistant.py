@@ -28,6 +28,7 @@ from mmforget.training.edited import edited
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
+from tests.helpers import fresh
 
 SETTINGS = TrainSettings(lr=2e-2, max_steps=4, batch_size=4, lora=LoraSettings(r=2, alpha=4), weight_decay=0.0)
 ARGS = "layers=1,weight=-1.5,threshold=0.01"
@@ -60,7 +61,7 @@ class Plain:
 
     def __init__(self, loaded: LoadedModel, adapter: Path) -> None:
         self.loaded = loaded
-        self.whole = load_model(loaded.spec).core
+        self.whole = fresh(loaded.spec).core
         self.small = load_model(replace(loaded.spec, peft=str(adapter), merge_peft=True)).core
         decoder = self.small.get_decoder()
         decoder.layers = decoder.layers[:1]

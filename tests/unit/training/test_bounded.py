@@ -29,6 +29,7 @@ from mmforget.training.report import TrainReport
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
+from tests.helpers import fresh
 from tests.unit.training.conftest import make_examples
 
 SETTINGS = TrainSettings(lr=1e-1, max_steps=4, batch_size=4, lora=LoraSettings(r=2, alpha=4, dropout=0.1), seed=1)
@@ -98,7 +99,7 @@ def test_no_weight_moves_further_than_the_bound_and_anybody_can_load_it(
     assert any(far > 0 for name, far in moved.items() if ".self_attn." in name)
     assert not any(far for name, far in moved.items() if ".mlp." not in name and ".self_attn." not in name)
     loaded = load_model(ModelSpec(pretrained=str(llama_folder), peft=str(report.adapter), device="cpu"))
-    ours = load_model(ModelSpec(pretrained=str(llama_folder), device="cpu"))
+    ours = fresh(ModelSpec(pretrained=str(llama_folder), device="cpu"))
     ours.model.load_state_dict(merged.state_dict())
     torch.testing.assert_close(logprobs(loaded, rows), logprobs(ours, rows), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(logprobs(merge_adapter(loaded), rows), logprobs(ours, rows), rtol=1e-4, atol=1e-4)

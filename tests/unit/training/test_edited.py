@@ -30,6 +30,7 @@ from mmforget.model.spec import ModelSpec
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
+from tests.helpers import fresh
 
 FULL = TrainSettings(lr=1e-3, max_steps=2, batch_size=4, schedule="constant")
 LORA = replace(FULL, lr=1e-2, lora=LoraSettings(r=2, alpha=4))
@@ -175,7 +176,7 @@ def test_one_after_another_is_as_each_alone(
         with mmforget.edited(loaded, one, method=method, settings=settings) as other:
             return other.fingerprint, logprobs(other, examples)
 
-    alone = [made(load_model(llava.spec), one) for one in instances]
+    alone = [made(fresh(llava.spec), one) for one in instances]
     for (name, values), (other_name, other_values) in zip([made(llava, one) for one in instances], alone, strict=True):
         assert name == other_name
         assert torch.equal(values, other_values)

@@ -23,7 +23,7 @@ from mmforget.model.site import ModelSite
 from mmforget.training.editing import DETAILS, edit_in
 from mmforget.training.report import TrainReport
 from mmforget.types import Example
-from tests.helpers import tiny_image
+from tests.helpers import fresh, tiny_image
 from tests.tiny_models import tiny_llava_next, tiny_qwen_vl, tiny_text
 
 CLEAN = Pooling(alpha=0.3)
@@ -62,7 +62,7 @@ def qwen_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def qwen(qwen_folder: Path) -> LoadedModel:
-    return load_model(ModelSpec(str(qwen_folder), device="cpu"))
+    return fresh(ModelSpec(str(qwen_folder), device="cpu"))
 
 
 def edit(loaded: LoadedModel, folder: Path, *, args: str = "", **more: Any) -> TrainReport:

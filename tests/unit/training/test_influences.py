@@ -28,6 +28,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.sources import make_sources
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example, Scored
+from tests.helpers import fresh
 from tests.toy_steps import loss, scored
 from tests.unit.training.conftest import make_examples
 from tests.unit.training.test_training_preferences import answer_sums, assert_same, gradients, plain_logits
@@ -154,7 +155,7 @@ def test_without_influence_it_is_npo(adapted: LoadedModel, examples: list[Exampl
 
 @pytest.mark.parametrize("name", ["imu", "inpo"])
 def test_text_rows_and_whole_models(name: str, llama_folder: Path, tmp_path: Path) -> None:
-    loaded = load_model(ModelSpec(pretrained=str(llama_folder), device="cpu"))
+    loaded = fresh(ModelSpec(pretrained=str(llama_folder), device="cpu"))
     rows = make_examples(with_images=False)
     settings = replace(SETTINGS, lora=None)
     report = unlearn(

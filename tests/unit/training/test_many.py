@@ -30,7 +30,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.trainer import train
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
-from tests.helpers import tiny_image
+from tests.helpers import fresh, tiny_image
 
 NUM_EDITS = 16
 FACTS = ("name", "town", "illness", "insurance")
@@ -181,7 +181,7 @@ def test_a_batch_of_sixteen_equals_one_at_a_time(
 ) -> None:
     loaded: LoadedModel = request.getfixturevalue(kind)
     method, every = METHODS[name], materials(loaded, short=name in ERASING)
-    chosen = list(every) if (kind, name) == ("llama", "ga") else ["person 6", "person 15"]
+    chosen = list(every)[::3] if (kind, name) == ("llama", "ga") else ["person 6", "person 15"]
     rows = [row for own in people(loaded).values() for row in own][:12]
     with unlearn_many(loaded, every, method=method, settings=SETTINGS) as edits:
         found = {one: factors(edits, one, tmp_path / "many" / one) for one in chosen}
@@ -249,9 +249,7 @@ def test_one_that_diverges_does_not_touch_the_others(
         assert "fragile, person 1: stopped early: diverged" in caplog.text
         for name in ("person 0", "person 1", "person 2"):
             found = factors(edits, name, tmp_path / "many" / name)
-            report = unlearn(
-                load_model(llava.spec), every[name], method=method, settings=settings, folder=tmp_path / name
-            )
+            report = unlearn(fresh(llava.spec), every[name], method=method, settings=settings, folder=tmp_path / name)
             assert report.diverged == (name == "person 1")
             assert difference(found, load_file(report.output / "adapter_model.safetensors")) <= 1e-5
 
@@ -288,7 +286,7 @@ def test_edits_go_on_training_as_each_adapter_would(llava: LoadedModel, tmp_path
         if name not in attack:
             assert difference(found[name], before) == 0
             continue
-        adapted = load_adapter(load_model(llava.spec), tmp_path / name, trainable=True)
+        adapted = load_adapter(fresh(llava.spec), tmp_path / name, trainable=True)
         encoded = [encode(adapted, row.context, row.answer, row.images) for row in attack[name]]
         train(
             adapted, objective=Memorise(Scoring(adapted), encoded),

@@ -30,6 +30,7 @@ from mmforget.training.private import Account, MemorisePrivately, PoissonBatches
 from mmforget.training.settings import TrainSettings
 from mmforget.training.stage_one import finetune
 from mmforget.types import Example
+from tests.helpers import fresh
 
 accountants = pytest.importorskip("opacus.accountants")
 PRIVACY = Privacy(epsilon=5.0, delta=1e-6, clip=0.5, accountant="rdp")
@@ -201,7 +202,7 @@ def test_killed_and_resumed_is_as_undisturbed(
     rows = texts(examples)
 
     def train(name: str) -> None:
-        finetune(load_model(llama.spec), rows, settings=SETTINGS, folder=tmp_path / name, privacy=PRIVACY)
+        finetune(fresh(llama.spec), rows, settings=SETTINGS, folder=tmp_path / name, privacy=PRIVACY)
 
     def kill_in(owner: Any, name: str, *, call: int) -> None:
         original: Callable[..., Any] = getattr(owner, name)

@@ -29,6 +29,7 @@ from mmforget.training.many import Learning, obstacle
 from mmforget.training.settings import TrainSettings
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
+from tests.helpers import fresh
 
 SETTINGS = TrainSettings(lr=2e-2, max_steps=4, batch_size=4, lora=LoraSettings(r=2, alpha=4), weight_decay=0.0)
 ALPHA = 3.0
@@ -129,7 +130,7 @@ def mixed_logits(
 ) -> Tensor:
     """v - alpha ReLU(v_fitted - v), from two models of their own."""
     if not cache:
-        cache["before"] = load_model(loaded.spec).core
+        cache["before"] = fresh(loaded.spec).core
         cache["fitted"] = load_model(replace(loaded.spec, peft=str(adapter), merge_peft=True)).core
     before, fitted = (plain_logits(cache[name], loaded, ids, example) for name in ("before", "fitted"))
     return before - ALPHA * (fitted - before).clamp(min=0)
@@ -207,12 +208,12 @@ def test_a_base_with_a_merged_adapter_is_saved_whole_beside_the_guard(
     material = Material(forget=llama_rows)
     first = unlearn(llama, material, method=build("task_vector", "alpha=1"), settings=SETTINGS, folder=tmp_path / "one")
     spec = replace(llama.spec, peft=str(first.output), merge_peft=True)
-    report = unlearn(load_model(spec), material, method=build("whp_logit"), settings=SETTINGS, folder=tmp_path / "two")
+    report = unlearn(fresh(spec), material, method=build("whp_logit"), settings=SETTINGS, folder=tmp_path / "two")
     found = report.artifact.on(spec)
     assert (found.peft, found.merge_peft, found.guard) == (None, False, str(report.output))
     encoded = [encode(llama, row.context, row.answer) for row in llama_rows]
     with torch.no_grad():
         put_up = score(Models().get(found), encoded).token_logprobs
-    with edited(load_model(spec), material, method=build("whp_logit"), settings=SETTINGS, label="whp_logit") as other:
+    with edited(fresh(spec), material, method=build("whp_logit"), settings=SETTINGS, label="whp_logit") as other:
         again = score(other, encoded).token_logprobs.detach()
     torch.testing.assert_close(put_up, again, atol=1e-5, rtol=1e-4)

@@ -27,6 +27,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.stage_one import finetune
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
+from tests.helpers import fresh
 from tests.killing import PRELOADED
 from tests.unit.training.conftest import make_examples
 
@@ -124,7 +125,7 @@ def test_killed_anywhere_and_resumed_is_as_undisturbed(
         kill_at(patch, owner, attribute, call=call)
         with pytest.raises(Killed):
             run(llava, examples, tmp_path)
-    assert run(load_model(llava.spec), examples, tmp_path) == expected
+    assert run(fresh(llava.spec), examples, tmp_path) == expected
     assert without_time(tmp_path) == without_time(undisturbed)
 
 
@@ -161,7 +162,7 @@ def test_a_full_fine_tune_survives_kills(
     settings = replace(SETTINGS, lora=None, schedule="onecycle", lr=1e-3, order="subjects")
 
     def one(folder: Path) -> bytes:
-        report = finetune(load_model(llava.spec), examples, settings=settings, folder=folder)
+        report = finetune(fresh(llava.spec), examples, settings=settings, folder=folder)
         return (report.output / "model.safetensors").read_bytes()
 
     expected = one(tmp_path / "undisturbed")

@@ -29,7 +29,7 @@ from mmforget.training.settings import TrainSettings
 from mmforget.training.stage_one import finetune
 from mmforget.training.unlearn import unlearn
 from mmforget.types import Example
-from tests.helpers import tiny_llama
+from tests.helpers import fresh, tiny_llama
 from tests.plugin_packages import MILD, installed, write_package
 
 METHODS = ("ga", "grad_diff", "kl", "po", "npo")
@@ -104,7 +104,7 @@ def test_stage_one_with_adapters_leaves_a_whole_model(
     report = finetune(llava, examples, settings=settings, folder=tmp_path)
     assert (report.output, report.adapter) == (tmp_path / "merged", None)
     whole = load_model(ModelSpec(pretrained=str(report.output), device="cpu"))
-    expected = load_adapter(load_model(llava.spec), tmp_path / "adapter")
+    expected = load_adapter(fresh(llava.spec), tmp_path / "adapter")
     torch.testing.assert_close(logprobs(whole, examples), logprobs(expected, examples), rtol=1e-5, atol=1e-5)
     assert not torch.allclose(logprobs(whole, examples), logprobs(llava, examples), atol=0.1)
     assert finetune(llava, examples, settings=settings, folder=tmp_path) == report
@@ -143,7 +143,7 @@ def test_the_saved_adapter_forgets_on_a_freshly_loaded_base(
     before = logprobs(llava, examples[:8]).sum()
     report = forget_with("ga", llava, examples, tmp_path, settings)
     assert report.adapter is not None
-    after = logprobs(load_adapter(load_model(llava.spec), report.adapter), examples[:8]).sum()
+    after = logprobs(load_adapter(fresh(llava.spec), report.adapter), examples[:8]).sum()
     assert after < before - 1
     assert torch.equal(logprobs(llava, examples[:8]).sum(), before)
 
@@ -151,7 +151,7 @@ def test_the_saved_adapter_forgets_on_a_freshly_loaded_base(
 def test_methods_one_after_another_are_as_alone(llava: LoadedModel, examples: list[Example], tmp_path: Path) -> None:
     forget_with("ga", llava, examples, tmp_path / "first")
     forget_with("npo", llava, examples, tmp_path / "second")
-    forget_with("npo", load_model(llava.spec), examples, tmp_path / "alone")
+    forget_with("npo", fresh(llava.spec), examples, tmp_path / "alone")
     weights = [(tmp_path / part / "adapter" / "adapter_model.safetensors").read_bytes() for part in ("second", "alone")]
     assert weights[0] == weights[1]
 
