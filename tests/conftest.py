@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# bitsandbytes has torch load its compiler, seconds in every process, for functions that nothing here calls.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 import pytest
 from filelock import FileLock, Timeout
@@ -130,6 +133,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Every test module is imported, and no model is loaded."""
     leave_libraries_to_stay()
+    leave_garbage_to_python()
+
+
+def leave_garbage_to_python() -> None:
+    """accelerate searches all objects for garbage whenever a training begins, a good part of what a tiny one takes.
+
+    Python does so by itself now and then, which is enough where nothing lies on a GPU.
+    """
+    memory = sys.modules.get("accelerate.utils.memory")
+    if memory is not None and not sys.modules["torch"].cuda.is_available():
+        memory.gc = SimpleNamespace(collect=lambda: 0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_may_stay_in_memory() -> Iterator[None]:
+    """No test pulls the plug, so nobody waits until what is written lies on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")

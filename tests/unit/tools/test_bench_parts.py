@@ -5,10 +5,9 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,16 +18,21 @@ from benchmarks.context import Context
 from benchmarks.demo_stages import STAGES
 from mmforget.benchmark.find import find_all
 
-TOOLS = Path(__file__).resolve().parents[3] / "tools"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True, scope="module")
 def little_garbage() -> Iterator[None]:
-    """What earlier tests have left is not looked through each time that a benchmark collects garbage."""
+    """What earlier tests have left is not looked through each time that a benchmark collects garbage.
+
+    Afterwards the libraries stay out of the search, as before: they are nearly all that there is to search.
+    """
     gc.collect()
     gc.freeze()
     yield
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -40,10 +44,6 @@ def libraries_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     return Context(tmp_path_factory.mktemp("bench"), repeats=1, quick=True)
-
-
-def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, TOOLS / name, *arguments], capture_output=True, text=True, timeout=300)
 
 
 def test_scoring_computes_every_distinct_token_once(context: Context) -> None:
@@ -172,21 +172,26 @@ def test_the_gpu_benchmark_runs_on_a_processor_in_tiny_sizes(capsys: pytest.Capt
         assert part["ours"]["tokens_computed"] == part["distinct_tokens"] < part["plain"]["tokens_computed"]
 
 
+@pytest.mark.usefixtures("libraries_as_they_are")
 @pytest.mark.parametrize(
-    ("name", "arguments", "message"),
+    ("tool", "arguments", "message"),
     [
-        ("bench.py", ["--only", "speed"], "unknown part 'speed'; choose from scoring,generation"),
-        ("bench.py", ["--repeats", "0"], "'0' is not a whole number of at least 1"),
-        ("bench.py", ["--date", "today"], "'today' is not a date like 2026-01-31"),
-        ("bench.py", ["--output", "/nowhere/at/all.json"], "there is no folder /nowhere/at"),
-        ("bench.py", ["--fast"], "unrecognized arguments: --fast"),
-        ("bench_gpu.py", ["--methods", "idk"], "unknown method 'idk'; choose from ga,grad_diff"),
-        ("bench_gpu.py", ["--device", "gpu"], "--device gpu: there is no such device"),
+        (bench, ["--only", "speed"], "unknown part 'speed'; choose from scoring,generation"),
+        (bench, ["--repeats", "0"], "'0' is not a whole number of at least 1"),
+        (bench, ["--date", "today"], "'today' is not a date like 2026-01-31"),
+        (bench, ["--output", "/nowhere/at/all.json"], "there is no folder /nowhere/at"),
+        (bench, ["--fast"], "unrecognized arguments: --fast"),
+        (bench_gpu, ["--methods", "idk"], "unknown method 'idk'; choose from ga,grad_diff"),
+        (bench_gpu, ["--device", "gpu"], "--device gpu: there is no such device"),
     ],
 )
-def test_wrong_flags_end_with_one_line(name: str, arguments: list[str], message: str) -> None:
-    said = script(name, *arguments)
-    assert said.returncode == 2
-    assert message in said.stderr
-    assert said.stderr.count("\n") == 1
-    assert said.stdout == ""
+def test_wrong_flags_end_with_one_line(
+    tool: Any, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        tool.main(arguments)
+    said = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
