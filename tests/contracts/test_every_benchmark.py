@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ TRAINED_WHOLE = {"tofu", "muse", "rwku"}
 """Benchmarks whose published settings train all weights; those of others train adapters."""
 OF_OTHER_PARTS = {
     "fiubench_forget1", "fiubench_forget10", "tofu_forget01", "tofu_forget05", "muse_news_scal3", "muse_news_scal4",
-    "muse_news_sust3", "muse_news_sust4", "wmdp_forget_bio", "wmdp_forget_cyber",
+    "muse_news_sust3", "muse_news_sust4", "wmdp_forget_bio", "wmdp_forget_cyber", "medforget_institution",
+    "medforget_section",
 }  # fmt: skip
 """Groups that ask what another asks, or part of it, and train on other rows of the same kind."""
 NAMES = sorted({entry.benchmark for entry in catalogue().entries if entry.origin == "mmforget"})
@@ -46,7 +47,12 @@ NAMES = sorted({entry.benchmark for entry in catalogue().entries if entry.origin
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] * (name in OF_OTHER_PARTS)) for name in GROUPS])
 def benchmark(request: pytest.FixtureRequest) -> Benchmark:
-    return find(request.param)
+    return found(request.param)
+
+
+@cache
+def found(name: str) -> Benchmark:
+    return find(name)
 
 
 @lru_cache(maxsize=1)
@@ -181,7 +187,7 @@ def test_a_subtree_that_is_not_there_is_refused(benchmark: Benchmark) -> None:
 @pytest.mark.parametrize("name", [one.group for one in find_all(GROUPS) if one.document.levels])
 def test_a_subtree_can_be_forgotten_at_every_level(name: str) -> None:
     """`--forget_path` takes every row below it to the forget set, and every other one to the retain set."""
-    benchmark = find(name)
+    benchmark = found(name)
     path = max(benchmark.bind(DATA).column(benchmark.stage_one["target"], "path"), key=len)
     for depth in range(1, len(path) + 1):
         bound = benchmark.bind(DataSource("synthetic", metadata={"forget_path": "/".join(path[:depth])}))

@@ -28,7 +28,7 @@ SETTINGS = TrainSettings(lr=2e-2, max_steps=2, batch_size=4, lora=LoraSettings(r
 PEOPLE = ("Ann Lee", "Bo Ray", "Cy Dan", "Di Fox")
 
 
-@pytest.fixture(scope="module", params=["images", "text", "4-bit"])
+@pytest.fixture(scope="module", params=["images", "text", pytest.param("4-bit", marks=pytest.mark.long)])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     made = tiny_llama if request.param == "text" else tiny_llava
     folder = made(tmp_path_factory.mktemp("model"))

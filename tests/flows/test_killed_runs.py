@@ -111,8 +111,15 @@ def test_the_log_of_a_training_has_every_step_once(seed: int, disturbed: Disturb
     assert [line["step"] for line in log(disturbed.runner.output / place)] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("again", [2, 3])
-@pytest.mark.parametrize("unwritten", ["write_samples", "write_config"])
+@pytest.mark.parametrize(
+    ("unwritten", "again"),
+    [
+        ("write_samples", 2),
+        ("write_config", 3),
+        pytest.param("write_samples", 3, marks=pytest.mark.long),
+        pytest.param("write_config", 2, marks=pytest.mark.long),
+    ],
+)
 def test_a_record_of_other_settings_is_not_taken_for_this_one(
     unwritten: str, again: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

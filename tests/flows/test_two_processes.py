@@ -167,7 +167,7 @@ def fails_in(rank: str, kind: str, words: Sequence[str]) -> None:
     [
         ("0", "Ctrl-C", 130, "mmforget: interrupted; the same command continues"),
         ("1", "memory", 1, "mmforget: the run failed: no more memory"),
-        ("0", "a bug", 1, "TypeError: a bug"),
+        pytest.param("0", "a bug", 1, "TypeError: a bug", marks=pytest.mark.long),
         ("1", "a bug", 1, "TypeError: a bug"),
     ],
 )
