@@ -28,6 +28,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         "universal_image",
         "adversarial_patch",
     ),
+    "lasting": ("relearning(lr=0.001,steps=16)", "quantisation"),
     "controls": ("blank_image", "shuffled_images", "options_only"),
     "hidden": (
         "logit_lens",
@@ -70,6 +71,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
 SUMMARIES: Mapping[str, str] = {
     "unlok7": "suite: the seven attacks of UnLOK-VQA (arXiv 2505.01456), each at its default level",
     "adversarial": "suite: searches by gradients that are told answers, to be read beside the retain model alone",
+    "lasting": "suite: a short training on some of the rows again, and four bits a weight",
     "controls": "suite: questions without their picture, with another's, and options without a question",
     "hidden": "suite: what hidden states still hold, read by lenses and compared with target and retain model",
     "reconstruction": "suite: the context ladder of MedForget (arXiv 2512.09867), whole and each rung alone",

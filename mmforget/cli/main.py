@@ -18,7 +18,9 @@ from mmforget.cli.printing import tell
 from mmforget.errors import RunFailed, UserError, cut, printable, shortened
 from mmforget.libraries import prepare_libraries
 
-VERBS = ("run", "target", "unlearn", "eval", "attack", "distance", "rescore", "leaderboard", "ls", "validate", "new")
+VERBS = (
+    "run", "target", "unlearn", "eval", "attack", "distance", "meta", "rescore", "leaderboard", "ls", "validate", "new",
+)  # fmt: skip
 DISTRIBUTED = ("run", "target", "unlearn", "eval", "attack")
 """Verbs that several processes share; of all others the main process does everything."""
 MAX_LINE = 2_000

@@ -64,7 +64,7 @@ def learnable(
     (bound,) = bounds.values()
     asked = {str(doc["subject"]): None for task in tasks for doc in inside.docs_asked(loaded.tasks[task])}
     render = partial(as_asked, loaded=lm.loaded, template=template)
-    return list(asked), partial(_retraining, bound=bound, attack=attack, render=render)
+    return list(asked), partial(retraining, bound=bound, attack=attack, render=render)
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def _trained(lm: MMForgetLM, *, subjects: Sequence[str], learned: Learned, label
         yield attacked.loaded
 
 
-def _retraining(subjects: Collection[str], *, bound: Bound, attack: Any, render: Render) -> Retraining:
+def retraining(subjects: Collection[str], *, bound: Bound, attack: Any, render: Render) -> Retraining:
     """What the attack trains on for these subjects: of the rows to keep those of their own, else all."""
     benchmark = bound.benchmark
     own = bound.examples(benchmark.retain_set, subjects=subjects)

@@ -6,10 +6,11 @@ import json
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmforget.leaderboard.board import Board, BoardRow, tasks_of
+from mmforget.results.cannot_tell import Untold, is_untold
 from mmforget.results.schema import MetricResult, Provenance
 from mmforget.types import Estimate
 
@@ -36,6 +37,8 @@ class MetricLine:
     """Task, where several ask the set in the same way (with and without image); else empty."""
     same: bool
     """True where all models have the same value, so that it ranks nothing."""
+    untold: Untold | None = None
+    """What was found where it cannot tell models with the knowledge from models without, on this benchmark."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def _metric_table(board: Board, profile: str, found: Mapping[MetricKey, Mapping[
     lines = []
     for key, by_row in found.items():
         estimates = tuple(by_row.get(place) for place in range(len(board.rows)))
-        lines.append(_line(key, estimates, task=key[3] if num_tasks[key[:3]] > 1 else ""))
+        line = _line(key, estimates, task=key[3] if num_tasks[key[:3]] > 1 else "")
+        lines.append(replace(line, untold=_untold(board, line, profile=profile)))
     return MetricTable(profile, tuple(row.label for row in board.rows), tuple(lines))
 
 
@@ -90,8 +94,17 @@ def closeness_table(board: Board) -> MetricTable:
     for key in keys:
         set_name, _, metric = key.removeprefix(CLOSENESS).partition("/")
         estimates = tuple(row.record.headline.get(key) for row in rows)
-        lines.append(MetricLine(metric, set_name, None, True, estimates, task="", same=False))
+        line = MetricLine(metric, set_name, None, True, estimates, task="", same=False)
+        lines.append(replace(line, untold=_untold(board, line, profile="clean")))
     return MetricTable("clean", tuple(row.label for row in rows), tuple(lines))
+
+
+def _untold(board: Board, line: MetricLine, *, profile: str) -> Untold | None:
+    groups = dict.fromkeys(row.record.benchmark.group for row in board.rows)
+    found = (
+        is_untold(line.name, group=group, set_name=line.set, profile=profile, attack=line.attack) for group in groups
+    )
+    return next((one for one in found if one), None)
 
 
 def gap_table(board: Board) -> MetricTable:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 
 from mmforget.leaderboard.board import Board, BoardRow
+from mmforget.results.cannot_tell import Untold
 from mmforget.results.rules import CODES, HEADLINE, Finding, coverage, is_deterministic
 from mmforget.results.schema import GateResult, Relation, VerdictStatus
 from mmforget.statistics.jackknife import MIN_SUBJECTS, too_few
@@ -96,6 +97,12 @@ def direction(estimate: Estimate) -> str:
     if estimate.higher_is_better is None:
         return "nearest to the retain model is best"
     return "higher is better" if estimate.higher_is_better else "lower is better"
+
+
+def untold(found: Untold) -> str:
+    """That a number was found unable to tell who knows, and by how much."""
+    bounds = f"[{number(found.low)}, {number(found.high)}]"
+    return f"cannot tell who knows from who does not: AUC {number(found.auc)} {bounds} between micro models"
 
 
 def scored(estimate: Estimate) -> str:

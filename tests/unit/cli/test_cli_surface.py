@@ -52,6 +52,8 @@ FLAGS = {
     "eval": COMMON | LM_EVAL | set(REFUSED) | BLANK_IMAGE | {"--stage_one_args", "--recipe", "--judge"},
     "attack": COMMON | TARGET | {"--attacks", "--recipe"},
     "distance": COMMON | TARGET | {"--measures", "--null_model", "--stage_one_seeds", "--recipe"},
+    "meta": COMMON
+    | {"--size", "--after", "--methods", "--method_args", "--attacks", "--recipe", "--stage_one_args", "--workers"},
     "rescore": {
         "--include_path",
         "--judge",

@@ -12,6 +12,7 @@ from fake_runs import examples, family, portrait, record, stored
 
 from mmforget.leaderboard import answers, details, page, plots
 from mmforget.leaderboard.board import boards
+from mmforget.results import cannot_tell
 from mmforget.results.schema import AnswerExample
 
 pytestmark = pytest.mark.slow
@@ -223,3 +224,14 @@ def test_names_in_the_picture_do_not_cover_one_another() -> None:
 def test_the_picture_is_the_same_every_time() -> None:
     (board,) = boards(stored(family()))
     assert plots.forget_vs_utility(board) == plots.forget_vs_utility(board)
+
+
+def test_a_metric_that_cannot_tell_is_marked_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = cannot_tell.Untold("fiubench", "exact_match", "forget", "clean", None, 0.55, 0.45, 0.65)
+    monkeypatch.setattr(cannot_tell, "untold", lambda: (found,))
+    (board,) = boards(stored(family()))
+    (clean, *_) = details.metric_tables(board)
+    marked = [(line.name, line.set, line.attack) for line in clean.lines if line.untold]
+    assert marked == [("exact_match", "forget", None)]
+    text = Reader(page.render([board], generated="2026-11-21T00:00:00+00:00")).seen
+    assert "cannot tell who knows from who does not: AUC 0.550 [0.450, 0.650]" in text
