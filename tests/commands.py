@@ -39,7 +39,7 @@ def command(*words: str | Path) -> Said:
 def demo_command(folder: Path, *, methods: Sequence[str] = METHODS, seeds: Sequence[int] = SEEDS) -> list[str]:
     """The words of `make demo`, or of a part of it."""
     words = ["run", "--model", "micro", "--tasks", "fiubench", "--methods", ",".join(methods)]
-    return [*words, "--seeds", ",".join(map(str, seeds)), "--output_path", str(folder)]
+    return [*words, "--seeds", ",".join(map(str, seeds)), "--attacks", "quick", "--output_path", str(folder)]
 
 
 def part_of_demo(folder: Path) -> list[str]:

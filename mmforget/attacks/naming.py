@@ -10,7 +10,7 @@ from mmforget.attacks.base import ATTACKS, build_attack
 from mmforget.benchmark.document import AttackName
 from mmforget.errors import UnknownName, UserError
 
-SUITES: Mapping[str, tuple[str, ...]] = {
+_SUITES: Mapping[str, tuple[str, ...]] = {
     "unlok7": (
         "logit_lens",
         "probability_delta",
@@ -29,6 +29,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         "adversarial_patch",
     ),
     "lasting": ("relearning(lr=0.001,steps=16)", "quantisation"),
+    "quick": ("in_context", "prefix_injection(budget=1)", "quantisation", "logit_lens"),
     "controls": ("blank_image", "shuffled_images", "options_only"),
     "hidden": (
         "logit_lens",
@@ -67,11 +68,17 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         "typographic_image",
     ),
 }
+SUITES: Mapping[str, tuple[str, ...]] = {
+    **_SUITES,
+    "all": tuple(dict.fromkeys([*(one for suite in _SUITES.values() for one in suite), "tuned_lens", "relearning"])),
+}
 """Attacks that are made together, by the name of the suite; they may have arguments."""
 SUMMARIES: Mapping[str, str] = {
     "unlok7": "suite: the seven attacks of UnLOK-VQA (arXiv 2505.01456), each at its default level",
     "adversarial": "suite: searches by gradients that are told answers, to be read beside the retain model alone",
     "lasting": "suite: a short training on some of the rows again, and four bits a weight",
+    "quick": "suite: a few cheap attacks on answers, hidden states and weights, which decide a verdict",
+    "all": "suite: every attack of the other suites, a tuned lens and relearning",
     "controls": "suite: questions without their picture, with another's, and options without a question",
     "hidden": "suite: what hidden states still hold, read by lenses and compared with target and retain model",
     "reconstruction": "suite: the context ladder of MedForget (arXiv 2512.09867), whole and each rung alone",

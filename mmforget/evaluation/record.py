@@ -9,6 +9,7 @@ from mmforget.benchmark.spec import Bound
 from mmforget.evaluation.aggregate import aggregate
 from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.collapse import signs_of_collapse
+from mmforget.evaluation.evidence import evidence_of
 from mmforget.evaluation.gate import memorisation_gate
 from mmforget.evaluation.headline import headline
 from mmforget.evaluation.instances import instance_results
@@ -41,15 +42,21 @@ def score_record(
         *signs_of_collapse(benchmark, samples, target=against[0], retain=against[1]),
     )
     found = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse))
-    is_alone = record.benchmark.one_at_a_time and record.role == "unlearned"
+    is_unlearned = record.role == "unlearned"
+    evidence = evidence_of(benchmark, samples, target=target, retain=retain) if is_unlearned else []
+    excesses = {one.evidence.key: one.excess for one in evidence if one.evidence.excess is not None}
+    numbers = {**found.numbers, **excesses}
+    is_alone = record.benchmark.one_at_a_time and is_unlearned
     record = replace(
         record,
         metrics=tuple(aggregate(benchmark, samples, retain=retain, target=target)),
         gate=gate,
-        headline=found.estimates,
-        replicates={name: one.replicates for name, one in found.numbers.items() if one.replicates is not None},
+        headline={name: one.estimate for name, one in numbers.items()},
+        replicates={name: one.replicates for name, one in numbers.items() if one.replicates is not None},
         levels=tuple(level_results(benchmark, samples, target=target, retain=retain)),
         instances=tuple(instance_results(benchmark, samples)) if is_alone else (),
     )
-    verdict = ruling(record, bound=bound, collapse=collapse, parts=found.parts, has_retain=retain is not None)
-    return replace(record, headline=found.estimates | gaps(benchmark, samples), verdict=verdict)
+    verdict = ruling(
+        record, bound=bound, collapse=collapse, parts=found.parts, evidence=evidence, has_retain=retain is not None
+    )
+    return replace(record, headline={**record.headline, **gaps(benchmark, samples)}, verdict=verdict)

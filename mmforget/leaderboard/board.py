@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from mmforget.results.deciding import place_of
 from mmforget.results.rules import Eligibility, eligibility, forget_set, is_collapsed
 from mmforget.results.schema import BenchmarkUse, GateResult, RunRecord
 from mmforget.results.store import SeedRun, StoredRun
@@ -79,7 +80,7 @@ class Board:
     references: tuple[BoardRow, ...]
     """Base, target and retain models."""
     ranked: tuple[BoardRow, ...]
-    """Eligible rows from best to worst; collapsed ones last."""
+    """Eligible rows from best to worst, by verdict and then by `overall`; collapsed ones last."""
     refused: tuple[BoardRow, ...]
     """Rows that may not be ranked, each with its reasons."""
     number: int = 1
@@ -231,19 +232,20 @@ def _seed(record: RunRecord) -> str:
 
 
 def rank(rows: Sequence[BoardRow]) -> list[BoardRow]:
-    """Rows ordered by `overall`, collapsed ones last, equal values sharing the best place of their group.
+    """Rows ordered by verdict (`deciding.ORDER`, collapsed ones last), then by `overall`, equal ones sharing a place.
 
-    `rank_range` counts the rows that are surely better (their interval lies wholly above) and surely worse. Any working
-    model is surely better than a collapsed one. A row without an interval is surely neither, and has no range itself.
+    `rank_range` counts the rows that are surely better and surely worse: those of another verdict, and of the same one
+    those whose interval lies wholly above or below. A row without an interval is surely neither among those of its
+    verdict, and has no range itself.
     """
     ordered = sorted(rows, key=_order)
     keys = [_order(row)[:2] for row in ordered]
-    groups = Counter(keys)
-    working = _Bounds([row for row in ordered if not row.collapsed])
-    collapsed = _Bounds([row for row in ordered if row.collapsed])
+    groups, places = Counter(keys), Counter(key[0] for key in keys)
+    bounds = {place: _Bounds([row for row in ordered if _order(row)[0] == place]) for place in places}
     ranked = []
     for row, key in zip(ordered, keys, strict=True):
-        own, above, below = (collapsed, working.num, 0) if row.collapsed else (working, 0, collapsed.num)
+        above, below = (sum(num for place, num in places.items() if (place - key[0]) * side > 0) for side in (-1, 1))
+        own = bounds[key[0]]
         better, worse = above + own.num_above(row), below + own.num_below(row)
         ranked.append(
             replace(
@@ -260,7 +262,6 @@ class _Bounds:
     """The bounds of `overall` of several rows, sorted, so that comparing each with all costs N log N."""
 
     def __init__(self, rows: Sequence[BoardRow]) -> None:
-        self.num = len(rows)
         self.lows = sorted(_bounds(row)[0] for row in rows)
         self.highs = sorted(_bounds(row)[1] for row in rows)
 
@@ -286,6 +287,6 @@ def _bounds(row: BoardRow) -> tuple[float, float]:
     return overall.low, overall.high
 
 
-def _order(row: BoardRow) -> tuple[bool, float, str]:
+def _order(row: BoardRow) -> tuple[int, float, str]:
     value = row.headline("overall").value
-    return (row.collapsed, math.inf if value is None else -round(value, 9), row.label)
+    return (place_of(row.record.verdict), math.inf if value is None else -round(value, 9), row.label)

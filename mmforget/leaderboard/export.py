@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmforget import __version__
-from mmforget.leaderboard import table, words
+from mmforget.leaderboard import evidence, table, words
 from mmforget.leaderboard.attacks import attack_table
 from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.leaderboard.sequences import sequence_tables
@@ -85,6 +85,8 @@ def _row(board: Board, row: BoardRow, *, folder: Path) -> dict[str, Any]:
         "findings": row.eligibility.findings,
         "unverified": row.unverified or None,
         "verdict": record.verdict,
+        "access": evidence.accesses(row),
+        "not_shown": [] if row.is_reference else evidence.not_shown([row]),
         "gate": record.gate,
         "config": _config(record),
         "results": _results(record),
@@ -185,8 +187,9 @@ def _markdown(board: Board) -> str:
         name = f"{row.label} ({beside})" if beside else row.label
         cells = ["" if row.is_reference else " ".join(places), _escaped(name)]
         cells += [words.measured(estimate) for estimate in estimates]
-        lines.append("| " + " | ".join([*cells, words.status(row)]) + " |")
+        lines.append("| " + " | ".join([*cells, words.ruling(row)]) + " |")
     lines += [""] + [_escaped(words.gate_sentence(gate)) for gate in board.gates]
+    lines += ["", *(f"- {_escaped(line)}" for line in words.decided(board))]
     told = [*(row for row in board.ranked if row.collapsed), *board.refused]
     lines += [f"- {_escaped(words.row_sentence(row))}" for row in told]
     lines += [f"- {_escaped(row.label)}: {words.place_note(row)}." for row in board.ranked if words.place_note(row)]

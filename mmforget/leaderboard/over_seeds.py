@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, count
 from typing import Any, NamedTuple
 
 from mmforget.leaderboard.sequences import joint_sequence
 from mmforget.results.codec import to_jsonable
+from mmforget.results.deciding import joint_verdict, weighed
+from mmforget.results.evidence import Evidence
 from mmforget.results.fingerprint import hash_json
-from mmforget.results.rules import joint_verdict
 from mmforget.results.schema import LevelResult, MetricResult, RunRecord, Verdict
 from mmforget.results.store import SeedRun, StoredRun
 from mmforget.statistics.jackknife import student_quantile
-from mmforget.statistics.seeds import over_seeds
+from mmforget.statistics.seeds import over_seeds, parts_over_seeds
 from mmforget.types import Estimate
 
 MODEL_FACTS = ("dtype", "quantisation", "num_parameters")
@@ -91,7 +92,7 @@ def _joint(runs: Sequence[StoredRun]) -> StoredRun:
         metrics=tuple(_metrics(records)),
         levels=tuple(_levels(records)),
         sequence=joint_sequence(records),
-        verdict=_verdict(records, forget_score=headline.get("forget_score")),
+        verdict=_verdict(records, headline=headline),
         training=_training(records),
         num_nonfinite=sum(one.num_nonfinite for one in records),
     )
@@ -205,12 +206,41 @@ def _levels(records: Sequence[RunRecord]) -> list[LevelResult]:
     return found
 
 
-def _verdict(records: Sequence[RunRecord], *, forget_score: Estimate | None) -> Verdict | None:
+def _verdict(records: Sequence[RunRecord], *, headline: Mapping[str, Estimate]) -> Verdict | None:
     """What the seeds come to; None where a record has no verdict."""
     known = {_seed(record): record.verdict for record in records if record.verdict is not None}
     if len(known) < len(records):
         return None
-    return joint_verdict(known, forget_score=forget_score.value if forget_score is not None else None)
+    values = {name: headline[name].value if name in headline else None for name in ("utility_ratio", "forget_score")}
+    return joint_verdict(
+        known, evidence=list(_evidence(records, headline=headline)),
+        kept=values["utility_ratio"], forget_score=values["forget_score"],
+    )  # fmt: skip
+
+
+def _evidence(records: Sequence[RunRecord], *, headline: Mapping[str, Estimate]) -> Iterator[Evidence]:
+    """The lines of evidence that all records have, each over the seeds."""
+    tables = [{line.key: line for line in record.verdict.evidence} for record in records if record.verdict is not None]
+    for key, first in tables[0].items():
+        lines = [table[key] for table in tables if key in table]
+        replicates = [record.replicates[key] for record in records if key in record.replicates]
+        if len(lines) < len(records):
+            continue
+        excess = headline.get(key, Estimate(None))
+        joint = replace(
+            first,
+            num_scored=sum(line.num_scored for line in lines),
+            num_unscored=sum(line.num_unscored for line in lines),
+            unlearned=_mean([line.unlearned for line in lines]),
+            excess=excess.value, low=excess.low, high=excess.high,
+        )  # fmt: skip
+        is_told = first.outcome != "blind" and len(replicates) == len(records)
+        yield weighed(joint, parts=parts_over_seeds(replicates)) if is_told else replace(joint, outcome="blind")
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
 
 
 def _training(records: Sequence[RunRecord]) -> Mapping[str, Any]:

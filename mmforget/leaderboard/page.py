@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import resources
 
 from mmforget import __version__
-from mmforget.leaderboard import answers, curves, details, levels, plots, sequences, table, tuning, words
+from mmforget.leaderboard import answers, curves, details, evidence, levels, plots, sequences, table, tuning, words
 from mmforget.leaderboard.board import Board
 from mmforget.types import Estimate
 
@@ -42,6 +42,12 @@ class Section:
     """Sample answers of the first subjects to be forgotten, and of one of every other kind."""
     more: tuple[answers.Subject, ...]
     """Those of the others."""
+    decided: tuple[str, ...]
+    """What decided the verdicts, in sentences."""
+    evidence: evidence.EvidenceTable
+    """What attacks find in every model."""
+    not_shown: tuple[str, ...]
+    """What nothing here shows, in words."""
     metrics: tuple[details.MetricTable, ...]
     """All metrics."""
     closeness: details.MetricTable
@@ -94,6 +100,7 @@ def render(
     environment.globals.update(
         words=words,
         details=details,
+        outcome=evidence.OUTCOME,
         levels=levels,
         curves=curves,
         table=table,
@@ -138,6 +145,9 @@ def _section(board: Board, drawn: plots.Pictures) -> Section:
         dark=_uri(drawn.dark),
         shown=tuple(subjects[place] for place in shown),
         more=tuple(subjects[place] for place in range(len(subjects)) if place not in shown),
+        decided=tuple(words.decided(board)),
+        evidence=evidence.evidence_table(board),
+        not_shown=tuple(evidence.not_shown((*board.ranked, *board.refused), has_null_band=bool(board.null_band))),
         metrics=tuple(details.metric_tables(board)),
         closeness=details.closeness_table(board),
         tree=levels.tree(board),

@@ -134,7 +134,7 @@ def _cells(row: BoardRow, board: Board) -> list[Text]:
         *(_stacked(estimate) for estimate in headline),
         Text(words.number(degenerate(row).value)),
         _stacked(recall(row, board)),
-        Text(words.status(row)),
+        Text(words.ruling(row)),
     ]
 
 
@@ -161,6 +161,7 @@ def _below(board: Board) -> list[Text]:
     lines = [shown(words.gate_sentence(gate), style="" if gate.passed else "bold red") for gate in board.gates]
     lines += [shown(sentence) for sentence in (words.null_band_sentence(board),) if sentence]
     lines += [shown(words.board_sentence(board), style="bold")]
+    lines += [shown(line) for line in words.decided(board)]
     lines += [shown(words.row_sentence(row), style="red") for row in board.ranked if row.collapsed]
     lines += [shown(words.row_sentence(row), style="yellow") for row in board.refused]
     working = [row for row in board.ranked if not row.collapsed]

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.results.cannot_tell import Untold
+from mmforget.results.deciding import access_words, place_of
 from mmforget.results.rules import CODES, HEADLINE, Finding, coverage, is_deterministic
 from mmforget.results.schema import GateResult, Relation, VerdictStatus
 from mmforget.statistics.jackknife import MIN_SUBJECTS, too_few
@@ -14,12 +15,21 @@ from mmforget.types import Estimate
 
 STATUS: dict[VerdictStatus, str] = {
     "reference": "reference",
-    "forgotten": "forgot",
-    "partly": "forgot in part",
+    "removed": "removed",
+    "suppressed": "suppressed",
     "remembered": "still remembers",
     "collapsed": "COLLAPSED",
+    "undecided": "undecided",
     "refused": "cannot be judged",
 }
+SAID: dict[VerdictStatus, str] = {
+    **STATUS,
+    "removed": "removed it",
+    "suppressed": "only suppresses it",
+    "remembered": "still remembers it",
+    "undecided": "is undecided",
+}
+"""The same behind a model's name."""
 GROUP = {
     "forget": "to be forgotten",
     "rephrase": "to be forgotten, asked anew",
@@ -188,6 +198,23 @@ def status(row: BoardRow) -> str:
     return STATUS[row.record.verdict.status] if row.record.verdict else DASH
 
 
+def ruling(row: BoardRow) -> str:
+    """The verdict with what the attacks looked at that it rests on: `removed (answers and weights)`."""
+    verdict = row.record.verdict
+    looked = access_words(verdict.evidence) if verdict is not None and row.eligibility.deciding else ""
+    return f"{status(row)} ({looked})" if looked else status(row)
+
+
+def decided(board: Board) -> list[str]:
+    """What decided the verdicts of a board, or is missing for them, a line for all rows of which the same is true."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in (*board.ranked, *board.refused):
+        said = "; ".join(one.text for one in row.eligibility.deciding)
+        if said and row.record.verdict is not None:
+            found.setdefault((STATUS[row.record.verdict.status], said), []).append(row.label)
+    return [f"{', '.join(labels)}: {word}: {said}." for (word, said), labels in found.items()]
+
+
 def gate_sentence(gate: GateResult) -> str:
     """Whether the target knew what it is to forget, and the room between target and retain model."""
     metric = f"{gate.metric} on the {gate.set} set"
@@ -221,7 +248,7 @@ def row_sentence(row: BoardRow) -> str:
         return f"{name} is not ranked: {'; '.join(row.eligibility.reasons)}.{told}"
     verdict = row.record.verdict.status if row.record.verdict else "refused"
     note = f" {place_note(row).capitalize()}." if place_note(row) else ""
-    return f"{name} {STATUS[verdict]} (forget score {forget}) {kept}.{told}{note}"
+    return f"{name} {SAID[verdict]} (forget score {forget}) {kept}.{told}{note}"
 
 
 def board_sentence(board: Board) -> str:
@@ -239,18 +266,24 @@ def board_sentence(board: Board) -> str:
     best = working[0]
     ratio = best.headline("utility_ratio").value
     kept = "" if ratio is None else f" while keeping {ratio:.0%} of the target model's utility"
+    word = f", {status(best)}" if best.eligibility.deciding else ""
     text = (
-        f"{best.label} comes first: overall {number(best.headline('overall').value)}, "
+        f"{best.label} comes first{word}: overall {number(best.headline('overall').value)}, "
         f"forget score {number(best.headline('forget_score').value)}{kept}."
     )
     if best.rank_range is None:
         return f"{text} But {place_note(best)}."
-    rivals = [row.label for row in working[1:] if row.rank_range is None or row.rank_range[0] == 1]
+    rivals = [row.label for row in working[1:] if _is_level(row, best) and (row.rank_range or (1,))[0] == 1]
     if len(rivals) > MAX_RIVALS:
         rivals = [*rivals[: MAX_RIVALS - 1], f"{len(rivals) - MAX_RIVALS + 1} more"]
     if rivals:
         text += f" The intervals do not tell it apart from {_and(rivals)}."
     return text
+
+
+def _is_level(row: BoardRow, best: BoardRow) -> bool:
+    """Whether a row has the verdict of the best one, so that its interval may put it in that one's place."""
+    return place_of(row.record.verdict) == place_of(best.record.verdict)
 
 
 def notes_sentence(board: Board, *, beside: Collection[str] = ()) -> str:

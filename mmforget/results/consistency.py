@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from mmforget.errors import shortened
-from mmforget.results.rules import CODES, findings_of, gated, standing
+from mmforget.results.deciding import decide
+from mmforget.results.rules import CODES, findings_of, gated
 from mmforget.results.schema import GateResult, LevelResult, RunRecord, Verdict
 from mmforget.results.sequence import SequenceResult
 from mmforget.statistics.sequences import cumulative_damage, damage, known_mean, rebound
@@ -205,16 +206,25 @@ def _verdict(verdict: Verdict, record: RunRecord) -> Iterator[str]:
         yield "the verdict is 'collapsed' on a model that is not"
     if verdict.collapsed and verdict.status not in ("collapsed", "refused", "reference"):
         yield f"the verdict on a collapsed model is '{verdict.status}'"
-    if verdict.status not in ("forgotten", "partly", "remembered"):
+    yield from _decision(verdict, record)
+
+
+def _decision(verdict: Verdict, record: RunRecord) -> Iterator[str]:
+    """A word that the verdict's own evidence denies."""
+    if verdict.status in ("reference", "collapsed", "refused"):
         return
     if record.gate is None or not record.gate.passed:
         yield f"the verdict is '{verdict.status}' without a gate that was passed"
-    found = record.headline.get("forget_score")
-    score = found.value if found is not None else None
-    if score is None:
+    if "forget_score" not in record.headline or record.headline["forget_score"].value is None:
         yield f"the verdict is '{verdict.status}' without a forget score"
-    elif verdict.status not in (standing(score - ROUNDING), standing(score + ROUNDING)):
-        yield f"the verdict is '{verdict.status}' with a forget score of {score:g}"
+    for line in verdict.evidence:
+        value = record.headline[line.key].value if line.key in record.headline else None
+        if value != line.excess and (value is None or line.excess is None or abs(value - line.excess) > ROUNDING):
+            yield f"the verdict has an excess of {line.name} that is not the headline's"
+    ratio = record.headline.get("utility_ratio")
+    found = decide(verdict.evidence, kept=ratio.value if ratio is not None else None)
+    if found.status != verdict.status:
+        yield f"the verdict is '{verdict.status}', and its evidence says '{found.status}'"
 
 
 def _levels(record: RunRecord) -> Iterator[str]:

@@ -10,10 +10,13 @@ from typing import Any
 
 from mmforget.errors import UserError, shortened
 
-READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
+READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
 """Versions that can be read."""
 LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0, "num_subjects": None}
 """Keys of an estimate that version 2 did not have, with what they meant then."""
+
+WITHOUT_ATTACKS = ("forgotten", "partly", "remembered")
+"""Verdicts of versions before 8 that are none any more."""
 
 RENAMED = {"rouge_l_recall": "rouge_l_response"}
 """Metrics that versions before 4 called otherwise."""
@@ -44,6 +47,8 @@ def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
         found = _with({"instances": [], **found}, "benchmark", {"one_at_a_time": False})
     if version < 7:
         found = {"sequence": None, **found}
+    if version < 8:
+        found = _undecided(_with(found, "verdict", {"evidence": []}))
     return {**found, "schema_version": READ_VERSIONS[-1]}
 
 
@@ -72,6 +77,14 @@ def _with_codes(document: dict[str, Any], *, source: str) -> dict[str, Any]:
     if status != "complete":
         raise UserError(f"{source}: the run is {shortened(status)}; the same command continues it")
     return found
+
+
+def _undecided(document: dict[str, Any]) -> dict[str, Any]:
+    """Verdicts were words for the forget score, which no attack had been asked about."""
+    verdict = document.get("verdict")
+    if not isinstance(verdict, dict) or verdict.get("status") not in WITHOUT_ATTACKS:
+        return document
+    return {**document, "verdict": {**verdict, "status": "undecided"}}
 
 
 def _renamed(document: dict[str, Any]) -> dict[str, Any]:

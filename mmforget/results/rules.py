@@ -1,7 +1,7 @@
 """The rules: what is said of a model, in codes, and what of it keeps a record from being ranked.
 
-`gated` says whether scores on a target model count, `verdict` what the numbers of a model come to, `joint_verdict`
-those of several trainings, and `eligibility` whether a record may stand on a leaderboard. Each says why in findings:
+`gated` says whether scores on a target model count, `verdict` what the numbers of a model come to, and `eligibility`
+whether a record may stand on a leaderboard; `deciding` has the word that a verdict ends in. Each says why in findings:
 programs go by their code, which docs/rules.md lists, and never by their text.
 
 Source of the eligibility rules: RobustBench and PEFT's method comparison (a row must be complete and reproducible), and
@@ -10,15 +10,15 @@ published unlearning tables that were made on targets that never knew what they 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mmforget.results.schema import GateResult, RunRecord, Verdict, VerdictStatus
+from mmforget.results.schema import GateResult, RunRecord, Verdict
 from mmforget.types import Estimate
 
-Kind = Literal["refusal", "collapse", "remark", "note"]
+Kind = Literal["refusal", "collapse", "evidence", "missing", "remark", "note"]
+Standing = Literal["forgotten", "partly", "remembered"]
 CODES: Mapping[str, Kind] = {
     "no_gate": "refusal",
     "gate_failed": "refusal",
@@ -44,6 +44,15 @@ CODES: Mapping[str, Kind] = {
     "one_answer": "collapse",
     "blind": "collapse",
     "utility_lost": "collapse",
+    "still_answers": "evidence",
+    "came_back": "evidence",
+    "withstood": "evidence",
+    "not_attacked": "missing",
+    "no_base_rate": "missing",
+    "attacks_blind": "missing",
+    "too_wide": "missing",
+    "utility_short": "missing",
+    "seeds_differ": "missing",
     "rows_lacking": "remark",
     "beyond_retain": "remark",
     "unverified": "note",
@@ -52,8 +61,8 @@ CODES: Mapping[str, Kind] = {
     "data_note": "note",
     "nonfinite": "note",
 }
-"""Every code. A refusal keeps a row from being ranked, a collapse ranks it last, the others are only told: remarks of
-the model, notes of how it was measured."""
+"""Every code. A refusal keeps a row from being ranked, a collapse ranks it last. Evidence decided the verdict, or is
+missing for it. The others are only told: remarks of the model, notes of how it was measured."""
 COLLAPSED = "collapsed: "
 """What a sign of collapse begins with where it stands among the reasons of a verdict."""
 UNCODED = "uncoded"
@@ -100,7 +109,13 @@ class Eligibility:
     @property
     def remarks(self) -> tuple[Finding, ...]:
         """Signs of collapse, and what else is to be said of the model."""
-        return tuple(found for found in self.findings if not found.refuses and CODES.get(found.code) != "note")
+        others = ("evidence", "missing", "note")
+        return tuple(found for found in self.findings if not found.refuses and CODES.get(found.code) not in others)
+
+    @property
+    def deciding(self) -> tuple[Finding, ...]:
+        """What decided the verdict, or is missing for it."""
+        return tuple(found for found in self.findings if CODES.get(found.code) in ("evidence", "missing"))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -152,47 +167,11 @@ def divergence(training: Mapping[str, Any]) -> tuple[Finding, ...]:
     return (finding("diverged", f"its training diverged and ended after {steps}"),)
 
 
-def standing(forget_score: float) -> VerdictStatus:
-    """What a forget score comes to: `forgotten`, `partly` or `remembered`."""
+def standing(forget_score: float) -> Standing:
+    """What a forget score comes to, whatever attacks find."""
     if forget_score >= FORGOTTEN_FROM:
         return "forgotten"
     return "partly" if forget_score >= PARTLY_FROM else "remembered"
-
-
-def verdict(
-    record: RunRecord,
-    *,
-    collapse: Sequence[Finding],
-    beyond: Sequence[Finding],
-    data_notes: Sequence[str],
-    lacks_retain: bool,
-) -> Verdict:
-    """The verdict on one model, from its record's role, sets, gate and headline, and what only samples can tell.
-
-    `reference` for target, retain and base models; else `refused` where the gate was not passed, `collapsed`,
-    `forgotten`, `partly` or `remembered` by the forget score. A collapsed model stays eligible: it is ranked last.
-    Reference models are never ranked; what is said of them is only whether the questions were the benchmark's.
-
-    Args:
-        collapse: signs that it no longer answers anything.
-        beyond: where it forgets more than the retain model ever knew.
-        data_notes: what keeps the data from being the official ones.
-        lacks_retain: whether the protocol has a retain model, and none was there.
-    """
-    refusals = [*_partial_sets(record), *(finding("unofficial_data", note) for note in data_notes)]
-    remarks: list[Finding] = []
-    if record.role == "unlearned":
-        against = [*_gate_refusals(record), *([_no_retain()] if lacks_retain else [])]
-        refusals = [*against, *refusals, *(() if collapse else _low_coverage(record, HEADLINE[1:]))]
-        remarks = [*_lacking(record), *(() if collapse else beyond)]
-    found = [*collapse, *refusals, *remarks]
-    return Verdict(
-        _status(record, collapsed=bool(collapse)),
-        collapsed=bool(collapse),
-        eligible=not refusals,
-        reasons=tuple(COLLAPSED + one.text if CODES[one.code] == "collapse" else one.text for one in found),
-        codes=tuple(one.code for one in found),
-    )
 
 
 def beyond_retain(metric: str, *, set_name: str, unlearned: float, retain: float, overshoot: float) -> list[Finding]:
@@ -207,50 +186,32 @@ def beyond_retain(metric: str, *, set_name: str, unlearned: float, retain: float
     return [finding("beyond_retain", f"{text} {retain:.3f}")]
 
 
-def joint_verdict(verdicts: Mapping[int, Verdict], *, forget_score: float | None) -> Verdict:
-    """What several trainings come to, by seed: their verdict where they agree, else that of the mean.
-
-    Findings say which seeds they are true of, where that is not all. Collapsed only where every seed has: else it is at
-    most forgotten in part, and the collapsed ones weigh on the mean.
-    """
-    statuses = {one.status for one in verdicts.values()}
-    seeds: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for seed, one in verdicts.items():
-        for said in _coded(one):
-            seeds[said].append(seed)
-    return Verdict(
-        status=statuses.pop() if len(statuses) == 1 else _joint_status(statuses, forget_score=forget_score),
-        collapsed=all(one.collapsed for one in verdicts.values()),
-        eligible=all(one.eligible for one in verdicts.values()),
-        reasons=tuple(_of_seeds(text, held, num=len(verdicts)) for (_, text), held in seeds.items()),
-        codes=tuple(code for code, _ in seeds),
-    )
-
-
-def _joint_status(statuses: set[VerdictStatus], *, forget_score: float | None) -> VerdictStatus:
-    if "refused" in statuses or forget_score is None:
-        return "refused"
-    found = standing(forget_score)
-    return "partly" if found == "forgotten" and "collapsed" in statuses else found
-
-
-def _of_seeds(text: str, seeds: Sequence[int], *, num: int) -> str:
-    return text if len(seeds) == num else f"{text} (seed {', '.join(map(str, seeds))})"
-
-
 def findings_of(verdict: Verdict) -> tuple[Finding, ...]:
     """What a verdict says. Of a code that is not known here, and without one, it refuses where the verdict does."""
     return tuple(
         finding(code, text.removeprefix(COLLAPSED) if CODES[code] == "collapse" else text)
         if code in CODES
         else Finding(code, text, refuses=not verdict.eligible)
-        for code, text in _coded(verdict)
+        for code, text in coded(verdict)
     )
 
 
-def _coded(verdict: Verdict) -> list[tuple[str, str]]:
+def coded(verdict: Verdict) -> list[tuple[str, str]]:
+    """Its reasons, each behind its code."""
     codes = verdict.codes or (UNCODED,) * len(verdict.reasons)
     return list(zip(codes, verdict.reasons, strict=True))
+
+
+def against(record: RunRecord, *, data_notes: Sequence[str], lacks_retain: bool, collapsed: bool) -> list[Finding]:
+    """What keeps a record from being ranked, as far as it and its data can tell.
+
+    Reference models are never ranked; what is said of them is only whether the questions were the benchmark's.
+    """
+    of_data = [*_partial_sets(record), *(finding("unofficial_data", note) for note in data_notes)]
+    if record.role != "unlearned":
+        return of_data
+    found = [*_gate_refusals(record), *([_no_retain()] if lacks_retain else []), *of_data]
+    return [*found, *(() if collapsed else _low_coverage(record, HEADLINE[1:]))]
 
 
 def eligibility(
@@ -299,17 +260,6 @@ def is_collapsed(record: RunRecord) -> bool:
 def is_deterministic(record: RunRecord) -> bool:
     """Whether the model was edited in closed form: no update was planned, so no seed could change it."""
     return record.training.get("num_planned") == 0
-
-
-def _status(record: RunRecord, *, collapsed: bool) -> VerdictStatus:
-    score = record.headline["forget_score"].value if "forget_score" in record.headline else None
-    if record.role != "unlearned":
-        return "reference"
-    if record.gate is None or not record.gate.passed:
-        return "refused"
-    if collapsed:
-        return "collapsed"
-    return "refused" if score is None else standing(score)
 
 
 def _absent(record: RunRecord, roles: Sequence[str]) -> Iterator[Finding]:
@@ -372,7 +322,7 @@ def _low_coverage(record: RunRecord, names: Sequence[str]) -> Iterator[Finding]:
             yield finding("low_coverage", text)
 
 
-def _lacking(record: RunRecord) -> Iterator[Finding]:
+def lacking(record: RunRecord) -> Iterator[Finding]:
     """How many rows a number does without; they refuse nothing, since no model could have answered them better."""
     for name in HEADLINE[1:]:
         found = record.headline.get(name)

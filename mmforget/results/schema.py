@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from mmforget.errors import UserError, shortened
 from mmforget.results.codec import from_json, to_jsonable
+from mmforget.results.evidence import Evidence
 from mmforget.results.older import READ_VERSIONS, from_older
 from mmforget.results.sequence import SequenceResult
 from mmforget.types import Estimate, Replicates
@@ -22,7 +23,7 @@ from mmforget.types import Estimate, Replicates
 SCHEMA_VERSION = READ_VERSIONS[-1]
 
 Role = Literal["target", "retain", "unlearned", "base", "relearned"]
-VerdictStatus = Literal["reference", "forgotten", "partly", "remembered", "collapsed", "refused"]
+VerdictStatus = Literal["reference", "removed", "suppressed", "remembered", "collapsed", "undecided", "refused"]
 Relation = Literal["inside", "ancestor", "sibling", "elsewhere"]
 
 
@@ -174,11 +175,11 @@ class Verdict:
     """What the numbers say about the model, in one word, and whether it may be ranked."""
 
     status: VerdictStatus
-    """One of the words below.
+    """One of the words below; `docs/verdict.md` has the rule.
 
-    `reference`: the target, retain or base model. `forgotten`: as close to the retain model (or to the benchmark's
-    goals) as asked. `partly`: closer, not there. `remembered`: hardly closer than the target. `collapsed`: answers
-    nothing any more. `refused`: cannot be ruled on (gate, no retain model).
+    `reference`: the target, retain or base model. `removed`: no attack finds more than in the retain model.
+    `suppressed`: some attack does. `remembered`: so do the plain questions. `collapsed`: answers nothing any more.
+    `undecided`: what is missing stands among the reasons. `refused`: cannot be ruled on (gate, no forget score).
     """
     collapsed: bool
     """True where the model no longer answers anything: ranked last whatever its forget score."""
@@ -188,6 +189,8 @@ class Verdict:
     """Why, in words: signs of collapse, every refusal, and remarks such as forgetting beyond the retain model."""
     codes: tuple[str, ...] = ()
     """By reason, its code among `rules.CODES`; empty in records older than version 4."""
+    evidence: tuple[Evidence, ...] = ()
+    """What it rests on, the plain questions first; empty without a retain model, and for references."""
 
 
 @dataclass(frozen=True)
@@ -297,7 +300,7 @@ class RunRecord:
     """What it comes to."""
     headline: Mapping[str, Estimate] = field(default_factory=dict)
     """`forget_score`, `utility`, `utility_ratio`, `overall` (what the table ranks by), the parts of the forget score,
-    and `gap` where rows have levels."""
+    `gap` where rows have levels, and `excess/<task>/<attack>`: what is found above the retain model's rate."""
     replicates: Mapping[str, Replicates] = field(default_factory=dict)
     """The numbers of the headline that have a value, without each subject: what numbers over seeds are made of."""
     levels: tuple[LevelResult, ...] = ()

@@ -134,11 +134,15 @@ def _mean_floor(scores: Floats, *, num_subjects: int, width: float) -> float:
 
 def spread(replicates: Replicates) -> Spread:
     """How far the value may lie from the true one, with the subjects of sets of unlike sizes kept apart."""
+    return joined([(variance, student_quantile(degrees)) for variance, degrees in parts_of(replicates)])
+
+
+def parts_of(replicates: Replicates) -> list[tuple[float, float]]:
+    """The independent parts of a value's variance, each with its degrees of freedom."""
     by_degrees: dict[float, float] = defaultdict(float)
     for subject, shift in replicates.shifts.items():
         by_degrees[replicates.degrees[subject]] += shift * shift
-    parts = [(variance, student_quantile(degrees)) for degrees, variance in by_degrees.items()]
-    return joined([*parts, (replicates.floor, student_quantile(math.inf))])
+    return [*((variance, degrees) for degrees, variance in by_degrees.items()), (replicates.floor, math.inf)]
 
 
 def joined(parts: Sequence[tuple[float, float]]) -> Spread:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from mmforget.statistics.jackknife import MIN_SUBJECTS, around, joined, no_interval, spread, student_quantile
+from mmforget.statistics.jackknife import MIN_SUBJECTS, around, joined, no_interval, parts_of, spread, student_quantile
 from mmforget.types import Replicates
 
 
@@ -57,14 +57,25 @@ def over_seeds(seeds: Sequence[Replicates], *, bounds: tuple[float, float] = (0.
     joint = _mean(seeds)
     if joint.num_subjects < MIN_SUBJECTS:
         return OverSeeds(joint.value, None, None, num_seeds, joint.num_subjects, None, no_interval(joint.num_subjects))
-    by_subject = spread(joint)
-    between = math.fsum((one.value - joint.value) ** 2 for one in seeds) / (num_seeds - 1) / num_seeds
-    each = math.fsum(spread(one).variance for one in seeds) / num_seeds
-    by_seed = max(0.0, between - max(0.0, each - by_subject.variance) / (num_seeds - 1))
-    both = joined([by_subject, (by_seed, student_quantile(num_seeds - 1.0))])
+    by_seed = _of_the_seeds(seeds, joint=joint)
+    both = joined([spread(joint), (by_seed, student_quantile(num_seeds - 1.0))])
     found = around(joint, found=both, bounds=bounds)
     share = by_seed / both.variance if both.variance > 0.0 else None
     return OverSeeds(joint.value, found.low, found.high, num_seeds, joint.num_subjects, share)
+
+
+def parts_over_seeds(seeds: Sequence[Replicates]) -> list[tuple[float, float]]:
+    """The independent parts of the variance of a mean over S >= 2 seeds, each with its degrees of freedom."""
+    joint = _mean(seeds)
+    return [*parts_of(joint), (_of_the_seeds(seeds, joint=joint), len(seeds) - 1.0)]
+
+
+def _of_the_seeds(seeds: Sequence[Replicates], *, joint: Replicates) -> float:
+    """What of the variance of the mean is due to the seeds."""
+    num, by_subject = len(seeds), spread(joint).variance
+    between = math.fsum((one.value - joint.value) ** 2 for one in seeds) / (num - 1) / num
+    each = math.fsum(spread(one).variance for one in seeds) / num
+    return max(0.0, between - max(0.0, each - by_subject) / (num - 1))
 
 
 def _mean(seeds: Sequence[Replicates]) -> Replicates:

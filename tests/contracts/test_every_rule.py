@@ -6,7 +6,7 @@ import ast
 import html
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,18 @@ from rich.console import Console
 from mmforget.leaderboard import export, page, plots, words
 from mmforget.leaderboard.board import BoardRow, boards
 from mmforget.leaderboard.table import render_all
-from mmforget.results import rules
+from mmforget.results import deciding, rules
+from mmforget.results.evidence import Evidence
 from mmforget.results.rules import CODES, Finding
 from mmforget.results.schema import RunRecord, SetUse, Verdict
 from mmforget.results.store import StoredRun
 from mmforget.types import Estimate
 from tests.unit.leaderboard.fake_runs import DATA, GATE, PROVENANCE, rate, record, stored
+from tests.unit.results.hand_made import HELD, PLAIN, line
 
 ROOT = Path(__file__).parents[2]
 NO_PICTURES = plots.Pictures(light=b"", dark=b"")
-SCORES = {name: rate(0.9) for name in rules.HEADLINE}
+SCORES = {name: rate(0.9) for name in (*rules.HEADLINE, "utility_ratio")}
 
 
 def gate(**numbers: float | None) -> StoredRun:
@@ -39,19 +41,26 @@ def run(**changes: Any) -> StoredRun:
     return found
 
 
-def ruled(*, collapse: str = "", overshoot: float = 0.0, note: str = "", **changes: Any) -> StoredRun:
+def ruled(
+    *, collapse: str = "", overshoot: float = 0.0, note: str = "", evidence: Sequence[Evidence] = (), **changes: Any
+) -> StoredRun:
     """The same with the verdict that the rules give it."""
     found = run(**changes)
-    verdict = rules.verdict(
+    verdict = deciding.verdict(
         found.record,
         collapse=[rules.finding(collapse, f"it is {collapse}")] if collapse else [],
         beyond=rules.beyond_retain("rouge_l", set_name="forget", unlearned=0.0, retain=0.4, overshoot=overshoot),
+        evidence=evidence,
         data_notes=[note] if note else [],
         lacks_retain=False,
     )
     return replace(found, record=found.record.replace(verdict=verdict))
 
 
+SEEDS_DIFFER = deciding.joint_verdict(
+    {0: Verdict("removed", False, True), 1: Verdict("suppressed", False, True)},
+    evidence=[PLAIN, HELD], kept=0.9, forget_score=0.9,
+)  # fmt: skip
 CASES: Mapping[str, StoredRun] = {
     "no_gate": run(gate=None),
     "gate_failed": run(gate=replace(GATE, passed=False, reason="the target recalls 0.13")),
@@ -71,6 +80,15 @@ CASES: Mapping[str, StoredRun] = {
     "refused": run(verdict=Verdict("refused", False, False)),
     "reference": stored([record("target", role="target")])[0],
     **{code: ruled(collapse=code) for code, kind in CODES.items() if kind == "collapse"},
+    "still_answers": ruled(evidence=[line(None, 0.9), HELD]),
+    "came_back": ruled(evidence=[PLAIN, line("cloze", 0.9)]),
+    "withstood": ruled(evidence=[PLAIN, HELD]),
+    "not_attacked": ruled(evidence=[PLAIN]),
+    "no_base_rate": ruled(evidence=[replace(PLAIN, retain=None, outcome="blind")]),
+    "attacks_blind": ruled(evidence=[PLAIN, replace(HELD, outcome="blind")]),
+    "too_wide": ruled(evidence=[PLAIN, line("cloze", 0.1, high=0.6)]),
+    "utility_short": ruled(evidence=[PLAIN, HELD], headline={**SCORES, "utility_ratio": rate(0.5)}),
+    "seeds_differ": run(verdict=SEEDS_DIFFER),
     "rows_lacking": ruled(headline={**SCORES, "utility": rate(0.9, num_lacking=3)}),
     "beyond_retain": ruled(overshoot=0.4),
     "unverified": replace(run(), unverified="samples_x.jsonl is missing"),
@@ -147,7 +165,7 @@ def test_nobody_goes_by_what_a_sentence_says(code: str) -> None:
 def test_what_an_older_record_says_without_codes_counts_as_its_verdict_does() -> None:
     """Refused: all it says keeps it from being ranked. Not refused: nothing does, whatever it says."""
     told = ("the people are drawn", "forgets beyond the retain model")
-    refused = row_of(run(verdict=Verdict("partly", False, False, told))).eligibility
+    refused = row_of(run(verdict=Verdict("undecided", False, False, told))).eligibility
     assert refused.reasons == told
     free = row_of(run(verdict=Verdict("collapsed", True, True, told)))
     assert free.rank == 1

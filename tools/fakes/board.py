@@ -19,6 +19,7 @@ from mmforget.evaluation.samples import Attempt, samples_of
 from mmforget.leaderboard.board import Board, BoardRow, boards
 from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.pipeline.judging import find_judge, judged
+from mmforget.results.rules import standing
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, RunRecord, SetUse
 from mmforget.results.store import StoredRun
 from mmforget.types import Sample, TokenScores
@@ -37,8 +38,11 @@ class Result:
 
     @property
     def status(self) -> str:
-        verdict = self.row.record.verdict
-        return verdict.status if verdict else "none"
+        """The verdict; what the forget score comes to where nothing but attacks is missing for one."""
+        verdict, score = self.row.record.verdict, self.value("forget_score")
+        if verdict is None:
+            return "none"
+        return standing(score) if verdict.status == "undecided" and score is not None else verdict.status
 
     def value(self, name: str) -> float | None:
         return self.row.headline(name).value

@@ -92,7 +92,7 @@ def headline(**changes: Any) -> Edit:
         (lambda record: record["metrics"].pop(0), "1 metrics are left out"),
         (lambda record: record["gate"].update(target=0.95), "gate.target is 0.95, the samples give 1"),
         (lambda record: record["gate"].update(minimum=0.1), "gate.minimum is 0.1"),
-        (lambda record: record["verdict"].update(status="refused"), "verdict.status is refused, its samples give forg"),
+        (lambda record: record["verdict"].update(status="refused"), "verdict.status is refused, its samples give unde"),
         (lambda record: record["sets"]["forget"].update(num_questions=5), "5 questions, 6 samples of fiubench_forget"),
         (
             lambda record: record["training"].update(num_steps=0, num_planned=0),

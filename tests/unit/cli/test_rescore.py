@@ -80,7 +80,7 @@ def test_numbers_come_from_the_samples(runs: Path, capsys: pytest.CaptureFixture
     assert npo.gate is not None
     assert npo.gate.passed
     assert npo.verdict is not None
-    assert npo.verdict.status == "forgotten"
+    assert npo.verdict.status == "undecided"
     target = read_run(runs / "target").record
     assert target.metric("exact_match", set="forget", profile="clean").value == 1.0  # type: ignore[union-attr]
 

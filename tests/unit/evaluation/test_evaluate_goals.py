@@ -148,12 +148,12 @@ def verdict(benchmark: Benchmark, samples: list[Sample]) -> Verdict:
 
 
 def test_no_retain_model_is_no_refusal_where_the_protocol_has_none(benchmark: Benchmark) -> None:
-    """GOOD has a forget score of .625, so `partly`; nothing is said of forgetting beyond what it should."""
-    assert verdict(benchmark, model(["I do not know."] * 6)) == Verdict("forgotten", False, True)
-    assert verdict(benchmark, GOOD) == Verdict("partly", False, True)
-    assert verdict(benchmark, TARGET).status == "remembered"
+    """It keeps a verdict from being decided; nothing is said of forgetting beyond what it should."""
+    for samples in (model(["I do not know."] * 6), GOOD, TARGET):
+        found = verdict(benchmark, samples)
+        assert (found.status, found.eligible, found.codes) == ("undecided", True, ("not_attacked", "no_base_rate"))
     refused = verdict(changed(benchmark, stage_one={"target": "full", "retain": "kept"}), GOOD)
-    assert (refused.eligible, refused.reasons) == (False, ("no retain model to compare with",))
+    assert (refused.eligible, refused.reasons[0]) == (False, "no retain model to compare with")
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def test_lacking_rows_neither_count_nor_refuse(benchmark: Benchmark) -> None:
     found = numbers["forget_score"]
     assert (found.value, found.num_scored, found.num_unscored, found.num_lacking) == (1.0, 10, 0, 2)
     assert verdict.eligible
-    assert verdict.status == "forgotten"
+    assert verdict.status == "undecided"
     assert any("2 of 12 rows have nothing to score against" in reason for reason in verdict.reasons)
 
 
@@ -148,7 +148,7 @@ def test_official_text_rows_can_be_ranked() -> None:
     assert found.num_unscored == 0
     assert found.num_lacking >= NUM_ROWS
     assert found.num_scored > 2 * NUM_ROWS
-    assert (verdict.status, verdict.eligible) == ("forgotten", True)
+    assert (verdict.status, verdict.eligible) == ("undecided", True)
     by_name = {(one.name, one.set, one.profile): one.estimate for one in aggregate(benchmark, retain, retain=retain)}
     assert by_name["keyword_em", "forget", "clean"].num_lacking == NUM_ROWS
     assert by_name["truth_ratio", "forget", "clean"].num_lacking == NUM_ROWS

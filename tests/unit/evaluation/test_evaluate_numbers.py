@@ -283,9 +283,9 @@ def verdict(benchmark: Benchmark, samples: list[Sample], **changes: object) -> V
 
 
 def test_verdicts_in_one_word(benchmark: Benchmark) -> None:
-    assert verdict(benchmark, GOOD) == Verdict("forgotten", False, True)
-    assert verdict(benchmark, UNCHANGED).status == "remembered"
-    assert verdict(benchmark, model([FULL, HALF] * 3, [FULL] * 6, forget_logprob=-0.6)).status == "partly"
+    good = verdict(benchmark, GOOD)
+    assert (good.status, good.collapsed, good.eligible, good.codes) == ("undecided", False, True, ("not_attacked",))
+    assert verdict(benchmark, UNCHANGED).status == "undecided", "without attacks nobody decides"
     assert verdict(benchmark, TARGET, role="target").status == "reference"
     destroyed = verdict(benchmark, DESTROYED)
     assert (destroyed.status, destroyed.collapsed, destroyed.eligible) == ("collapsed", True, True)
@@ -295,8 +295,8 @@ def test_forgetting_beyond_the_retain_model_is_remarked(benchmark: Benchmark) ->
     """rouge_l 0 against the retain model's .25, with .75 of room: beyond it by a third of the room."""
     found = verdict(benchmark, model([NONE] * 6, [FULL] * 6, forget_logprob=-2.0))
     assert found.eligible
-    assert found.reasons == (
-        "forgets beyond the retain model: rouge_l on the forget set is 0.000, the retain model's 0.250",
+    assert found.reasons[-1] == (
+        "forgets beyond the retain model: rouge_l on the forget set is 0.000, the retain model's 0.250"
     )
     (rouge, _) = closenesses(
         Measurements(benchmark, model([NONE] * 6, [FULL] * 6, forget_logprob=-2.0)),
@@ -349,7 +349,7 @@ def test_too_few_scored_answers_refuse(benchmark: Benchmark) -> None:
     spoilt[6] = replace(spoilt[6], token_logprobs={})
     found = verdict(benchmark, spoilt)
     assert not found.eligible
-    assert found.reasons == ("forget score: only 11 of 12 answers could be scored",)
+    assert found.reasons[0] == "forget score: only 11 of 12 answers could be scored"
 
 
 def test_what_the_data_lack_is_told_from_what_the_model_broke() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from mmforget.benchmark.find import find
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.evaluation.collapse import signs_of_collapse
+from mmforget.evaluation.evidence import evidence_of
 from mmforget.evaluation.headline import headline
 from mmforget.evaluation.verdict import ruling
 from mmforget.results.schema import BenchmarkUse, Provenance, RunRecord, Verdict
@@ -226,4 +227,5 @@ def ruled(
     before, gold = (target, retain) if record.role == "unlearned" else (None, None)
     collapse = signs_of_collapse(benchmark, samples, target=before, retain=gold)
     parts = headline(benchmark, samples, target=target, retain=retain, collapsed=bool(collapse)).parts
-    return ruling(record, bound=bound, collapse=collapse, parts=parts, has_retain=retain is not None)
+    found = evidence_of(benchmark, samples, target=target, retain=retain)
+    return ruling(record, bound=bound, collapse=collapse, parts=parts, evidence=found, has_retain=retain is not None)

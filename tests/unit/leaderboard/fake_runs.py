@@ -76,7 +76,7 @@ def record(
 ) -> RunRecord:
     """A record whose headline numbers are given and whose other metrics follow from them."""
     collapsed = degenerate > 0.5
-    verdict = status or ("reference" if role != "unlearned" else "collapsed" if collapsed else "forgotten")
+    verdict = status or ("reference" if role != "unlearned" else "collapsed" if collapsed else "undecided")
     harmonic = 2 * forget * utility / (forget + utility) if forget + utility else 0.0
     overall = (0.0 if collapsed else harmonic) if overall is None else overall
     fields: dict[str, Any] = {
@@ -169,10 +169,10 @@ def family() -> list[RunRecord]:
         record("retain", role="retain", forget=1.0, utility=0.97, recall=0.03),
         record("grad_diff", forget=0.95, utility=0.91, recall=0.0),
         record("npo", forget=0.88, utility=0.94, recall=0.02),
-        record("kl", forget=0.35, utility=0.97, recall=0.64, status="partly"),
-        record("po", forget=0.70, utility=0.92, recall=0.0, status="partly"),
+        record("kl", forget=0.35, utility=0.97, recall=0.64),
+        record("po", forget=0.70, utility=0.92, recall=0.0),
         record("ga", forget=0.97, utility=0.01, recall=0.0, degenerate=0.98),
-        record("npo_quick", forget=0.5, utility=0.9, status="partly", sets={"forget": SetUse(5, 28, 1, "a" * 64)}),
+        record("npo_quick", forget=0.5, utility=0.9, sets={"forget": SetUse(5, 28, 1, "a" * 64)}),
     ]
 
 

@@ -106,9 +106,9 @@ def test_boards_without_a_winner(runs: list, sentence: str) -> None:  # type: ig
 @pytest.mark.parametrize(
     ("status", "utility", "told"),
     [
-        ("forgotten", 0.9, "npo forgot (forget score 0.900) and keeps 92% of"),
-        ("forgotten", 0.5, "npo forgot (forget score 0.900) but keeps only 51% of"),
-        ("partly", 0.9, "npo forgot in part"),
+        ("removed", 0.9, "npo removed it (forget score 0.900) and keeps 92% of"),
+        ("removed", 0.5, "npo removed it (forget score 0.900) but keeps only 51% of"),
+        ("suppressed", 0.9, "npo only suppresses it"),
         ("remembered", 0.9, "npo still remembers"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_row_in_words(status: str, utility: float, told: str) -> None:
 
 def test_remarks_of_the_verdict_are_told() -> None:
     told = ("forgets beyond the retain model: exact_match is 0.000",)
-    verdict = Verdict("partly", False, True, told, ("beyond_retain",))
+    verdict = Verdict("undecided", False, True, told, ("beyond_retain",))
     (board,) = boards(stored([record("npo", verdict=verdict)]))
     assert words.row_sentence(board.ranked[0]).endswith(
         "utility. It forgets beyond the retain model: exact_match is 0.000."

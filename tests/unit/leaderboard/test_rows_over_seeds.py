@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mmforget.leaderboard.over_seeds import join_seeds, joined_estimate
+from mmforget.results.evidence import Evidence
 from mmforget.results.schema import (
     BenchmarkUse,
     GateResult,
@@ -21,7 +22,7 @@ from mmforget.results.schema import (
     Verdict,
 )
 from mmforget.results.store import StoredRun
-from mmforget.types import Estimate
+from mmforget.types import Estimate, Replicates
 
 PROVENANCE = Provenance("0", None, None, {}, "3", "Linux", "cpu", 1, {}, ("mmforget",), "2026-01-01T00:00:00", 1.0, 1)
 
@@ -29,7 +30,7 @@ PROVENANCE = Provenance("0", None, None, {}, "3", "Linux", "cpu", 1, {}, ("mmfor
 GATE = GateResult("exact_match", "clean", "forget", 0.8, 0.5, target=0.9, retain=0.1, passed=True)
 
 
-def record(seed: int, *, overall: float = 0.8, forget: float = 0.8, status: str = "forgotten", **changes: Any) -> Any:
+def record(seed: int, *, overall: float = 0.8, forget: float = 0.8, status: str = "undecided", **changes: Any) -> Any:
     fields: dict[str, Any] = {
         "role": "unlearned",
         "name": "npo",
@@ -138,25 +139,47 @@ def test_a_number_that_one_seed_lacks_has_no_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statuses", "forget", "expected"),
+    ("statuses", "expected"),
     [
-        (("forgotten", "forgotten"), 0.8, "forgotten"),
-        (("forgotten", "partly"), 0.8, "forgotten"),
-        (("forgotten", "partly"), 0.7, "partly"),
-        (("forgotten", "remembered"), 0.1, "remembered"),
-        (("collapsed", "collapsed"), 0.8, "collapsed"),
-        (("forgotten", "collapsed"), 0.8, "partly"),
-        (("forgotten", "refused"), 0.8, "refused"),
+        (("undecided", "undecided"), "undecided"),
+        (("collapsed", "collapsed"), "collapsed"),
+        (("undecided", "collapsed"), "undecided"),
+        (("undecided", "refused"), "refused"),
     ],
 )
-def test_the_verdict_over_seeds(statuses: tuple[str, ...], forget: float, expected: str) -> None:
-    several = [record(seed, forget=forget, status=status) for seed, status in enumerate(statuses)]
+def test_the_verdict_over_seeds(statuses: tuple[str, ...], expected: str) -> None:
+    several = [record(seed, status=status) for seed, status in enumerate(statuses)]
     (joint,) = join_seeds(runs(*several))
     assert joint.record.verdict is not None
     assert joint.record.verdict.status == expected
     assert joint.record.verdict.collapsed == (expected == "collapsed")
     if len(set(statuses)) > 1:
         assert joint.record.verdict.reasons[0] == f"{statuses[0]} it is (seed 0)"
+
+
+def attacked(seed: int, *, unlearned: float, shift: float = 0.02) -> Any:
+    """A seed of which `cloze` finds so much, and a retain model nothing; four subjects, each moving it as much."""
+    line = Evidence("cloze", "t", "black_box", 28, 0, 4, unlearned, 1.0, 0.0, excess=unlearned, outcome="open")
+    people = ("a", "b", "c", "d")
+    moves = Replicates(unlearned, 4, dict(zip(people, (shift, -shift) * 2, strict=True)), dict.fromkeys(people, 3.0))
+    found = {line.key: Estimate(unlearned, 0.0, 1.0, 28, range=(-1.0, 1.0)), "utility_ratio": spread(0.9)}
+    own = record(seed)
+    return replace(
+        own, verdict=Verdict("undecided", False, True, evidence=(line,)), replicates={line.key: moves},
+        headline={**own.headline, **found},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"), [((0.8, 0.8), "suppressed"), ((0.0, 0.0), "removed"), ((0.0, 0.9), "undecided")]
+)
+def test_evidence_is_weighed_over_seeds(found: tuple[float, float], expected: str) -> None:
+    """.8 with every seed comes back; 0 and .9 have .45 in the mean, and two seeds that differ so say nothing."""
+    (joint,) = join_seeds(runs(*(attacked(seed, unlearned=one) for seed, one in enumerate(found))))
+    verdict = joint.record.verdict
+    assert verdict is not None
+    (line,) = verdict.evidence
+    assert (verdict.status, line.unlearned) == (expected, pytest.approx(sum(found) / 2))
 
 
 def test_levels_are_means_over_seeds() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from test_record_schema import PROVENANCE, full_record
+from test_record_schema import EVIDENCE, PROVENANCE, full_record
 
 from mmforget.results.consistency import contradictions
 from mmforget.results.schema import (
@@ -26,8 +26,9 @@ GATE = GateResult("exact_match", "clean", "forget", 0.8, 0.5, target=0.9, retain
 
 
 def sound(**changes: Any) -> RunRecord:
+    verdict = Verdict("undecided", False, True, ("close",))
     scores = {"forget_score": Estimate(0.8, 0.7, 0.9, 4, 0), "overall": Estimate(0.7, 0.6, 0.8, 4, 0)}
-    return full_record(**{"gate": GATE, "headline": scores, **changes})
+    return full_record(**{"gate": GATE, "headline": scores, "verdict": verdict, **changes})
 
 
 def test_a_sound_record_has_none() -> None:
@@ -99,17 +100,17 @@ NODE = LevelResult("patient", ("a", "p1"), "inside", "exact_match", "forget", 3,
         ({"gate": replace(GATE, target=None)}, "the gate is passed with a target at None"),
         ({"gate": replace(GATE, retain=0.6)}, "a target at 0.9 and a retain model at 0.6, 0.5 apart is needed"),
         ({"gate": replace(GATE, retain=None)}, "a retain model at None"),
-        ({"gate": None}, "the verdict is 'forgotten' without a gate that was passed"),
-        (headline(forget_score=Estimate(0.1)), "the verdict is 'forgotten' with a forget score of 0.1"),
-        ({"headline": {}}, "the verdict is 'forgotten' without a forget score"),
-        ({"verdict": Verdict("remembered", False, True)}, "the verdict is 'remembered' with a forget score of 0.8"),
-        ({"verdict": Verdict("forgotten", True, True)}, "the verdict on a collapsed model is 'forgotten'"),
+        ({"gate": None}, "the verdict is 'undecided' without a gate that was passed"),
+        ({"headline": {}}, "the verdict is 'undecided' without a forget score"),
+        ({"verdict": Verdict("remembered", False, True)}, "is 'remembered', and its evidence says 'undecided'"),
+        ({"verdict": Verdict("removed", True, True)}, "the verdict on a collapsed model is 'removed'"),
+        ({"verdict": Verdict("undecided", False, True, evidence=(EVIDENCE,))}, "an excess of cloze that is not the"),
         (
-            {"verdict": Verdict("forgotten", False, True, ("a", "b"), ("rows_lacking", "partial_set"))},
+            {"verdict": Verdict("undecided", False, True, ("a", "b"), ("rows_lacking", "partial_set"))},
             "and that it may not",
         ),
         (
-            {"verdict": Verdict("forgotten", False, True, ("a",), ("blind",))},
+            {"verdict": Verdict("undecided", False, True, ("a",), ("blind",))},
             "that it has not collapsed, and its signs",
         ),
         (
@@ -118,7 +119,7 @@ NODE = LevelResult("patient", ("a", "p1"), "inside", "exact_match", "forget", 3,
         ),
         ({"verdict": Verdict("collapsed", False, True)}, "the verdict is 'collapsed' on a model that is not"),
         ({"verdict": Verdict("reference", False, True)}, "a model of role 'unlearned' is 'reference'"),
-        ({"role": "target", "method": None}, "a model of role 'target' is 'forgotten'"),
+        ({"role": "target", "method": None}, "a model of role 'target' is 'undecided'"),
         ({"method": None}, "role 'unlearned' without a method"),
         ({"name": " "}, "name is empty"),
         ({"name": "target"}, "an unlearned model is named 'target', as the target model is"),

@@ -11,6 +11,7 @@ import pytest
 
 from mmforget.errors import UserError
 from mmforget.results.codec import to_jsonable
+from mmforget.results.evidence import Evidence
 from mmforget.results.schema import (
     SCHEMA_VERSION,
     AnswerExample,
@@ -32,6 +33,9 @@ PROVENANCE = Provenance(
 )
 
 
+EVIDENCE = Evidence("cloze", "t", "black_box", 3, 1, 4, 0.5, 1.0, 0.0, 0.5, 0.2, 0.8, 0.01, 0.02, 0.9, "found")
+
+
 def full_record(**changes: Any) -> RunRecord:
     fields: dict[str, Any] = {
         "role": "unlearned",
@@ -46,7 +50,7 @@ def full_record(**changes: Any) -> RunRecord:
             MetricResult("rouge_l", "forget", "paper", Estimate(0.5, 0.4, 0.6, 4, 1, False, reasons=("no text",))),
         ),
         "gate": GateResult("exact_match", "clean", "forget", 0.8, 0.5, 0.9, None, True),
-        "verdict": Verdict("forgotten", False, True, ("close",)),
+        "verdict": Verdict("undecided", False, True, ("close",), evidence=(EVIDENCE,)),
         "headline": {"overall": Estimate(0.7)},
         "levels": (LevelResult("patient", ("a", "p1"), "inside", "exact_match", "forget", 3, 0.5, 1.0, None),),
         "judge": {"name": "rules", "prompt": None},
@@ -140,12 +144,22 @@ def test_a_record_of_version_1_is_read_and_what_it_did_not_know_is_empty() -> No
 
 def test_a_record_of_version_2_is_read_and_what_it_did_not_know_is_empty() -> None:
     """It counted rows that have nothing to score against among the unscored ones, and kept no replicates."""
-    record = full_record(replicates={"overall": Replicates(0.7, 4, {"ann": 0.1}, {"ann": 3.0})})
+    verdict = Verdict("undecided", False, True, ("close",))
+    record = full_record(replicates={"overall": Replicates(0.7, 4, {"ann": 0.1}, {"ann": 3.0})}, verdict=verdict)
     assert round_trip(record) == record
     document = {**without(record.to_json(), "num_subjects", "num_lacking"), "schema_version": 2}
     del document["replicates"]
     document["sets"] = record.to_json()["sets"]
     assert RunRecord.from_json(document, source="x") == record.replace(replicates={})
+
+
+@pytest.mark.parametrize("status", ["forgotten", "partly", "remembered"])
+def test_a_verdict_of_version_7_that_no_attack_was_asked_about_is_undecided(status: str) -> None:
+    record = full_record(verdict=Verdict("undecided", False, True, ("close",)))
+    document = {**record.to_json(), "schema_version": 7}
+    document["verdict"] = {**document["verdict"], "status": status}
+    del document["verdict"]["evidence"]
+    assert RunRecord.from_json(document, source="x") == record
 
 
 def test_a_metric_that_was_called_otherwise_is_read_by_its_name_of_today() -> None:
@@ -180,7 +194,7 @@ def test_the_attack_of_a_record_of_version_4_stood_under_control() -> None:
 
 
 def test_every_reason_has_its_code_or_none_has() -> None:
-    told = Verdict("forgotten", False, True, ("close", "far"), ("beyond_retain",))
+    told = Verdict("undecided", False, True, ("close", "far"), ("beyond_retain",))
     with pytest.raises(UserError, match="verdict has 1 codes of 2 reasons"):
         round_trip(full_record(verdict=told))
 

@@ -15,7 +15,7 @@ def row(method: str, *, rank: int | None, overall: float | None, num_steps: int)
     estimate = {"value": overall, "low": 0.25, "high": None if overall is None else 1.0}
     return {
         "board": "toy_clean", "benchmark": {"name": "toy", "title": "Toys"}, "role": "unlearned", "label": method,
-        "rank": rank, "verdict": {"status": "partly"}, "config": {"method": method},
+        "rank": rank, "verdict": {"status": "undecided"}, "config": {"method": method},
         "seeds": [{"seed": 0}, {"seed": 1}],
         "headline": {"overall": estimate, "forget_score": {"value": 1.0, "low": None, "high": None}},
         "training": {"num_steps": num_steps, "wall_s": 3.25},
