@@ -27,7 +27,7 @@ Seen = Callable[[Image.Image], Image.Image]
 
 
 class Words(NamedTuple):
-    """Words in front of a question, or at its end."""
+    """Words in front of a question, or at its end; none leave it as it is."""
 
     text: str
     where: Literal["front", "end"]
@@ -35,6 +35,8 @@ class Words(NamedTuple):
     def put(self, place: Place) -> Ask:
         """The prompt with these words in it, a blank between them and the question."""
         question, text = place.question, self.text.strip()
+        if not text:
+            return place.ask
         if self.where == "end":
             return place.put(f"{question} {text}")
         # Where something stands before it, a word begins with a blank for most tokenizers.

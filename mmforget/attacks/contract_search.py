@@ -27,6 +27,7 @@ class ToyBox:
     """
 
     num_layers = 2
+    likes = 1.0
 
     @property
     def pieces(self) -> Mapping[int, str]:
@@ -70,7 +71,7 @@ class ToyBox:
 
     def _score(self, ask: Ask) -> float:
         shades = sum(sum(image.convert("L").resize((1, 1)).tobytes()) for image in ask.images)
-        return ask.context.split().count(LIKED) + shades / 1000
+        return self.likes * ask.context.split().count(LIKED) + shades / 1000
 
 
 def check_search(attack: Searching, asks: Sequence[Ask], *, name: str) -> None:

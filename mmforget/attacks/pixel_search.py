@@ -6,6 +6,7 @@ level is a level and what is asked about is a picture. Source: Madry et al. (arX
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -49,13 +50,13 @@ class PixelSearch(Search):
         fitting = [ask for ask in shown if all(map(first.fits, ask.images))]
         return self.tried(self._better(fitting or shown[:1], first, box))
 
+    @abstractmethod
     def first(self, picture: Image.Image) -> Pixels:
         """The pixels before the first step, for pictures of the size of this one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bounded(self, levels: Floats) -> Floats:
         """Levels as near as they may be."""
-        raise NotImplementedError
 
     def _better(self, asks: Sequence[Ask], held: Pixels, box: WhiteBox) -> Iterator[Change]:
         """The best after each step."""

@@ -73,9 +73,9 @@ class TokenSearch(Search):
     def _better(
         self, places: Sequence[Place], held: Held, *, box: WhiteBox, allowed: Mapping[int, str]
     ) -> Iterator[Change]:
-        """What is the best after each step."""
+        """What is the best after each step; no words where none are better than the plain question."""
         rng = drawn_by(self.label, self.seed, name_of([place.ask for place in places]))
-        score = float(box.score(held.asks).mean())
+        score, plain = (float(box.score(asks).mean()) for asks in (held.asks, [place.ask for place in places]))
         for _ in range(self.steps):
             likely = self._likely(box.rises(held.asks, places=held.places, num=self.length), held, box, allowed)
             tried = self._drawn(places, held, likely=likely, box=box, rng=rng)
@@ -84,7 +84,7 @@ class TokenSearch(Search):
                 best = int(scores.argmax())
                 if float(scores[best]) > score:
                     held, score = tried[best], float(scores[best])
-            yield held.words
+            yield held.words if score > plain else Words("", self.where)
 
     def _likely(self, rises: Tensor, held: Held, box: WhiteBox, allowed: Mapping[int, str]) -> list[list[int]]:
         """At each place the tokens that promise most, of those that are allowed and not there."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from mmforget import parallel
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking
@@ -24,7 +26,7 @@ from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.progress import told
 from mmforget.lm.whitebox import WhiteBox, require_gradients
-from mmforget.model.seen import require_sight
+from mmforget.model.seen import sight_of
 from mmforget.model.slopes import module_of
 from mmforget.plugins import code_of, running
 from mmforget.results.fingerprint import hash_json
@@ -32,6 +34,8 @@ from mmforget.types import Sample
 
 LEARNED_ON = "the attack learns on a row of its subject"
 ALONE = "no other row that the attack could learn on"
+TRIED = (96, 64)
+"""Size of the picture by which it is found out whether a processor allows a search."""
 VERSION = 1
 """Raised when a search of the same name would find something else, so that old finds are not found."""
 Found = list[Change] | Lacking
@@ -92,7 +96,7 @@ def require_search(lm: MMForgetLM, attack: Any) -> None:
     """Raises UserError where a model, or a guard before it, does not show what an attack searches by."""
     require_gradients(lm.loaded)
     if attack.through == "pixels":
-        require_sight(lm.loaded)
+        sight_of(lm.loaded, Image.new("RGB", TRIED))
     if getattr(attack, "layer", None) is not None:
         module_of(lm.loaded, attack.layer)
 

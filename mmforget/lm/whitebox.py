@@ -31,6 +31,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 AT_ONCE = 8
 """Answers that go backwards through a model together."""
+PIECES_AT_ONCE = 2**14
+"""Embeddings that are in memory together in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +94,10 @@ class WhiteBox:
             )
         total = sum((slope[at : at + num].float() for slope, at in zip(slopes, places, strict=True)), torch.tensor(0.0))
         old = torch.tensor([encoded[0].ids[places[0] + number] for number in range(num)])
-        with torch.no_grad():
-            change = total.to(self._embedded.device) @ self._embedded.T
-            own = (total.to(self._embedded.device) * self._embeddings(old).float()).sum(-1, keepdim=True)
-        return (change - own).cpu()
+        total = total.to(self.loaded.device)
+        parts = torch.split(torch.tensor(list(self.pieces)), PIECES_AT_ONCE)
+        change = torch.cat([total @ self._embeddings(part).T for part in parts], dim=1)
+        return (change - (total * self._embeddings(old)).sum(-1, keepdim=True)).cpu()
 
     def shift_slope(self, asks: Sequence[Ask], *, layer: int, vector: Tensor) -> tuple[Tensor, Tensor]:
         """The mean log-prob of each answer [N] where `vector` [H] is added to every state of a layer, and the gradient
@@ -144,15 +146,11 @@ class WhiteBox:
         with shifted(loaded, layer=layer, vector=torch.tensor(vector)):
             yield replace(loaded, fingerprint=fingerprint, base_fingerprint=fingerprint)
 
-    @cached_property
-    def _embedded(self) -> Tensor:
-        """float32 [pieces, H]."""
-        return self._embeddings(torch.tensor(list(self.pieces))).float()
-
     @torch.no_grad()
     def _embeddings(self, tokens: Tensor) -> Tensor:
+        """float32 [tokens, H]."""
         found: Tensor = self.loaded.core.get_input_embeddings()(tokens.to(self.loaded.device))
-        return found
+        return found.float()
 
     @contextmanager
     def _counting(self) -> Iterator[None]:

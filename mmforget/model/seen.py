@@ -49,7 +49,7 @@ class Sight(NamedTuple):
 
 def sight_of(loaded: LoadedModel, image: Image.Image) -> Sight:
     """Raises UserError for a model that reads pictures by itself, or in other pieces than one picture's pixels."""
-    require_sight(loaded)
+    _require_pixels(loaded)
     picture = _as_seen(loaded, image.convert("RGB"))
     low, high = (_pixels(loaded, Image.new("RGB", picture.size, (level,) * 3)) for level in (0, LEVELS))
     own = loaded.family.preprocess(loaded.processor, picture)
@@ -61,7 +61,7 @@ def sight_of(loaded: LoadedModel, image: Image.Image) -> Sight:
     return found
 
 
-def require_sight(loaded: LoadedModel) -> None:
+def _require_pixels(loaded: LoadedModel) -> None:
     """Raises UserError for a model without a vision tower that is given pixels."""
     if not loaded.is_multimodal or loaded.family.OWN_FORWARD:
         what = "reads no pictures" if not loaded.is_multimodal else "reads pictures in a forward of its own"

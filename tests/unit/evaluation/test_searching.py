@@ -20,7 +20,11 @@ from toy_benchmark import write_toy
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from mmforget.asking import Ask, Guard
+from mmforget.attacks.base import build_attack
 from mmforget.attacks.changes import Pixels, Shift, Words, from_json, to_json
+from mmforget.attacks.contract import toy_asks
+from mmforget.attacks.contract_search import LIKED, ToyBox
+from mmforget.attacks.wording import place_of
 from mmforget.errors import UserError
 from mmforget.evaluation.run import Evaluation
 from mmforget.evaluation.searching import LEARNED_ON, halves_of
@@ -257,6 +261,16 @@ def test_rows_to_learn_on_are_of_few_subjects_and_at_most_half() -> None:
     one = halves_of(asks[:3], rows=50, seed=0)
     assert (len(one.learned), len(one.left_out)) == (1, 1)
     assert halves_of(asks[:1], rows=50, seed=0).learned == []
+
+
+def test_words_that_are_no_better_than_none_are_not_said() -> None:
+    """The toy likes one word; where its embedding promises nothing, the plain question stays."""
+    box, (ask, *_) = ToyBox(), [one for one in toy_asks() if one.kind == "score"]
+    attack = build_attack("adversarial_suffix", "steps=3,length=2,seed=1")
+    assert [one.text.count(LIKED) for one in attack.search([ask], box)] == [1, 2, 2]
+    box.likes = 0.0
+    assert list(attack.search([ask], box)) == [Words("", "end")] * 3
+    assert Words("", "end").put(place_of(ask)) == ask
 
 
 def test_changes_are_made_and_kept() -> None:
