@@ -79,7 +79,7 @@ def test_ks_does_not_tell_two_retain_models_apart(demo: Path, second_retain: Pat
 WEAK = (
     "run", "--model", "micro", "--tasks", "fiubench_forget1", "--methods", "grad_diff", "--max_steps", "2",
     "--stage_one_args", "max_steps=10,batch_size=12", "--metadata", "num_subjects=24", "--limit", "20",
-    "--workers", "1", "--quiet",
+    "--gen_kwargs", "max_gen_toks=8", "--workers", "1", "--quiet",
 )  # fmt: skip
 """Twenty questions a task: the refusal is about what the target recalls, and so few tell that it recalls nothing."""
 
