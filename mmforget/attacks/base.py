@@ -19,8 +19,9 @@ It says what it needs of a model (`access`):
   steps in `at`, an attempt each. It is told the answer of each question (`told = "own"`), or once those of others.
 - `weights`: `training(material)` says on which rows the model is trained before the attack `then` is made on it. Where
   `then` is None the plain questions are asked after each number of updates in `at`, of rows that were not trained on.
-  Or `alter(layer, before, attempt=0)` says what becomes of each linear layer, the adapter being merged: the plain
-  questions are asked of as many altered models as `budget` says. Either way each time is an attempt. Or
+  Or `alter(linear, attempt=0)` says what becomes of each linear layer, the adapter being merged: the plain questions
+  are asked of as many altered models as `budget` says; with `rows_seen` it is told what goes into the layer on so many
+  rows to keep. Either way each time is an attempt. Or
   `columns(subject)` names columns of weights, and what `keep` gives of them is compared with another model's.
 
 It may also say how much it takes: `budget`, how many candidates it looks at, and `cost`, in words; and whom it is made
@@ -47,9 +48,9 @@ from mmforget.types import Example
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from mmforget.model.altering import Altered
+    from mmforget.model.altering import Altered, Linear
 
 Access = Literal["black_box", "logits", "hidden", "gradients", "weights"]
 Modality = Literal["image", "any"]
@@ -77,10 +78,12 @@ class Retraining(NamedTuple):
     Attributes:
         rows: with the answers to learn.
         settings: how; without `lora` the language model itself trains.
+        asks_all: whether rows that are trained on are asked about all the same.
     """
 
     rows: Sequence[Example]
     settings: TrainSettings
+    asks_all: bool = False
 
 
 class Attack(Protocol):
@@ -235,13 +238,29 @@ class Training(Attack, Protocol):
 
 
 class Altering(Attack, Protocol):
-    """An attack that changes weights without training. `budget` is how many ways it has, the mildest first."""
+    """An attack that changes weights without training.
+
+    Attributes:
+        budget: how many ways it has, the mildest first.
+    """
 
     @property
     def budget(self) -> int: ...
 
-    def alter(self, layer: nn.Linear, before: Tensor | None, *, attempt: int) -> Altered:
-        """What becomes of a linear layer; repeatable. `before`: its weight without the adapter, if there was one."""
+    def alter(self, linear: Linear, *, attempt: int) -> Altered:
+        """What becomes of a linear layer; repeatable."""
+
+
+@runtime_checkable
+class Calibrated(Altering, Protocol):
+    """An attack that changes weights by what goes through them on rows to keep.
+
+    Attributes:
+        rows_seen: over how many rows, the first ones; 0: it looks at none after all.
+    """
+
+    @property
+    def rows_seen(self) -> int: ...
 
 
 NOBODY = Others()

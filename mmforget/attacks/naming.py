@@ -42,6 +42,15 @@ _SUITES: Mapping[str, tuple[str, ...]] = {
     ),
     "reconstruction": ("context_ladder", *(f"context_ladder(rung={rung})" for rung in range(1, 5))),
     "forms": ("question_rephrase(level=medium)", "cloze", "choice", "reverse_query", "typographic_image"),
+    "tampering": (
+        "jailbreak_template",
+        "relearning(batch_size=8,steps=16)",
+        "relearning(batch_size=8,full=True,steps=16)",
+        "relearning(batch_size=8,lr=5e-05,on=benign,steps=50)",
+        "pruning",
+        "weight_noise",
+        "quantisation",
+    ),
     "privacy": ("sampled_answers", "multi_turn", "cloze", "reverse_query", "in_context", "context_ladder"),
     "robust": (
         "question_rephrase(level=medium)",
@@ -83,6 +92,7 @@ SUMMARIES: Mapping[str, str] = {
     "hidden": "suite: what hidden states still hold, read by lenses and compared with target and retain model",
     "reconstruction": "suite: the context ladder of MedForget (arXiv 2512.09867), whole and each rung alone",
     "forms": "suite: the same fact asked in other words, with a blank, with options, in reverse, in the picture",
+    "tampering": "suite: of the eleven attacks of model tampering (arXiv 2502.05209) those that there are, a reconstruction",
     "privacy": "suite: what somebody gets who asks often, or knows part of it",
     "robust": "suite: other words, parts to play, forms of question, changed pictures and repeated asking",
 }

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from mmforget.model.altering import Altered
+    from mmforget.model.altering import Altered, Linear
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,14 @@ class Quantisation:
     budget: ClassVar[int] = 1
     cost: ClassVar[str] = "one answer more to every question"
 
-    def alter(self, layer: nn.Linear, before: Tensor | None, *, attempt: int) -> Altered:
+    def alter(self, linear: Linear, *, attempt: int) -> Altered:
         from mmforget.model.altering import Altered
         from mmforget.model.packing_layers import packed
 
-        made = packed(layer, kind=self.kind)
-        if before is None:
+        made = packed(linear.module, kind=self.kind)
+        if linear.before is None:
             return Altered(layer=made.layer)
-        codes = packed(layer, kind=self.kind, weight=before).codes
+        codes = packed(linear.module, kind=self.kind, weight=linear.before).codes
         changed = int((codes != made.codes).sum())
         return Altered(layer=made.layer, counts={"codes": codes.numel(), "codes_changed": changed})
 

@@ -8,6 +8,7 @@ from random import Random
 from typing import ClassVar, Literal
 
 from mmforget.attacks.base import Retraining
+from mmforget.attacks.harmless import sentences, sums
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
 from mmforget.methods.material import Material
@@ -23,15 +24,16 @@ class Relearning:
 
     The area over the attempts is the one under the recovery curve, over the logarithm of the updates. The adapter of
     the model is merged first, so that target, retain and unlearned model are trained alike. Rows that are trained on
-    are not asked about.
+    are not asked about, unless all are: then it is how much sooner the model learns them than one that never saw them.
 
     Source: relearning as in WMDP and MUSE (batches of 4); rates are those of model tampering's grid.
 
     Args:
         on: `forget`, rows that were to be forgotten; `related`, rows to keep about the same subjects; `retain`, rows to
-            keep about others; `unrelated`, sums of small numbers, which have nothing to do with any benchmark.
+            keep about others; `benign`, plain sentences, in place of the encyclopaedia that others take; `unrelated`,
+            sums of small numbers, which have nothing to do with any benchmark.
         share: of the rows to forget, above 0 and at most 1; of the others as many are taken as of those.
-        rows: so many, in place of a share.
+        rows: so many, in place of a share; at most as many as there are.
         steps: the most updates; asked is after each power of two below, and after the last.
         full: trains the language model itself; else LoRA.
         lr: learning rate; None: 1e-4 for LoRA, 2e-5 for the model itself.
@@ -40,7 +42,7 @@ class Relearning:
         seed: draws the rows, and of the training.
     """
 
-    on: Literal["forget", "related", "retain", "unrelated"] = "forget"
+    on: Literal["forget", "related", "retain", "benign", "unrelated"] = "forget"
     share: float = 0.2
     rows: int | None = None
     steps: int = 128
@@ -80,7 +82,7 @@ class Relearning:
         """Raises UserError where there are not so many rows."""
         from mmforget.model.lora import LoraSettings
 
-        found = sums() if self.on == "unrelated" else self._rows(material)
+        found = self._rows(material)
         num = self._num(material, of=found)
         drawn = sorted(Random(f"relearning {self.seed}").sample(range(len(found)), num))
         settings = TrainSettings(
@@ -88,9 +90,12 @@ class Relearning:
             schedule="constant", weight_decay=0.0, order="rows", seed=self.seed, train_projector=False,
             lora=None if self.full else LoraSettings(r=self.r, alpha=self.alpha),
         )  # fmt: skip
-        return Retraining(material.as_asked([found[place] for place in drawn]), settings)
+        is_all = self.on == "forget" and num == len(found)
+        return Retraining(material.as_asked([found[place] for place in drawn]), settings, asks_all=is_all)
 
     def _rows(self, material: Material) -> Sequence[Example]:
+        if self.on in ("benign", "unrelated"):
+            return sentences() if self.on == "benign" else sums()
         if self.on == "forget":
             return material.forget
         own = {row.subject for row in material.forget}
@@ -102,25 +107,12 @@ class Relearning:
 
     def _num(self, material: Material, *, of: Sequence[Example]) -> int:
         """How many rows are drawn."""
-        num = self.rows or max(1, round(self.share * len(material.forget)))
-        if self.on == "forget" and num >= len(of):
-            given = f"share={self.share}" if self.rows is None else f"rows={self.rows}"
-            raise UserError(
-                f"attack 'relearning': {given} takes {num} of the {len(of)} rows to forget, and none is left to ask "
-                f"about; give at most rows={len(of) - 1}"
-            )
         if self.rows is not None and self.rows > len(of):
-            raise UserError(f"attack 'relearning': rows={self.rows} are more than the {len(of)} that there are")
-        return min(num, len(of))
-
-
-def sums() -> list[Example]:
-    """Rows that nobody is in."""
-    return [
-        Example(f"sum/{a}+{b}", "sums", f"What is {a} plus {b}?", f" {a + b}.", delimiter=" ")
-        for a in range(1, 21)
-        for b in range(1, 21)
-    ]
+            raise UserError(
+                f"attack 'relearning': rows={self.rows} are more than the {len(of)} rows on={self.on} that there are; "
+                f"give at most rows={len(of)}"
+            )
+        return self.rows or min(len(of), max(1, round(self.share * len(material.forget))))
 
 
 ATTACK = Relearning

@@ -34,7 +34,7 @@ from mmforget.evaluation.columns import kept_columns, require_columns
 from mmforget.evaluation.keeping import Named, kept, layers_of
 from mmforget.evaluation.patching import put_in
 from mmforget.evaluation.probing import probed
-from mmforget.evaluation.retraining import retrained
+from mmforget.evaluation.retraining import bound_of, require_rows, retrained
 from mmforget.evaluation.samples import unasked_sample
 from mmforget.evaluation.searching import answered_asks, require_search, searched
 from mmforget.evaluation.stages import in_stages, is_asked_in_stages
@@ -88,7 +88,7 @@ def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
             elif one.attack.access == "gradients":
                 require_search(lm, one.attack)
             elif one.attack.access == "weights":
-                _require_weights(lm)
+                _require_weights(lm, one.attack)
                 if is_asked_in_stages(one.attack):
                     continue
                 require_access(lm, [replace(one, attack=attack_of(one.attack.then))])
@@ -98,6 +98,18 @@ def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
             if str(error).startswith("attack '"):
                 raise
             raise UserError(f"attack '{one.key}': {error}") from error
+
+
+def require_rows_of(lm: MMForgetLM, loaded: LoadedTasks, chosen: Iterable[Chosen]) -> None:
+    """Raises UserError where the benchmark has not the rows that an attack trains on.
+
+    A limit that asks about fewer subjects, and subjects that are forgotten many at a time, have rows of their own, which
+    are seen when they are attacked.
+    """
+    if lm.loaded.stack is not None:
+        return
+    for one in (some for some in chosen if some.tasks and some.attack.access == "weights"):
+        require_rows(bound_of(loaded, attack=one.attack, tasks=one.tasks), attack=one.attack, key=one.key)
 
 
 def attack_tasks(
@@ -271,7 +283,12 @@ def _require_lens(lm: MMForgetLM, chosen: Chosen) -> None:
         raise UserError(f"its {lists} lists share a budget of {budget}, so that none has a candidate; give more")
 
 
-def _require_weights(lm: MMForgetLM) -> None:
+def _require_weights(lm: MMForgetLM, attack: Any) -> None:
     guard = lm.loaded.guard
     if guard is not None:
         raise UserError(f"changes the model, and a guard ({guard.name}) stands before it; attack it without guard=")
+    quantised = lm.loaded.quantisation
+    if hasattr(attack, "alter") and quantised is not None:
+        raise UserError(
+            f"alters weights in full precision, and the model's are quantised ({quantised}); load it without"
+        )

@@ -58,13 +58,28 @@ def learnable(
 
     Raises UserError where the tasks are of several benchmarks, which have rows of their own.
     """
-    bounds = {id(loaded.owners[task]): loaded.owners[task] for task in tasks}
-    if len(bounds) != 1:
-        raise UserError(f"{attack.label} trains on the rows of one benchmark, and the tasks are of {len(bounds)}")
-    (bound,) = bounds.values()
+    bound = bound_of(loaded, attack=attack, tasks=tasks)
     asked = {str(doc["subject"]): None for task in tasks for doc in inside.docs_asked(loaded.tasks[task])}
     render = partial(as_asked, loaded=lm.loaded, template=template)
     return list(asked), partial(retraining, bound=bound, attack=attack, render=render)
+
+
+def bound_of(loaded: LoadedTasks, *, attack: Any, tasks: Sequence[str]) -> Bound:
+    """The one benchmark of the tasks, with its data. Raises UserError where they are of several."""
+    bounds = {id(loaded.owners[task]): loaded.owners[task] for task in tasks}
+    if len(bounds) != 1:
+        raise UserError(f"{attack.label} needs the rows of one benchmark, and the tasks are of {len(bounds)}")
+    return next(iter(bounds.values()))
+
+
+def require_rows(bound: Bound, *, attack: Any, key: str) -> None:
+    """Raises UserError where the benchmark has not the rows that an attack trains on."""
+    if not hasattr(attack, "training"):
+        return
+    try:
+        retraining(None, bound=bound, attack=attack)
+    except UserError as error:
+        raise error if f"'{key.partition('(')[0]}'" in str(error) else UserError(f"attack '{key}': {error}") from error
 
 
 @contextmanager
@@ -83,10 +98,13 @@ def _trained(lm: MMForgetLM, *, subjects: Sequence[str], learned: Learned, label
         yield attacked.loaded
 
 
-def retraining(subjects: Collection[str], *, bound: Bound, attack: Any, render: Render) -> Retraining:
-    """What the attack trains on for these subjects: of the rows to keep those of their own, else all."""
+def retraining(subjects: Collection[str] | None, *, bound: Bound, attack: Any, render: Render = list) -> Retraining:
+    """What the attack trains on for these subjects.
+
+    Of the rows to keep it gets those of their own, else all; all where it is asked the plain questions afterwards.
+    """
     benchmark = bound.benchmark
-    own = bound.examples(benchmark.retain_set, subjects=subjects)
+    own = [] if attack.then is None else bound.examples(benchmark.retain_set, subjects=subjects)
     material = Material(
         forget=bound.examples(benchmark.forget_set, subjects=subjects),
         retain=own or bound.examples(benchmark.retain_set),

@@ -24,7 +24,7 @@ from mmforget.attacks.base import build_attack
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
-from mmforget.evaluation.attacking import attack_tasks, chosen_attacks, require_access
+from mmforget.evaluation.attacking import attack_tasks, chosen_attacks, require_access, require_rows_of
 from mmforget.evaluation.attempting import Chosen
 from mmforget.evaluation.prefixed import with_prefixes
 from mmforget.evaluation.samples import BLANK_IMAGE, samples_of
@@ -130,6 +130,7 @@ def evaluate(
         inside.show_turns(task)
     chosen = _chosen_attacks(settings, loaded=loaded, blank_image=blank_image)
     require_access(lm, chosen)
+    require_rows_of(lm, loaded, chosen)
     shown, lm.progress = lm.progress, progress
     lm.template = settings.apply_chat_template if isinstance(settings.apply_chat_template, str) else None
     lm.statistics = wanted_statistics(loaded)

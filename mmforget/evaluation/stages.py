@@ -13,14 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from mmforget.asking import Ask
-from mmforget.attacks.base import Lacking, Retraining
-from mmforget.evaluation.retraining import asked_instead, learnable
+from mmforget.attacks.base import Calibrated, Lacking, Retraining
+from mmforget.errors import UserError
+from mmforget.evaluation.retraining import asked_instead, bound_of, learnable
 from mmforget.evaluation.samples import unasked_sample
 from mmforget.evaluation.tasks import LoadedTasks
 from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.model.altering import altered
+from mmforget.model.altering import NOTHING_SEEN, Altered, Linear, altered, seen_inputs
+from mmforget.model.examples import as_asked
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.merging import Whole, merged
 from mmforget.plugins import running
@@ -73,10 +77,11 @@ def in_stages(
     with tempfile.TemporaryDirectory(prefix="mmforget-") as folder:
         if hasattr(attack, "alter"):
             with merged(lm.loaded, folder=Path(folder)) as whole:
-                return _altered(lm, whole, attack=attack, key=key, ask=ask, folder=Path(folder))
+                inputs = _inputs(lm, whole, loaded, attack=attack, tasks=tasks, template=template)
+                return _altered(lm, whole, attack=attack, key=key, ask=ask, folder=Path(folder), inputs=inputs)
         asked, learned = learnable(lm, loaded, attack=attack, tasks=tasks, template=template)
         wanted = learned(asked)
-        plain = Plain(attack.label, frozenset(row.id for row in wanted.rows))
+        plain = Plain(attack.label, frozenset(() if wanted.asks_all else (row.id for row in wanted.rows)))
         reached, samples = list[int](), list[Sample]()
 
         def look(model: LoadedModel, update: int) -> None:
@@ -102,16 +107,32 @@ def _trained(
         return
 
 
-def _altered(lm: MMForgetLM, whole: Whole, *, attack: Any, key: str, ask: Asked, folder: Path) -> Staged:
+def _inputs(
+    lm: MMForgetLM, whole: Whole, loaded: LoadedTasks, *, attack: Any, tasks: Sequence[str], template: bool | str
+) -> Mapping[str, Tensor]:
+    """What goes into each layer on the rows to keep that the attack looks at."""
+    if not isinstance(attack, Calibrated) or not attack.rows_seen:
+        return NOTHING_SEEN
+    bound = bound_of(loaded, attack=attack, tasks=tasks)
+    rows = bound.examples(bound.benchmark.retain_set)[: attack.rows_seen]
+    if not rows:
+        raise UserError(f"{attack.label} looks at rows to keep, and the benchmark has none in this data")
+    return seen_inputs(whole.loaded, as_asked(rows, loaded=lm.loaded, template=template))
+
+
+def _altered(
+    lm: MMForgetLM, whole: Whole, *, attack: Any, key: str, ask: Asked, folder: Path, inputs: Mapping[str, Tensor]
+) -> Staged:
     plain, samples, counted = Plain(attack.label, frozenset()), list[Sample](), dict[str, float]()
     for number in range(attack.budget):
         name = f"{key} {number}"
 
-        def alter(layer: Any, before: Any, *, number: int = number) -> Any:
+        def alter(linear: Linear, *, number: int = number) -> Altered:
             with running(attack, what=f"attack '{key}': alter"):
-                return attack.alter(layer, before, attempt=number)
+                made: Altered = attack.alter(linear, attempt=number)
+                return made
 
-        with altered(whole, alter, name=name, folder=folder / str(number)) as (model, counts):
+        with altered(whole, alter, name=name, folder=folder / str(number), inputs=inputs) as (model, counts):
             samples += ask(asked_instead(lm, model), plain, number)
             counted |= counts
     return Staged(samples, {key: counted} if counted else {})

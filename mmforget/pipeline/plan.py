@@ -20,6 +20,7 @@ from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.plan import Evaluations
 from mmforget.evaluation.plan import plan as evaluations
+from mmforget.evaluation.retraining import require_rows
 from mmforget.model.load import check_place
 from mmforget.pipeline.bases import check_base, require_named, require_target
 from mmforget.pipeline.checking import attacks_of, check_document
@@ -253,13 +254,16 @@ NEEDED = {"logits": "logits", "hidden": "hidden states", "gradients": "gradients
 def check_attacks(config: RunConfig, *, bound: Bound, plans: Sequence[MethodPlan] = ()) -> None:
     """Proves that the attacks can be made, before any model is there.
 
-    Raises UserError for one that looks into a model or trains it where a method puts a guard before it, and what
-    `check_attack` raises.
+    Raises UserError for one that looks into a model or trains it where a method puts a guard before it, or for which the
+    benchmark has not the rows, and what `check_attack` raises.
     """
     guard = next((plan.name for plan in plans if hasattr(plan.method, "guard")), None)
     for one in attacks_of(config, benchmark=bound.benchmark):
         check_attack(one.attack, one.args)
-        access = build_attack(one.attack, one.args).access
+        made = build_attack(one.attack, one.args)
+        access = made.access
+        if not is_one_at_a_time(config, bound=bound):
+            require_rows(bound, attack=made, key=one.key)
         if guard is not None and access != "black_box":
             raise UserError(
                 f"attack '{one.key}' needs a model's {NEEDED[access]}, and method '{guard}' puts a guard before the "

@@ -11,11 +11,19 @@ import pytest
 import torch
 from test_attacking import adapter, asked_in_words, made, success, weights
 
+from mmforget.attacks.naming import attack_names
+from mmforget.attacks.pruning import Pruning
+from mmforget.attacks.weight_noise import WeightNoise
 from mmforget.errors import UserError
 from mmforget.lm.adapter import MMForgetLM
+from mmforget.model.activations import reading
+from mmforget.model.altering import Linear, seen_inputs
+from mmforget.model.examples import encode_all
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.lora import LoraSettings, attach, save_adapter
-from mmforget.types import Sample
+from mmforget.pipeline.attacking import make_attack_plan
+from mmforget.pipeline.config import RunConfig
+from mmforget.types import Example, Sample
 from tests.helpers import tiny_llama
 
 NUM_LAYERS = 2
@@ -135,12 +143,141 @@ def codes(weight: torch.Tensor, *, kind: str) -> torch.Tensor:
     [
         ("relearning(steps=0)", "steps=0"),
         ("relearning(share=1.5)", "share=1.5 is more than all rows"),
-        ("relearning(rows=7)", "rows=7 takes 7 of the 6 rows to forget, and none is left to ask about; give at most"),
-        ("relearning(share=1.0)", "share=1.0 takes 6 of the 6 rows to forget"),
+        ("relearning(rows=7)", "rows=7 are more than the 6 rows on=forget that there are; give at most rows=6"),
+        ("relearning(on=unrelated,rows=401)", "more than the 400 rows on=unrelated"),
         ("relearning(on=related)", "on=related needs rows to keep about the same subjects, and there are none"),
         ("quantisation(kind=int2)", "int2"),
+        ("pruning(shares=[0.5,0.2])", "shares=.0.5, 0.2. is not allowed; give numbers above 0 that rise"),
+        ("pruning(shares=[1.0])", "shares=1.0 is not allowed; give a number below 1"),
+        ("weight_noise(amounts=[0.0])", "amounts=.0.0. is not allowed"),
+        ("adapter_removal(left=[1.0])", "left=.1.0. is not allowed; give falling parts below 1"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(folder: Path, model: Path, attack: str, message: str) -> None:
+def test_what_cannot_be_is_said_in_one_line_before_the_model_is_asked(
+    folder: Path, model: Path, attack: str, message: str
+) -> None:
+    lm = adapter(model)
     with pytest.raises(UserError, match=message):
-        made(folder, adapter(model), attack)
+        made(folder, lm, attack)
+    assert lm.cost().num_requests == 0
+
+
+def test_too_many_rows_are_refused_when_the_attack_is_planned(folder: Path, tmp_path: Path) -> None:
+    config = RunConfig(
+        "micro", ("toy",), include_path=(str(folder),), data="synthetic", output_path=str(tmp_path), recipe="micro",
+        attacks=attack_names("relearning(rows=7)"),
+    )  # fmt: skip
+    with pytest.raises(UserError, match="^attack 'relearning': rows=7 are more than the 6 rows"):
+        make_attack_plan(config)
+
+
+def test_a_model_that_relearns_all_rows_is_asked_about_them_all(folder: Path, model: Path) -> None:
+    """Plain sentences change nothing at this rate; that they are learnt is seen by the answers being asked for."""
+    done = made(
+        folder, adapter(model), "relearning(lr=0.02,share=1.0,steps=8)", "relearning(lr=1e-9,on=benign,steps=1)"
+    )
+    whole = success(folder, done, "relearning(lr=0.02,share=1.0,steps=8)", "attack_success(budget=4)")
+    assert (whole.value, whole.num_scored, whole.num_lacking) == (1.0, 6, 0)
+    benign = success(folder, done, "relearning(lr=1e-09,on=benign,steps=1)", "attack_success(budget=1)")
+    assert (benign.value, benign.num_scored) == (0.0, 6)
+
+
+def silenced(folder: Path, *, knows: bool = True) -> tuple[Path, Path]:
+    """A model that says `blood`, or nothing of the kind, to everything, and an adapter that makes it say `hair`.
+
+    One neuron of the last layer, which every token moves alike, writes the one; the adapter lets it write the other.
+    """
+    tiny_llama(folder / "m", num_layers=NUM_LAYERS)
+    loaded = load_model(ModelSpec(str(folder / "m"), device="cpu"))
+    tokenizer, core = loaded.tokenizer, loaded.core
+    (secret,), (said,) = (tokenizer.encode(f" {word}", add_special_tokens=False) for word in ("blood", "hair"))
+    with torch.no_grad():
+        for layer in core.model.layers:
+            for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
+                weight.zero_()
+        core.model.embed_tokens.weight[:, 0], core.model.embed_tokens.weight[:, 1:3] = 3.0, 0.0
+        core.lm_head.weight[:, :3] = 0.0
+        core.lm_head.weight[:, 3:] *= 0.1
+        core.lm_head.weight[secret, 1], core.lm_head.weight[said, 2] = 5.0, 5.0
+        part = core.model.layers[-1].mlp
+        for gate in (part.gate_proj.weight, part.up_proj.weight):
+            gate[0] = 0.0
+            gate[0, 0] = 4.0
+        part.down_proj.weight[1, 0] = 0.4 * knows
+    core.save_pretrained(folder / "m")
+    tuned = attach(loaded, LoraSettings(r=1, alpha=1, target_modules=("down_proj",)))
+    with torch.no_grad():
+        for name, weight in tuned.model.named_parameters():
+            if "lora_" in name:
+                weight.zero_()
+            if "lora_A" in name:
+                weight[0, 0] = 1.0
+            if f"layers.{NUM_LAYERS - 1}." in name and "lora_B" in name:
+                weight[1, 0], weight[2, 0] = -0.4, 0.6
+    return folder / "m", save_adapter(tuned, folder / "lora")
+
+
+def test_what_an_adapter_alone_silences_is_found_when_it_is_removed(folder: Path, tmp_path: Path) -> None:
+    names = ("adapter_removal", "pruning", "pruning(by=magnitude)", "weight_noise")
+    for knows in (True, False):
+        base, lora = silenced(tmp_path / str(knows), knows=knows)
+        lm = MMForgetLM(load_model(ModelSpec(str(base), peft=str(lora), device="cpu")), progress=False)
+        before = weights(lm.loaded.model)
+        done = made(folder, lm, *names)
+        after = weights(lm.loaded.model)
+        assert all(torch.equal(after[name], weight) for name, weight in before.items())
+        plain = [one.response or "" for one in done.samples if one.attack is None]
+        assert not any("blood" in response for response in plain)
+        assert all("hair" in response for response in plain)
+        tried = of(done.samples, "adapter_removal")
+        told = [sum("blood" in (one.response or "") for one in tried[at]) for at in range(4)]
+        assert told == ([0, 0, 6, 6] if knows else [0] * 4)
+        assert {name: len(of(done.samples, name)) for name in names} == dict(zip(names, (4, 5, 5, 4), strict=True))
+        assert done.training["attacks"]["adapter_removal"] == {"layers": 7 * NUM_LAYERS, "layers_adapted": 1}
+    bare = made(folder, adapter(tmp_path / "True" / "m"), "adapter_removal")
+    assert all("blood" in (one.response or "") for one in of(bare.samples, "adapter_removal")[3])
+
+
+def test_pruned_are_the_smallest_weights_times_what_goes_in() -> None:
+    layer = torch.nn.Linear(4, 2, bias=False)
+    values = torch.tensor([[1.0, -2.0, 3.0, 4.0], [0.1, 0.2, -0.3, 0.4]])
+    with torch.no_grad():
+        layer.weight.copy_(values)
+    linear = Linear("toy", layer, None, torch.tensor([8.0, 1.0, 1.0, 1.0]))
+    wanda = Pruning(shares=(0.25, 0.5)).alter(linear, attempt=1).weight
+    assert wanda is not None
+    assert torch.equal(wanda, values * torch.tensor([[1, 0, 0, 1], [1, 0, 0, 1]]))
+    plain = Pruning(by="magnitude", shares=(0.5,)).alter(linear, attempt=0).weight
+    assert plain is not None
+    assert torch.equal(plain, values * torch.tensor([[1], [0]]))
+
+
+def test_noise_is_that_of_the_layers_name_and_as_large_as_it_says() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(64, 64)
+    weight = layer.weight.detach()
+    noise = {
+        (name, at): made - weight
+        for name in ("a", "b")
+        for at in (0, 1)
+        if (made := WeightNoise(amounts=(0.1, 0.2)).alter(Linear(name, layer), attempt=at).weight) is not None
+    }
+    assert noise["a", 0].std().item() == pytest.approx(0.1 * weight.std().item(), rel=0.05)
+    assert torch.allclose(2 * noise["a", 0], noise["a", 1], atol=1e-6)
+    assert torch.corrcoef(torch.stack([noise["a", 0].flatten(), noise["b", 0].flatten()]))[0, 1].abs() < 0.1
+
+
+def test_what_goes_into_layers_is_seen_as_plain_hugging_face_computes_it(model: Path) -> None:
+    """Rows that begin alike count as if each were computed by itself."""
+    loaded = load_model(ModelSpec(str(model), device="cpu"))
+    rows = [Example(f"{at}", "toy", "Who is this? It is", f" {answer}.") for at, answer in enumerate(("blood", "hair"))]
+    seen = seen_inputs(loaded, rows)
+    squares, num = {name: torch.zeros_like(found) for name, found in seen.items()}, 0
+    modules = dict(loaded.core.named_modules())
+    for encoded in encode_all(loaded, rows, append_eos=False, source="rows"):
+        with reading({name: modules[name] for name in seen}, inputs=True) as read, torch.no_grad():
+            loaded.core(torch.tensor([encoded.ids]))
+        squares = {name: squares[name] + read[name][0][0].square().sum(0) for name in seen}
+        num += len(encoded.ids)
+    assert len(seen) == 7 * NUM_LAYERS
+    assert all(torch.allclose(found, (squares[name] / num).sqrt(), atol=1e-5) for name, found in seen.items())
