@@ -92,7 +92,7 @@ SUMMARIES: Mapping[str, str] = {
     "hidden": "suite: what hidden states still hold, read by lenses and compared with target and retain model",
     "reconstruction": "suite: the context ladder of MedForget (arXiv 2512.09867), whole and each rung alone",
     "forms": "suite: the same fact asked in other words, with a blank, with options, in reverse, in the picture",
-    "tampering": "suite: of the eleven attacks of model tampering (arXiv 2502.05209) those that there are, a reconstruction",
+    "tampering": "suite: attacks of model tampering (arXiv 2502.05209) that there are, a reconstruction",
     "privacy": "suite: what somebody gets who asks often, or knows part of it",
     "robust": "suite: other words, parts to play, forms of question, changed pictures and repeated asking",
 }

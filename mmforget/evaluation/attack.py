@@ -34,6 +34,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.types import Estimate, Sample
 
 PROFILE = "clean"
+NOTHING_COUNTED: Mapping[str, Mapping[str, float]] = {}
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class AttackResult:
         states: share of the answers, all attempts alike, that are right, wrong, a refusal or gibberish; of an attack
             that looks into the model there are none.
         measures: of an attack that looks for no answer, by metric and profile how the model compares with others.
+        counts: what the attack counted in the weights, all tasks together.
     """
 
     attack: str | None
@@ -61,6 +63,7 @@ class AttackResult:
     curve: tuple[float | None, ...]
     states: Mapping[str, Estimate] = field(default_factory=dict)
     measures: Mapping[str, Estimate] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 class AttackOutcome(NamedTuple):
@@ -124,7 +127,7 @@ def attacked(
         progress=progress,
         settings=settings,
     )
-    found = attack_results(done.samples, refusals=bound.refusals)
+    found = attack_results(done.samples, refusals=bound.refusals, counted=done.training.get("attacks", {}))
     return AttackOutcome(list(found), done.samples)
 
 
@@ -144,11 +147,17 @@ def attackable(benchmark: Benchmark, attacks: Iterable[str | AttackName]) -> lis
     return found
 
 
-def attack_results(samples: Sequence[Sample], *, refusals: Sequence[str] = ()) -> Iterator[AttackResult]:
+def attack_results(
+    samples: Sequence[Sample],
+    *,
+    refusals: Sequence[str] = (),
+    counted: Mapping[str, Mapping[str, float]] = NOTHING_COUNTED,
+) -> Iterator[AttackResult]:
     """One result for each task and attack, the plain question first.
 
     Args:
         refusals: texts that are refusals beside those that are worded like one.
+        counted: by attack, what it counted in the weights.
     """
     answers = Answers.of(samples)
     for task in dict.fromkeys(sample.task for sample in samples):
@@ -168,6 +177,7 @@ def attack_results(samples: Sequence[Sample], *, refusals: Sequence[str] = ()) -
                 area=_estimate(AttackSuccessArea(budget), answers, task, key),
                 curve=tuple(one.value for one in success),
                 states=shares_of(answers.of_task(task, attack=key), refusals=refusals),
+                counts=counted.get(key or "", {}),
             )
 
 

@@ -103,8 +103,8 @@ def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
 def require_rows_of(lm: MMForgetLM, loaded: LoadedTasks, chosen: Iterable[Chosen]) -> None:
     """Raises UserError where the benchmark has not the rows that an attack trains on.
 
-    A limit that asks about fewer subjects, and subjects that are forgotten many at a time, have rows of their own, which
-    are seen when they are attacked.
+    Fewer subjects by a limit, and subjects that are forgotten many at a time, have rows of their own: those are seen
+    when they are attacked.
     """
     if lm.loaded.stack is not None:
         return

@@ -254,8 +254,8 @@ NEEDED = {"logits": "logits", "hidden": "hidden states", "gradients": "gradients
 def check_attacks(config: RunConfig, *, bound: Bound, plans: Sequence[MethodPlan] = ()) -> None:
     """Proves that the attacks can be made, before any model is there.
 
-    Raises UserError for one that looks into a model or trains it where a method puts a guard before it, or for which the
-    benchmark has not the rows, and what `check_attack` raises.
+    Raises UserError for one that looks into a model or trains it where a method puts a guard before it, or for which
+    the benchmark has not the rows, and what `check_attack` raises.
     """
     guard = next((plan.name for plan in plans if hasattr(plan.method, "guard")), None)
     for one in attacks_of(config, benchmark=bound.benchmark):
