@@ -108,7 +108,7 @@ def require_rows_of(lm: MMForgetLM, loaded: LoadedTasks, chosen: Iterable[Chosen
     """
     if lm.loaded.stack is not None:
         return
-    for one in (some for some in chosen if some.tasks and some.attack.access == "weights"):
+    for one in (some for some in chosen if some.tasks and hasattr(some.attack, "training")):
         require_rows(bound_of(loaded, attack=one.attack, tasks=one.tasks), attack=one.attack, key=one.key)
 
 

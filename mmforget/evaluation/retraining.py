@@ -73,7 +73,7 @@ def bound_of(loaded: LoadedTasks, *, attack: Any, tasks: Sequence[str]) -> Bound
 
 
 def require_rows(bound: Bound, *, attack: Any, key: str) -> None:
-    """Raises UserError where the benchmark has not the rows that an attack trains on."""
+    """Raises UserError where the benchmark has not the rows that an attack trains on, if it trains."""
     if not hasattr(attack, "training"):
         return
     try:
