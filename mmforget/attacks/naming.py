@@ -43,7 +43,10 @@ _SUITES: Mapping[str, tuple[str, ...]] = {
     "reconstruction": ("context_ladder", *(f"context_ladder(rung={rung})" for rung in range(1, 5))),
     "forms": ("question_rephrase(level=medium)", "cloze", "choice", "reverse_query", "typographic_image"),
     "tampering": (
+        "universal_prefix",
         "jailbreak_template",
+        "embedding_perturbation",
+        "latent_perturbation",
         "relearning(batch_size=8,steps=16)",
         "relearning(batch_size=8,full=True,steps=16)",
         "relearning(batch_size=8,lr=5e-05,on=benign,steps=50)",
