@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from mmforget.attacks.base import Calibrated
 from mmforget.benchmark.spec import Bound
+from mmforget.errors import UserError
 from mmforget.evaluation.retraining import retraining
-from mmforget.model.altering import altered
+from mmforget.model.altering import NOTHING_SEEN, Linear, altered, seen_inputs
 from mmforget.model.examples import as_asked
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.merging import merged
@@ -53,9 +57,23 @@ def changed(
             return
         last = attack.budget - 1
 
-        def alter(layer: Any, before: Any) -> Any:
+        def alter(linear: Linear) -> Any:
             with running(attack, what=f"attack '{key}': alter"):
-                return attack.alter(layer, before, attempt=last)
+                return attack.alter(linear, attempt=last)
 
-        with altered(whole, alter, name=f"{key} {last}", folder=Path(folder) / "altered") as (model, _):
+        inputs = inputs_seen(whole.loaded, bound, attack=attack, template=template)
+        with altered(whole, alter, name=f"{key} {last}", folder=Path(folder) / "altered", inputs=inputs) as (model, _):
             yield model
+
+
+def inputs_seen(loaded: LoadedModel, bound: Bound, *, attack: Any, template: bool | str) -> Mapping[str, Tensor]:
+    """What goes into each layer on the rows to keep that the attack looks at; nothing of one that looks at none.
+
+    Raises UserError where the benchmark has none.
+    """
+    if not isinstance(attack, Calibrated) or not attack.rows_seen:
+        return NOTHING_SEEN
+    rows = bound.examples(bound.benchmark.retain_set)[: attack.rows_seen]
+    if not rows:
+        raise UserError(f"{attack.label} looks at rows to keep, and the benchmark has none in this data")
+    return seen_inputs(loaded, as_asked(rows, loaded=loaded, template=template))

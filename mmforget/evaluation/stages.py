@@ -17,14 +17,13 @@ from torch import Tensor
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Calibrated, Lacking, Retraining
-from mmforget.errors import UserError
+from mmforget.evaluation.changing import inputs_seen
 from mmforget.evaluation.retraining import asked_instead, bound_of, learnable
 from mmforget.evaluation.samples import unasked_sample
 from mmforget.evaluation.tasks import LoadedTasks
 from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.model.altering import NOTHING_SEEN, Altered, Linear, altered, seen_inputs
-from mmforget.model.examples import as_asked
+from mmforget.model.altering import NOTHING_SEEN, Altered, Linear, altered
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.merging import Whole, merged
 from mmforget.plugins import running
@@ -77,7 +76,7 @@ def in_stages(
     with tempfile.TemporaryDirectory(prefix="mmforget-") as folder:
         if hasattr(attack, "alter"):
             with merged(lm.loaded, folder=Path(folder)) as whole:
-                inputs = _inputs(lm, whole, loaded, attack=attack, tasks=tasks, template=template)
+                inputs = _inputs(whole, loaded, attack=attack, tasks=tasks, template=template)
                 return _altered(lm, whole, attack=attack, key=key, ask=ask, folder=Path(folder), inputs=inputs)
         asked, learned = learnable(lm, loaded, attack=attack, tasks=tasks, template=template)
         wanted = learned(asked)
@@ -108,16 +107,12 @@ def _trained(
 
 
 def _inputs(
-    lm: MMForgetLM, whole: Whole, loaded: LoadedTasks, *, attack: Any, tasks: Sequence[str], template: bool | str
+    whole: Whole, loaded: LoadedTasks, *, attack: Any, tasks: Sequence[str], template: bool | str
 ) -> Mapping[str, Tensor]:
-    """What goes into each layer on the rows to keep that the attack looks at."""
-    if not isinstance(attack, Calibrated) or not attack.rows_seen:
+    """What goes into each layer on the rows that an attack looks at, which are of one benchmark."""
+    if not isinstance(attack, Calibrated):
         return NOTHING_SEEN
-    bound = bound_of(loaded, attack=attack, tasks=tasks)
-    rows = bound.examples(bound.benchmark.retain_set)[: attack.rows_seen]
-    if not rows:
-        raise UserError(f"{attack.label} looks at rows to keep, and the benchmark has none in this data")
-    return seen_inputs(whole.loaded, as_asked(rows, loaded=lm.loaded, template=template))
+    return inputs_seen(whole.loaded, bound_of(loaded, attack=attack, tasks=tasks), attack=attack, template=template)
 
 
 def _altered(
