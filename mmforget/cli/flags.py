@@ -379,14 +379,19 @@ def _between(between: str | None, *, requests: int | None, alone: bool) -> str |
 
 
 def given_model(text: str | None, *, model_args: Mapping[str, Any], device: str | None) -> ModelSpec | None:
-    """What --target_model names: a path or hub id, or whole model arguments; otherwise as --model_args says."""
+    """What --target_model names: a path or hub id, loaded as --model_args says, or whole model arguments.
+
+    The adapter and the guard of --model_args are those of their own model, and no other's.
+    """
     from mmforget.model.spec import ModelSpec
 
     if not text:
         return None
     if "=" in text:
         return ModelSpec.parse(text, device=device)
-    return ModelSpec.from_mapping({**model_args, "pretrained": text, "revision": None}, device=device)
+    own = {"pretrained", "revision", "peft", "merge_peft", "guard"}
+    shared = {name: value for name, value in model_args.items() if name not in own}
+    return ModelSpec.from_mapping({**shared, "pretrained": text}, device=device)
 
 
 def _batch_size(given: Mapping[str, Any]) -> int:

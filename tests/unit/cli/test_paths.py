@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mmforget.cli.flags import given_model
 from mmforget.cli.main import build_parser, main
 from mmforget.cli.paths import with_home
+from mmforget.model.spec import ModelSpec
 
 RUN = ("run", "--tasks", "a", "--methods", "ga", "--output_path", "o")
 
@@ -52,3 +54,12 @@ def test_folders_of_records(
     assert args.runs == [tmp_path / "runs"]
     assert main(words) == 2
     assert str(tmp_path / "runs") in capsys.readouterr().err
+
+
+def test_a_model_to_compare_with_has_not_the_adapter_of_the_one_that_is_attacked() -> None:
+    args = {"pretrained": "base", "revision": "abc", "peft": "lora", "dtype": "float32"}
+    named = given_model("target", model_args=args, device="cpu")
+    assert named == ModelSpec("target", dtype="float32", device="cpu")
+    assert given_model("pretrained=target,peft=other", model_args=args, device="cpu") == ModelSpec(
+        "target", peft="other", device="cpu"
+    )
