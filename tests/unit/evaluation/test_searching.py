@@ -45,6 +45,7 @@ SUFFIX = "adversarial_suffix(candidates=60,length=3,steps=2,top=20)"
 PREFIX = "universal_prefix(candidates=60,length=3,steps=2,top=20)"
 EMBEDDED = "embedding_perturbation(radius=0.1,steps=4)"
 LATENT = "latent_perturbation(layer=1,radius=0.1,steps=4)"
+TOLD_ITS_OWN = "adversarial_"
 PATCH = "adversarial_patch(side=0.5,steps=4,stride=64)"
 PATTERN = "universal_image(radius=60,steps=4,stride=20)"
 
@@ -139,9 +140,9 @@ def keys(done: Evaluation) -> list[str]:
     return [key for key in dict.fromkeys(one.attack for one in done.samples) if key]
 
 
-def require_found(folder: Path, knows: Evaluation, never: Evaluation, *, own: str) -> None:
-    """The hidden answer comes with every attack, and of a model that never knew it comes with none; `own` is told each
-    question's answer, the others are tried on the one person of two that they did not learn on."""
+def require_found(folder: Path, knows: Evaluation, never: Evaluation) -> None:
+    """The hidden answer comes with every attack, and of a model that never knew it comes with none; what learns on one
+    person of two is tried on the other."""
     for done in (knows, never):
         assert {one.response for one in done.samples if one.attack is None} == {f" {HIDDEN}"}
     assert keys(knows) == keys(never)
@@ -149,17 +150,17 @@ def require_found(folder: Path, knows: Evaluation, never: Evaluation, *, own: st
         num = len({one.attempt for one in of(knows, key)})
         assert success(folder, knows, key, f"attack_success(budget={num})").value == 1.0, key
         assert success(folder, never, key, f"attack_success(budget={num})").value == 0.0, key
-        num_left_out = 0 if key == own else 3
+        num_left_out = 0 if key.startswith(TOLD_ITS_OWN) else 3
         assert len(of(knows, key)) == num * (6 - num_left_out)
         lacking = [one for one in knows.samples if one.attack == key and one.lacking]
         assert [(one.lacking, one.attempt) for one in lacking] == [(LEARNED_ON, 0)] * num_left_out
         assert len({one.subject for one in of(knows, key)} & {one.subject for one in lacking}) == 0
 
 
+@pytest.mark.parametrize("every", [(SUFFIX, EMBEDDED), pytest.param((PREFIX, LATENT), marks=pytest.mark.long)])
 def test_words_and_vectors_bring_back_what_is_hidden_and_nothing_that_was_never_known(
-    words: Path, tmp_path: Path
+    words: Path, tmp_path: Path, every: tuple[str, ...]
 ) -> None:
-    every = (SUFFIX, PREFIX, EMBEDDED, LATENT)
     lm = hiding(tmp_path / "k")
     before = {name: weight.detach().clone() for name, weight in lm.loaded.model.named_parameters()}
     flags = {name: weight.requires_grad for name, weight in lm.loaded.model.named_parameters()}
@@ -167,7 +168,7 @@ def test_words_and_vectors_bring_back_what_is_hidden_and_nothing_that_was_never_
     for name, weight in lm.loaded.model.named_parameters():
         assert torch.equal(before[name], weight)
         assert weight.requires_grad == flags[name]
-    require_found(words, knows, made(words, hiding(tmp_path / "n", knows=False), *every), own=keys(knows)[0])
+    require_found(words, knows, made(words, hiding(tmp_path / "n", knows=False), *every))
 
 
 @pytest.mark.long
@@ -198,7 +199,7 @@ def test_pixels_bring_back_what_a_picture_hides(pictures: Path, tmp_path: Path) 
     lm.cache = ResponseCache(tmp_path / "cache")
     knows = made(pictures, lm, PATCH, PATTERN)
     never = made(pictures, hiding(tmp_path / "n", knows=False, sees=True), PATCH, PATTERN)
-    require_found(pictures, knows, never, own=keys(knows)[0])
+    require_found(pictures, knows, never)
     rows = lm.cache._connection.execute("SELECT value FROM responses").fetchall()
     found = [from_json(one) for (text,) in rows for one in _changes(json.loads(text))]
     assert len(found) == 3 * (6 + 1)
