@@ -212,7 +212,7 @@ def decided(board: Board) -> list[str]:
         said = "; ".join(one.text for one in row.eligibility.deciding)
         if said and row.record.verdict is not None:
             found.setdefault((STATUS[row.record.verdict.status], said), []).append(row.label)
-    return [f"{', '.join(labels)}: {word}: {said}." for (word, said), labels in found.items()]
+    return [f"{', '.join(labels)}: {word}, since {said}." for (word, said), labels in found.items()]
 
 
 def gate_sentence(gate: GateResult) -> str:

@@ -32,6 +32,7 @@ from mmforget.results.schema import (
     RunRecord,
     SetUse,
     Verdict,
+    VerdictStatus,
 )
 from mmforget.results.store import write_run
 from mmforget.types import Estimate, Sample
@@ -66,7 +67,7 @@ def _record(role: Any, name: str, drawn: random.Random) -> RunRecord:
         "overall": _rate(2 * forget * utility / (forget + utility)),
         **{f"closeness/forget/{metric}": _rate(forget) for metric in METRICS},
     }
-    status = "reference" if role != "unlearned" else _status(forget)
+    status: VerdictStatus = "reference" if role != "unlearned" else "undecided"
     return RunRecord(
         role=role,
         name=role if role != "unlearned" else name,
@@ -90,10 +91,6 @@ def _record(role: Any, name: str, drawn: random.Random) -> RunRecord:
         references={"target": "method_0" * 8, "retain": "method_1" * 8},
         examples=_examples(),
     )
-
-
-def _status(forget: float) -> Any:
-    return "forgotten" if forget >= 0.75 else "partly" if forget >= 0.25 else "remembered"
 
 
 def _rate(value: float) -> Estimate:

@@ -28,7 +28,7 @@ def _replicates(record: Record, rng: random.Random) -> Record:
 
 
 def _status(record: Record, rng: random.Random) -> None:
-    words = ("forgotten", "partly", "remembered", "collapsed", "reference")
+    words = ("removed", "suppressed", "remembered", "collapsed", "reference")
     record["verdict"]["status"] = rng.choice([word for word in words if word != record["verdict"]["status"]])
 
 
@@ -52,10 +52,7 @@ LIES: Mapping[str, Lie] = {
     "negative counts": lambda r, rng: _estimate(r, rng).update(num_scored=-rng.randint(1, 9)),
     "more answers than samples": lambda r, rng: r["metrics"][0]["estimate"].update(num_scored=rng.randint(100, 10**6)),
     "a verdict that the numbers deny": _status,
-    "forgotten with a low score": lambda r, rng: (
-        r["headline"]["forget_score"].update(value=0.1, low=None, high=None),
-        r["verdict"].update(status="forgotten", collapsed=False),
-    ),
+    "removed without any attack": lambda r, rng: r["verdict"].update(status="removed", collapsed=False, evidence=[]),
     "a gate passed at 0": lambda r, rng: r["gate"].update(target=0.0, passed=True),
     "a gate passed without room": lambda r, rng: r["gate"].update(retain=r["gate"]["target"], passed=True),
     "a gate passed without a target": lambda r, rng: r["gate"].update(target=None, passed=True),

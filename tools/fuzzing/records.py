@@ -149,9 +149,9 @@ def _impossible(row: Mapping[str, Any]) -> str:
     counts = [metric[key] for metric in row["metrics"] for key in ("num_scored", "num_unscored")]
     if min(counts, default=0) < 0:
         return "negative counts"
-    score = row["headline"]["forget_score"]["value"]
-    if row["verdict"]["status"] == "forgotten" and (score is None or score < 0.7):
-        return f"forgotten with {score}"
+    verdict = row["verdict"]
+    if verdict["status"] == "removed" and not any(line["attack"] for line in verdict["evidence"]):
+        return "removed, and nothing was attacked"
     gate = row["gate"]
     return (
         "" if gate["passed"] and gate["target"] and gate["target"] >= gate["minimum"] else "a gate that is not passed"
