@@ -4,8 +4,9 @@ It says what it needs of a model (`access`):
 
 - `black_box`: answers alone. `asks(ask)` makes other questions of one; each is an attempt, and a sample says which.
   With `knows = "task"` it is `asks(ask, others)`, which sees the task's other rows, too. An attack with
-  `follow(ask, said)` goes on by what was answered. Where an attempt is about something else, its `row` says so: samples
-  are made of that.
+  `follow(ask, said)` goes on by what was answered. With `knows = "target"` it has `queries(ask, others)`, which the
+  target model is asked once, and is `asks(ask, told)`; with `knows = "attacker"` another model writes what is asked.
+  Where an attempt is about something else, its `row` says so: samples are made of that.
 - `logits`, `hidden`: `depths(num_layers)` names where in the model it looks (`logits`: at the last layer alone), and
   `ranks(logits, token)` says for each list of candidates that it makes of what is there, how many come before the token
   of the right answer. Ranks are kept, so that every budget is known afterwards. All attacks of a run look at once. One
@@ -33,10 +34,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 from mmforget.asking import Ask, Depth
+from mmforget.attacks.replies import Told
 from mmforget.errors import PluginError, UserError
 from mmforget.lm.images import ImageReader, as_list
 from mmforget.methods.arguments import from_arguments
@@ -62,6 +64,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "weights": (),
 }
 """What an attack has to have, by its access."""
+OF_KNOWING: Mapping[str, tuple[str, ...]] = {
+    "target": ("queries",),
+    "attacker": ("prompt", "decoding", "attempt", "budget"),
+}
+"""What it has to have besides, by whom it asks for help."""
 TOLD = ("id", "subject", "question", "answer")
 """The columns of other rows that an attack may read."""
 
@@ -284,6 +291,7 @@ def shape_faults(name: str, plugin: object) -> list[str]:
         *_needed(access or "black_box", there),
         *(of_weights if access == "weights" else ()),
     )
+    needed += OF_KNOWING.get(getattr(plugin, "knows", ""), ())
     missing = [key for key in needed if key not in there]
     return [f"ATTACK ({plugin.__name__}) lacks {' and '.join(missing)}"] if missing else []
 
@@ -335,20 +343,32 @@ def cost_of(attack: Attack | type[Any]) -> str:
     return str(getattr(attack, "cost", ""))
 
 
-def attempts_at(ask: Ask, *, attack: Asking | Informed, name: str, others: Others = NOBODY) -> list[Ask] | Lacking:
+def attempts_at(
+    ask: Ask, *, attack: Any, name: str, others: Others = NOBODY, told: Sequence[Told] = ()
+) -> list[Ask] | Lacking:
     """The attack's questions. Raises PluginError where it fails, or gives what are no questions of the same kind.
 
     Args:
         others: the task's rows, for an attack that knows them.
+        told: what the target model said, for an attack that is made of that.
     """
-    with running(attack, what=f"attack '{name}': asks"):
-        given = (others,) if getattr(attack, "knows", "") == "task" else ()
-        asked: Any = attack.asks(ask, *given)
-        found: list[Ask] | Lacking = asked if isinstance(asked, Lacking) else list(asked)
+    given = {"task": (others,), "target": (told,)}.get(getattr(attack, "knows", ""), ())
+    return _questions(partial(attack.asks, ask, *given), ask=ask, attack=attack, what=f"attack '{name}': asks")
+
+
+def queries_at(ask: Ask, *, attack: Any, name: str, others: Others = NOBODY) -> list[Ask] | Lacking:
+    """What an attack asks the target model about a row. Raises PluginError as `attempts_at` does."""
+    return _questions(partial(attack.queries, ask, others), ask=ask, attack=attack, what=f"attack '{name}': queries")
+
+
+def _questions(make: Callable[[], Any], *, ask: Ask, attack: Any, what: str) -> list[Ask] | Lacking:
+    with running(attack, what=what):
+        made = make()
+        found: list[Ask] | Lacking = made if isinstance(made, Lacking) else list(made)
     if isinstance(found, Lacking):
         return found
     if not all(isinstance(one, Ask) and one.kind == ask.kind for one in found):
-        raise PluginError(f"attack '{name}': asks has to give questions (Ask) of the kind it was given, '{ask.kind}'")
+        raise PluginError(f"{what} has to give questions (Ask) of the kind it was given, '{ask.kind}'")
     return found
 
 

@@ -21,11 +21,13 @@ from mmforget.attacks.base import (
     Training,
     attempts_at,
     build_attack,
+    queries_at,
     reaches,
 )
 from mmforget.attacks.comparing import Columns, Compared, Keeping, Patching
 from mmforget.attacks.contract_search import check_search
 from mmforget.attacks.naming import attack_of
+from mmforget.attacks.replies import Told
 from mmforget.errors import PluginError, UserError
 from mmforget.methods.material import Material
 from mmforget.metrics.arguments import metric_of
@@ -132,11 +134,22 @@ def _check_asks(attack: Any, *, name: str) -> None:
             continue
         for tried in (ask, replace(ask, row=None)):
             known = Others([dict(one.row or {}) for one in toy_asks()])
-            first, again = (_told(attempts_at(tried, attack=attack, name=name, others=known)) for _ in range(2))
+            first, again = (_told(_attempts(tried, attack=attack, name=name, others=known)) for _ in range(2))
             if first != again:
                 raise PluginError(f"attack '{name}': asks gives other attempts when it is called again")
             if first == [""]:
                 raise PluginError(f"attack '{name}': asks gives Lacking without a reason")
+
+
+def _attempts(ask: Ask, *, attack: Any, name: str, others: Others) -> list[Ask] | Lacking:
+    """The attempts at a question; of an attack that is made of what the target says, of a name that it gives."""
+    if getattr(attack, "knows", "") != "target":
+        return attempts_at(ask, attack=attack, name=name, others=others)
+    queries = queries_at(ask, attack=attack, name=name, others=others)
+    if isinstance(queries, Lacking):
+        return queries
+    told = [Told.of(one, f"Person {number}") for number, one in enumerate(queries)]
+    return attempts_at(ask, attack=attack, name=name, told=told)
 
 
 def _told(found: list[Ask] | Lacking) -> list[str]:

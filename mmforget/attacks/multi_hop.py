@@ -8,10 +8,17 @@ from typing import ClassVar
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking
-from mmforget.attacks.wording import Fact, KnowingAttack, Place, mentions, name_of, renamed
-
-BEFORE = 'Somebody was asked "{question}", and the right answer was "{answer}". '
-UNNAMED, MEANT = "this one", "the one that this is about"
+from mmforget.attacks.wording import (
+    FIRST_HOP,
+    MEANT,
+    UNNAMED,
+    Fact,
+    KnowingAttack,
+    Place,
+    mentions,
+    name_of,
+    renamed,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class MultiHop(KnowingAttack):
         useful = [fact for fact in known if not mentions(fact.answer, name)][: self.budget]
         asked = renamed(place.question, name, MEANT)
         return [
-            place.put(BEFORE.format(question=renamed(fact.question, name, UNNAMED), answer=fact.answer) + asked)
+            place.put(FIRST_HOP.format(question=renamed(fact.question, name, UNNAMED), answer=fact.answer) + asked)
             for fact in useful
         ] or Lacking("no other answer about its subject that does not name it")
 

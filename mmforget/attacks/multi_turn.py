@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking
-from mmforget.attacks.wording import place_of
+from mmforget.attacks.wording import place_of, spoken
 from mmforget.methods.arguments import require_positive
 
 PRESSURES = (
@@ -48,7 +48,7 @@ class MultiTurn:
         place = place_of(ask)
         if isinstance(place, Lacking) or len(said) >= self.budget:
             return None
-        turns = [f"{text.strip()}\n{PRESSURES[number % len(PRESSURES)]}" for number, text in enumerate(said)]
+        turns = [f"{spoken(text).strip()}\n{PRESSURES[number % len(PRESSURES)]}" for number, text in enumerate(said)]
         return place.put("\n".join([place.question, *turns, place.question]))
 
 

@@ -69,6 +69,8 @@ _SUITES: Mapping[str, tuple[str, ...]] = {
         "aliases",
         "multilingual",
         "multi_hop",
+        "target_aliases",
+        "target_multi_hop",
         "multi_turn",
         "sampled_answers",
         "image_noise",

@@ -14,11 +14,15 @@ from typing import ClassVar, Literal, NamedTuple
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking, Others
-from mmforget.attacks.rephrasing import Facts, divided, in_front
+from mmforget.attacks.rephrasing import PLACEHOLDER, Facts, divided, in_front
 from mmforget.errors import UserError
 from mmforget.metrics.disclosure import share_of, unsaid
 from mmforget.metrics.responses import bare, normalised, stands_free
 
+FIRST_HOP = 'Somebody was asked "{question}", and the right answer was "{answer}". '
+"""In front of a question that says by another question and its answer whom it means."""
+UNNAMED, MEANT = "this one", "the one that this is about"
+"""In place of a name: in the first question, and in the second."""
 MAX_SHARE = 0.5
 """Of an answer's own words, how many another text may say before it counts as giving the answer away."""
 
@@ -149,6 +153,11 @@ def name_of(facts: Facts) -> str:
 def mentions(text: str, name: str) -> bool:
     """Whether a text speaks of a name, whatever the case."""
     return stands_free(normalised(name), normalised(text))
+
+
+def spoken(text: str) -> str:
+    """What a model said, for a prompt: it makes no place for a picture there."""
+    return text.replace(PLACEHOLDER, "")
 
 
 def renamed(text: str, name: str, other: str) -> str:

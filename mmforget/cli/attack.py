@@ -26,6 +26,7 @@ HEAD = ("attack", "access", "budget", "success", "area")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_attack_flags(parser, required=True)
+    parser.add_argument("--attacker", metavar="FOLDER", help="a local model that rewrites questions, or micro")
     flags.add_task_flags(parser)
     flags.add_model_flags(parser)
     group = parser.add_argument_group("models to compare with, attacked alike")

@@ -266,10 +266,8 @@ def add_method_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_attack_flags(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    _joined(
-        parser, "--attacks", required=required, metavar="NAMES",
-        help="what tries to get forgotten answers back, e.g. unlok7 or 'logit_lens(budget=40)'; 'mmforget ls attacks'",
-    )  # fmt: skip
+    _joined(parser, "--attacks", required=required, metavar="NAMES",
+        help="what tries to get forgotten answers back, e.g. unlok7 or 'logit_lens(budget=40)'; 'mmforget ls attacks'")  # fmt: skip
 
 
 def add_target_flags(parser: argparse.ArgumentParser) -> None:
@@ -356,6 +354,7 @@ def config_from(args: argparse.Namespace) -> RunConfig:
         feature_folder=given["feature_folder"],
         judge=given.get("judge") or "rules",
         attacks=() if given.get("attacks") is None else attack_names(given["attacks"]),
+        attacker=given.get("attacker"),
         workers=given.get("workers"),
         one_at_a_time=bool(given.get("one_at_a_time")),
         requests=given.get("requests"),

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_seed_flags(parser)
     flags.add_worker_flags(parser)
     flags.add_attack_flags(parser)
+    parser.add_argument("--attacker", metavar="FOLDER", help="a local model that rewrites questions, or micro")
     flags.add_judge_flags(parser)
     flags.add_request_flags(parser)
     flags.add_watching_flags(parser)

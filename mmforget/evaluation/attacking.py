@@ -28,7 +28,7 @@ from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import PluginError, UserError
-from mmforget.evaluation.attempting import Chosen, Wanted, attempted
+from mmforget.evaluation.attempting import NO_HELP, Chosen, Helpers, Wanted, attempted
 from mmforget.evaluation.columns import NONE as NO_COLUMN
 from mmforget.evaluation.columns import kept_columns, require_columns
 from mmforget.evaluation.keeping import Named, kept, layers_of
@@ -119,17 +119,19 @@ def attack_tasks(
     chosen: Sequence[Chosen],
     template: bool | str = False,
     retain: Sequence[Sample] = (),
+    helpers: Helpers = NO_HELP,
 ) -> Attacked:
     """The answers of the model under attacks, in their order; lm_eval's own scores are left as they are.
 
     Args:
         template: the chat template that questions are asked in; see `Settings.apply_chat_template`.
         retain: what the retain model was found to be under the same attacks.
+        helpers: whom attacks ask besides.
     """
     looking = [one for one in chosen if one.attack.access in ("logits", "hidden") or is_compared(one.attack)]
     ranked = _looked_into(lm, loaded, chosen=looking, template=template, retain=retain) if looking else {}
     asking = [one for one in chosen if one.attack.access == "black_box"]
-    tried = attempted(lm, loaded, wanted=[Wanted(one, task) for one in asking for task in one.tasks])
+    tried = attempted(lm, loaded, wanted=[Wanted(one, task) for one in asking for task in one.tasks], helpers=helpers)
     samples: list[Sample] = []
     left_out: list[LeftOut] = []
     counted: dict[str, Mapping[str, float]] = {}
@@ -147,7 +149,7 @@ def attack_tasks(
         elif changes:
             with retrained(lm, loaded, attack=one.attack, tasks=one.tasks, template=template) as other:
                 then = replace(one, attack=attack_of(one.attack.then))
-                found = attack_tasks(other, loaded, chosen=[then], template=template)
+                found = attack_tasks(other, loaded, chosen=[then], template=template, helpers=helpers)
             samples += found.samples
             left_out += found.left_out
         elif one.attack.access == "gradients":

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mmforget.asking import Ask
-from mmforget.attacks.base import Lacking, Others, attempts_at, budget_of, next_attempt
+from mmforget.attacks.base import Lacking, Others, attempts_at, budget_of, next_attempt, queries_at
 from mmforget.errors import PluginError
+from mmforget.evaluation.probes import Probing, told_by_target
+from mmforget.evaluation.rewriting import Rewriting, or_lacking
 from mmforget.evaluation.samples import Attempt, samples_of, unasked_sample
 from mmforget.evaluation.tasks import LoadedTasks
 from mmforget.lm import inside
@@ -44,6 +46,16 @@ class Wanted(NamedTuple):
     first: int = 0
 
 
+class Helpers(NamedTuple):
+    """Who helps attacks: the target model's answers, and a model that writes questions."""
+
+    probing: Probing | None = None
+    attacker: MMForgetLM | None = None
+
+
+NO_HELP = Helpers()
+
+
 class Made(NamedTuple):
     """What an attack on a task asks: by request of the task its attempts, or what the row lacks for them."""
 
@@ -61,17 +73,21 @@ class Made(NamedTuple):
         return sum(map(len, self.attempts))
 
 
-def attempted(lm: MMForgetLM, loaded: LoadedTasks, *, wanted: Iterable[Wanted]) -> dict[tuple[str, str], list[Sample]]:
+def attempted(
+    lm: MMForgetLM, loaded: LoadedTasks, *, wanted: Iterable[Wanted], helpers: Helpers = NO_HELP
+) -> dict[tuple[str, str], list[Sample]]:
     """By attack and task the samples of attacks by questions: of each attempt, and of a row that lacks what they need.
 
     After another model's attempts (`first` above 0), what rows lack was said.
     """
     found = {}
-    for together in _together(_made(lm, loaded, one) for one in wanted):
+    for together in _together(_made(lm, loaded, one, probing=helpers.probing) for one in wanted):
         names = ", ".join(dict.fromkeys(one.wanted.chosen.attack.label for one in together))
         answers = iter(lm.tried([asks for one in together for asks in one.attempts], label=names))
         for one in together:
             own = [next(answers) for _ in one.asks]
+            if helpers.attacker is not None and getattr(one.wanted.chosen.attack, "knows", "") == "attacker":
+                one, own = _rewritten(lm, loaded, made=one, attacker=helpers.attacker)
             found[one.wanted.chosen.key, one.wanted.task] = _samples(lm, loaded, made=one, answers=own)
     return found
 
@@ -89,13 +105,42 @@ def _together(made: Iterable[Made]) -> Iterator[list[Made]]:
         yield group
 
 
-def _made(lm: MMForgetLM, loaded: LoadedTasks, wanted: Wanted) -> Made:
+def _made(lm: MMForgetLM, loaded: LoadedTasks, wanted: Wanted, *, probing: Probing | None) -> Made:
     chosen, task = wanted.chosen, loaded.tasks[wanted.task]
     requests = inside.requests_of(task)
     asks = lm.asks(requests, method=requests[0].request_type)
     others = Others(*inside.rows_and_pictures(task))
+    if getattr(chosen.attack, "knows", "") == "target":
+        return Made(wanted, requests, asks, _of_target(lm, asks, chosen=chosen, others=others, probing=probing))
     found = [attempts_at(ask, attack=chosen.attack, name=chosen.key, others=others) for ask in asks]
     return Made(wanted, requests, asks, found)
+
+
+def _of_target(
+    lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Chosen, others: Others, probing: Probing | None
+) -> list[list[Ask] | Lacking]:
+    """The attempts that are made of what the target model says."""
+    attack, name = chosen.attack, chosen.key
+    queries = [queries_at(ask, attack=attack, name=name, others=others) for ask in asks]
+    told = told_by_target(lm, queries, probing=probing, label=attack.label)
+    return [
+        said if isinstance(said, Lacking) else attempts_at(ask, attack=attack, name=name, told=said)
+        for ask, said in zip(asks, told, strict=True)
+    ]
+
+
+def _rewritten(
+    lm: MMForgetLM, loaded: LoadedTasks, *, made: Made, attacker: MMForgetLM
+) -> tuple[Made, list[list[Any]]]:
+    """An attack whose attempts another model has written, and the answers to them."""
+    (chosen, task, _), found = made.wanted, made.found
+    rewriting = Rewriting(
+        lm, attacker, chosen.attack, chosen.key, loaded.labels[task], tuple(loaded.owners[task].refusals)
+    )
+    open_ = [None if isinstance(one, Lacking) else ask for ask, one in zip(made.asks, found, strict=True)]
+    tried = rewriting.carried_out(open_)
+    attempts = [one if isinstance(one, Lacking) else or_lacking(own) for one, own in zip(found, tried, strict=True)]
+    return made._replace(found=attempts), [[reply.said for reply in own] for own in tried]
 
 
 def _samples(lm: MMForgetLM, loaded: LoadedTasks, *, made: Made, answers: list[list[Any]]) -> list[Sample]:

@@ -24,9 +24,16 @@ from mmforget.attacks.base import build_attack
 from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
-from mmforget.evaluation.attacking import attack_tasks, chosen_attacks, require_access, require_rows_of
-from mmforget.evaluation.attempting import Chosen
+from mmforget.evaluation.attacking import (
+    Attacked,
+    attack_tasks,
+    chosen_attacks,
+    require_access,
+    require_rows_of,
+)
+from mmforget.evaluation.attempting import NO_HELP, Chosen, Helpers
 from mmforget.evaluation.prefixed import with_prefixes
+from mmforget.evaluation.rewriting import require_attacker
 from mmforget.evaluation.samples import BLANK_IMAGE, samples_of
 from mmforget.evaluation.swapped import with_swapped
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks, load_tasks
@@ -52,7 +59,8 @@ class Settings:
 
     `samples` names documents by task, `seeds` are those of random, numpy, torch and the choice of examples,
     `log_samples` keeps what lm_eval logs of every document of every task, and `attacks` are those that benchmarks'
-    tasks are asked under as well. `retain` are the retain model's samples, for attacks that put its states elsewhere.
+    tasks are asked under as well. `retain` are the retain model's samples, for attacks that put its states elsewhere,
+    `helpers` whom others ask.
     """
 
     num_fewshot: int | None = None
@@ -69,6 +77,7 @@ class Settings:
     bootstrap_iters: int = 100_000
     attacks: tuple[str | AttackName, ...] = ()
     retain: Sequence[Sample] = ()
+    helpers: Helpers = NO_HELP
 
 
 @dataclass(frozen=True)
@@ -138,9 +147,7 @@ def evaluate(
         with inside.bars_off(), inside.quiet(), inside.templates_kept(), inside.prompts_shown(settings.write_out):
             results = _run(lm, loaded, limit=limit, settings=settings)
             inside.without_numbers(results, _unanswered(loaded))
-            attacked = attack_tasks(
-                lm, loaded, chosen=chosen, template=settings.apply_chat_template, retain=settings.retain
-            )
+            attacked = _attacked(lm, loaded, chosen=chosen, settings=settings)
             samples = with_prefixes(lm, loaded, _samples(loaded), template=settings.apply_chat_template)
             samples = with_swapped(lm, loaded, samples)
             samples += attacked.samples
@@ -153,6 +160,11 @@ def evaluate(
     left_out = (*loaded.left_out, *attacked.left_out)
     counted = {"attacks": dict(attacked.counted)} if attacked.counted else {}
     return Evaluation(results, samples, _sets(loaded, hashes=hashes), left_out, cost, logged, counted)
+
+
+def _attacked(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Sequence[Chosen], settings: Settings) -> Attacked:
+    template, retain = settings.apply_chat_template, settings.retain
+    return attack_tasks(lm, loaded, chosen=chosen, template=template, retain=retain, helpers=settings.helpers)
 
 
 def _seed(settings: Settings) -> None:
@@ -260,6 +272,8 @@ def _chosen_attacks(settings: Settings, *, loaded: LoadedTasks, blank_image: boo
     """The blank image, on the tasks that are to be asked without images, then the attacks that are named."""
     blanked = tuple(_blanked(loaded, wanted=blank_image))
     named = chosen_attacks(settings.attacks, loaded=loaded)
+    for one in named:
+        require_attacker(one.key, one.attack, is_there=settings.helpers.attacker is not None)
     first = [] if any(one.key == BLANK_IMAGE for one in named) else [(BLANK_IMAGE, build_attack(BLANK_IMAGE), blanked)]
     return [*(Chosen(*one) for one in first if blanked), *named]
 

@@ -12,13 +12,16 @@ from typing import Any
 from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.evaluation.attack import AttackOutcome, AttackResult, attackable, attacked, compared
+from mmforget.evaluation.attempting import Helpers
 from mmforget.evaluation.plan import Evaluations, plan
+from mmforget.evaluation.probes import Probes, Probing
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.spec import ModelSpec
 from mmforget.pipeline.asked import cache_file, settings_of
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
+from mmforget.pipeline.helping import ask_target, attacker_of, helped_by, probes_file
 from mmforget.pipeline.models import Models
 from mmforget.pipeline.plan import check_attacks, check_models, resolve
 from mmforget.pipeline.stage_one import prepare
@@ -86,6 +89,7 @@ def _attacked(made: AttackPlan, *, bound: Bound, progress: Progress) -> dict[str
     settings = replace(settings_of(config), attacks=config.attacks)
     is_cached = parallel.is_main() and (config.use_cache or config.output_path)
     cache = ResponseCache(cache_file(config)) if is_cached else None
+    helpers = _helpers(config, bound=bound, models=models, progress=progress)
     found: dict[str, AttackOutcome] = {}
     # The retain model first: attacks may put its states into the target model.
     for name in reversed(made.models):
@@ -94,11 +98,22 @@ def _attacked(made: AttackPlan, *, bound: Bound, progress: Progress) -> dict[str
         lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config))
         told = _named(progress, name=f"{bound.benchmark.group}: {name}")
         found[name] = attacked(
-            lm, bound, settings=replace(settings, retain=retain), include_paths=config.include_path,
+            lm, bound, settings=replace(settings, retain=retain, helpers=helpers), include_paths=config.include_path,
             limit=config.limit, progress=told,
         )  # fmt: skip
     others = {name: found[name].samples for name in ("target", "retain") if name in found}
     return {name: compared(found[name], bound.benchmark, **others) for name in made.models}
+
+
+def _helpers(config: RunConfig, *, bound: Bound, models: Models, progress: Progress) -> Helpers:
+    """Whom attacks ask besides. The target model, which the micro model is unless one is named, answers now."""
+    probes = Probes(probes_file(config, bound=bound) if config.output_path else None)
+    target = "target" if config.target_model is not None else "model" if config.model == "micro" else None
+    if target is not None and helped_by(config, bound=bound, helper="target"):
+        spec = _spec(target, config=config, bound=bound, models=models, progress=progress)
+        told = _named(progress, name=f"{bound.benchmark.group}: {target}")
+        ask_target(spec, config=config, bound=bound, rows=None, probes=probes, models=models, progress=told)
+    return Helpers(Probing(probes), attacker_of(config, bound=bound))
 
 
 def _spec(name: str, *, config: RunConfig, bound: Bound, models: Models, progress: Progress) -> ModelSpec:

@@ -53,6 +53,7 @@ class RunConfig:
     feature_folder: str | None = None
     judge: str = "rules"
     attacks: tuple[AttackName, ...] = ()
+    attacker: str | None = None
     workers: int | None = None
     one_at_a_time: bool = False
     requests: int | None = None

@@ -33,6 +33,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.dividing import described, division_of, is_divided, told_rows
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.fitting import borders
+from mmforget.pipeline.helping import about_helpers, helpers_of
 from mmforget.pipeline.judging import Judged, find_judge, judged
 from mmforget.plugins import code_of
 from mmforget.results.codec import to_jsonable
@@ -178,7 +179,8 @@ def evaluate_tasks(
     if rows is None and division is not None:
         rows = told_rows(config, division=division)
     attacks = attacks_of(config, benchmark=place.bound.benchmark) if place.attacked else ()
-    settings = replace(settings_of(config), attacks=attacks, retain=retain.samples if retain else ())
+    helpers = helpers_of(config, bound=place.bound)
+    settings = replace(settings_of(config), attacks=attacks, retain=retain.samples if retain else (), helpers=helpers)
     cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
     return evaluate(
@@ -229,12 +231,8 @@ def _record(
         role=about.role,
         name=about.name,
         benchmark=BenchmarkUse(
-            benchmark.name,
-            benchmark.setting,
-            bound.data.profile,
-            benchmark.group,
-            benchmark.title,
-            benchmark.modality,
+            *(benchmark.name, benchmark.setting, bound.data.profile),
+            *(benchmark.group, benchmark.title, benchmark.modality),
             asked=in_words(place.config),
             blur_images=benchmark.document.blur_images,
             one_at_a_time=is_one_at_a_time(place.config, bound=bound),
@@ -347,6 +345,7 @@ def _questions(place: Place) -> dict[str, Any]:
         **({"divided": True} if is_divided(config) else {}),
         **({"attacks": [one.key for one in config.attacks]} if config.attacks else {}),
         "judge": config.judge,
+        **about_helpers(config, bound=place.bound),
         **_plugins(place),
     }
 

@@ -21,6 +21,7 @@ from mmforget.errors import UserError
 from mmforget.evaluation.plan import Evaluations
 from mmforget.evaluation.plan import plan as evaluations
 from mmforget.evaluation.retraining import require_rows
+from mmforget.evaluation.rewriting import require_attacker
 from mmforget.model.load import check_place
 from mmforget.pipeline.bases import check_base, require_named, require_target
 from mmforget.pipeline.checking import attacks_of, check_document
@@ -33,6 +34,7 @@ from mmforget.pipeline.dividing import (
     tuning_rows,
     validation_rows,
 )
+from mmforget.pipeline.helping import check_attacker
 from mmforget.pipeline.instances import check_alone
 from mmforget.pipeline.measuring import is_one_at_a_time, judge_of
 from mmforget.pipeline.recipes import MethodPlan, method_plans, shared_arguments
@@ -257,10 +259,13 @@ def check_attacks(config: RunConfig, *, bound: Bound, plans: Sequence[MethodPlan
     Raises UserError for one that looks into a model or trains it where a method puts a guard before it, or for which
     the benchmark has not the rows, and what `check_attack` raises.
     """
+    if config.attacker is not None:
+        check_attacker(config.attacker)
     guard = next((plan.name for plan in plans if hasattr(plan.method, "guard")), None)
     for one in attacks_of(config, benchmark=bound.benchmark):
         check_attack(one.attack, one.args)
         made = build_attack(one.attack, one.args)
+        require_attacker(one.key, made, is_there=config.attacker is not None)
         access = made.access
         if not is_one_at_a_time(config, bound=bound):
             require_rows(bound, attack=made, key=one.key)

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mmforget.benchmark.spec import Bound
+from mmforget.evaluation.probes import Probes
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.dividing import division_of, told_rows
+from mmforget.pipeline.helping import ask_target, helped_by, probes_file
 from mmforget.pipeline.instances import Alone, reference_rows
 from mmforget.pipeline.measuring import (
     AboutModel,
@@ -57,10 +60,15 @@ def measure_references(
 ) -> References:
     """Records of the target and the retain models, the target being the first of `models`.
 
-    The first retain model is measured before the target, whose gate needs it, and ruled on again after it.
+    What attacks ask the target is answered before anything is measured. Then the first retain model is measured before
+    the target, whose gate needs it, and ruled on again after it.
     """
     job = partial(measure_reference, config=config, bound=bound)
     target_model, *retain_models = models
+    if helped_by(config, bound=bound, helper="target"):
+        rows = reference_rows(config, bound=bound) or _divided_rows(config, bound=bound)
+        probes = Probes(probes_file(config, bound=bound))
+        pool.run([partial(ask_target, target_model.spec, config=config, bound=bound, rows=rows, probes=probes)])
     folders = [_retain_folder(model, config=config, home=home) for model in retain_models]
     retain = None
     if retain_models:
@@ -72,6 +80,12 @@ def measure_references(
     rest = zip(retain_models[1:], folders[1:], strict=True)
     others = pool.run([partial(job, model, folder=folder, target=target, retain=retain) for model, folder in rest])
     return References(target, retain, tuple(others))
+
+
+def _divided_rows(config: RunConfig, *, bound: Bound) -> dict[str, list[int]] | None:
+    """By task the rows of the test part; None where none are set aside."""
+    division = division_of(config, bound=bound)
+    return None if division is None else told_rows(config, division=division)
 
 
 def _retain_folder(model: StageOne, *, config: RunConfig, home: Path) -> Path:

@@ -44,13 +44,13 @@ FLAGS = {
     "run": COMMON
     | TRAINING
     | TARGET
-    | {"--methods", "--method_args", "--allow_weak_target", "--judge", "--one_at_a_time", "--attacks"}
+    | {"--methods", "--method_args", "--allow_weak_target", "--judge", "--one_at_a_time", "--attacks", "--attacker"}
     | {"--requests", "--between", "--eval_steps", "--stop", "--keep", "--tune"}
     | SEEDS,
     "target": COMMON | TARGET | {"--recipe", "--workers", "--method", "--method_args"},
     "unlearn": COMMON | TRAINING | {"--method", "--method_args", "--stage_one_args"},
     "eval": COMMON | LM_EVAL | set(REFUSED) | BLANK_IMAGE | {"--stage_one_args", "--recipe", "--judge"},
-    "attack": COMMON | TARGET | {"--attacks", "--recipe"},
+    "attack": COMMON | TARGET | {"--attacks", "--attacker", "--recipe"},
     "distance": COMMON | TARGET | {"--measures", "--null_model", "--stage_one_seeds", "--recipe"},
     "meta": COMMON
     | {"--size", "--after", "--methods", "--method_args", "--attacks", "--recipe", "--stage_one_args", "--workers"},

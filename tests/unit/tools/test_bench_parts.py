@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 import bench
 import bench_gpu
-from benchmarks import edits, generation, lm_eval_share, methods, scoring, text, training
+from benchmarks import attacks, edits, generation, lm_eval_share, methods, scoring, text, training
 from benchmarks.context import Context
 from benchmarks.demo_stages import STAGES
 from mmforget.benchmark.find import find_all
@@ -137,6 +137,21 @@ def test_a_pass_a_metric_asks_each_task_as_often_as_metrics_read_it() -> None:
     assert len(uses["tofu_utility", "retain_perturbed"]) == 6
     read = [name for names in uses.values() for name in names]
     assert read.count("tofu_forget10_gen") == 5
+
+
+def test_attacks_together_and_alone_are_the_same_attacks_with_the_same_numbers() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def call(names: Sequence[str]) -> attacks.Results:
+        asked.append(tuple(names))
+        return {name: {"success": len(name or "")} for name in (None, *names)}
+
+    found = attacks.compared(call, ["a", "bc"], repeats=2)
+    assert asked == [("a", "bc"), ("a",), ("bc",)] * 2
+    assert found["alone_s"] == sum(one["best_s"] for one in found["alone"].values())
+    assert found["ratio"] == found["alone_s"] / found["suite"]["best_s"]
+    with pytest.raises(RuntimeError, match="a gives {'success': 0} alone and {'success': 1} in the suite"):
+        attacks.check_same({"a": {"success": 0}}, {"a": {"success": 1}})
 
 
 def test_evaluation_through_lm_eval_encodes_each_image_once(context: Context) -> None:
