@@ -49,7 +49,7 @@ def test_the_plan_names_every_model(tmp_path: Path) -> None:
 def test_two_models_against_two(tmp_path: Path) -> None:
     words = (
         "--size", "2", "--limit", "4", "--stage_one_args", "max_steps=4", "--attacks", "logit_lens", "--after",
-        "relearning(steps=2,rows=2),quantisation", "--output_path", str(tmp_path), "--json",
+        "relearning(rows=2,steps=2),quantisation", "--output_path", str(tmp_path), "--json",
     )  # fmt: skip
     said = meta(*words)
     assert said.status == 0, said.err
@@ -60,7 +60,7 @@ def test_two_models_against_two(tmp_path: Path) -> None:
     # Two against two: every AUC is a quarter or none, and there is no interval.
     assert own["auc"]["value"] * 4 in range(5)
     assert (own["auc"]["low"], own["tells"], own["auc"]["num"]) == (None, None, 4)
-    assert list(own["after"]) == ["relearning(steps=2,rows=2)", "quantisation"]
+    assert list(own["after"]) == ["relearning(rows=2,steps=2)", "quantisation"]
     assert own["seconds"] > 0
     assert by_key["attack_success", "forget", "clean", "logit_lens"]["seconds"] is not None
     assert by_key["probability", "retain_perturbed", "clean", None]["about"] == "kept"
