@@ -267,7 +267,7 @@ def add_method_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_attack_flags(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     _joined(parser, "--attacks", required=required, metavar="NAMES",
-        help="what tries to get forgotten answers back, e.g. unlok7 or 'logit_lens(budget=40)'; 'mmforget ls attacks'")  # fmt: skip
+        help="what tries to get answers back: unlok7, 'logit_lens(budget=40)'; 'mmforget ls attacks'")  # fmt: skip
 
 
 def add_target_flags(parser: argparse.ArgumentParser) -> None:
