@@ -40,7 +40,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, 
 from mmforget.asking import Ask, Depth
 from mmforget.attacks.replies import Told
 from mmforget.errors import PluginError, UserError
-from mmforget.lm.images import ImageReader, as_list
 from mmforget.methods.arguments import from_arguments
 from mmforget.methods.material import Material
 from mmforget.plugins import running
@@ -151,6 +150,9 @@ class Others:
 
     def shown(self, number: int) -> tuple[Image, ...]:
         """The pictures of a row, by its number, read anew."""
+        # Who only lists attacks needs no library of pictures.
+        from mmforget.lm.images import ImageReader, as_list
+
         where, row = f"row {self.told[number]['id']}", self.rows[number]
         return tuple(ImageReader().open(one, where=where) for one in as_list(self.visual(row)))
 

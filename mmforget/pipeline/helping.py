@@ -58,8 +58,9 @@ def probes_file(config: RunConfig, *, bound: Bound) -> Path:
 
 def about_helpers(config: RunConfig, *, bound: Bound) -> dict[str, Any]:
     """What of them decides numbers: the target that was asked, and the attacker's weights; nothing where none helps."""
-    probes = {"probes": Probes(probes_file(config, bound=bound)).target}
-    found = probes if helped_by(config, bound=bound, helper="target") else {}
+    found: dict[str, Any] = {}
+    if helped_by(config, bound=bound, helper="target"):
+        found["probes"] = Probes(probes_file(config, bound=bound)).target
     attacker = attacker_of(config, bound=bound)
     return found if attacker is None else {**found, "attacker": attacker.loaded.fingerprint}
 

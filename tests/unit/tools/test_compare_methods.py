@@ -49,8 +49,8 @@ def test_a_line_a_method(run: Path, tmp_path: Path) -> None:
     ]
     assert compare_methods.main([str(run), *words]) == 0
     page = (tmp_path / "page.md").read_text()
-    assert "| 1 | `npo` | loss | exact | 0.500 [0.25, 1.00] | 1.000 | - | partly | 3.2 s | 2.12 of 2.00 |" in page
-    assert "| - | `chip` | edit | exact | - | 1.000 | - | partly | - | - |" in page
+    assert "| 1 | `npo` | loss | exact | 0.500 [0.25, 1.00] | 1.000 | - | undecided | 3.2 s | 2.12 of 2.00 |" in page
+    assert "| - | `chip` | edit | exact | - | 1.000 | - | undecided | - | - |" in page
     assert "2 methods, 2 seeds" in page
     assert (tmp_path / "comparison_toy.png").read_bytes() == b"picture"
     found = json.loads((tmp_path / "zoo.json").read_text())["toy_clean"]

@@ -12,7 +12,8 @@ import compare_recovery
 
 
 def result(attack: str | None, curve: list[float], **more: Any) -> dict[str, Any]:
-    success = {"value": curve[-1], "low": 0.25, "high": None if attack is None else 1.0, "num_scored": 4}
+    between = {"low": None, "high": None} if attack is None else {"low": 0.25, "high": 1.0}
+    success = {"value": curve[-1], **between, "num_scored": 4}
     area = {**success, "value": sum(curve) / len(curve)}
     return {"attack": attack, "task": "toy_gen", "success": success, "area": area, "curve": curve, **more}
 
