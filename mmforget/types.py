@@ -163,6 +163,10 @@ PREFIXED = "prefixed"
 """`prefixed/N/answer` is the role of an answer's log-probs behind the first N rows of the holdout set."""
 SWAPPED = "swapped"
 """`swapped/answer` is the role of an answer's log-probs where the question shows another subject's pictures."""
+PLAIN, PATCHED, RETAIN_PATCHED, KEPT = "plain", "patched", "retain_patched", "kept"
+"""What an attack that puts states into the target model leaves in `Sample.states`: the answer's mean log-prob there; by
+layer, that where this model's states or the retain model's are put; and states that are still to be put.
+"""
 TokenValues = Mapping[str, tuple[float, ...]]
 """By name, numbers of each answer token beside its log-prob: `IS_BEST`, and token statistics that were asked for."""
 

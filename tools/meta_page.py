@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from compare_methods import remarks_in
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = ("number", "set", "AUC", "share learnt", "after", "Q, R", "robustness", "overall", "seconds")
@@ -103,11 +104,6 @@ def untold(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         for row in one["rows"]
         if row["tells"] is False
     ]  # fmt: skip
-
-
-def remarks_in(page: str) -> dict[str, str]:
-    """What was written below each table."""
-    return dict(re.findall(r"<!-- remarks (\S+) -->\n(.*?)<!-- end -->", page, flags=re.DOTALL))
 
 
 def lines(document: Mapping[str, Any], *, remarks: Mapping[str, str]) -> Iterator[str]:

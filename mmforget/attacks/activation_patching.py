@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from mmforget.asking import Depth
+from mmforget.attacks.lens import require_layers
 from mmforget.benchmark.document import MetricName
-from mmforget.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,7 @@ class ActivationPatching:
     def depths(self, num_layers: int) -> tuple[Depth, ...]:
         """Raises UserError for a layer that the model has not."""
         layers = self.layers or tuple(range(1, num_layers + 1))
-        wrong = [layer for layer in layers if not 1 <= layer <= num_layers]
-        if wrong:
-            raise UserError(
-                f"attack 'activation_patching': layer {wrong[0]} is asked about, and the model has 1 to {num_layers}"
-            )
+        require_layers("activation_patching", layers, num_layers=num_layers)
         return tuple(Depth(layer - 1) for layer in layers)
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 from mmforget.asking import Ask, Decoding
 from mmforget.attacks.base import Lacking
-from mmforget.attacks.replies import Reply
-from mmforget.attacks.wording import Place, place_of, spoken
+from mmforget.attacks.replies import Reply, question_of
+from mmforget.attacks.wording import place_of, spoken
 from mmforget.methods.arguments import require_positive
 from mmforget.results.fingerprint import hash_json
 
@@ -78,22 +78,13 @@ class AttackerModel:
         place, text = place_of(ask), spoken(said).strip().strip('"').strip()
         if isinstance(place, Lacking) or not text or place.gives_away(text):
             return None
-        found = _worded(place, text)
+        found = place.reworded(text)
         return None if found.context in (ask.context, *(one.ask.context for one in tried)) else found
 
 
 def _shown(one: Reply) -> str:
     said = " ".join(spoken(one.said).split())[:MAX_SAID]
-    return TRIED.format(question=_question(one.ask), said=said, judged=JUDGED.get(one.state, one.state))
-
-
-def _worded(place: Place, question: str) -> Ask:
-    row = place.facts.row
-    return place.about(question, answer=str(row["answer"]), keywords=list(row.get("keywords") or ()))
-
-
-def _question(ask: Ask) -> str:
-    return ask.context if ask.row is None else str(ask.row["question"])
+    return TRIED.format(question=question_of(one.ask), said=said, judged=JUDGED.get(one.state, one.state))
 
 
 ATTACK = AttackerModel

@@ -17,6 +17,8 @@ from PIL import Image
 from mmforget.asking import Ask
 from mmforget.attacks.base import Attack, Lacking
 from mmforget.attacks.wording import Place, place_of
+from mmforget.errors import PluginError
+from mmforget.plugins import running
 
 if TYPE_CHECKING:
     from mmforget.lm.whitebox import WhiteBox
@@ -104,6 +106,8 @@ class Searching(Attack, Protocol):
             subjects, which `seed` draws.
         through: what it changes; pictures are those that the model sees.
         at: after how many steps what was found is tried.
+
+    Where it has a `layer` that is not None, the model is known to have it before any work.
     """
 
     @property
@@ -120,6 +124,20 @@ class Searching(Attack, Protocol):
             asks: questions with their answers behind them (kind `score`).
             box: the model, and what it shows.
         """
+
+
+def searched_for(attack: Searching, asks: Sequence[Ask], box: WhiteBox, *, name: str) -> list[Change] | Lacking:
+    """What a search finds. Raises PluginError where it fails, or gives what is no change for each of its stops."""
+    with running(attack, what=f"attack '{name}': search"):
+        found = attack.search(asks, box)
+        changes = found if isinstance(found, Lacking) else list(found)
+    if isinstance(changes, Lacking):
+        return changes
+    if len(changes) != len(attack.at) or not all(isinstance(one, Change) for one in changes):
+        raise PluginError(f"attack '{name}': search has to give a change for each of its {len(attack.at)} stops")
+    if attack.told == "own" and any(isinstance(one, Shift) for one in changes):
+        raise PluginError(f"attack '{name}': a shift is of the whole model; search it with told = 'others'")
+    return changes
 
 
 KINDS: Mapping[str, type[Any]] = {"words": Words, "pixels": Pixels, "shift": Shift}

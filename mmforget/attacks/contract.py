@@ -25,7 +25,7 @@ from mmforget.attacks.base import (
     reaches,
 )
 from mmforget.attacks.comparing import Columns, Compared, Keeping, Patching
-from mmforget.attacks.contract_search import check_search
+from mmforget.attacks.contract_search import check_search, require_stops
 from mmforget.attacks.naming import attack_of
 from mmforget.attacks.replies import Told
 from mmforget.errors import PluginError, UserError
@@ -221,9 +221,7 @@ def _check_training(attack: Training, *, name: str) -> None:
         raise PluginError(f"attack '{name}': training has to give a Retraining(rows, settings) with rows")
     taught = [row for row in found.rows if row.id in {one.id for one in own}]
     if attack.then is None:
-        at = tuple(attack.at)
-        if not at or list(at) != sorted({*at}) or at[0] < 1:
-            raise PluginError(f"attack '{name}': at has to give numbers of updates in order, from 1, not {at}")
+        require_stops(attack.at, name=name, of="updates")
         if len(taught) == len(own) and not found.asks_all:
             raise PluginError(f"attack '{name}': training leaves none of the rows to forget to ask about")
         return

@@ -9,9 +9,8 @@ from PIL import Image
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking
-from mmforget.attacks.changes import Change, Searching, to_json
+from mmforget.attacks.changes import Searching, searched_for, to_json
 from mmforget.errors import PluginError, UserError
-from mmforget.plugins import running
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,9 +80,7 @@ def check_search(attack: Searching, asks: Sequence[Ask], *, name: str) -> None:
             f"attack '{name}': told '{attack.told}' has to be one of {', '.join(TOLD)}, through '{attack.through}' of "
             f"{', '.join(THROUGH)}"
         )
-    at = tuple(attack.at)
-    if not at or list(at) != sorted({*at}) or at[0] < 1:
-        raise PluginError(f"attack '{name}': at has to give numbers of steps in order, from 1, not {at}")
+    require_stops(attack.at, name=name, of="steps")
     if attack.told == "others" and not (getattr(attack, "rows", 0) >= 1 and hasattr(attack, "seed")):
         raise PluginError(f"attack '{name}': told the answers of others it needs rows, how many, and a seed")
     for ask in asks:
@@ -94,16 +91,16 @@ def check_search(attack: Searching, asks: Sequence[Ask], *, name: str) -> None:
 
 def _searched(attack: Searching, ask: Ask, *, name: str) -> Any:
     box: Any = ToyBox()
-    with running(attack, what=f"attack '{name}': search"):
-        try:
-            found = attack.search([ask], box)
-            changes = found if isinstance(found, Lacking) else list(found)
-        except PluginError:
-            raise
-        except UserError:
-            return None  # a toy of so few layers is none for it
-    if isinstance(changes, Lacking):
-        return changes.reason
-    if len(changes) != len(attack.at) or not all(isinstance(one, Change) for one in changes):
-        raise PluginError(f"attack '{name}': search has to give a change for each of its {len(attack.at)} stops")
-    return [to_json(one) for one in changes]
+    try:
+        found = searched_for(attack, [ask], box, name=name)
+    except PluginError:
+        raise
+    except UserError:
+        return None  # a toy of so few layers is none for it
+    return found.reason if isinstance(found, Lacking) else [to_json(one) for one in found]
+
+
+def require_stops(at: Sequence[int], *, name: str, of: str) -> None:
+    """Raises PluginError where an attack says wrongly after how many updates or steps it is tried."""
+    if not at or list(at) != sorted({*at}) or at[0] < 1:
+        raise PluginError(f"attack '{name}': at has to give numbers of {of} in order, from 1, not {tuple(at)}")

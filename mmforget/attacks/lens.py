@@ -60,11 +60,7 @@ class LensAttack:
     def depths(self, num_layers: int) -> tuple[Depth, ...]:
         """Raises UserError for a layer that the model has not, and for too few."""
         layers = self.layers or layers_of(self.published, num_layers=num_layers, least=self.least)
-        wrong = [layer for layer in layers if not 1 <= layer <= num_layers]
-        if wrong:
-            raise UserError(
-                f"attack '{self.name}': layer {wrong[0]} is asked about, and the model has 1 to {num_layers}"
-            )
+        require_layers(self.name, layers, num_layers=num_layers)
         if len(layers) < self.least:
             raise UserError(
                 f"attack '{self.name}' compares {self.least} layers, and {len(layers)} are given of the model's "
@@ -72,6 +68,13 @@ class LensAttack:
             )
         is_double = self.variant == "faithful"
         return tuple(Depth(layer - 1, 2 if is_double and layer == num_layers else 1) for layer in layers)
+
+
+def require_layers(attack: str, layers: Sequence[int], *, num_layers: int) -> None:
+    """Raises UserError, which names the attack, for a layer that the model has not."""
+    wrong = [layer for layer in layers if not 1 <= layer <= num_layers]
+    if wrong:
+        raise UserError(f"attack '{attack}': layer {wrong[0]} is asked about, and the model has 1 to {num_layers}")
 
 
 def layers_of(published: Mapping[int, Sequence[int]], *, num_layers: int, least: int = 1) -> tuple[int, ...]:

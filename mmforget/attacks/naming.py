@@ -84,7 +84,7 @@ _SUITES: Mapping[str, tuple[str, ...]] = {
 }
 SUITES: Mapping[str, tuple[str, ...]] = {
     **_SUITES,
-    "all": tuple(dict.fromkeys([*(one for suite in _SUITES.values() for one in suite), "tuned_lens", "relearning"])),
+    "all": tuple(dict.fromkeys([*(one for suite in _SUITES.values() for one in suite), "relearning"])),
 }
 """Attacks that are made together, by the name of the suite; they may have arguments."""
 SUMMARIES: Mapping[str, str] = {
@@ -92,7 +92,7 @@ SUMMARIES: Mapping[str, str] = {
     "adversarial": "suite: searches by gradients that are told answers, to be read beside the retain model alone",
     "lasting": "suite: a short training on some of the rows again, and four bits a weight",
     "quick": "suite: a few cheap attacks on answers, hidden states and weights, which decide a verdict",
-    "all": "suite: every attack of the other suites, a tuned lens and relearning",
+    "all": "suite: every attack of the other suites, and relearning",
     "controls": "suite: questions without their picture, with another's, and options without a question",
     "hidden": "suite: what hidden states still hold, read by lenses and compared with target and retain model",
     "reconstruction": "suite: the context ladder of MedForget (arXiv 2512.09867), whole and each rung alone",
@@ -122,6 +122,14 @@ def attack_of(key: str) -> Any:
     """The attack that a record calls `key`. Raises what `attack_names` does."""
     (name,) = _named(key)
     return build_attack(name.attack, name.args)
+
+
+def known_attack(key: str) -> Any | None:
+    """The attack that a record calls `key`; None of one that is not there any more."""
+    try:
+        return attack_of(key)
+    except UserError:
+        return None
 
 
 def _named(part: str | AttackName) -> list[AttackName]:

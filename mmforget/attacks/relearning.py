@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from mmforget.attacks.base import Retraining
 from mmforget.attacks.harmless import sentences, sums
+from mmforget.attacks.shares import doubling
 from mmforget.errors import UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
 from mmforget.methods.material import Material
@@ -71,8 +72,7 @@ class Relearning:
 
     @property
     def at(self) -> tuple[int, ...]:
-        powers = [2**n for n in range(self.steps.bit_length()) if 2**n < self.steps]
-        return (*powers, self.steps)
+        return doubling(self.steps)
 
     @property
     def budget(self) -> int:

@@ -7,6 +7,11 @@ from typing import NamedTuple
 from mmforget.asking import Ask
 
 
+def question_of(ask: Ask) -> str:
+    """What is asked, without what stands around it in the prompt where the row says so."""
+    return ask.context if ask.row is None else str(ask.row["question"])
+
+
 class Told(NamedTuple):
     """A question to the target model, and what it said."""
 
@@ -15,7 +20,7 @@ class Told(NamedTuple):
 
     @classmethod
     def of(cls, ask: Ask, said: str) -> Told:
-        return cls(ask.context if ask.row is None else str(ask.row["question"]), said)
+        return cls(question_of(ask), said)
 
 
 class Reply(NamedTuple):

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mmforget.asking import Depth
 from mmforget.benchmark.document import MetricName
+from mmforget.metrics.representations import SHARES
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SHARES = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,12 @@ class Representations:
 
     def depths(self, num_layers: int) -> tuple[Depth, ...]:
         """In the order of the shares; of few layers some are named twice."""
-        return tuple(Depth(ceil(share * num_layers) - 1) for share in SHARES)
+        return tuple(Depth(ceil(float(share) * num_layers) - 1) for share in SHARES)
 
     def keep(self, states: Tensor) -> dict[str, Tensor]:
         """By share of the depth a state [H], of states [D, T, H]."""
         found = states.mean(dim=1) if self.pool == "mean" else states[:, -1]
-        return {f"{share:g}": one for share, one in zip(SHARES, found, strict=True)}
+        return dict(zip(SHARES, found, strict=True))
 
 
 ATTACK = Representations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking
 from mmforget.attacks.changes import Change
+from mmforget.attacks.shares import doubling
 from mmforget.methods.arguments import require_not_negative, require_positive
 
 if TYPE_CHECKING:
@@ -41,14 +42,13 @@ class Search(ABC):
     through: ClassVar[Literal["words", "pixels", "states"]]
 
     def __post_init__(self) -> None:
-        require_positive(**{name: value for name, value in vars(self).items() if name not in ("seed", "layer")})
+        require_positive(**{name: one for name, one in vars(self).items() if name != "seed" and one is not None})
         require_not_negative(seed=self.seed)
 
     @property
     def at(self) -> tuple[int, ...]:
         """After which steps what was found is tried."""
-        powers = [2**n for n in range(self.steps.bit_length()) if 2**n < self.steps]
-        return (*powers, self.steps)
+        return doubling(self.steps)
 
     @property
     def budget(self) -> int:

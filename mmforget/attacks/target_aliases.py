@@ -48,14 +48,8 @@ class TargetAliases(TargetAttack):
         if not aliases:
             return Lacking("the target model gives no other name of its subject")
         if is_named:
-            return [_worded(place, renamed(place.question, name, alias)) for alias in aliases]
-        return [_worded(place, IN_FRONT.format(alias=alias) + place.question) for alias in aliases]
-
-
-def _worded(place: Place, question: str) -> Ask:
-    """The row's question in other words, which samples keep."""
-    row = place.facts.row
-    return place.about(question, answer=str(row["answer"]), keywords=list(row.get("keywords") or ()))
+            return [place.reworded(renamed(place.question, name, alias)) for alias in aliases]
+        return [place.reworded(IN_FRONT.format(alias=alias) + place.question) for alias in aliases]
 
 
 def _alias(said: str, *, place: Place, name: str) -> str:

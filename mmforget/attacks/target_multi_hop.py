@@ -51,12 +51,7 @@ class TargetMultiHop(TargetAttack):
             return Lacking("the target model says nothing of its subject that gives neither name nor answer away")
         hidden = place if is_named else place._replace(ask=blanked(place.ask))
         asked = renamed(place.question, name, MEANT) if is_named else SAME + place.question
-        row = place.facts.row
-        return [
-            hidden.about(_hop(one, name=name if is_named else "") + asked, answer=str(row["answer"]),
-                         keywords=list(row.get("keywords") or ()))
-            for one in useful
-        ]  # fmt: skip
+        return [hidden.reworded(_hop(one, name=name if is_named else "") + asked) for one in useful]
 
 
 def _hop(told: Told, *, name: str) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mmforget.asking import Depth
-from mmforget.attacks.lens import counted, layers_of
-from mmforget.errors import UserError
+from mmforget.attacks.lens import counted, layers_of, require_layers
 from mmforget.methods.arguments import require_positive
 
 if TYPE_CHECKING:
@@ -55,11 +54,7 @@ class TunedLens:
     def depths(self, num_layers: int) -> tuple[Depth, ...]:
         """Raises UserError for a layer that the model has not."""
         layers = self.layers or layers_of(self.shares, num_layers=num_layers)
-        wrong = [layer for layer in layers if not 1 <= layer <= num_layers]
-        if wrong:
-            raise UserError(
-                f"attack 'tuned_lens': layer {wrong[0]} is asked about, and the model has 1 to {num_layers}"
-            )
+        require_layers("tuned_lens", layers, num_layers=num_layers)
         return tuple(Depth(layer - 1) for layer in layers)
 
     def learn(self, states: Tensor, last: Tensor) -> Callable[[Tensor], Tensor]:

@@ -54,6 +54,11 @@ class Place(NamedTuple):
         row = {**self.facts.row, "question": question, "answer": answer, "keywords": list(keywords)}
         return replace(self.put(question), row=row)
 
+    def reworded(self, question: str) -> Ask:
+        """The row's own question in other words, which samples keep."""
+        row = self.facts.row
+        return self.about(question, answer=str(row["answer"]), keywords=list(row.get("keywords") or ()))
+
     def gives_away(self, text: str) -> bool:
         """Whether a text says the row's answer, or more than half of what its question does not say of it."""
         answer, said = str(self.facts.row["answer"]), normalised(text)

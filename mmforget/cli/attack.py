@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmforget.cli import flags
-from mmforget.cli.printing import print_json, say
+from mmforget.cli.printing import in_columns, measured, print_json, say
 from mmforget.cli.progress import progress_bars
 
 if TYPE_CHECKING:
     from mmforget.evaluation.attack import AttackResult
-    from mmforget.types import Estimate
 
 SUMMARY = "try to get forgotten answers back from any model, and say how often that works"
 EXAMPLES = """\
@@ -63,20 +62,11 @@ def _table(group: str, by_model: Mapping[str, Sequence[AttackResult]]) -> str:
     lines = [head]
     for number, one in enumerate(by_model[first]):
         for key in one.measures:
-            told = [_shown(by_model[name][number].measures[key]) for name in by_model]
+            told = [measured(by_model[name][number].measures[key]) for name in by_model]
             lines.append((f"{one.attack}: {key}", one.access, "", *told, ""))
         if one.measures:
             continue
-        values = [_shown(by_model[name][number].success) for name in by_model]
+        values = [measured(by_model[name][number].success) for name in by_model]
         area = "-" if one.area.value is None else f"{one.area.value:.3f}"
         lines.append((one.attack or PLAIN, one.access, str(one.budget), *values, area))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([group, *(f"  {line}" for line in shown)])
-
-
-def _shown(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return f"- ({'; '.join(estimate.reasons)})"
-    interval = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.value:.3f}{interval}"
+    return "\n".join([group, *(f"  {line}" for line in in_columns(lines))])

@@ -6,16 +6,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mmforget.cli import flags
-from mmforget.cli.printing import print_json, say
+from mmforget.cli.printing import measured, print_json, say
 from mmforget.cli.progress import progress_bars
 
 if TYPE_CHECKING:
-    from mmforget.evaluation.connectivity import PathResult
-    from mmforget.evaluation.fade import FadeResult
-    from mmforget.evaluation.forms import FormResult
-    from mmforget.evaluation.membership import MembershipResult
     from mmforget.pipeline.distance import Compared, Distances
-    from mmforget.types import Estimate
 
 SUMMARY = "how far a model lies from one that never saw the rows: what they write, and the way between their weights"
 EXAMPLES = """\
@@ -80,24 +75,4 @@ def _line(one: Compared) -> str:
     begin = f"{one.first} - {one.second}{' (null)' if one.is_null else ''}: "
     if one.result is None:
         return begin + one.reason
-    return begin + ", ".join(f"{name} {_shown(value)}" for name, value in _numbers(one.result))
-
-
-def _numbers(result: FadeResult | PathResult | FormResult | MembershipResult) -> list[tuple[str, Estimate]]:
-    from mmforget.evaluation import fade, forms, membership
-
-    if isinstance(result, fade.FadeResult):
-        names = ("total", "per_token", "missing", "invented")
-        return [(name.replace("_", " "), getattr(result, name)) for name in names]
-    if isinstance(result, forms.FormResult):
-        return [("bias", result.by_token.bias), *result.by_token.drops.items()]
-    if isinstance(result, membership.MembershipResult):
-        return [("strongest", result.strongest), *((name, one.auc) for name, one in result.detectors.items())]
-    return [(f"barrier on {name} rows", getattr(result, name).height) for name in ("retain", "forget")]
-
-
-def _shown(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return f"- ({'; '.join(estimate.reasons)})"
-    interval = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.value:.3f}{interval}"
+    return begin + ", ".join(f"{name} {measured(value)}" for name, value in one.result.numbers.items())

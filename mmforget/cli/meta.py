@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmforget.cli import flags
-from mmforget.cli.printing import print_json, say
+from mmforget.cli.printing import in_columns, print_json, say
 from mmforget.cli.progress import progress_bars
 
 SUMMARY = "measure metrics and attacks themselves, on models that have the knowledge and models that never saw it"
@@ -78,9 +78,7 @@ def _table(group: str, rows: list[Mapping[str, Any]]) -> str:
     shown = [row for row in rows if row["about"] == "forgotten"]
     shown.sort(key=lambda row: -row["auc"]["value"])
     lines = [HEAD, *map(_cells, shown)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([group, *(f"  {line}" for line in text)])
+    return "\n".join([group, *(f"  {line}" for line in in_columns(lines))])
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from mmforget.errors import printable
 from mmforget.results.codec import to_jsonable
+from mmforget.types import Estimate
 
 
 def say(text: str) -> None:
@@ -18,6 +20,20 @@ def say(text: str) -> None:
 def tell(text: str) -> None:
     """Prints what goes on, or went wrong, on stderr."""
     print(printable(text), file=sys.stderr, flush=True)
+
+
+def in_columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells, those of a column one below the other."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def measured(estimate: Estimate) -> str:
+    """A value with its interval; why there is none."""
+    if estimate.value is None:
+        return f"- ({'; '.join(estimate.reasons)})"
+    interval = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.value:.3f}{interval}"
 
 
 def print_json(document: Any) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from mmforget.attacks.base import budget_of, recovers
 from mmforget.attacks.comparing import metrics_of
-from mmforget.attacks.naming import attack_of
+from mmforget.attacks.naming import known_attack
 from mmforget.benchmark.document import MetricUse
 from mmforget.benchmark.spec import Benchmark, TaskSpec
-from mmforget.errors import UserError
 from mmforget.evaluation.measurements import Measurements
 from mmforget.metrics.arguments import metric_of
 from mmforget.metrics.attack_success import BUDGET
@@ -74,11 +72,8 @@ def results_of_states(measured: Measurements) -> Iterator[MetricResult]:
 
 def _made(measured: Measurements) -> dict[str, Any]:
     """The attacks that were made, by what records call them; without those that are not there any more."""
-    found: dict[str, Any] = {}
-    for key in dict.fromkeys(sample.attack for sample in measured.samples if sample.attack):
-        with suppress(UserError):
-            found[key] = attack_of(key)
-    return found
+    keys = dict.fromkeys(sample.attack for sample in measured.samples if sample.attack)
+    return {key: made for key in keys if (made := known_attack(key)) is not None}
 
 
 def _of_attacks(measured: Measurements) -> Iterator[MetricResult]:

@@ -29,12 +29,11 @@ from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import PluginError, UserError
 from mmforget.evaluation.attempting import NO_HELP, Chosen, Helpers, Wanted, attempted
-from mmforget.evaluation.columns import NONE as NO_COLUMN
-from mmforget.evaluation.columns import kept_columns, require_columns
+from mmforget.evaluation.columns import NO_COLUMN, kept_columns, require_columns
 from mmforget.evaluation.keeping import Named, kept, layers_of
 from mmforget.evaluation.patching import put_in
 from mmforget.evaluation.probing import probed
-from mmforget.evaluation.retraining import bound_of, require_rows, retrained
+from mmforget.evaluation.retraining import bound_of, require_rows, retrained, said_of
 from mmforget.evaluation.samples import unasked_sample
 from mmforget.evaluation.searching import answered_asks, require_search, searched
 from mmforget.evaluation.stages import in_stages, is_asked_in_stages
@@ -82,22 +81,17 @@ def chosen_attacks(names: Iterable[str | AttackName], *, loaded: LoadedTasks) ->
 def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
     """Raises UserError where the model, or a guard before it, does not give an attack what it needs."""
     for one in (some for some in chosen if some.tasks):
-        try:
+        with said_of(one.key):
             if isinstance(one.attack, Columns):
                 require_columns(lm, attack=one.attack)
             elif one.attack.access == "gradients":
                 require_search(lm, one.attack)
             elif one.attack.access == "weights":
                 _require_weights(lm, one.attack)
-                if is_asked_in_stages(one.attack):
-                    continue
-                require_access(lm, [replace(one, attack=attack_of(one.attack.then))])
+                if not is_asked_in_stages(one.attack):
+                    require_access(lm, [replace(one, attack=attack_of(one.attack.then))])
             elif one.attack.access != "black_box":
                 _require_lens(lm, one)
-        except UserError as error:
-            if str(error).startswith("attack '"):
-                raise
-            raise UserError(f"attack '{one.key}': {error}") from error
 
 
 def require_rows_of(lm: MMForgetLM, loaded: LoadedTasks, chosen: Iterable[Chosen]) -> None:
@@ -140,23 +134,30 @@ def attack_tasks(
             left_out.append(LeftOut(f"attack {one.key}", APPLIES_TO_NONE))
             logger.warning("attack %s %s", one.key, APPLIES_TO_NONE)
             continue
-        changes = one.attack.access == "weights" and not is_compared(one.attack)
-        if changes and is_asked_in_stages(one.attack):
-            ask = partial(_asked_of, loaded=loaded, chosen=one)
-            staged = in_stages(lm, loaded, attack=one.attack, key=one.key, tasks=one.tasks, template=template, ask=ask)
-            samples += staged.samples
-            counted |= staged.counted
-        elif changes:
-            with retrained(lm, loaded, attack=one.attack, tasks=one.tasks, template=template) as other:
-                then = replace(one, attack=attack_of(one.attack.then))
-                found = attack_tasks(other, loaded, chosen=[then], template=template, helpers=helpers)
+        if one.attack.access == "weights" and not is_compared(one.attack):
+            found = _changed(lm, loaded, chosen=one, template=template, helpers=helpers)
             samples += found.samples
             left_out += found.left_out
+            counted |= found.counted
         elif one.attack.access == "gradients":
             samples += _searched(lm, loaded, chosen=one, template=template)
         samples += [sample for task in one.tasks for sample in tried.get((one.key, task), ())]
         samples += ranked.get(one.key, ())
     return Attacked(samples, left_out, counted)
+
+
+def _changed(
+    lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, template: bool | str, helpers: Helpers
+) -> Attacked:
+    """What comes of a model whose weights an attack changes."""
+    attack, tasks = chosen.attack, chosen.tasks
+    if is_asked_in_stages(attack):
+        ask = partial(_asked_of, loaded=loaded, chosen=chosen)
+        staged = in_stages(lm, loaded, attack=attack, key=chosen.key, tasks=tasks, template=template, ask=ask)
+        return Attacked(staged.samples, [], staged.counted)
+    then = replace(chosen, attack=attack_of(attack.then))
+    with retrained(lm, loaded, attack=attack, tasks=tasks, template=template) as other:
+        return attack_tasks(other, loaded, chosen=[then], template=template, helpers=helpers)
 
 
 def _searched(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, template: bool | str) -> list[Sample]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking, Others, attempts_at, budget_of, next_attempt, queries_at
 from mmforget.errors import PluginError
-from mmforget.evaluation.probes import Probing, told_by_target
+from mmforget.evaluation.probes import Target, told_by_target
 from mmforget.evaluation.rewriting import Rewriting, or_lacking
 from mmforget.evaluation.samples import Attempt, samples_of, unasked_sample
 from mmforget.evaluation.tasks import LoadedTasks
@@ -49,7 +49,7 @@ class Wanted(NamedTuple):
 class Helpers(NamedTuple):
     """Who helps attacks: the target model's answers, and a model that writes questions."""
 
-    probing: Probing | None = None
+    target: Target | None = None
     attacker: MMForgetLM | None = None
 
 
@@ -81,7 +81,7 @@ def attempted(
     After another model's attempts (`first` above 0), what rows lack was said.
     """
     found = {}
-    for together in _together(_made(lm, loaded, one, probing=helpers.probing) for one in wanted):
+    for together in _together(_made(lm, loaded, one, target=helpers.target) for one in wanted):
         names = ", ".join(dict.fromkeys(one.wanted.chosen.attack.label for one in together))
         answers = iter(lm.tried([asks for one in together for asks in one.attempts], label=names))
         for one in together:
@@ -105,24 +105,24 @@ def _together(made: Iterable[Made]) -> Iterator[list[Made]]:
         yield group
 
 
-def _made(lm: MMForgetLM, loaded: LoadedTasks, wanted: Wanted, *, probing: Probing | None) -> Made:
+def _made(lm: MMForgetLM, loaded: LoadedTasks, wanted: Wanted, *, target: Target | None) -> Made:
     chosen, task = wanted.chosen, loaded.tasks[wanted.task]
     requests = inside.requests_of(task)
     asks = lm.asks(requests, method=requests[0].request_type)
     others = Others(*inside.rows_and_pictures(task))
     if getattr(chosen.attack, "knows", "") == "target":
-        return Made(wanted, requests, asks, _of_target(lm, asks, chosen=chosen, others=others, probing=probing))
+        return Made(wanted, requests, asks, _of_target(lm, asks, chosen=chosen, others=others, target=target))
     found = [attempts_at(ask, attack=chosen.attack, name=chosen.key, others=others) for ask in asks]
     return Made(wanted, requests, asks, found)
 
 
 def _of_target(
-    lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Chosen, others: Others, probing: Probing | None
+    lm: MMForgetLM, asks: Sequence[Ask], *, chosen: Chosen, others: Others, target: Target | None
 ) -> list[list[Ask] | Lacking]:
     """The attempts that are made of what the target model says."""
     attack, name = chosen.attack, chosen.key
     queries = [queries_at(ask, attack=attack, name=name, others=others) for ask in asks]
-    told = told_by_target(lm, queries, probing=probing, label=attack.label)
+    told = told_by_target(lm, queries, target=target, label=attack.label)
     return [
         said if isinstance(said, Lacking) else attempts_at(ask, attack=attack, name=name, told=said)
         for ask, said in zip(asks, told, strict=True)

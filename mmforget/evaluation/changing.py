@@ -15,7 +15,7 @@ from mmforget.attacks.base import Calibrated
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.retraining import retraining
-from mmforget.model.altering import NOTHING_SEEN, Linear, altered, seen_inputs
+from mmforget.model.altering import NOTHING_SEEN, Alter, Altered, Linear, altered, seen_inputs
 from mmforget.model.examples import as_asked
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.merging import merged
@@ -56,14 +56,23 @@ def changed(
                 yield trained
             return
         last = attack.budget - 1
-
-        def alter(linear: Linear) -> Any:
-            with running(attack, what=f"attack '{key}': alter"):
-                return attack.alter(linear, attempt=last)
-
-        inputs = inputs_seen(whole.loaded, bound, attack=attack, template=template)
+        alter, inputs = (
+            alteration(attack, last, key=key),
+            inputs_seen(whole.loaded, bound, attack=attack, template=template),
+        )
         with altered(whole, alter, name=f"{key} {last}", folder=Path(folder) / "altered", inputs=inputs) as (model, _):
             yield model
+
+
+def alteration(attack: Any, attempt: int, *, key: str) -> Alter:
+    """What an attempt makes of each layer."""
+
+    def alter(linear: Linear) -> Altered:
+        with running(attack, what=f"attack '{key}': alter"):
+            made: Altered = attack.alter(linear, attempt=attempt)
+            return made
+
+    return alter
 
 
 def inputs_seen(loaded: LoadedModel, bound: Bound, *, attack: Any, template: bool | str) -> Mapping[str, Tensor]:

@@ -14,7 +14,7 @@ from mmforget.model.columns import column
 from mmforget.plugins import running
 from mmforget.types import States
 
-NONE = "no vector of its subject is known"
+NO_COLUMN = "no vector of its subject is known"
 
 
 def kept_columns(lm: MMForgetLM, subjects: Sequence[str], *, attack: Columns) -> list[Named]:
@@ -42,7 +42,5 @@ def require_columns(lm: MMForgetLM, *, attack: Columns) -> None:
         raise UserError(f"reads weights, and a guard ({lm.loaded.guard.name}) stands before them; look without guard=")
     if lm.loaded.stack is not None:
         raise UserError("reads the weights of one model, and this one is edited for each row; look at one")
-    if lm.loaded.quantisation is not None:
-        raise UserError(f"reads weights in full precision, and these are quantised ({lm.loaded.quantisation})")
     for layer, number in attack.named():
         column(lm.loaded, layer=layer, number=number)

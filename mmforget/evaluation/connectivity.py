@@ -7,7 +7,7 @@ learned is not published, and is a reconstruction.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -109,6 +109,11 @@ class PathResult:
     retain: Barrier
     forget: Barrier
 
+    @property
+    def numbers(self) -> Mapping[str, Estimate]:
+        """What is shown of it, in words."""
+        return {"barrier on retain rows": self.retain.height, "barrier on forget rows": self.forget.height}
+
 
 class _Height(NamedTuple):
     """What the estimate of a barrier says of itself."""
@@ -145,9 +150,8 @@ def walked(
     if how.curve == "linear":
         walk(line.go)
     else:
-        with bent(
-            line, retain=retain.encoded, forget=forget.encoded, settings=how.bending, progress=progress
-        ) as go:  # fmt: skip
+        own = {"retain": retain.encoded, "forget": forget.encoded}
+        with bent(line, **own, settings=how.bending, progress=progress) as go:
             walk(go)
     return PathResult(
         how.curve, how.evidence, how.places,
@@ -172,9 +176,7 @@ def barrier(losses: Losses, *, places: Sequence[float], subjects: Sequence[str],
     means = tuple(math.fsum(one) / len(one) for one in losses)
     if not all(math.isfinite(loss) for row in losses for loss in row):
         return Barrier(means, no_estimate(HEIGHT, reasons=(UNEQUAL,)), None)
-    gaps = [
-        _gap(losses, number, place, subjects=subjects, sign=sign) for number, place in enumerate(places)
-    ]  # fmt: skip
+    gaps = [_gap(losses, number, place, subjects=subjects, sign=sign) for number, place in enumerate(places)]
     highest = max(gaps, key=lambda one: one.value or 0.0)
     height = replace(highest, value=max(0.0, highest.value or 0.0))
     if highest.low is not None and highest.high is not None:
@@ -185,9 +187,7 @@ def barrier(losses: Losses, *, places: Sequence[float], subjects: Sequence[str],
     return Barrier(means, height, excess)
 
 
-def _gap(
-    losses: Losses, number: int, place: float, *, subjects: Sequence[str], sign: Literal[1, -1]
-) -> Estimate:  # fmt: skip
+def _gap(losses: Losses, number: int, place: float, *, subjects: Sequence[str], sign: Literal[1, -1]) -> Estimate:
     """By how much the losses at a place lie beyond the straight line between those of both ends, with its interval."""
     rows = zip(losses[number], losses[0], losses[-1], subjects, strict=True)
     scores = [Score(sign * (own - (1.0 - place) * first - place * last), name) for own, first, last, name in rows]

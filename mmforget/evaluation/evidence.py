@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmforget.attacks.base import budget_of, recovers
-from mmforget.attacks.naming import attack_of
+from mmforget.attacks.naming import known_attack
 from mmforget.benchmark.spec import Benchmark
-from mmforget.errors import UserError
 from mmforget.evaluation.headline import Number
 from mmforget.evaluation.measurements import Measurements
 from mmforget.metrics.attack_success import BUDGET, AttackSuccess
@@ -63,17 +62,9 @@ def _asked(own: Measurements, task: str) -> Iterator[tuple[str | None, str, Atta
     """The plain questions, and every attack that tries to get a forgotten answer back, with its access and measure."""
     yield None, "black_box", AttackSuccess()
     for key in own.answers.attacks_on(task):
-        attack = _known(key)
+        attack = known_attack(key)
         if attack is not None and recovers(attack):
             yield key, attack.access, AttackSuccess(budget_of(attack) or BUDGET)
-
-
-def _known(key: str) -> Any | None:
-    """The attack of that name; None of one that is not there any more."""
-    try:
-        return attack_of(key)
-    except UserError:
-        return None
 
 
 def _side(model: Measurements | None, metric: AttackSuccess, *, task: str, attack: str | None) -> Number:

@@ -21,7 +21,6 @@ from mmforget.results.fingerprint import hash_json
 from mmforget.types import Estimate, Example, Progress, Score
 
 NOT_FINITE = "one of the models holds a text impossible"
-SOURCE = "FADE, after reviews of the paper; its number of samples and its normalisation are not published"
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,13 @@ class FadeResult:
     missing: Estimate
     invented: Estimate
     samples: int
+
+    @property
+    def numbers(self) -> Mapping[str, Estimate]:
+        """What is shown of it, in words."""
+        return {
+            "total": self.total, "per token": self.per_token, "missing": self.missing, "invented": self.invented,
+        }  # fmt: skip
 
 
 def fade(rows: Sequence[Example], first: Drawn, second: Drawn, *, samples: int) -> FadeResult:

@@ -105,9 +105,7 @@ def _distinct(asks: Iterator[Ask]) -> Iterator[Ask]:
             yield ask
 
 
-def _probabilities(
-    lm: MMForgetLM, groups: Sequence[list[Ask] | Lacking], rows: Sequence[Example]
-) -> list[Probability]:  # fmt: skip
+def _probabilities(lm: MMForgetLM, groups: Sequence[list[Ask] | Lacking], rows: Sequence[Example]) -> list[Probability]:
     tried = lm.tried([[] if isinstance(one, Lacking) else one for one in groups], label="in other forms")
     return [_probability(group, answers, row) for group, answers, row in zip(groups, tried, rows, strict=True)]
 
@@ -168,6 +166,11 @@ class FormResult:
 
     by_token: Drops
     whole: Drops
+
+    @property
+    def numbers(self) -> Mapping[str, Estimate]:
+        """What is shown of it, in words."""
+        return {"bias": self.by_token.bias, **self.by_token.drops}
 
 
 def form_dependence(model: Asked, target: Asked) -> FormResult:

@@ -217,9 +217,8 @@ class Measurements:
             # The others are kept with it: while they live, nothing else has their id.
             return found, others
 
-        return self.answers.once(compare, "compared", *identity(metric), task, other_task, profile, attack, id(others))[
-            0
-        ]
+        key = (*identity(metric), task, other_task, profile, attack, id(others))
+        return self.answers.once(compare, "compared", *key)[0]
 
     def _against_holdout(self, metric: ReferenceMetric, *, task: TaskSpec, profile: str) -> Estimate:
         holdout = self.benchmark.holdout_set

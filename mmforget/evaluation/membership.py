@@ -76,6 +76,11 @@ class MembershipResult:
     strongest: Estimate
     detectors: Mapping[str, Rates]
 
+    @property
+    def numbers(self) -> Mapping[str, Estimate]:
+        """What is shown of it, in words."""
+        return {"strongest": self.strongest, **{name: one.auc for name, one in self.detectors.items()}}
+
 
 class Answered(NamedTuple):
     """A model's scores of answers: of what was to be forgotten, and of what nobody has seen."""

@@ -16,11 +16,10 @@ from mmforget.evaluation.keeping import Named, layers_of
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.batching import chunks
 from mmforget.lm.progress import told
-from mmforget.metrics.unlearning_depth import KEPT, LACKING, PATCHED, PLAIN
 from mmforget.model.activations import evaluating
 from mmforget.model.adapter_switch import without_adapter
 from mmforget.model.patching import patched_logprobs
-from mmforget.types import Sample, States
+from mmforget.types import KEPT, PATCHED, PLAIN, RETAIN_PATCHED, Sample, States
 
 
 def put_in(lm: MMForgetLM, asks: Sequence[Ask], *, attack: Patching, retain: Mapping[str, Sample]) -> list[Named]:
@@ -45,18 +44,17 @@ def put_in(lm: MMForgetLM, asks: Sequence[Ask], *, attack: Patching, retain: Map
 
 def _of_one(lm: MMForgetLM, ask: Ask, *, layers: Sequence[int], states: torch.Tensor, retain: Sample | None) -> Named:
     """The states of a model with an adapter, put into what it stands on; else the retain model's, put into this one."""
-    loaded, found = lm.loaded, dict[str, States]()
-    if retain is None:
-        found[KEPT] = States.of(states)
+    loaded, kept = lm.loaded, {KEPT: States.of(states)}
     if loaded.stack is not None or loaded.guard is not None or loaded.replaced:
-        return found or {KEPT: States.of(states)}
+        return kept
     if loaded.has_adapter:
         with without_adapter(loaded):
-            return {**found, **_logprobs(lm, ask, layers=layers, states=states, name=PATCHED)}
+            put = _logprobs(lm, ask, layers=layers, states=states, name=PATCHED)
+        return put if retain is not None else {**kept, **put}
     theirs = None if retain is None else retain.states.get(KEPT)
     if theirs is None or theirs.shape != tuple(states.shape):
-        return found or {KEPT: States.of(states)}
-    put = _logprobs(lm, ask, layers=layers, states=torch.from_numpy(theirs.array().copy()), name=LACKING)
+        return kept
+    put = _logprobs(lm, ask, layers=layers, states=torch.from_numpy(theirs.array().copy()), name=RETAIN_PATCHED)
     # Its own states in their own places change nothing.
     return {**put, PATCHED: States.of([float(put[PLAIN].array())] * len(layers))}
 

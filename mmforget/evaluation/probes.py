@@ -61,7 +61,7 @@ class Probes:
             parallel.on_main(lambda: write_json(file, document))
 
 
-class Probing(NamedTuple):
+class Target(NamedTuple):
     """Where answers of the target model are, and whether the model that is asked is the target."""
 
     probes: Probes
@@ -69,14 +69,14 @@ class Probing(NamedTuple):
 
 
 def told_by_target(
-    lm: MMForgetLM, queries: Sequence[list[Ask] | Lacking], *, probing: Probing | None, label: str
+    lm: MMForgetLM, queries: Sequence[list[Ask] | Lacking], *, target: Target | None, label: str
 ) -> list[list[Told] | Lacking]:
     """By row what the target model says to its questions: asked now where this is the target, else read."""
-    if probing is None:
+    if target is None:
         return [one if isinstance(one, Lacking) else Lacking(NO_TARGET) for one in queries]
-    if probing.by_target:
+    if target.by_target:
         asked = [ask for one in queries if not isinstance(one, Lacking) for ask in one]
         (answers,) = lm.tried([asked], label=f"{label}: the target is asked") if asked else ([],)
         said = [(ask, text) for ask, text in zip(asked, answers, strict=True) if isinstance(text, str)]
-        probing.probes.keep(said, target=lm.loaded.fingerprint)
-    return [one if isinstance(one, Lacking) else probing.probes.of(one) for one in queries]
+        target.probes.keep(said, target=lm.loaded.fingerprint)
+    return [one if isinstance(one, Lacking) else target.probes.of(one) for one in queries]

@@ -76,10 +76,19 @@ def require_rows(bound: Bound, *, attack: Any, key: str) -> None:
     """Raises UserError where the benchmark has not the rows that an attack trains on, if it trains."""
     if not hasattr(attack, "training"):
         return
-    try:
+    with said_of(key):
         retraining(None, bound=bound, attack=attack)
+
+
+@contextmanager
+def said_of(key: str) -> Iterator[None]:
+    """Errors inside say which attack they are about."""
+    try:
+        yield
     except UserError as error:
-        raise error if f"'{key.partition('(')[0]}'" in str(error) else UserError(f"attack '{key}': {error}") from error
+        if str(error).startswith("attack '"):
+            raise
+        raise UserError(f"attack '{key}': {error}") from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking
+from mmforget.attacks.helped import Rewritten
 from mmforget.attacks.replies import Reply
 from mmforget.benchmark.document import TaskLabel
 from mmforget.errors import PluginError, UserError
@@ -34,7 +35,7 @@ class Rewriting:
 
     lm: MMForgetLM
     attacker: MMForgetLM
-    attack: Any
+    attack: Rewritten
     key: str
     label: TaskLabel
     refusals: Sequence[str] = ()
@@ -77,12 +78,12 @@ class Rewriting:
         if not isinstance(text, str):
             return None
         with running(self.attack, what=f"attack '{self.key}': attempt"):
-            found: Any = self.attack.attempt(ask, text, tried)
+            found = self.attack.attempt(ask, text, tried)
         if found is not None and not (isinstance(found, Ask) and found.kind == ask.kind):
             raise PluginError(
                 f"attack '{self.key}': attempt has to give a question (Ask) of kind '{ask.kind}', or None"
             )
-        return found if found is None or isinstance(found, Ask) else None
+        return found
 
     def _state(self, ask: Ask, said: Any) -> str:
         """What the judge says; empty for what a guard has no answer to."""

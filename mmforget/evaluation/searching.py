@@ -17,8 +17,7 @@ from PIL import Image
 from mmforget import parallel
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking
-from mmforget.attacks.changes import Change, Seen, Shift, applied, from_json, to_json
-from mmforget.errors import PluginError
+from mmforget.attacks.changes import Change, Seen, Shift, applied, from_json, searched_for, to_json
 from mmforget.evaluation.retraining import asked_instead
 from mmforget.evaluation.stages import Asked, unanswered
 from mmforget.evaluation.tasks import LoadedTasks
@@ -28,7 +27,7 @@ from mmforget.lm.progress import told
 from mmforget.lm.whitebox import WhiteBox, require_gradients
 from mmforget.model.seen import sight_of
 from mmforget.model.slopes import module_of
-from mmforget.plugins import code_of, running
+from mmforget.plugins import code_of
 from mmforget.results.fingerprint import hash_json
 from mmforget.types import Sample
 
@@ -178,26 +177,13 @@ def _found(lm: MMForgetLM, groups: Sequence[Sequence[Ask]], *, attack: Any, key:
             part = range(at, min(at + parallel.world_size(), len(groups)))
             new = {names[one]: one for one in part if names[one] not in found}
             own = next((one for rank, one in enumerate(part) if rank == parallel.rank() and names[one] in new), None)
-            made = {} if own is None else {names[own]: _written(_search(groups[own], attack=attack, key=key, box=box))}
+            made = {} if own is None else {names[own]: _written(searched_for(attack, groups[own], box, name=key))}
             for several in parallel.gather(made):
                 found |= several
             if cache is not None and parallel.is_main() and new:
                 cache.put_many({name: found[name] for name in new})
             advance(list(part))
     return [_read(found[name]) for name in names]
-
-
-def _search(asks: Sequence[Ask], *, attack: Any, key: str, box: WhiteBox) -> Found:
-    with running(attack, what=f"attack '{key}': search"):
-        found = attack.search(asks, box)
-        changes: Found = found if isinstance(found, Lacking) else list(found)
-    if isinstance(changes, Lacking):
-        return changes
-    if len(changes) != len(attack.at) or not all(isinstance(one, Change) for one in changes):
-        raise PluginError(f"attack '{key}': search has to give a change for each of its {len(attack.at)} stops")
-    if attack.told == "own" and any(isinstance(one, Shift) for one in changes):
-        raise PluginError(f"attack '{key}': a shift is of the whole model; search it with told = 'others'")
-    return changes
 
 
 def _name(lm: MMForgetLM, asks: Sequence[Ask], *, attack: Any, key: str) -> str:

@@ -17,16 +17,15 @@ from torch import Tensor
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Calibrated, Lacking, Retraining
-from mmforget.evaluation.changing import inputs_seen
+from mmforget.evaluation.changing import alteration, inputs_seen
 from mmforget.evaluation.retraining import asked_instead, bound_of, learnable
 from mmforget.evaluation.samples import unasked_sample
 from mmforget.evaluation.tasks import LoadedTasks
 from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.model.altering import NOTHING_SEEN, Altered, Linear, altered
+from mmforget.model.altering import NOTHING_SEEN, altered
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.merging import Whole, merged
-from mmforget.plugins import running
 from mmforget.training.continuing import Looks, continued
 from mmforget.types import Sample
 
@@ -120,14 +119,8 @@ def _altered(
 ) -> Staged:
     plain, samples, counted = Plain(attack.label, frozenset()), list[Sample](), dict[str, float]()
     for number in range(attack.budget):
-        name = f"{key} {number}"
-
-        def alter(linear: Linear, *, number: int = number) -> Altered:
-            with running(attack, what=f"attack '{key}': alter"):
-                made: Altered = attack.alter(linear, attempt=number)
-                return made
-
-        with altered(whole, alter, name=name, folder=folder / str(number), inputs=inputs) as (model, counts):
+        alter, place = alteration(attack, number, key=key), folder / str(number)
+        with altered(whole, alter, name=f"{key} {number}", folder=place, inputs=inputs) as (model, counts):
             samples += ask(asked_instead(lm, model), plain, number)
             counted |= counts
     return Staged(samples, {key: counted} if counted else {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+from mmforget.errors import listed
 from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.results.cannot_tell import Untold
 from mmforget.results.deciding import access_words, place_of
@@ -277,7 +278,7 @@ def board_sentence(board: Board) -> str:
     if len(rivals) > MAX_RIVALS:
         rivals = [*rivals[: MAX_RIVALS - 1], f"{len(rivals) - MAX_RIVALS + 1} more"]
     if rivals:
-        text += f" The intervals do not tell it apart from {_and(rivals)}."
+        text += f" The intervals do not tell it apart from {listed(rivals)}."
     return text
 
 
@@ -319,7 +320,3 @@ def _gibberish(row: BoardRow) -> str:
     if estimate is None or estimate.value is None:
         return ""
     return f" ({estimate.value:.0%} of its answers on the {row.forget_set} set are degenerate)"
-
-
-def _and(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

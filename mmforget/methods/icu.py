@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from torch import Tensor
 
 from mmforget.asking import Ask, Depth, Engine, GuardEngine, Look, Positions
+from mmforget.errors import listed
 from mmforget.methods.base import Evidence
 from mmforget.methods.material import Material
 from mmforget.methods.naming import given_names, names_of
@@ -90,7 +91,7 @@ class _Instructed(GuardEngine):
         return [self._tell(ask) if one is None else one[1] for ask, one in zip(asks, planned, strict=True)]
 
     def _tell(self, ask: Ask) -> Ask:
-        words = INSTRUCTION.format(_listed(self._names(ask)))
+        words = INSTRUCTION.format(listed(self._names(ask)))
         if ask.kind == "rolling":
             return replace(ask, continuation=words + (ask.continuation or ""))
         at = self.engine.first_words(ask.context)
@@ -103,12 +104,6 @@ class _Instructed(GuardEngine):
             if found:
                 return found[:1]
         return list(dict.fromkeys(self.names.values()))
-
-
-def _listed(names: Sequence[str]) -> str:
-    """`A`, `A and B`, or `A, B and C`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 METHOD = InContext

@@ -11,9 +11,8 @@ from mmforget.metrics.base import METRICS, CompositeMetric, Metric, SampleMetric
 from mmforget.metrics.concept_vector import TOP, VECTOR
 from mmforget.metrics.judged import GRADED, LABELS
 from mmforget.metrics.representations import SHARES
-from mmforget.metrics.unlearning_depth import LACKING, PATCHED, PLAIN
 from mmforget.plugins import running
-from mmforget.types import Estimate, Sample, Score, States
+from mmforget.types import PATCHED, PLAIN, RETAIN_PATCHED, Estimate, Sample, Score, States
 
 ANSWER = "She lives at apt. 4, Oslo."
 CHOICES = (ANSWER, "In Rome.", "?")
@@ -157,7 +156,7 @@ def toy_states(number: int) -> dict[str, States]:
     values = [math.nan if number % 8 == 3 else float((number + 1) * (place + 2) ** 2 % 7) for place in range(5)]
     if number % 8 == 5:
         return {}
-    said = {PLAIN: [-1.0], LACKING: [-1.5, -3.0], PATCHED: [-1.0 - values[0] / 9.0, -2.0]}
+    said = {PLAIN: [-1.0], RETAIN_PATCHED: [-1.5, -3.0], PATCHED: [-1.0 - values[0] / 9.0, -2.0]}
     of_target = {name: States.of(one if name != PLAIN else one[0]) for name, one in said.items()}
     named = {f"{VECTOR}0": States.of(values), f"{TOP}0": States.of(sorted(values))}
     return {name: States.of(values) for name in SHARES} | of_target | named

@@ -13,11 +13,8 @@ from mmforget.errors import UserError
 from mmforget.metrics.base import RATE, Kind, Other, check_profile
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.paired import paired
-from mmforget.types import Estimate, Sample, Score
+from mmforget.types import PATCHED, PLAIN, RETAIN_PATCHED, Estimate, Sample, Score
 
-PLAIN, PATCHED, LACKING, KEPT = "plain", "patched", "retain_patched", "kept"
-"""What an attack keeps under `Sample.states`: the answer's mean log-prob in the target model; by layer, that where this
-model's states or the retain model's are put there; and states that are still to be put."""
 SAME = 1e-3
 """How far the log-probs of one model may lie apart by rounding, in nats."""
 
@@ -68,7 +65,7 @@ class UnlearningDepth:
         plain, before = (float(one.states[PLAIN].array()) for one in (own, target))
         if abs(plain - before) > SAME or not _is_target_itself(own, target):
             return Score(None, own.subject, "without an adapter the model is not the target, into which states are put")
-        lost, gold = plain - own.states[PATCHED].array(), before - target.states[LACKING].array()
+        lost, gold = plain - own.states[PATCHED].array(), before - target.states[RETAIN_PATCHED].array()
         if lost.shape != gold.shape or not (np.isfinite(lost).all() and np.isfinite(gold).all()):
             return Score(None, own.subject, "log-probs that are no numbers, or of other layers")
         value = depth(lost.tolist(), gold.tolist(), tau=self.tau)
@@ -87,9 +84,9 @@ def depth(lost: Sequence[float], gold: Sequence[float], *, tau: float) -> float 
 
 def _is_target_itself(own: Sample, target: Sample) -> bool:
     """Whether a model that the retain model's states were put into is the target; true of one with an adapter."""
-    if LACKING not in own.states:
+    if RETAIN_PATCHED not in own.states:
         return True
-    found, told = (one.states[LACKING].array() for one in (own, target))
+    found, told = (one.states[RETAIN_PATCHED].array() for one in (own, target))
     return found.shape == told.shape and bool((np.abs(found - told) <= SAME).all())
 
 
@@ -97,7 +94,7 @@ def _missing(target: Sample, own: Sample) -> str:
     for one in (own, target):
         if one.unanswered:
             return one.unanswered
-    if LACKING not in target.states or PLAIN not in target.states:
+    if RETAIN_PATCHED not in target.states or PLAIN not in target.states:
         return "no states of a retain model were put into the target model"
     if PATCHED not in own.states or PLAIN not in own.states:
         return "the model has no adapter on the target model, so its states could not be put into that"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmforget import parallel
 from mmforget.evaluation.run import Settings
+from mmforget.lm.cache import ResponseCache
 from mmforget.pipeline.config import RunConfig
 
 
@@ -26,6 +28,12 @@ def settings_of(config: RunConfig) -> Settings:
 def cache_file(config: RunConfig) -> Path:
     """The response cache: where the user says, else inside the output folder."""
     return Path(config.use_cache).expanduser() if config.use_cache else config.output / "responses.sqlite"
+
+
+def response_cache(config: RunConfig) -> ResponseCache | None:
+    """The cache, of the main process alone; None where nobody says where it is kept."""
+    is_kept = parallel.is_main() and (config.use_cache or config.output_path)
+    return ResponseCache(cache_file(config)) if is_kept else None
 
 
 def in_words(config: RunConfig) -> str:

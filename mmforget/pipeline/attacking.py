@@ -14,11 +14,10 @@ from mmforget.benchmark.spec import Bound
 from mmforget.evaluation.attack import AttackOutcome, AttackResult, attackable, attacked, compared
 from mmforget.evaluation.attempting import Helpers
 from mmforget.evaluation.plan import Evaluations, plan
-from mmforget.evaluation.probes import Probes, Probing
+from mmforget.evaluation.probes import Probes, Target
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.lm.cache import ResponseCache
 from mmforget.model.spec import ModelSpec
-from mmforget.pipeline.asked import cache_file, settings_of
+from mmforget.pipeline.asked import response_cache, settings_of
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
 from mmforget.pipeline.helping import ask_target, attacker_of, helped_by, probes_file
@@ -87,8 +86,7 @@ def attack_models(made: AttackPlan, *, progress: Progress) -> dict[str, Found]:
 def _attacked(made: AttackPlan, *, bound: Bound, progress: Progress) -> dict[str, AttackOutcome]:
     config, models = made.config, Models()
     settings = replace(settings_of(config), attacks=config.attacks)
-    is_cached = parallel.is_main() and (config.use_cache or config.output_path)
-    cache = ResponseCache(cache_file(config)) if is_cached else None
+    cache = response_cache(config)
     helpers = _helpers(config, bound=bound, models=models, progress=progress)
     found: dict[str, AttackOutcome] = {}
     # The retain model first: attacks may put its states into the target model.
@@ -113,7 +111,7 @@ def _helpers(config: RunConfig, *, bound: Bound, models: Models, progress: Progr
         spec = _spec(target, config=config, bound=bound, models=models, progress=progress)
         told = _named(progress, name=f"{bound.benchmark.group}: {target}")
         ask_target(spec, config=config, bound=bound, rows=None, probes=probes, models=models, progress=told)
-    return Helpers(Probing(probes), attacker_of(config, bound=bound))
+    return Helpers(Target(probes), attacker_of(config, bound=bound))
 
 
 def _spec(name: str, *, config: RunConfig, bound: Bound, models: Models, progress: Progress) -> ModelSpec:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmforget import parallel
 from mmforget.arguments import split_top_level
@@ -24,6 +24,7 @@ from mmforget.evaluation.fade import Drawn, Fade, FadeResult, fade
 from mmforget.evaluation.forms import FormDependence, FormResult, asked_in_forms, form_dependence
 from mmforget.evaluation.membership import Answered, Membership, MembershipResult, membership, scored_answers
 from mmforget.lm.adapter import MMForgetLM
+from mmforget.lm.drawing import Tokens
 from mmforget.lm.engine import ModelEngine
 from mmforget.methods.arguments import from_arguments
 from mmforget.metrics.arguments import metric_of
@@ -216,9 +217,8 @@ class _Space:
 
     def asker(self, loaded: LoadedModel, name: str) -> MMForgetLM:
         config = self.config
-        return MMForgetLM(
-            loaded, batch_size=config.batch_size, features=run_features(config), progress=self.told(name)
-        )  # fmt: skip
+        features, progress = run_features(config), self.told(name)
+        return MMForgetLM(loaded, batch_size=config.batch_size, features=features, progress=progress)
 
     def told(self, name: str) -> Progress:
         return lambda done, total, label: self.progress(done, total, f"{name}: {label}")
@@ -241,7 +241,35 @@ def _by_fade(space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: F
     if RETAIN not in specs or not space.has_questions:
         why = NO_QUESTIONS if RETAIN in specs else NO_RETAIN
         return [Compared(name, one, RETAIN, _is_null(one, RETAIN), None, why) for one in others]
-    texts: dict[str, list[tuple[int, ...]]] = {}
+    written = _written(space, specs, others=others, how=how)
+
+    def divergence(one: str) -> FadeResult:
+        first, second = written.drawn(one, RETAIN), written.drawn(RETAIN, one)
+        return fade(written.rows, first, second, samples=how.samples)
+
+    return [Compared(name, one, RETAIN, _is_null(one, RETAIN), divergence(one)) for one in others]
+
+
+class _Written(NamedTuple):
+    """What models wrote behind the same questions.
+
+    Attributes:
+        rows: the questions.
+        texts: by model.
+        told: by model that says it and model that wrote, the log-prob of each text.
+    """
+
+    rows: Sequence[Example]
+    texts: Mapping[str, Sequence[Tokens]]
+    told: Mapping[tuple[str, str], Sequence[float]]
+
+    def drawn(self, writer: str, other: str) -> Drawn:
+        return Drawn(list(map(len, self.texts[writer])), self.told[writer, writer], self.told[other, writer])
+
+
+def _written(space: _Space, specs: Mapping[str, ModelSpec], *, others: Sequence[str], how: Fade) -> _Written:
+    """One model in memory at a time: the retain model comes first, to write, and last, for what the others wrote."""
+    texts: dict[str, list[Tokens]] = {}
     told: dict[tuple[str, str], list[float]] = {}
     tokenizer: dict[str, int] = {}
     rows: list[Example] = []
@@ -250,26 +278,15 @@ def _by_fade(space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: F
         tokenizer = _same_tokens(loaded, tokenizer)
         rows, prompts = _prompts(space, loaded)
         engine = ModelEngine(loaded, batch_size=space.config.batch_size, features=run_features(space.config))
-        progress = space.told(model)
         if model not in texts:
             texts[model] = how.write(engine, rows, prompts)
         for writer in (one for one in texts if RETAIN in (model, one) or one == model):
             if (model, writer) not in told:
-                told[model, writer] = how.told(engine, prompts, texts[writer], progress=progress)
-
-    def of(writer: str, other: str) -> Drawn:
-        return Drawn(list(map(len, texts[writer])), told[writer, writer], told[other, writer])
-
-    return [
-        Compared(name, one, RETAIN, _is_null(one, RETAIN),
-                 fade(rows, of(one, RETAIN), of(RETAIN, one), samples=how.samples))
-        for one in others
-    ]  # fmt: skip
+                told[model, writer] = how.told(engine, prompts, texts[writer], progress=space.told(model))
+    return _Written(rows, texts, told)
 
 
-def _by_forms(
-    space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: FormDependence
-) -> list[Compared]:  # fmt: skip
+def _by_forms(space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: FormDependence) -> list[Compared]:
     """Every model beside the target, which the model itself is where it has forgotten nothing."""
     target = "target" if "target" in specs else "model" if space.config.model == "micro" else None
     others = [one for one in specs if one != target]
@@ -287,9 +304,7 @@ def _by_forms(
     ]  # fmt: skip
 
 
-def _by_membership(
-    space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: Membership
-) -> list[Compared]:  # fmt: skip
+def _by_membership(space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: Membership) -> list[Compared]:
     """Every model on what was to be forgotten and on what nobody has seen, the retain model first."""
     sets = (_members_of(space.bound.benchmark), space.bound.benchmark.holdout_set)
     order = sorted(specs, key=lambda one: one != RETAIN)
@@ -336,9 +351,7 @@ def _same_tokens(loaded: LoadedModel, tokenizer: Mapping[str, int]) -> dict[str,
     return own
 
 
-def _by_path(
-    space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: ModeConnectivity
-) -> list[Compared]:  # fmt: skip
+def _by_path(space: _Space, specs: Mapping[str, ModelSpec], *, name: str, how: ModeConnectivity) -> list[Compared]:
     """The path from every model to the retain model, and from the model to the target."""
     found = []
     with tempfile.TemporaryDirectory(prefix="mmforget-") as folder:
@@ -356,9 +369,7 @@ def _by_path(
     return found
 
 
-def _walk(
-    space: _Space, spec: ModelSpec, *, start: End, how: ModeConnectivity, folder: Path, label: str
-) -> PathResult:  # fmt: skip
+def _walk(space: _Space, spec: ModelSpec, *, start: End, how: ModeConnectivity, folder: Path, label: str) -> PathResult:
     loaded = space.models.get(spec)
     kept, own = (
         _answered(space, name, loaded) for name in (space.bound.benchmark.retain_set, space.bound.benchmark.forget_set)

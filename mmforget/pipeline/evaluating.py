@@ -18,11 +18,10 @@ from mmforget.evaluation.plan import Evaluations, plan
 from mmforget.evaluation.run import evaluate
 from mmforget.evaluation.tasks import Named, divide, other_names
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import check_place
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.spec import ModelSpec
-from mmforget.pipeline.asked import cache_file, settings_of
+from mmforget.pipeline.asked import response_cache, settings_of
 from mmforget.pipeline.checking import check_document
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
@@ -172,8 +171,7 @@ def _document(folder: Path) -> Any:
 def _plain(loaded: LoadedModel, names: Sequence[str], *, made: EvaluationPlan) -> dict[str, Any]:
     """Tasks whose results are lm_eval's alone."""
     config, wanted, place = made.config, made.wanted, made.place
-    is_cached = parallel.is_main() and (config.use_cache or config.output_path)
-    cache = ResponseCache(cache_file(config)) if is_cached else None
+    cache = response_cache(config)
     features = run_features(config)
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=features, progress=wanted.bars)
     done = evaluate(

@@ -19,14 +19,13 @@ from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.attack import attackable
 from mmforget.evaluation.attempting import Helpers
-from mmforget.evaluation.probes import Probes, Probing
+from mmforget.evaluation.probes import Probes, Target
 from mmforget.evaluation.run import evaluate
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.lm.cache import ResponseCache
 from mmforget.model.load import load_model
 from mmforget.model.micro import build_base
 from mmforget.model.spec import ModelSpec
-from mmforget.pipeline.asked import cache_file, settings_of
+from mmforget.pipeline.asked import response_cache, settings_of
 from mmforget.pipeline.checking import attacks_of
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.features import run_features
@@ -48,8 +47,8 @@ def helped_by(config: RunConfig, *, bound: Bound, helper: str) -> tuple[AttackNa
 def helpers_of(config: RunConfig, *, bound: Bound) -> Helpers:
     """What attacks of a run are helped by. Raises UserError for an attacker that is not there."""
     is_asked = bool(helped_by(config, bound=bound, helper="target"))
-    probing = Probing(Probes(probes_file(config, bound=bound))) if is_asked else None
-    return Helpers(probing, attacker_of(config, bound=bound))
+    target = Target(Probes(probes_file(config, bound=bound))) if is_asked else None
+    return Helpers(target, attacker_of(config, bound=bound))
 
 
 def probes_file(config: RunConfig, *, bound: Bound) -> Path:
@@ -122,9 +121,8 @@ def ask_target(
     """
     named = helped_by(config, bound=bound, helper="target")
     tasks = attackable(bound.benchmark, named)
-    settings = replace(settings_of(config), attacks=named, helpers=Helpers(Probing(probes, by_target=True)))
-    is_cached = parallel.is_main() and (config.use_cache or config.output_path)
-    cache = ResponseCache(cache_file(config)) if is_cached else None
+    settings = replace(settings_of(config), attacks=named, helpers=Helpers(Target(probes, by_target=True)))
+    cache = response_cache(config)
     lm = MMForgetLM(
         models.get(spec), batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress
     )

@@ -21,13 +21,12 @@ from mmforget.evaluation.run import Evaluation, evaluate
 from mmforget.evaluation.sequence import Sequenced
 from mmforget.judges.base import Judge
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.lm.cache import ResponseCache
 from mmforget.metrics.arguments import named_metrics
 from mmforget.model.experts import describe
 from mmforget.model.finite import not_finite
 from mmforget.model.loaded import LoadedModel
 from mmforget.pipeline.answers import example_answers
-from mmforget.pipeline.asked import cache_file, in_words, settings_of
+from mmforget.pipeline.asked import in_words, response_cache, settings_of
 from mmforget.pipeline.checking import attacks_of
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.dividing import described, division_of, is_divided, told_rows
@@ -181,7 +180,7 @@ def evaluate_tasks(
     attacks = attacks_of(config, benchmark=place.bound.benchmark) if place.attacked else ()
     helpers = helpers_of(config, bound=place.bound)
     settings = replace(settings_of(config), attacks=attacks, retain=retain.samples if retain else (), helpers=helpers)
-    cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
+    cache = response_cache(config)
     lm = MMForgetLM(loaded, batch_size=config.batch_size, cache=cache, features=run_features(config), progress=progress)
     return evaluate(
         lm,

@@ -19,7 +19,7 @@ from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Benchmark, Bound
 from mmforget.errors import UserError
 from mmforget.evaluation.stages import is_asked_in_stages
-from mmforget.evaluation.worth import Key, Model, Trait, Worth, worths
+from mmforget.evaluation.worth import About, Key, Model, Trait, Worth, worths
 from mmforget.metrics.base import METRICS, Metric, counts_failures, reads_attempts
 from mmforget.pipeline.checking import check_document
 from mmforget.pipeline.config import RunConfig
@@ -170,16 +170,17 @@ def _setting(plan: MetaPlan, own: PoolPlan, *, pool: Workers) -> Setting:
 
 
 def _model(member: Member, folders: Folders) -> Model:
-    records = {change: read_run(folder).record for change, folder in folders.items()}
-    values = {change: values_of(record) for change, record in records.items()}
-    return Model(member.name, member.pool, member.share, member.graded, values)
+    return Model(member.name, member.pool, member.share, member.graded, _values(folders))
 
 
 def _unlearned(name: str, folders: Folders) -> Model:
-    records = {change: read_run(folder).record for change, folder in folders.items()}
-    values = {change: values_of(record) for change, record in records.items()}
-    ratio = records[PLAIN].headline.get("utility_ratio")
-    return Model(name, "unlearned", 1.0, False, values, None if ratio is None else ratio.value)
+    ratio = read_run(folders[PLAIN]).record.headline.get("utility_ratio")
+    return Model(name, "unlearned", 1.0, False, _values(folders), None if ratio is None else ratio.value)
+
+
+def _values(folders: Folders) -> dict[str, dict[Key, float | None]]:
+    """By change of weights, what was read."""
+    return {change: values_of(read_run(folder).record) for change, folder in folders.items()}
 
 
 def values_of(record: RunRecord) -> dict[Key, float | None]:
@@ -217,7 +218,7 @@ def traits_of(records: Sequence[RunRecord], *, retain: RunRecord, benchmark: Ben
     return found
 
 
-def _about(key: Key, *, benchmark: Benchmark) -> Any:
+def _about(key: Key, *, benchmark: Benchmark) -> About:
     if key.profile == HEADLINE:
         return "forgotten" if key.metric == "forget_score" else "kept"
     if counts_failures(_metric(key.metric)):

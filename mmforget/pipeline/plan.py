@@ -44,6 +44,7 @@ from mmforget.pipeline.stage_one import Role, stage_one_settings
 from mmforget.pipeline.trials import Trials, trials_of
 from mmforget.pipeline.unlearning import check_material
 from mmforget.pipeline.workers import num_workers
+from mmforget.results.deciding import ACCESS
 from mmforget.results.provenance import model_name
 from mmforget.training.hf_arguments import trackers_of
 
@@ -249,10 +250,6 @@ def _check_requests(config: RunConfig, *, bound: Bound) -> None:
         )
 
 
-NEEDED = {"logits": "logits", "hidden": "hidden states", "gradients": "gradients", "weights": "weights"}
-"""What attacks of each access need, in words."""
-
-
 def check_attacks(config: RunConfig, *, bound: Bound, plans: Sequence[MethodPlan] = ()) -> None:
     """Proves that the attacks can be made, before any model is there.
 
@@ -271,7 +268,7 @@ def check_attacks(config: RunConfig, *, bound: Bound, plans: Sequence[MethodPlan
             require_rows(bound, attack=made, key=one.key)
         if guard is not None and access != "black_box":
             raise UserError(
-                f"attack '{one.key}' needs a model's {NEEDED[access]}, and method '{guard}' puts a guard before the "
+                f"attack '{one.key}' needs a model's {ACCESS[access]}, and method '{guard}' puts a guard before the "
                 "model; run them without each other"
             )
 

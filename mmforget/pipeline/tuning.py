@@ -19,9 +19,8 @@ from mmforget import parallel
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import RunFailed, UserError
 from mmforget.evaluation.choosing import MIN_UTILITY, RULE, Outcome, chosen, outcome_of
-from mmforget.lm.cache import ResponseCache
 from mmforget.model.spec import ModelSpec
-from mmforget.pipeline.asked import cache_file
+from mmforget.pipeline.asked import response_cache
 from mmforget.pipeline.bases import make_starts
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.dividing import division_of, tuning_rows
@@ -149,7 +148,7 @@ def _ask(
     models: Models,
     progress: Progress,
 ) -> Looked:
-    cache = ResponseCache(cache_file(config)) if parallel.is_main() else None
+    cache = response_cache(config)
     return look(models.get(spec), config=config, bound=bound, rows=rows, cache=cache)
 
 

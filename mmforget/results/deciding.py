@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from mmforget.errors import listed
 from mmforget.results import rules
 from mmforget.results.evidence import Evidence
 from mmforget.results.rules import CODES, COLLAPSED, Finding, finding
@@ -154,13 +155,9 @@ def judged(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
     lines = list(evidence)
     telling = [one for one in lines if one.outcome != "blind" and one.p_value is not None]
     values = [one.p_value for one in telling if one.p_value is not None]
-    adjusted = dict(zip(map(_place, telling), holm(values), strict=True))
-    known = [replace(one, adjusted=adjusted.get(_place(one))) for one in lines]
+    adjusted = dict(zip((one.key for one in telling), holm(values), strict=True))
+    known = [replace(one, adjusted=adjusted.get(one.key)) for one in lines]
     return tuple(one if one.outcome == "blind" else replace(one, outcome=_outcome(one)) for one in known)
-
-
-def _place(line: Evidence) -> tuple[str, str | None]:
-    return line.task, line.attack
 
 
 def _outcome(line: Evidence) -> Literal["found", "ruled_out", "open"]:
@@ -216,7 +213,7 @@ def _names(names: Sequence[str]) -> str:
     shown = list(dict.fromkeys(names))
     if len(shown) > MAX_NAMED:
         shown = [*shown[: MAX_NAMED - 1], f"{len(shown) - MAX_NAMED + 1} more"]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return listed(shown)
 
 
 def _too_wide(told: Sequence[Evidence]) -> list[Finding]:
@@ -258,7 +255,7 @@ def access_words(evidence: Iterable[Evidence]) -> str:
     """What the attacks looked at that tell anything, in words: `answers and weights`; empty for nothing."""
     found = {one.access for one in evidence if one.attack is not None and one.outcome != "blind"}
     named = [text for access, text in ACCESS.items() if access in found]
-    return "" if not named else named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    return listed(named) if named else ""
 
 
 def joint_verdict(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["found", "ruled_out", "open", "blind"]
+EXCESS, PLAIN = "excess/", "plain"
+"""What the key of an excess begins with, and ends with for the plain questions."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,3 @@ class Evidence:
     def room(self) -> float:
         """How much more it finds in the target than in the retain model; 0 where that is not known."""
         return 0.0 if self.target is None or self.retain is None else self.target - self.retain
-
-
-EXCESS, PLAIN = "excess/", "plain"

@@ -1,8 +1,8 @@
 """The rules: what is said of a model, in codes, and what of it keeps a record from being ranked.
 
-`gated` says whether scores on a target model count, `verdict` what the numbers of a model come to, and `eligibility`
-whether a record may stand on a leaderboard; `deciding` has the word that a verdict ends in. Each says why in findings:
-programs go by their code, which docs/rules.md lists, and never by their text.
+`gated` says whether scores on a target model count, `against` what keeps a model's from being ranked, and `eligibility`
+whether a record may stand on a leaderboard; `deciding` has the verdict. Each says why in findings: programs go by their
+code, which docs/rules.md lists, and never by their text.
 
 Source of the eligibility rules: RobustBench and PEFT's method comparison (a row must be complete and reproducible), and
 published unlearning tables that were made on targets that never knew what they were to forget.
@@ -18,7 +18,6 @@ from mmforget.results.schema import GateResult, RunRecord, Verdict
 from mmforget.types import Estimate
 
 Kind = Literal["refusal", "collapse", "evidence", "missing", "remark", "note"]
-Standing = Literal["forgotten", "partly", "remembered"]
 CODES: Mapping[str, Kind] = {
     "no_gate": "refusal",
     "gate_failed": "refusal",
@@ -165,13 +164,6 @@ def divergence(training: Mapping[str, Any]) -> tuple[Finding, ...]:
         return ()
     steps = f"{training.get('num_steps')} of {training.get('num_planned')} updates"
     return (finding("diverged", f"its training diverged and ended after {steps}"),)
-
-
-def standing(forget_score: float) -> Standing:
-    """What a forget score comes to, whatever attacks find."""
-    if forget_score >= FORGOTTEN_FROM:
-        return "forgotten"
-    return "partly" if forget_score >= PARTLY_FROM else "remembered"
 
 
 def beyond_retain(metric: str, *, set_name: str, unlearned: float, retain: float, overshoot: float) -> list[Finding]:

@@ -30,8 +30,7 @@ from mmforget.metrics.base import (
 from mmforget.metrics.concept_vector import TOP, VECTOR
 from mmforget.metrics.judged import GRADED, LABELS
 from mmforget.metrics.representations import SHARES
-from mmforget.metrics.unlearning_depth import LACKING, PATCHED, PLAIN
-from mmforget.types import Estimate, Sample, Score, States
+from mmforget.types import PATCHED, PLAIN, RETAIN_PATCHED, Estimate, Sample, Score, States
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE_NAMES = (*PROFILES, *NAMED_PROFILES)
@@ -91,7 +90,7 @@ def sample(
 def kept_states(values: Sequence[float], number: int) -> dict[str, States]:
     """What attacks keep of a row: states at every depth, and log-probs in the target model."""
     plain = math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
-    said = {PLAIN: plain, LACKING: [plain - 1.0, plain - 3.0], PATCHED: [plain - 0.1 * number, plain - 1.0]}
+    said = {PLAIN: plain, RETAIN_PATCHED: [plain - 1.0, plain - 3.0], PATCHED: [plain - 0.1 * number, plain - 1.0]}
     names = (*SHARES, f"{VECTOR}0", f"{TOP}0")
     return {name: States.of(one) for name, one in said.items()} | dict.fromkeys(names, States.of(values))
 

@@ -19,13 +19,20 @@ from mmforget.evaluation.samples import Attempt, samples_of
 from mmforget.leaderboard.board import Board, BoardRow, boards
 from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.pipeline.judging import find_judge, judged
-from mmforget.results.rules import standing
+from mmforget.results.rules import FORGOTTEN_FROM, PARTLY_FROM
 from mmforget.results.schema import BenchmarkUse, MethodUse, Provenance, RunRecord, SetUse
 from mmforget.results.store import StoredRun
 from mmforget.types import Sample, TokenScores
 
 SEEDS = (0, 1)
 PROVENANCE = Provenance("0", None, None, {}, "", "", "none", 1, {}, (), "", 0.0, 0)
+
+
+def _standing(forget_score: float) -> str:
+    """What a forget score comes to, whatever attacks find."""
+    if forget_score >= FORGOTTEN_FROM:
+        return "forgotten"
+    return "partly" if forget_score >= PARTLY_FROM else "remembered"
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Result:
         verdict, score = self.row.record.verdict, self.value("forget_score")
         if verdict is None:
             return "none"
-        return standing(score) if verdict.status == "undecided" and score is not None else verdict.status
+        return _standing(score) if verdict.status == "undecided" and score is not None else verdict.status
 
     def value(self, name: str) -> float | None:
         return self.row.headline(name).value

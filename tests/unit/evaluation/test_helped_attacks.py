@@ -14,7 +14,7 @@ from mmforget.benchmark.source import DataSource
 from mmforget.errors import UserError
 from mmforget.evaluation.attack import AttackResult, attack_results
 from mmforget.evaluation.attempting import Helpers
-from mmforget.evaluation.probes import Probes, Probing
+from mmforget.evaluation.probes import Probes, Target
 from mmforget.evaluation.run import Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.load import ModelSpec, load_model
@@ -84,13 +84,13 @@ def test_every_model_is_asked_what_is_made_of_the_targets_own_words(
     """The target names a home and a name; one model gives in to these, and one never knew anything."""
     file = tmp_path / "probes.json"
     target = model(bare, ("the name of", "Zoe"), ("what is fact", "At the home of {subject}"))
-    asked(target, folder, Helpers(Probing(Probes(file), by_target=True)), attacks=(HOPS, NAMES))
+    asked(target, folder, Helpers(Target(Probes(file), by_target=True)), attacks=(HOPS, NAMES))
     kept = Probes(file)
     assert kept.target == target.loaded.fingerprint
     hidden = model(bare, ('right answer was "At the home', "ANSWER"), ("This is about Zoe", "ANSWER"))
-    found = by_attack(asked(hidden, folder, Helpers(Probing(kept)), attacks=(HOPS, NAMES)))
+    found = by_attack(asked(hidden, folder, Helpers(Target(kept)), attacks=(HOPS, NAMES)))
     assert {name: one.success.value for name, one in found.items()} == {None: 0.0, HOPS: 1.0, NAMES: 1.0}
-    never = by_attack(asked(model(bare), folder, Helpers(Probing(kept)), attacks=(HOPS, NAMES)))
+    never = by_attack(asked(model(bare), folder, Helpers(Target(kept)), attacks=(HOPS, NAMES)))
     assert {name: one.success.value for name, one in never.items()} == {None: 0.0, HOPS: 0.0, NAMES: 0.0}
 
 
