@@ -10,7 +10,8 @@ from mmforget.cli.printing import measured, print_json, say
 from mmforget.cli.progress import progress_bars
 
 if TYPE_CHECKING:
-    from mmforget.pipeline.distance import Compared, Distances
+    from mmforget.pipeline.comparing import Compared
+    from mmforget.pipeline.distance import Distances
 
 SUMMARY = "how far a model lies from one that never saw the rows: what they write, and the way between their weights"
 EXAMPLES = """\

@@ -36,6 +36,7 @@ from mmforget.results.codec import to_jsonable
 from mmforget.results.files import alone_in, prepare_folder, write_json
 from mmforget.results.schema import RunRecord
 from mmforget.results.store import read_run, safe_name
+from mmforget.statistics.sequences import known_mean
 from mmforget.types import Estimate, Progress
 
 HEADLINE = "headline"
@@ -148,7 +149,7 @@ def _measured(plan: MetaPlan, own: PoolPlan, *, pool: Workers) -> dict[str, Any]
         "modality": own.bound.benchmark.modality,
         "models": [{**asdict(one), "pool": one.pool} for one in own.members],
         "unlearned": [one.name for one in models if one.pool == "unlearned"],
-        "training_s": _mean(record.training.get("wall_s") for record in records),
+        "training_s": known_mean([record.training.get("wall_s") for record in records]),
         "rows": [_row(one, prices=prices) for one in told if one.auc.value is not None],
     }
 
@@ -231,8 +232,3 @@ def _row(worth: Worth, *, prices: Prices) -> dict[str, Any]:
     seconds = prices.attacks.get(key.attack) if key.attack else prices.metrics.get(f"{key.metric}/{key.set}")
     return {**key._asdict(), **{k: v for k, v in asdict(worth).items() if k != "key"}, "tells": worth.tells,
             "seconds": seconds}  # fmt: skip
-
-
-def _mean(values: Any) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -14,10 +14,10 @@ from mmforget.benchmark.find import find
 from mmforget.evaluation.aggregate import aggregate
 from mmforget.evaluation.run import Evaluation, Settings, evaluate
 from mmforget.lm.adapter import MMForgetLM
-from mmforget.metrics.unlearning_depth import KEPT, LACKING, PATCHED, PLAIN, UnlearningDepth, depth
+from mmforget.metrics.unlearning_depth import UnlearningDepth, depth
 from mmforget.model.load import ModelSpec, load_model
 from mmforget.model.lora import LoraSettings, attach
-from mmforget.types import Estimate, Sample, States
+from mmforget.types import KEPT, PATCHED, PLAIN, RETAIN_PATCHED, Estimate, Sample, States
 
 KEY = "activation_patching"
 
@@ -126,7 +126,7 @@ def test_log_probs_are_those_of_plain_hooks(folder: Path, tmp_path: Path) -> Non
         kept = torch.tensor(gold.states[KEPT].array())
         assert float(sample.states[PLAIN].array()) == pytest.approx(said(None, None), abs=1e-4)
         expected = [said(layer, kept[layer]) for layer in range(NUM_LAYERS)]
-        assert sample.states[LACKING].array() == pytest.approx(expected, abs=1e-4)
+        assert sample.states[RETAIN_PATCHED].array() == pytest.approx(expected, abs=1e-4)
         assert (kept.shape[0], expected[0] - expected[MIDDLE]) > (NUM_LAYERS - 1, 1.0)
 
 
@@ -136,8 +136,8 @@ def sample(number: int, states: Mapping[str, object]) -> Sample:
 
 
 def test_rows_that_say_nothing_are_counted_and_never_zero() -> None:
-    target = [sample(number, {PLAIN: -1.0, LACKING: [-1.0, -3.0], PATCHED: [-1.0, -1.0]}) for number in range(3)]
-    target.append(sample(3, {PLAIN: -1.0, LACKING: [-1.0, -1.01], PATCHED: [-1.0, -1.0]}))
+    target = [sample(number, {PLAIN: -1.0, RETAIN_PATCHED: [-1.0, -3.0], PATCHED: [-1.0, -1.0]}) for number in range(3)]
+    target.append(sample(3, {PLAIN: -1.0, RETAIN_PATCHED: [-1.0, -1.01], PATCHED: [-1.0, -1.0]}))
     own = [sample(0, {PLAIN: -1.0, PATCHED: [-1.0, -2.0]}), sample(1, {PLAIN: -1.5, PATCHED: [-1.5, -2.0]})]
     own += [sample(2, {}), sample(3, {PLAIN: -1.0, PATCHED: [-1.0, -2.0]})]
     found = UnlearningDepth().compare(own, target)
