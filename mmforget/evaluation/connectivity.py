@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from mmforget.errors import UserError
 from mmforget.lm.engine import ModelEngine
 from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.metrics.base import Quantity
 from mmforget.metrics.estimate import mean_estimate, no_estimate
 from mmforget.model.encode import Encoded
 from mmforget.model.line import Line
@@ -115,16 +116,7 @@ class PathResult:
         return {"barrier on retain rows": self.retain.height, "barrier on forget rows": self.forget.height}
 
 
-class _Height(NamedTuple):
-    """What the estimate of a barrier says of itself."""
-
-    name: str = "barrier"
-    range: tuple[float, float] = (-math.inf, math.inf)
-    higher_is_better: bool = False
-    profiles: tuple[str, ...] = ("clean",)
-
-
-HEIGHT = _Height()
+HEIGHT = Quantity("barrier", (-math.inf, math.inf), higher_is_better=False, profiles=("clean",))
 
 
 def walked(

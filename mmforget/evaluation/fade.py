@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple
 from mmforget.lm.drawing import Tokens, drawn, totals
 from mmforget.lm.engine import ModelEngine
 from mmforget.methods.arguments import require_not_negative, require_positive
+from mmforget.metrics.base import Quantity
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.model.encode import Encoded
 from mmforget.results.fingerprint import hash_json
@@ -69,15 +70,6 @@ class Drawn(NamedTuple):
     other: Sequence[float]
 
 
-class Direction(NamedTuple):
-    """Which estimate of a `FadeResult` a number is."""
-
-    name: str
-    range: tuple[float, float] = (-math.inf, math.inf)
-    higher_is_better: bool = False
-    profiles: tuple[str, ...] = ("reconstruction",)
-
-
 @dataclass(frozen=True)
 class FadeResult:
     """The divergence of two models, of which the second is the one that is compared with, in nats; lower is nearer.
@@ -124,7 +116,10 @@ def fade(rows: Sequence[Example], first: Drawn, second: Drawn, *, samples: int) 
 
 def _estimates(rows: Sequence[Example], found: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
     return {
-        name: mean_estimate(Direction(name), [_score(row, one) for row, one in zip(rows, values, strict=True)])
+        name: mean_estimate(
+            Quantity(name, (-math.inf, math.inf), higher_is_better=False, profiles=("reconstruction",)),
+            [_score(row, one) for row, one in zip(rows, values, strict=True)],
+        )
         for name, values in found.items()
     }
 

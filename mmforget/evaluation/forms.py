@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
-from mmforget.asking import Ask, Decoding
+from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking, Others, attempts_at
 from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.errors import UserError
+from mmforget.evaluation.rows import ask_of
 from mmforget.lm.adapter import MMForgetLM
+from mmforget.metrics.base import Quantity
 from mmforget.metrics.estimate import no_estimate, unscored_reasons, with_interval
-from mmforget.results.fingerprint import hash_image
 from mmforget.statistics.jackknife import derived, mean_replicates
 from mmforget.types import Estimate, Example, NoScores, Replicates, Score
 
@@ -71,7 +72,7 @@ def asked_in_forms(
         docs: all rows of the benchmark's set, by name, and
         rows: those that the model is asked about, as it is.
     """
-    asks = [_ask(docs[row.id], row) for row in rows]
+    asks = [ask_of(docs[row.id], row) for row in rows]
     found = {PLAIN: _probabilities(lm, [[_scored(ask, row)] for ask, row in zip(asks, rows, strict=True)], rows)}
     others = Others(tuple(docs.values()))
     for key in how.keys:
@@ -83,12 +84,6 @@ def asked_in_forms(
         ]
         found[key] = _probabilities(lm, groups, rows)
     return found
-
-
-def _ask(doc: Mapping[str, Any], row: Example) -> Ask:
-    keys = tuple(map(hash_image, row.images))
-    where = f"row '{row.id}'"
-    return Ask("generate", "", row.context, None, row.images, keys, Decoding(1), where=where, row=doc)
 
 
 def _scored(ask: Ask, row: Example) -> Ask:
@@ -128,23 +123,9 @@ def _probability(group: list[Ask] | Lacking, answers: Sequence[Any], row: Exampl
 # -- what is made of it ------------------------------------------------------------------------------------------------
 
 
-class _Share(NamedTuple):
-    """What an estimate says of itself: a drop is at most 1, and below 0 where an answer has become likelier."""
-
-    name: str = "form_dependence"
-    range: tuple[float, float] = (-math.inf, 1.0)
-    higher_is_better: bool | None = None
-    profiles: tuple[str, ...] = ("reconstruction",)
-
-
-class _Bias(NamedTuple):
-    name: str = "form_dependence"
-    range: tuple[float, float] = (0.0, math.inf)
-    higher_is_better: bool = False
-    profiles: tuple[str, ...] = ("reconstruction",)
-
-
-SHARE, BIAS = _Share(), _Bias()
+DROP = Quantity("form_dependence", (-math.inf, 1.0), higher_is_better=None, profiles=("reconstruction",))
+"""At most 1, and below 0 where an answer has become likelier."""
+BIAS = Quantity("form_dependence", (0.0, math.inf), higher_is_better=False, profiles=("reconstruction",))
 
 
 @dataclass(frozen=True)
@@ -203,7 +184,7 @@ def _drop(pairs: Sequence[Pair]) -> tuple[Estimate, Replicates | None]:
     model, target = ([float(pair[at] or 0.0) for pair in scored] for at in (0, 1))
     if math.fsum(target) == 0.0:
         why = (*reasons, NOTHING_KNOWN) if scored else reasons
-        return no_estimate(SHARE, reasons=why, num_unscored=num_unscored, num_lacking=num_lacking), None
+        return no_estimate(DROP, reasons=why, num_unscored=num_unscored, num_lacking=num_lacking), None
     subjects = [subject for _, _, subject in scored]
     # Probabilities as small as these are no rates of right answers: there is nothing that equal ones would hide.
     both = {
@@ -212,7 +193,7 @@ def _drop(pairs: Sequence[Pair]) -> tuple[Estimate, Replicates | None]:
     }
     found = derived(lambda values: 1.0 - values["model"] / values["target"], both)
     estimate = Estimate(
-        found.value, num_scored=len(scored), num_unscored=num_unscored, num_lacking=num_lacking, range=SHARE.range,
+        found.value, num_scored=len(scored), num_unscored=num_unscored, num_lacking=num_lacking, range=DROP.range,
         reasons=reasons,
     )  # fmt: skip
     return with_interval(estimate, found), found

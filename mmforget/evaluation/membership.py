@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 from mmforget.asking import Ask
 from mmforget.attacks.base import Lacking, Others
 from mmforget.attacks.picturing import about_others_pictures
 from mmforget.errors import UserError
 from mmforget.evaluation.measurements import unmeasured, with_reference
+from mmforget.evaluation.rows import ask_of
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.metrics.base import ReferenceMetric
 from mmforget.metrics.detectors import NAMES, WITH_REFERENCE, WITH_SWAPPED, Name
@@ -23,7 +24,6 @@ from mmforget.metrics.membership import STATISTICS
 from mmforget.metrics.mia_auc import MiaAuc, require_percent
 from mmforget.metrics.mia_strongest import MiaStrongest
 from mmforget.metrics.mia_tpr import MiaTPR
-from mmforget.results.fingerprint import hash_image
 from mmforget.types import SWAPPED, Estimate, Example, NoScores, Sample
 
 NO_RETAIN = "no retain model to compare with"
@@ -110,10 +110,8 @@ def scored_answers(
 
 
 def _ask(doc: Mapping[str, Any], row: Example) -> Ask:
-    kind = "rolling" if row.is_document else "score"
-    keys = tuple(map(hash_image, row.images))
-    where = f"row '{row.id}'"
-    return Ask(kind, "", row.context, row.answer, row.images, keys, where=where, row=doc, statistics=STATISTICS)
+    kind: Literal["rolling", "score"] = "rolling" if row.is_document else "score"
+    return replace(ask_of(doc, row), kind=kind, continuation=row.answer, decoding=None, statistics=STATISTICS)
 
 
 def _roles(ask: Ask, row: Example, swapped: Ask | Lacking) -> dict[str, Ask]:

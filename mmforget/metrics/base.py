@@ -70,6 +70,15 @@ class Declared(Protocol):
     def higher_is_better(self) -> bool | None: ...
 
 
+class Quantity(NamedTuple):
+    """A number that is estimated as a metric's is, and that no document names."""
+
+    name: str
+    range: tuple[float, float]
+    higher_is_better: bool | None
+    profiles: tuple[str, ...]
+
+
 @runtime_checkable
 class SampleMetric(Declared, Protocol):
     """Scores one sample at a time, then averages. `kind` is the kind of sample it reads; see `kinds_read`.
