@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from mmforget.benchmark.files import is_hidden
 from mmforget.errors import PluginError, UserError, one_line, shortened
 from mmforget.reading import read_text
 from mmforget.yaml_text import SafeLoader, parse_yaml
@@ -88,7 +89,21 @@ def _remember(path: Path, known: _Known) -> None:
         _KNOWN[path] = known
 
 
-def hash_asked(path: Path) -> str:
+def hashes_below(folders: Iterable[Path]) -> dict[str, str]:
+    """By name, sha256 of every file below a benchmark's folders: tasks, bases, loader, what it imports there, document.
+
+    Of a document without its recipes.
+    """
+    files = {
+        str(path.relative_to(folder)): path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__" and not is_hidden(path, below=folder)
+    }
+    return {name: _hash_asked(files[name]) for name in sorted(files)}
+
+
+def _hash_asked(path: Path) -> str:
     """sha256 of what a benchmark's file says but for the recipes of its document.
 
     Those say how models are made, and so are in a model's fingerprint where they made it: a recipe of one method says

@@ -35,7 +35,7 @@ from mmforget.evaluation.patching import put_in
 from mmforget.evaluation.probing import probed
 from mmforget.evaluation.retraining import bound_of, require_rows, retrained, said_of
 from mmforget.evaluation.samples import unasked_sample
-from mmforget.evaluation.searching import answered_asks, require_search, searched
+from mmforget.evaluation.searching import require_search, searched
 from mmforget.evaluation.stages import in_stages, is_asked_in_stages
 from mmforget.evaluation.tasks import LeftOut, LoadedTasks
 from mmforget.evaluation.translated import taught_asks, translated
@@ -163,10 +163,23 @@ def _changed(
 def _searched(lm: MMForgetLM, loaded: LoadedTasks, *, chosen: Chosen, template: bool | str) -> list[Sample]:
     found = list[Sample]()
     for task in chosen.tasks:
-        asks = answered_asks(lm, loaded, task=task, template=template)
+        asks = _answered(lm, loaded, task=task, template=template)
         ask = partial(_asked_of, loaded=loaded, chosen=replace(chosen, tasks=(task,)))
         found += searched(lm, loaded, attack=chosen.attack, key=chosen.key, task=task, asks=asks, ask=ask)
     return found
+
+
+def _with_answer(ask: Ask, delimiter: str) -> Ask:
+    """The question with the right answer behind it."""
+    answer = "" if ask.row is None else ask.row["answer"]
+    return replace(ask, kind="score", continuation=delimiter + str(answer), decoding=None)
+
+
+def _answered(lm: MMForgetLM, loaded: LoadedTasks, *, task: str, template: bool | str) -> list[Ask]:
+    """A task's questions with the right answers behind them."""
+    requests = inside.requests_of(loaded.tasks[task])
+    delimiter = inside.delimiter_of(loaded.tasks[task], template=template)
+    return [_with_answer(ask, delimiter) for ask in lm.asks(requests, method=requests[0].request_type)]
 
 
 def _asked_of(lm: MMForgetLM, plain: Any, number: int, *, loaded: LoadedTasks, chosen: Chosen) -> list[Sample]:
@@ -186,7 +199,7 @@ def _looked_into(
     for task in dict.fromkeys(task for one in chosen for task in one.tasks):
         own = [one for one in chosen if task in one.tasks]
         requests, label = inside.requests_of(loaded.tasks[task]), loaded.labels[task]
-        asks = answered_asks(lm, loaded, task=task, template=template)
+        asks = _answered(lm, loaded, task=task, template=template)
         plain = partial(unasked_sample, task, label=label)
         searching = [one for one in own if not is_compared(one.attack)]
         for one, looked in _ranks(lm, asks, chosen=searching, bound=loaded.owners[task], template=template):

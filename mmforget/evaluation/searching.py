@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
@@ -21,7 +21,6 @@ from mmforget.attacks.changes import Change, Seen, Shift, applied, from_json, se
 from mmforget.evaluation.retraining import asked_instead
 from mmforget.evaluation.stages import Asked, unanswered
 from mmforget.evaluation.tasks import LoadedTasks
-from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.lm.progress import told
 from mmforget.lm.whitebox import WhiteBox, require_gradients
@@ -202,16 +201,3 @@ def _written(found: Found) -> Any:
 
 def _read(value: Any) -> Found:
     return Lacking(value["lacking"]) if isinstance(value, Mapping) else [from_json(one) for one in value]
-
-
-def with_answer(ask: Ask, delimiter: str) -> Ask:
-    """The question with the right answer behind it."""
-    answer = "" if ask.row is None else ask.row["answer"]
-    return replace(ask, kind="score", continuation=delimiter + str(answer), decoding=None)
-
-
-def answered_asks(lm: MMForgetLM, loaded: LoadedTasks, *, task: str, template: bool | str) -> list[Ask]:
-    """A task's questions with the right answers behind them."""
-    requests = inside.requests_of(loaded.tasks[task])
-    delimiter = inside.delimiter_of(loaded.tasks[task], template=template)
-    return [with_answer(ask, delimiter) for ask in lm.asks(requests, method=requests[0].request_type)]

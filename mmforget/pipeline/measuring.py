@@ -10,9 +10,8 @@ from typing import Any, Protocol
 
 from mmforget import __version__, parallel
 from mmforget.attacks.base import ATTACKS
-from mmforget.benchmark.files import is_hidden
-from mmforget.benchmark.spec import Benchmark, Bound
-from mmforget.benchmark.task_files import hash_asked
+from mmforget.benchmark.spec import Bound
+from mmforget.benchmark.task_files import hashes_below
 from mmforget.errors import UserError
 from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.attacking import APPLIES_TO_NONE
@@ -230,8 +229,12 @@ def _record(
         role=about.role,
         name=about.name,
         benchmark=BenchmarkUse(
-            *(benchmark.name, benchmark.setting, bound.data.profile),
-            *(benchmark.group, benchmark.title, benchmark.modality),
+            benchmark.name,
+            benchmark.setting,
+            bound.data.profile,
+            benchmark.group,
+            benchmark.title,
+            benchmark.modality,
             asked=in_words(place.config),
             blur_images=benchmark.document.blur_images,
             one_at_a_time=is_one_at_a_time(place.config, bound=bound),
@@ -334,7 +337,7 @@ def _questions(place: Place) -> dict[str, Any]:
     return {
         "version": __version__,
         "tasks": [task.name for task in benchmark.tasks],
-        "files": _task_files(benchmark),
+        "files": hashes_below({task.path.parent for task in benchmark.tasks}),
         "benchmark": place.bound.describe(),
         "rows": _rows(place.bound),
         "settings": {**settings, "asking": asdict(config.asking)},
@@ -365,21 +368,6 @@ def _plugins(place: Place) -> dict[str, dict[str, str]]:
     code |= {} if judge is None else {f"judge {judge.name}": code_of(judge)}
     found = {name: one for name, one in code.items() if one is not None}
     return {"plugins": found} if found else {}
-
-
-def _task_files(benchmark: Benchmark) -> dict[str, str]:
-    """sha256 of every file below the benchmark's folder: tasks, bases, loader, what it imports there, document.
-
-    Of a document without its recipes.
-    """
-    folders = {task.path.parent for task in benchmark.tasks}
-    files = {
-        str(path.relative_to(folder)): path
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.is_file() and path.parent.name != "__pycache__" and not is_hidden(path, below=folder)
-    }
-    return {name: hash_asked(files[name]) for name in sorted(files)}
 
 
 def _stored(folder: Path, *, key: str) -> Measured | None:
