@@ -19,14 +19,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib import pyplot as plt
 
 from compare_methods import remarks_in
+from mmforget.attacks.naming import attack_of
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-
-from mmforget.attacks.naming import attack_of  # noqa: E402
+plt.switch_backend("Agg")
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = "recovery.png"

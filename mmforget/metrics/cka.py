@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from mmforget.metrics.base import Kind, check_profile
+from mmforget.metrics.base import check_profile
 from mmforget.metrics.estimate import with_interval
-from mmforget.metrics.representations import Floats, To, counted, is_constant, nothing, pairs_of, require_share
+from mmforget.metrics.representations import (
+    BesideAnother,
+    Floats,
+    To,
+    counted,
+    is_constant,
+    nothing,
+    pairs_of,
+    require_share,
+)
 from mmforget.statistics.representations import MIN_ROWS, Places, gram, linear_cka, without_each
 from mmforget.types import Estimate, Sample
 
@@ -18,7 +26,7 @@ BATCH = 512
 
 
 @dataclass(frozen=True)
-class CKA:
+class CKA(BesideAnother):
     """Linear CKA of the hidden states of two models on the same rows; 1 = the same but for rotation and scale.
 
     States are what the attack `representations` keeps. A model that is nearer to the target than to the retain model
@@ -41,20 +49,11 @@ class CKA:
     depth: float | None = None
 
     name = "cka"
-    kind: ClassVar[Kind] = "gen"
     profiles = {"released": "UUEF, official code", "clean": "mmforget"}
     range = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
         require_share(self.depth)
-
-    @property
-    def other(self) -> To:
-        return self.to
-
-    @property
-    def higher_is_better(self) -> bool:
-        return True
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """The alignment with its 95 % interval by subject, each left out once."""

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from mmforget.errors import UserError
-from mmforget.metrics.base import RATE, Kind, check_profile
+from mmforget.metrics.base import RATE, check_profile
 from mmforget.metrics.estimate import with_interval
-from mmforget.metrics.representations import To, counted, nothing, pairs_of, require_share
+from mmforget.metrics.representations import BesideAnother, To, counted, nothing, pairs_of, require_share
 from mmforget.statistics.jackknife import mean_replicates
 from mmforget.statistics.representations import neighbour_overlap
 from mmforget.types import Estimate, Sample
 
 
 @dataclass(frozen=True)
-class KnnOverlap:
+class KnnOverlap(BesideAnother):
     """Share of a row's nearest rows by cosine that are its nearest in another model, too; 1 = the same neighbours.
 
     States are what the attack `representations` keeps. With n rows, states that have nothing to do with each other
@@ -40,7 +39,6 @@ class KnnOverlap:
     depth: float | None = None
 
     name = "knn_overlap"
-    kind: ClassVar[Kind] = "gen"
     profiles = {"clean": "mmforget"}
     range = RATE
 
@@ -48,14 +46,6 @@ class KnnOverlap:
         require_share(self.depth)
         if self.k < 1:
             raise UserError(f"k={self.k} is not allowed; give at least 1 neighbour")
-
-    @property
-    def other(self) -> To:
-        return self.to
-
-    @property
-    def higher_is_better(self) -> bool:
-        return True
 
     def compare(self, samples: Sequence[Sample], other: Sequence[Sample], *, profile: str = "clean") -> Estimate:
         """The mean share with its 95 % interval by subject."""

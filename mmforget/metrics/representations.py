@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmforget.errors import UserError
-from mmforget.metrics.base import Declared
+from mmforget.metrics.base import Declared, Kind
 from mmforget.metrics.estimate import count_lacking, count_unscored, no_estimate, unscored_reasons
 from mmforget.types import Estimate, Sample, Score
 
@@ -18,6 +18,25 @@ Floats = NDArray[np.float64]
 To = Literal["retain_model", "target"]
 SHARES = ("0.25", "0.5", "0.75", "1")
 """At which shares of the depth states are kept, as they are named."""
+
+
+class BesideAnother:
+    """What such a metric says of itself: it reads the states behind generated answers, and nearer is better.
+
+    Attributes:
+        to: the model to compare with, a field of the metric.
+    """
+
+    kind: ClassVar[Kind] = "gen"
+    to: To
+
+    @property
+    def other(self) -> To:
+        return self.to
+
+    @property
+    def higher_is_better(self) -> bool:
+        return True
 
 
 class Pairs(NamedTuple):
