@@ -62,7 +62,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _planned(plan: Mapping[str, Any]) -> Iterator[str]:
     for group, models in plan["benchmarks"].items():
-        yield f"{group}: {len(models)} models, each as it is and after {', '.join(plan['changes']) or 'nothing'}"
+        after = f", and all but those in part after {', '.join(plan['changes'])}" if plan["changes"] else ""
+        yield f"{group}: {len(models)} models, each as it is{after}"
         yield from (f"  {_model(one)}" for one in models)
 
 

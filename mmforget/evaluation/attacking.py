@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mmforget.asking import Ask, Depth
 from mmforget.attacks.base import (
+    Attack,
     Learning,
     Probing,
     budget_of,
@@ -43,6 +44,7 @@ from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.model.activations import decoder_layers
 from mmforget.plugins import running
+from mmforget.results.deciding import ACCESS
 from mmforget.types import Sample
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,13 @@ class Attacked(NamedTuple):
     samples: list[Sample]
     left_out: list[LeftOut]
     counted: Mapping[str, Mapping[str, float]] = {}
+
+
+def why_not_behind_a_guard(attack: Attack) -> str | None:
+    """Why an attack is not made on a model behind a guard, in words; None of one that asks questions, which it is."""
+    if attack.access == "black_box":
+        return None
+    return f"needs a model's {ACCESS[attack.access]}, and a guard stands before this one"
 
 
 def chosen_attacks(names: Iterable[str | AttackName], *, loaded: LoadedTasks) -> list[Chosen]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.instances import limited
 from mmforget.benchmark.spec import Benchmark, Bound, TaskSpec
 from mmforget.errors import NothingToRun
-from mmforget.evaluation.attacking import APPLIES_TO_NONE
+from mmforget.evaluation.attacking import APPLIES_TO_NONE, why_not_behind_a_guard
 from mmforget.evaluation.samples import BLANK_IMAGE
 from mmforget.evaluation.tasks import LeftOut
 
@@ -70,6 +70,7 @@ def plan(
     limit: float | None = None,
     blank_image: bool = True,
     attacks: Sequence[AttackName] = (),
+    guarded: Collection[str] = (),
 ) -> Evaluations:
     """The steps of evaluating models on a benchmark. Asks no model anything.
 
@@ -80,6 +81,7 @@ def plan(
         limit: questions of each task, or their share where below 1.
         blank_image: whether image tasks are asked again with grey images.
         attacks: those that are made beside the document's.
+        guarded: the models with a guard before them, on which only attacks by questions are made.
 
     Raises NothingToRun where no task is left, what loading the rows raises, and what `build_attack` does.
     """
@@ -96,14 +98,17 @@ def plan(
         one.key: build_attack(one.attack, one.args) for one in attack_names([*benchmark.document.attacks, *attacks])
     }
     reached = {task.name: _reaching(made, task=task, forget_set=benchmark.forget_set) for task in present}
+    barred = {key: why for key, attack in made.items() if (why := why_not_behind_a_guard(attack)) is not None}
     steps = [
         step
         for model in models
         for task in present
         for step in _steps(task, model=model, num_rows=_limited(known.get(task.set), limit), attacks=reached[task.name])
+        if model not in guarded or step.attack not in barred
     ]
     idle = [key for key in made if key != BLANK_IMAGE and not any(key in keys for keys in reached.values())]
     left_out += tuple(LeftOut(f"attack {key}", APPLIES_TO_NONE) for key in idle)
+    left_out += tuple(LeftOut(f"attack {key} on {name}", why) for name in guarded for key, why in barred.items())
     if not steps:
         why = "; ".join(f"{o.task}: {o.reason}" for o in left_out)
         raise NothingToRun(f"{benchmark.group}: no task is left to run; {why}")

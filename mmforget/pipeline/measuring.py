@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 from mmforget import __version__, parallel
 from mmforget.attacks.base import ATTACKS
+from mmforget.attacks.naming import attack_of
+from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Bound
 from mmforget.benchmark.task_files import hashes_below
 from mmforget.errors import UserError
 from mmforget.evaluation.answers import Answers
-from mmforget.evaluation.attacking import APPLIES_TO_NONE
+from mmforget.evaluation.attacking import APPLIES_TO_NONE, why_not_behind_a_guard
 from mmforget.evaluation.record import score_record
 from mmforget.evaluation.run import Evaluation, evaluate
 from mmforget.evaluation.sequence import Sequenced
@@ -176,7 +178,8 @@ def evaluate_tasks(
     division = division_of(config, bound=place.bound)
     if rows is None and division is not None:
         rows = told_rows(config, division=division)
-    attacks = attacks_of(config, benchmark=place.bound.benchmark) if place.attacked else ()
+    named = attacks_of(config, benchmark=place.bound.benchmark) if place.attacked else ()
+    attacks = tuple(one for one in named if _why_not(one, loaded=loaded) is None)
     helpers = helpers_of(config, bound=place.bound)
     settings = replace(settings_of(config), attacks=attacks, retain=retain.samples if retain else (), helpers=helpers)
     cache = response_cache(config)
@@ -243,7 +246,7 @@ def _record(
         model_info={**model_info(loaded), **borders(loaded, config=place.config, bound=place.bound)},
         data={
             **bound.describe()["data"],
-            "left_out": _left_out(place, done=done),
+            "left_out": _left_out(place, loaded=loaded, done=done),
             **described(place.config, bound=bound),
         },
         provenance=_provenance(loaded, begun=begun, seeds=_seeds(about)),
@@ -267,12 +270,18 @@ def _record(
     return replace(scored, examples=answers)
 
 
-def _left_out(place: Place, *, done: Evaluation) -> list[str]:
-    """Tasks that could not be asked, and attacks that applied to none, in words."""
+def _why_not(one: AttackName, *, loaded: LoadedModel) -> str | None:
+    """Why an attack is not made on a model; None where it is."""
+    return None if loaded.guard is None else why_not_behind_a_guard(attack_of(one.key))
+
+
+def _left_out(place: Place, *, loaded: LoadedModel, done: Evaluation) -> list[str]:
+    """Tasks that could not be asked, and attacks that were not made, with the reason."""
     made = {sample.attack for sample in done.samples}
-    idle = [one.key for one in attacks_of(place.config, benchmark=place.bound.benchmark) if one.key not in made]
+    idle = [one for one in attacks_of(place.config, benchmark=place.bound.benchmark) if one.key not in made]
+    why = {one.key: _why_not(one, loaded=loaded) or APPLIES_TO_NONE for one in idle}
     told = [": ".join(item) for item in done.left_out]
-    return list(dict.fromkeys([*told, *(f"attack {key}: {APPLIES_TO_NONE}" for key in idle)]))
+    return list(dict.fromkeys([*told, *(f"attack {key}: {reason}" for key, reason in why.items())]))
 
 
 def _provenance(loaded: LoadedModel, *, begun: Begun, seeds: Mapping[str, int]) -> Provenance:

@@ -166,7 +166,8 @@ def _plan(config: RunConfig, *, bound: Bound, evaluates: bool) -> BenchmarkPlan:
         names += map(relearned_name, relearning)
     is_alone = is_one_at_a_time(config, bound=bound)
     num_instances = len(instances_of(bound).names) if is_alone else None
-    asked = evaluations(bound, models=names, limit=config.limit, attacks=config.attacks)
+    guarded = [method.label for method in methods if hasattr(method.method, "guard")]
+    asked = evaluations(bound, models=names, limit=config.limit, attacks=config.attacks, guarded=guarded)
     requests, watched = _requests(config, bound=bound), _watched(config, bound=bound)
     trials = _trials(config, bound=bound)
     return BenchmarkPlan(bound, references, methods, asked, num_instances, requests, watched, trials)
@@ -253,23 +254,23 @@ def _check_requests(config: RunConfig, *, bound: Bound) -> None:
 def check_attacks(config: RunConfig, *, bound: Bound, plans: Sequence[MethodPlan] = ()) -> None:
     """Proves that the attacks can be made, before any model is there.
 
-    Raises UserError for one that looks into a model or trains it where a method puts a guard before it, or for which
-    the benchmark has not the rows, and what `check_attack` raises.
+    Raises UserError for one of the run's own that looks into a model or trains it where all methods put a guard before
+    theirs, for one for which the benchmark has not the rows, and what `check_attack` raises.
     """
     if config.attacker is not None:
         check_attacker(config.attacker)
-    guard = next((plan.name for plan in plans if hasattr(plan.method, "guard")), None)
+    guards = [plan.name for plan in plans if hasattr(plan.method, "guard")]
+    has_only_guards = bool(guards) and len(guards) == len(plans)
     for one in attacks_of(config, benchmark=bound.benchmark):
         check_attack(one.attack, one.args)
         made = build_attack(one.attack, one.args)
         require_attacker(one.key, made, is_there=config.attacker is not None)
-        access = made.access
         if not is_one_at_a_time(config, bound=bound):
             require_rows(bound, attack=made, key=one.key)
-        if guard is not None and access != "black_box":
+        if has_only_guards and one in config.attacks and made.access != "black_box":
             raise UserError(
-                f"attack '{one.key}' needs a model's {ACCESS[access]}, and method '{guard}' puts a guard before the "
-                "model; run them without each other"
+                f"attack '{one.key}' needs a model's {ACCESS[made.access]}, and method '{guards[0]}' puts a guard "
+                "before the model; run them without each other"
             )
 
 

@@ -66,7 +66,12 @@ def measure_member(member: Member, *, setting: Setting, models: Models, progress
     done = _done(folder, key=key)
     if done is None:
         spec, training = _trained(member, setting=setting, models=models, progress=progress)
-        done = _measured(spec, name=member.name, training=training, setting=setting, models=models, progress=progress)
+        # Those in part say whether a number grows with the share that was learnt, which is asked of them as they are.
+        changes = setting.changes if member.pool != "part" else ()
+        done = _measured(
+            spec, name=member.name, training=training, setting=replace(setting, changes=changes), models=models,
+            progress=progress,
+        )  # fmt: skip
         _write_done(folder, done, key=key)
     return done
 

@@ -65,5 +65,7 @@ def test_two_models_against_two(tmp_path: Path) -> None:
     assert by_key["attack_success", "forget", "clean", "logit_lens"]["seconds"] is not None
     assert by_key["probability", "retain_perturbed", "clean", None]["about"] == "kept"
     assert json.loads((tmp_path / "meta.json").read_text()) == found
+    kept = {path.parent.parent.name for path in tmp_path.glob("*/models/*/quantisation/results_*.json")}
+    assert {name.partition("-")[0] for name in kept} == {"with", "without"}
     again = json.loads(meta(*words).out)
     assert again["benchmarks"] == found["benchmarks"]

@@ -19,6 +19,7 @@ from tests.helpers import tiny_llava
 TASK = "fiubench_forget_gen"
 EASY = "question_rephrase(level=easy,budget=3,max_new_tokens=2)"
 KEY = "question_rephrase(budget=3,level=easy,max_new_tokens=2)"
+NEEDS = (("logit_lens", "hidden states"), ("quantisation", "weights"))
 DATA = ("--device", "cpu", "--data", "synthetic", "--metadata", "num_subjects=12", "--limit", "2", "--quiet")
 
 
@@ -121,9 +122,7 @@ def test_tasks_that_no_attack_is_made_on_are_named(model: Path) -> None:
     assert "no attack applies to the tasks that are named" in found.err
 
 
-def test_a_guard_among_the_methods_is_named_before_any_work(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_guards_alone_are_named_before_any_work(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.plugin_packages import GUARD, installed, write_package
 
     write_package(tmp_path / "site", "theirs", code=GUARD, points={"mmforget.methods": "hushed = theirs"})
@@ -136,3 +135,27 @@ def test_a_guard_among_the_methods_is_named_before_any_work(
         in found.err
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_behind_a_guard_only_attacks_by_questions_are_made_and_the_others_are_said(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.plugin_packages import GUARD, installed, write_package
+
+    write_package(tmp_path / "site", "theirs", code=GUARD, points={"mmforget.methods": "hushed = theirs"})
+    words = ("--methods", "ga,hushed", "--attacks", "logit_lens", EASY, "quantisation", "--json")
+    with installed(tmp_path / "site", monkeypatch=monkeypatch):
+        (planned,) = json.loads(run(model, tmp_path / "out", *words, "--dry-run").out)
+        assert run(model, tmp_path / "out", *words, "--allow_weak_target").status == 0
+    attacks = {(step["model"], step["attack"]) for step in planned["steps"]}
+    assert ("hushed", "logit_lens") not in attacks
+    assert {("hushed", KEY), ("ga", "logit_lens"), ("ga", "quantisation"), ("target", "quantisation")} < attacks
+    runs = [read_run(path.parent) for path in (tmp_path / "out").glob("*/**/results_*.json")]
+    by_name = {one.record.method.name: one for one in runs if one.record.method is not None}
+    assert {sample.attack for sample in by_name["hushed"].samples()} == {None, "blank_image", KEY}
+    assert {"logit_lens", "quantisation", KEY} < {sample.attack for sample in by_name["ga"].samples()}
+    why = [f"attack {name}: needs a model's {what}, and a guard stands before this one" for name, what in NEEDS]
+    assert by_name["hushed"].record.data["left_out"] == why
+    assert [(one["task"], one["reason"]) for one in planned["left_out"]] == [
+        (f"attack {name} on hushed", text.split(": ", 1)[1]) for (name, _), text in zip(NEEDS, why, strict=True)
+    ]
