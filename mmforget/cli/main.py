@@ -19,7 +19,8 @@ from mmforget.errors import RunFailed, UserError, cut, printable, shortened
 from mmforget.libraries import prepare_libraries
 
 VERBS = (
-    "run", "target", "unlearn", "eval", "attack", "distance", "meta", "rescore", "leaderboard", "ls", "validate", "new",
+    "run", "target", "unlearn", "eval", "attack", "distance", "meta", "rescore", "compare", "leaderboard", "ls",
+    "validate", "new",
 )  # fmt: skip
 DISTRIBUTED = ("run", "target", "unlearn", "eval", "attack")
 """Verbs that several processes share; of all others the main process does everything."""

@@ -17,7 +17,7 @@ LEAST = 1e-12
 def p_value(
     value: float, *, null: float, parts: Sequence[tuple[float, float]], bounds: tuple[float, float] = (-1.0, 1.0)
 ) -> float:
-    """Two-sided p value, in [1e-12, 1], of a number that lies in `bounds` being `null`.
+    """Two-sided p value, in [1e-12, 1], of a number that lies in `bounds`, which may be infinite, being `null`.
 
     Args:
         parts: the independent parts of its variance, each with its degrees of freedom.
@@ -59,6 +59,8 @@ def _error_at(null: float, *, value: float, parts: Sequence[tuple[float, float]]
     """By how much the standard error at `null` exceeds that at the value, as Wilson's interval has it; 0 for none."""
     width = bounds[1] - bounds[0]
     variance = math.fsum(found for found, _ in parts)
+    if not math.isfinite(width):
+        return 1.0 if variance > 0.0 else 0.0
     unit = min(0.5, math.sqrt(variance) / width)
     if unit == 0.0:
         return 0.0

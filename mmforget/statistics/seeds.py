@@ -54,10 +54,10 @@ def over_seeds(seeds: Sequence[Replicates], *, bounds: tuple[float, float] = (0.
     num_seeds = len(seeds)
     if num_seeds < 2:
         raise ValueError(f"{num_seeds} seed; the variance between seeds needs at least two")
-    joint = _mean(seeds)
+    joint = mean_over_seeds(seeds)
     if joint.num_subjects < MIN_SUBJECTS:
         return OverSeeds(joint.value, None, None, num_seeds, joint.num_subjects, None, no_interval(joint.num_subjects))
-    by_seed = _of_the_seeds(seeds, joint=joint)
+    by_seed = variance_of_seeds(seeds)
     both = joined([spread(joint), (by_seed, student_quantile(num_seeds - 1.0))])
     found = around(joint, found=both, bounds=bounds)
     share = by_seed / both.variance if both.variance > 0.0 else None
@@ -66,20 +66,20 @@ def over_seeds(seeds: Sequence[Replicates], *, bounds: tuple[float, float] = (0.
 
 def parts_over_seeds(seeds: Sequence[Replicates]) -> list[tuple[float, float]]:
     """The independent parts of the variance of a mean over S >= 2 seeds, each with its degrees of freedom."""
-    joint = _mean(seeds)
-    return [*parts_of(joint), (_of_the_seeds(seeds, joint=joint), len(seeds) - 1.0)]
+    return [*parts_of(mean_over_seeds(seeds)), (variance_of_seeds(seeds), len(seeds) - 1.0)]
 
 
-def _of_the_seeds(seeds: Sequence[Replicates], *, joint: Replicates) -> float:
-    """What of the variance of the mean is due to the seeds."""
+def variance_of_seeds(seeds: Sequence[Replicates]) -> float:
+    """What of the variance of the mean over S >= 2 seeds is due to the seeds."""
+    joint = mean_over_seeds(seeds)
     num, by_subject = len(seeds), spread(joint).variance
     between = math.fsum((one.value - joint.value) ** 2 for one in seeds) / (num - 1) / num
     each = math.fsum(spread(one).variance for one in seeds) / num
     return max(0.0, between - max(0.0, each - by_subject) / (num - 1))
 
 
-def _mean(seeds: Sequence[Replicates]) -> Replicates:
-    """Replicates of the mean over seeds: subject by subject, since all answered for the same ones."""
+def mean_over_seeds(seeds: Sequence[Replicates]) -> Replicates:
+    """Replicates of the mean over one seed or more: subject by subject, since all answered for the same ones."""
     subjects = sorted({subject for one in seeds for subject in one.shifts})
     return replace(
         seeds[0],

@@ -12,7 +12,8 @@ import pytest
 
 from mmforget.skeletons import SUMMARIES
 
-MMFORGET = Path(sys.executable).with_name("mmforget")
+MMFORGET = (sys.executable, "-m", "mmforget")
+"""Not the script beside the interpreter: that names the folder it was installed from."""
 
 
 def called(*words: object, site: Path, cwd: Path) -> str:
@@ -29,7 +30,7 @@ def called(*words: object, site: Path, cwd: Path) -> str:
 @pytest.mark.parametrize("kind", SUMMARIES)
 def test_it_passes_its_own_tests_at_once(kind: str, tmp_path: Path) -> None:
     site, folder = tmp_path / "site", tmp_path / "of_mine"
-    called(MMFORGET, "new", kind, "of_mine", site=site, cwd=tmp_path)
+    called(*MMFORGET, "new", kind, "of_mine", site=site, cwd=tmp_path)
     _install(folder, site=site)
     said = called(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", site=site, cwd=folder)
     assert " passed" in said
@@ -43,15 +44,15 @@ def _install(folder: Path, *, site: Path) -> None:
 
 
 def _used(*, site: Path, cwd: Path) -> None:
-    listed = json.loads(called(MMFORGET, "ls", "tasks", "--json", site=site, cwd=cwd))
+    listed = json.loads(called(*MMFORGET, "ls", "tasks", "--json", site=site, cwd=cwd))
     assert any(one["name"] == "of_mine" and one["origin"] == "of_mine" for one in _all(listed))
-    assert "nothing is wrong" in called(MMFORGET, "validate", "of_mine", site=site, cwd=cwd)
+    assert "nothing is wrong" in called(*MMFORGET, "validate", "of_mine", site=site, cwd=cwd)
     run = (
         "run", "--model", "micro", "--tasks", "of_mine", "--methods", "npo", "--seeds", "0", "--workers", "1",
         "--output_path", "runs",
     )  # fmt: skip
-    called(MMFORGET, *run, site=site, cwd=cwd)
-    called(MMFORGET, "leaderboard", "runs", "--output_path", "board", site=site, cwd=cwd)
+    called(*MMFORGET, *run, site=site, cwd=cwd)
+    called(*MMFORGET, "leaderboard", "runs", "--output_path", "board", site=site, cwd=cwd)
     rows = json.loads((cwd / "board" / "leaderboard.json").read_text())["rows"]
     assert any("npo" in row["name"] for row in rows)
 

@@ -66,6 +66,7 @@ FLAGS = {
         "--reference",
         "--profile",
     },
+    "compare": {"--json"},
     "leaderboard": {"--output_path", "--json", "--verify"},
     "ls": {"--include_path", "--json", "--verbose", "-v"},
     "validate": {"--include_path", "--data", "--metadata", "--json", "--confirm_run_unsafe_code"},
