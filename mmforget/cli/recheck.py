@@ -62,11 +62,12 @@ def confirmed(found: Collected) -> Collected:
 
 
 def differences(record: RunRecord, again: RunRecord) -> list[str]:
-    """Where a record's numbers, levels, gate and verdict differ from those computed again."""
+    """Where a record's numbers, kinds of answers, levels, gate and verdict differ from those computed again."""
     return [
         *_metrics(record, again),
         *_headline(record, again),
         *_replicates(record, again),
+        *_answer_states(record, again),
         *_levels(record, again),
         *_sequence(record, again),
         *_ruling(record, again),
@@ -158,6 +159,16 @@ def _estimate(where: str, old: Estimate, new: Estimate) -> Iterator[str]:
             f"{where}: interval [{_shown(old.low)}, {_shown(old.high)}], its samples give "
             f"[{_shown(new.low)}, {_shown(new.high)}]"
         )
+
+
+def _answer_states(record: RunRecord, again: RunRecord) -> Iterator[str]:
+    """How many answers were right, wrong, a refusal or gibberish; a record of before version 9 says nothing of it."""
+    if not record.answer_states:
+        return
+    old, new = ({line.key: line for line in one.answer_states} for one in (record, again))
+    for key in dict.fromkeys((*old, *new)):
+        if old.get(key) != new.get(key):
+            yield f"answer_states of {key[0]} under {key[1] or 'no attack'} are not those that its samples give"
 
 
 def _levels(record: RunRecord, again: RunRecord) -> Iterator[str]:

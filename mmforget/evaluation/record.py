@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mmforget.benchmark.spec import Bound
 from mmforget.evaluation.aggregate import aggregate
+from mmforget.evaluation.answer_states import answer_states
 from mmforget.evaluation.answers import Answers
 from mmforget.evaluation.collapse import signs_of_collapse
 from mmforget.evaluation.evidence import evidence_of
@@ -53,6 +54,7 @@ def score_record(
         gate=gate,
         headline={name: one.estimate for name, one in numbers.items()},
         replicates={name: one.replicates for name, one in numbers.items() if one.replicates is not None},
+        answer_states=tuple(answer_states(benchmark, samples, target=target, retain=retain, refusals=bound.refusals)),
         levels=tuple(level_results(benchmark, samples, target=target, retain=retain)),
         instances=tuple(instance_results(benchmark, samples)) if is_alone else (),
     )

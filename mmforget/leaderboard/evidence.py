@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mmforget.leaderboard.board import Board, BoardRow
+from mmforget.results.answer_states import AnswerStates, StateCounts
 from mmforget.results.deciding import ACCESS, MAX_LEFT
 from mmforget.results.evidence import Evidence, Outcome
 
@@ -38,6 +39,8 @@ class EvidenceLine(NamedTuple):
         access: in words.
         target, retain: what it finds there.
         cells: by model, its line of evidence; None where it was not made.
+        answers: how many of the target's, the retain model's and each model's were right, wrong, a refusal or
+            gibberish; None where there are none.
     """
 
     name: str
@@ -46,6 +49,7 @@ class EvidenceLine(NamedTuple):
     target: float | None
     retain: float | None
     cells: tuple[Evidence | None, ...]
+    answers: tuple[StateCounts | None, ...]
 
 
 class EvidenceTable(NamedTuple):
@@ -61,14 +65,22 @@ def evidence_table(board: Board) -> EvidenceTable:
     tables = [{line.key: line for line in _lines(row)} for row in rows]
     firsts = {key: line for table in reversed(tables) for key, line in table.items()}
     num_tasks = len({line.task for line in firsts.values()})
+    states = [{line.key: line for line in row.record.answer_states} for row in rows]
     lines = [
         EvidenceLine(
             first.name, first.task if num_tasks > 1 else "", ACCESS.get(first.access, first.access),
             first.target, first.retain, tuple(table.get(key) for table in tables),
+            _answers([own.get((first.task, first.attack)) for own in states]),
         )
         for key, first in firsts.items()
     ]  # fmt: skip
     return EvidenceTable(tuple(row.label for row in rows), tuple(lines))
+
+
+def _answers(lines: Sequence[AnswerStates | None]) -> tuple[StateCounts | None, ...]:
+    first = next(filter(None, lines), None)
+    beside = (None, None) if first is None else (first.target, first.retain)
+    return (*beside, *(None if line is None else line.own for line in lines))
 
 
 def accesses(row: BoardRow) -> list[str]:

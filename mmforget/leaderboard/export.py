@@ -94,6 +94,7 @@ def _row(board: Board, row: BoardRow, *, folder: Path) -> dict[str, Any]:
         "seed_shares": row.seed_shares,
         "headline": {name: _estimate(value) for name, value in record.headline.items()},
         "metrics": [_metric(record, result) for result in record.metrics],
+        "answer_states": record.answer_states,
         "levels": record.levels,
         "sequence": record.sequence,
         "training": record.training,

@@ -10,6 +10,7 @@ from itertools import chain, count
 from typing import Any, NamedTuple
 
 from mmforget.leaderboard.sequences import joint_sequence
+from mmforget.results.answer_states import AnswerStates, StateCounts
 from mmforget.results.codec import to_jsonable
 from mmforget.results.deciding import joint_verdict, weighed
 from mmforget.results.evidence import Evidence
@@ -90,6 +91,7 @@ def _joint(runs: Sequence[StoredRun]) -> StoredRun:
         headline=headline,
         replicates={},
         metrics=tuple(_metrics(records)),
+        answer_states=tuple(_answer_states(records)),
         levels=tuple(_levels(records)),
         sequence=joint_sequence(records),
         verdict=_verdict(records, headline=headline),
@@ -192,6 +194,14 @@ def _metrics(records: Sequence[RunRecord]) -> list[MetricResult]:
 
 def _metric_key(result: MetricResult) -> tuple[str | None, ...]:
     return (result.name, result.set, result.profile, result.task, result.kind, result.attack)
+
+
+def _answer_states(records: Sequence[RunRecord]) -> Iterator[AnswerStates]:
+    """The lines that all records have, their answers counted together."""
+    tables = [{line.key: line for line in record.answer_states} for record in records]
+    for key, first in tables[0].items():
+        if all(key in table for table in tables):
+            yield replace(first, own=StateCounts.total([table[key].own for table in tables]))
 
 
 def _levels(records: Sequence[RunRecord]) -> list[LevelResult]:

@@ -15,7 +15,19 @@ from datetime import UTC, datetime
 from importlib import resources
 
 from mmforget import __version__
-from mmforget.leaderboard import answers, curves, details, evidence, levels, plots, sequences, table, tuning, words
+from mmforget.leaderboard import (
+    answers,
+    curves,
+    details,
+    evidence,
+    levels,
+    plots,
+    sequences,
+    states,
+    table,
+    tuning,
+    words,
+)
 from mmforget.leaderboard.board import Board
 from mmforget.types import Estimate
 
@@ -46,6 +58,8 @@ class Section:
     """What decided the verdicts, in sentences."""
     evidence: evidence.EvidenceTable
     """What attacks find in every model."""
+    states: tuple[states.StateLine, ...]
+    """How many answers were right, wrong, refusals and gibberish."""
     not_shown: tuple[str, ...]
     """What nothing here shows, in words."""
     metrics: tuple[details.MetricTable, ...]
@@ -102,6 +116,7 @@ def render(
         details=details,
         outcome=evidence.OUTCOME,
         levels=levels,
+        shares=states.shares,
         curves=curves,
         table=table,
         span=span,
@@ -147,6 +162,7 @@ def _section(board: Board, drawn: plots.Pictures) -> Section:
         more=tuple(subjects[place] for place in range(len(subjects)) if place not in shown),
         decided=tuple(words.decided(board)),
         evidence=evidence.evidence_table(board),
+        states=tuple(states.state_lines(board)),
         not_shown=tuple(evidence.not_shown((*board.ranked, *board.refused), has_null_band=bool(board.null_band))),
         metrics=tuple(details.metric_tables(board)),
         closeness=details.closeness_table(board),

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from mmforget.errors import listed
 from mmforget.leaderboard.board import Board, BoardRow
+from mmforget.results.answer_states import StateCounts
 from mmforget.results.cannot_tell import Untold
 from mmforget.results.deciding import access_words, place_of
 from mmforget.results.rules import CODES, HEADLINE, Finding, coverage, is_deterministic
@@ -102,6 +103,12 @@ def measured(estimate: Estimate) -> str:
     """Value, interval and the word `constant` where every score is the same."""
     parts = [number(estimate.value), interval(estimate), "constant" if estimate.constant else ""]
     return " ".join(part for part in parts if part)
+
+
+def states(counts: StateCounts) -> str:
+    """How many answers were of which kind, and how many there are none of."""
+    text = f"{counts.right} right, {counts.wrong} wrong, {counts.refusal} refusals, {counts.gibberish} gibberish"
+    return text + (f", {counts.unanswered} not answered" if counts.unanswered else "")
 
 
 def direction(estimate: Estimate) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 from mmforget.errors import shortened
@@ -42,6 +42,7 @@ def contradictions(record: RunRecord) -> list[str]:
         *_replicates(record),
         *(_gate(record.gate) if record.gate is not None else ()),
         *(_verdict(record.verdict, record) if record.verdict is not None else ()),
+        *_answer_states(record),
         *_levels(record),
         *(_sequence(record.sequence) if record.sequence is not None else ()),
     ]
@@ -225,6 +226,16 @@ def _decision(verdict: Verdict, record: RunRecord) -> Iterator[str]:
     found = decide(verdict.evidence, kept=ratio.value if ratio is not None else None)
     if found.status != verdict.status:
         yield f"the verdict is '{verdict.status}', and its evidence says '{found.status}'"
+
+
+def _answer_states(record: RunRecord) -> Iterator[str]:
+    for (task, attack), count in Counter(line.key for line in record.answer_states).items():
+        if count > 1:
+            yield f"answer_states of {task} under {attack or 'no attack'} are there {count} times"
+    for line in record.answer_states:
+        known = [one for one in (line.own, line.target, line.retain) if one is not None]
+        if any(min(astuple(one)) < 0 for one in known):
+            yield f"answer_states of {line.task}: negative counts"
 
 
 def _levels(record: RunRecord) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmforget.errors import UserError, shortened
 
-READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
+READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 """Versions that can be read."""
 LATER_COUNTS: Mapping[str, Any] = {"num_lacking": 0, "num_subjects": None}
 """Keys of an estimate that version 2 did not have, with what they meant then."""
@@ -49,6 +49,8 @@ def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
         found = {"sequence": None, **found}
     if version < 8:
         found = _undecided(_with(found, "verdict", {"evidence": []}))
+    if version < 9:
+        found = {"answer_states": [], **found}
     return {**found, "schema_version": READ_VERSIONS[-1]}
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mmforget.errors import UserError, shortened
+from mmforget.results.answer_states import AnswerStates
 from mmforget.results.codec import from_json, to_jsonable
 from mmforget.results.evidence import Evidence
 from mmforget.results.older import READ_VERSIONS, from_older
@@ -303,6 +304,8 @@ class RunRecord:
     `gap` where rows have levels, and `excess/<task>/<attack>`: what is found above the retain model's rate."""
     replicates: Mapping[str, Replicates] = field(default_factory=dict)
     """The numbers of the headline that have a value, without each subject: what numbers over seeds are made of."""
+    answer_states: tuple[AnswerStates, ...] = ()
+    """How many answers were right, wrong, a refusal or gibberish, by task and attack; empty before version 9."""
     levels: tuple[LevelResult, ...] = ()
     """What is remembered by node of the hierarchy, a node before what is below it; empty for benchmarks without."""
     instances: tuple[InstanceResult, ...] = ()

@@ -15,6 +15,7 @@ from test_rescore import MODELS
 
 from mmforget.cli import leaderboard, rescore, validate
 from mmforget.cli.recheck import differences
+from mmforget.results.answer_states import AnswerStates, StateCounts
 from mmforget.results.schema import LevelResult, SetUse
 from mmforget.results.store import KEY, write_run
 from tests.unit.leaderboard.fake_runs import record
@@ -125,6 +126,24 @@ NODE = LevelResult("patient", ("a", "p1"), "inside", "rouge_l", "", 3, 0.5, 1.0,
 def test_levels_are_compared(levels: tuple[LevelResult, ...], words: str) -> None:
     again = record("npo", sets=SETS, levels=(NODE,))
     assert differences(record("npo", sets=SETS, levels=levels), again) == ([words] if words else [])
+
+
+STATES = AnswerStates("t", "forget", None, StateCounts(1, 0, 5, 0), None, None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ((replace(STATES, own=StateCounts(0, 1, 5, 0)),), "answer_states of t under no attack are not those"),
+        ((STATES, replace(STATES, attack="cloze")), "answer_states of t under cloze are not those"),
+        ((STATES,), ""),
+        ((), ""),
+    ],
+)
+def test_kinds_of_answers_are_compared_where_a_record_has_them(lines: tuple[AnswerStates, ...], words: str) -> None:
+    again = record("npo", sets=SETS, answer_states=(STATES,))
+    found = differences(record("npo", sets=SETS, answer_states=lines), again)
+    assert found == ([f"{words} that its samples give"] if words else [])
 
 
 def replicates(change: Edit) -> Edit:

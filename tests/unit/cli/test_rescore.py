@@ -93,7 +93,7 @@ def test_the_old_file_stays_and_the_rest_of_the_record_too(runs: Path) -> None:
     after = read_run(runs / "npo").record
     assert len(list((runs / "npo").glob("results_*.json"))) == 2
     assert after.rescored is not None
-    names = ("metrics", "gate", "verdict", "headline", "replicates", "rescored")
+    names = ("metrics", "gate", "verdict", "headline", "replicates", "answer_states", "rescored")
     scored = {name: getattr(after, name) for name in names}
     assert after == before.replace(**scored)
 

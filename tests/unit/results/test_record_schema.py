@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mmforget.errors import UserError
+from mmforget.results.answer_states import AnswerStates, StateCounts
 from mmforget.results.codec import to_jsonable
 from mmforget.results.evidence import Evidence
 from mmforget.results.schema import (
@@ -52,6 +53,9 @@ def full_record(**changes: Any) -> RunRecord:
         "gate": GateResult("exact_match", "clean", "forget", 0.8, 0.5, 0.9, None, True),
         "verdict": Verdict("undecided", False, True, ("close",), evidence=(EVIDENCE,)),
         "headline": {"overall": Estimate(0.7)},
+        "answer_states": (
+            AnswerStates("t", "forget", None, StateCounts(1, 2, 3, 4), None, StateCounts(0, 9, 0, 0, 1)),
+        ),
         "levels": (LevelResult("patient", ("a", "p1"), "inside", "exact_match", "forget", 3, 0.5, 1.0, None),),
         "judge": {"name": "rules", "prompt": None},
         "training": {"wall_s": 2.0},
@@ -160,6 +164,13 @@ def test_a_verdict_of_version_7_that_no_attack_was_asked_about_is_undecided(stat
     document["verdict"] = {**document["verdict"], "status": status}
     del document["verdict"]["evidence"]
     assert RunRecord.from_json(document, source="x") == record
+
+
+def test_a_record_of_version_8_says_nothing_of_refusals() -> None:
+    record = full_record()
+    document = {**record.to_json(), "schema_version": 8}
+    del document["answer_states"]
+    assert RunRecord.from_json(document, source="x") == record.replace(answer_states=())
 
 
 def test_a_metric_that_was_called_otherwise_is_read_by_its_name_of_today() -> None:
