@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 from mmforget.errors import UserError
+from mmforget.lm.cache import ResponseCache
 from mmforget.lm.engine import ModelEngine
+from mmforget.lm.kept import Batch, contents, in_batches
 from mmforget.methods.arguments import require_not_negative, require_positive
 from mmforget.metrics.base import Quantity
 from mmforget.metrics.estimate import mean_estimate, no_estimate
@@ -20,6 +22,7 @@ from mmforget.model.encode import Encoded
 from mmforget.model.line import Line
 from mmforget.model.loaded import LoadedModel
 from mmforget.model.vision import FeatureCache
+from mmforget.results.fingerprint import hash_json
 from mmforget.training.bending import Bending, bent
 from mmforget.types import Estimate, Progress, Score
 
@@ -127,29 +130,47 @@ def walked(
     forget: Rows,
     batch_size: int,
     progress: Progress,
+    cache: ResponseCache | None = None,
 ) -> PathResult:
-    """Goes along the path; afterwards the line's model is somewhere on it."""
+    """Goes along the path; afterwards the line's model is somewhere on it.
+
+    Args:
+        cache: where losses are kept, place by place. A bent path is bent again where one of its places is not there.
+    """
     features = None if line.changes_images else FeatureCache()
-    found: dict[str, list[list[float]]] = {"retain": [], "forget": []}
+    own = {"retain": retain.encoded, "forget": forget.encoded}
+    keys = [_key(line, place, how=how, rows=own) for place in how.places]
 
-    def walk(go: Callable[[float], LoadedModel]) -> None:
-        for number, place in enumerate(how.places):
-            engine = ModelEngine(go(place), batch_size=batch_size, features=features)
-            for name, rows in (("retain", retain), ("forget", forget)):
-                found[name].append(_losses(engine, rows))
-            progress(number + 1, how.points, f"{how.curve} path")
+    def walk(go: Callable[[float], LoadedModel]) -> list[Any]:
+        def look(batch: Batch) -> list[list[list[float]]]:
+            (number,) = batch
+            engine = ModelEngine(go(how.places[number]), batch_size=batch_size, features=features)
+            return [[_losses(engine, rows) for rows in (retain, forget)]]
 
-    if how.curve == "linear":
-        walk(line.go)
+        def finished(batch: Batch) -> None:
+            progress(batch[0] + 1, how.points, f"{how.curve} path")
+
+        batches = [(number,) for number in range(how.points)]
+        return in_batches(look, batches=batches, keys=keys, cache=cache, finished=finished)
+
+    if how.curve == "linear" or (cache is not None and len(cache.get_many(keys)) == len(keys)):
+        found = walk(line.go)
     else:
-        own = {"retain": retain.encoded, "forget": forget.encoded}
         with bent(line, **own, settings=how.bending, progress=progress) as go:
-            walk(go)
+            found = walk(go)
+    kept, gone = zip(*found, strict=True)
     return PathResult(
         how.curve, how.evidence, how.places,
-        retain=barrier(found["retain"], places=how.places, subjects=retain.subjects, sign=1),
-        forget=barrier(found["forget"], places=how.places, subjects=forget.subjects, sign=-1),
+        retain=barrier(kept, places=how.places, subjects=retain.subjects, sign=1),
+        forget=barrier(gone, places=how.places, subjects=forget.subjects, sign=-1),
     )  # fmt: skip
+
+
+def _key(line: Line, place: float, *, how: ModeConnectivity, rows: Mapping[str, Sequence[Encoded]]) -> str:
+    """What the losses at a place are made of: those of the straight path do not depend on what bends a curve."""
+    curve = None if how.curve == "linear" else asdict(how.bending)
+    texts = {name: list(map(contents, own)) for name, own in rows.items()}
+    return hash_json(["path", line.fingerprint, repr(place), curve, texts])
 
 
 def _losses(engine: ModelEngine, rows: Rows) -> list[float]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from mmforget.lm.cache import ResponseCache
 from mmforget.lm.drawing import Tokens, drawn, totals
 from mmforget.lm.engine import ModelEngine
 from mmforget.methods.arguments import require_not_negative, require_positive
@@ -44,16 +45,31 @@ class Fade:
         require_positive(samples=self.samples, max_new_tokens=self.max_new_tokens)
         require_not_negative(seed=self.seed)
 
-    def write(self, engine: ModelEngine, rows: Sequence[Example], prompts: Sequence[Encoded]) -> list[Tokens]:
+    def write(
+        self,
+        engine: ModelEngine,
+        rows: Sequence[Example],
+        prompts: Sequence[Encoded],
+        *,
+        cache: ResponseCache | None = None,
+    ) -> list[Tokens]:
         """The texts that a model draws behind all prompts, `samples` of each, one prompt after another."""
         seeds = [self._seed(row, number) for row in rows for number in range(self.samples)]
-        return drawn(engine, self.repeated(prompts), max_new_tokens=self.max_new_tokens, seeds=seeds)
+        most = self.max_new_tokens
+        return drawn(engine, self.repeated(prompts), max_new_tokens=most, seeds=seeds, cache=cache)
 
     def told(
-        self, engine: ModelEngine, prompts: Sequence[Encoded], texts: Sequence[Tokens], *, progress: Progress
+        self,
+        engine: ModelEngine,
+        prompts: Sequence[Encoded],
+        texts: Sequence[Tokens],
+        *,
+        progress: Progress,
+        cache: ResponseCache | None = None,
     ) -> list[float]:
         """The log-prob that a model gives to each text that was drawn behind these prompts, by itself or another."""
-        return totals(engine, self.repeated(prompts), texts, progress=progress, label="texts that models wrote")
+        label = "texts that models wrote"
+        return totals(engine, self.repeated(prompts), texts, progress=progress, label=label, cache=cache)
 
     def repeated(self, prompts: Sequence[Encoded]) -> list[Encoded]:
         return [prompt for prompt in prompts for _ in range(self.samples)]

@@ -8,12 +8,15 @@ import torch
 
 from mmforget.errors import UserError
 from mmforget.lm.batching import generation_batches, score_batches
+from mmforget.lm.cache import ResponseCache
 from mmforget.lm.engine import ModelEngine
+from mmforget.lm.kept import Batch, contents, in_batches
 from mmforget.model.activations import evaluating
 from mmforget.model.choosing import Sampling, other_settings
 from mmforget.model.encode import Encoded
 from mmforget.model.generation import continues_together, new_tokens
 from mmforget.model.loaded import LoadedModel
+from mmforget.results.fingerprint import hash_json
 from mmforget.types import Progress
 
 Tokens = tuple[int, ...]
@@ -39,12 +42,18 @@ def require_drawable(loaded: LoadedModel) -> None:
 
 
 def drawn(
-    engine: ModelEngine, prompts: Sequence[Encoded], *, max_new_tokens: int, seeds: Sequence[int]
+    engine: ModelEngine,
+    prompts: Sequence[Encoded],
+    *,
+    max_new_tokens: int,
+    seeds: Sequence[int],
+    cache: ResponseCache | None = None,
 ) -> list[Tokens]:
     """One text behind each prompt at temperature 1, the token that ends it included; no text is longer.
 
     Args:
         seeds: of each prompt; a text depends on nothing else that is drawn.
+        cache: where texts are kept.
 
     Raises UserError as `require_drawable` does, and for a prompt that leaves no room.
     """
@@ -54,27 +63,45 @@ def drawn(
     planned = generation_batches(
         prompts, max_new_tokens=max_new_tokens, batch_size=engine.batch_size, packed=packed
     )  # fmt: skip
-    found: dict[int, Tokens] = {}
-    with evaluating(loaded.model), torch.no_grad():
-        for batch in planned:
+
+    def write(batch: Batch) -> list[Tokens]:
+        with evaluating(loaded.model), torch.no_grad():
             new = new_tokens(
                 loaded, [prompts[at] for at in batch], max_new_tokens=max_new_tokens, sampling=Sampling(),
                 seeds=[seeds[at] for at in batch], features=engine.features, packed=packed,
             )  # fmt: skip
-            found |= zip(batch, map(tuple, new), strict=True)
-    return [found[at] for at in range(len(prompts))]
+        return list(map(tuple, new))
+
+    keys = [
+        hash_json(["drawn", engine.fingerprint, contents(prompt), max_new_tokens, seed])
+        for prompt, seed in zip(prompts, seeds, strict=True)
+    ]
+    return list(map(tuple, in_batches(write, batches=list(planned), keys=keys, cache=cache)))
 
 
 def totals(
-    engine: ModelEngine, prompts: Sequence[Encoded], texts: Sequence[Tokens], *, progress: Progress, label: str
+    engine: ModelEngine,
+    prompts: Sequence[Encoded],
+    texts: Sequence[Tokens],
+    *,
+    progress: Progress,
+    label: str,
+    cache: ResponseCache | None = None,
 ) -> list[float]:
-    """The log-prob, in nats, of each text as a whole behind its prompt."""
+    """The log-prob, in nats, of each text as a whole behind its prompt; kept in the cache, where there is one."""
     encoded = [prompt.followed_by(text) for prompt, text in zip(prompts, texts, strict=True)]
     packed = engine.packed and engine.loaded.shares_prefixes
     planned, max_tokens = score_batches(encoded, batch_size=engine.batch_size, packed=packed)
-    found: dict[int, float] = {}
-    for batch in planned:
+    num_done = 0
+
+    def told(batch: Batch) -> list[float]:
         scores = engine.score_encoded([encoded[at] for at in batch], max_tokens=max_tokens)
-        found |= {at: sum(one.token_logprobs) for at, one in zip(batch, scores, strict=True)}
-        progress(len(found), len(encoded), label)
-    return [found[at] for at in range(len(encoded))]
+        return [sum(one.token_logprobs) for one in scores]
+
+    def finished(batch: Batch) -> None:
+        nonlocal num_done
+        num_done += len(batch)
+        progress(num_done, len(encoded), label)
+
+    keys = [hash_json(["told", engine.fingerprint, contents(one)]) for one in encoded]
+    return in_batches(told, batches=list(planned), keys=keys, cache=cache, finished=finished)

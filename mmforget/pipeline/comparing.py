@@ -20,6 +20,7 @@ from mmforget.evaluation.fade import Drawn, Fade, FadeResult, fade
 from mmforget.evaluation.forms import FormDependence, FormResult, asked_in_forms, form_dependence
 from mmforget.evaluation.membership import Answered, Membership, MembershipResult, membership, scored_answers
 from mmforget.lm.adapter import MMForgetLM
+from mmforget.lm.cache import ResponseCache
 from mmforget.lm.drawing import Tokens
 from mmforget.lm.engine import ModelEngine
 from mmforget.metrics.arguments import metric_of
@@ -67,12 +68,17 @@ class Compared:
 
 @dataclass(frozen=True)
 class Space:
-    """The models of one benchmark, and the rows that they are compared on."""
+    """The models of one benchmark, and the rows that they are compared on.
+
+    Attributes:
+        cache: where all that models say is kept, so that what was interrupted goes on; None: nowhere.
+    """
 
     config: RunConfig
     bound: Bound
     progress: Progress
     models: Models = field(default_factory=Models)
+    cache: ResponseCache | None = None
 
     def specs(self, null_models: Sequence[ModelSpec]) -> dict[str, ModelSpec]:
         """The models by name: the one in question, the target where one is named, and those that never saw the rows."""
@@ -111,7 +117,7 @@ class Space:
     def asker(self, loaded: LoadedModel, name: str) -> MMForgetLM:
         config = self.config
         features, progress = run_features(config), self.told(name)
-        return MMForgetLM(loaded, batch_size=config.batch_size, features=features, progress=progress)
+        return MMForgetLM(loaded, batch_size=config.batch_size, cache=self.cache, features=features, progress=progress)
 
     def told(self, name: str) -> Progress:
         return lambda done, total, label: self.progress(done, total, f"{name}: {label}")
@@ -172,10 +178,11 @@ def _written(space: Space, specs: Mapping[str, ModelSpec], *, others: Sequence[s
         rows, prompts = _prompts(space, loaded)
         engine = ModelEngine(loaded, batch_size=space.config.batch_size, features=run_features(space.config))
         if model not in texts:
-            texts[model] = how.write(engine, rows, prompts)
+            texts[model] = how.write(engine, rows, prompts, cache=space.cache)
         for writer in (one for one in texts if RETAIN in (model, one) or one == model):
             if (model, writer) not in told:
-                told[model, writer] = how.told(engine, prompts, texts[writer], progress=space.told(model))
+                said = space.told(model)
+                told[model, writer] = how.told(engine, prompts, texts[writer], progress=said, cache=space.cache)
     return _Written(rows, texts, told)
 
 
@@ -269,7 +276,8 @@ def _walk(space: Space, spec: ModelSpec, *, start: End, how: ModeConnectivity, f
     )
     with tempfile.TemporaryDirectory(dir=folder) as other, line_to(loaded, start=start, folder=Path(other)) as line:
         return walked(
-            line, how=how, retain=kept, forget=own, batch_size=space.config.batch_size, progress=space.told(label)
+            line, how=how, retain=kept, forget=own, batch_size=space.config.batch_size, progress=space.told(label),
+            cache=space.cache,
         )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from mmforget.evaluation.membership import Membership
 from mmforget.methods.arguments import from_arguments
 from mmforget.model.load import check_place
 from mmforget.model.spec import ModelSpec
+from mmforget.pipeline.asked import response_cache
 from mmforget.pipeline.comparing import NO_RETAIN, WAYS, Compared, Space
 from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.plan import check_models, resolve
@@ -97,12 +98,18 @@ def make_distance_plan(config: RunConfig, *, measures: str, null_models: Sequenc
 
 
 def measure_distances(plan: DistancePlan, *, progress: Progress) -> dict[str, Distances]:
-    """By benchmark, what all pairs come to; also written to the output folder, if there is one."""
+    """By benchmark, what all pairs come to; also written to the output folder, if there is one.
+
+    There, or in `--use_cache`, lies what models said, too: the same command goes on where it was interrupted.
+    """
     found = {}
     with threads_of(plan.config):
+        if plan.config.output_path:
+            parallel.on_main(lambda: prepare_folder(plan.config.output))
+        cache = response_cache(plan.config)
         for bound in plan.benchmarks:
             group = bound.benchmark.group
-            found[group] = _distances(plan, bound=bound, progress=progress)
+            found[group] = _distances(plan, Space(plan.config, bound, progress, cache=cache))
             if plan.config.output_path:
                 folder = plan.config.output / safe_name(group)
                 parallel.on_main(partial(_store, folder, found[group]))
@@ -114,8 +121,7 @@ def _store(folder: Path, distances: Distances) -> None:
     write_json(folder / f"distance_{timestamp()}.json", to_jsonable(distances, strict=False).value)
 
 
-def _distances(plan: DistancePlan, *, bound: Bound, progress: Progress) -> Distances:
-    space = Space(plan.config, bound, progress)
+def _distances(plan: DistancePlan, space: Space) -> Distances:
     specs = space.specs(plan.null_models)
     compared: list[Compared] = []
     null = {}

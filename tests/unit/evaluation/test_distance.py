@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_benchmark import write_toy
 
 from mmforget.cli.main import main
+from mmforget.lm.engine import ModelEngine
 from tests.helpers import tiny_llava
 
 FADE = "fade(samples=2,max_new_tokens=3)"
@@ -68,6 +70,39 @@ def test_without_a_retain_model_there_is_no_number(words: list[str], capsys: pyt
         "    model - retain: no retain model to compare with; give --retain_model",
         "    no second retain model, so nobody knows how far two of them lie apart; give --null_model",
     ]
+
+
+@pytest.mark.long
+def test_what_is_interrupted_goes_on_with_the_same_numbers(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the ninth pass: what was there by then is not asked again, and a third time nothing is."""
+    *typed, other = words
+    typed += ["--retain_model", other, "--json", "--measures", f"{FADE},{PATH},membership", "--output_path"]
+    passes: list[int] = []
+    score = ModelEngine.score_encoded
+
+    def counted(engine: ModelEngine, *args: Any, **settings: Any) -> Any:
+        passes.append(1)
+        if len(passes) == stop:
+            raise KeyboardInterrupt
+        return score(engine, *args, **settings)
+
+    monkeypatch.setattr(ModelEngine, "score_encoded", counted)
+
+    def found(folder: Path, *, status: int = 0) -> tuple[Any, int]:
+        before = len(passes)
+        assert main([*typed, str(folder)]) == status
+        return json.loads(capsys.readouterr().out or "{}"), len(passes) - before
+
+    stop = -1
+    whole, num = found(tmp_path / "whole")
+    stop = len(passes) + 9
+    assert found(tmp_path / "cut", status=130) == ({}, 9)
+    again, rest = found(tmp_path / "cut")
+    assert again == whole
+    assert rest == num - 8
+    assert found(tmp_path / "cut") == (whole, 0)
 
 
 @pytest.mark.parametrize(
