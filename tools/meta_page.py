@@ -38,7 +38,8 @@ mmforget meta --model micro --tasks towns --include_path FOLDER --attacks mine -
 ```
 
 The second is for a benchmark, metric or attack of your own. What is interrupted goes on with the same command, and with
-more attacks only what is new is asked.
+more attacks only what is new is asked. `wall_s` of `meta.json` is the wall time of all legs in that folder together,
+those that were interrupted among them (`legs_s`: each; of one that is killed its last half minute may be missing).
 
 On micro models it is known what each has learnt. All start from retain models of three seeds and go on training for a
 moment: those *with* the knowledge on the rows to forget and as many to keep, in the row's words or in its paraphrases;

@@ -5,8 +5,7 @@ Every model is done once: the same command continues where it stopped, and with 
 
 from __future__ import annotations
 
-import contextlib
-import time
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from mmforget.evaluation.worth import About, Key, Model, Trait, Worth, worths
 from mmforget.metrics.base import METRICS, Metric, counts_failures, reads_attempts
 from mmforget.pipeline.checking import check_document
 from mmforget.pipeline.config import RunConfig
+from mmforget.pipeline.legs import timed
 from mmforget.pipeline.plan import check_attacks, resolve
 from mmforget.pipeline.pool_models import PLAIN, Folders, Setting, measure_member, measure_unlearned, unlearned_name
 from mmforget.pipeline.pools import STARTS, Member, members
@@ -114,15 +114,17 @@ def _plan(config: RunConfig, *, bound: Bound, size: int) -> PoolPlan:
 
 def measure_metrics(plan: MetaPlan, *, progress: Progress) -> dict[str, Any]:
     """Make and measure the pools; returns, and leaves in the output folder as `meta.json`, what metrics are worth."""
-    config, started = plan.config, time.monotonic()
-    with contextlib.ExitStack() as held, workers(config, progress=progress) as pool:
-        parallel.on_main(lambda: prepare_folder(config.output))
-        held.enter_context(alone_in(config.output))
-        found = {one.bound.benchmark.group: _measured(plan, one, pool=pool) for one in plan.benchmarks}
+    config = plan.config
+    parallel.on_main(lambda: prepare_folder(config.output))
+    with alone_in(config.output), timed(config.output) as legs:
+        with workers(config, progress=legs.told(progress)) as pool:
+            found = {one.bound.benchmark.group: _measured(plan, one, pool=pool) for one in plan.benchmarks}
+        seconds = legs.seconds
     document = {
         "version": __version__,
         "changes": [one.key for one in plan.changes],
-        "wall_s": time.monotonic() - started,
+        "wall_s": math.fsum(seconds),
+        "legs_s": seconds,
         "benchmarks": found,
     }
     plain: dict[str, Any] = to_jsonable(document, strict=False).value

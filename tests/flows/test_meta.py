@@ -69,3 +69,6 @@ def test_two_models_against_two(tmp_path: Path) -> None:
     assert {name.partition("-")[0] for name in kept} == {"with", "without"}
     again = json.loads(meta(*words).out)
     assert again["benchmarks"] == found["benchmarks"]
+    assert again["legs_s"][0] == pytest.approx(found["wall_s"], abs=1.0)
+    assert again["wall_s"] == pytest.approx(sum(again["legs_s"]))
+    assert len(again["legs_s"]) == 2
