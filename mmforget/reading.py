@@ -6,6 +6,7 @@ import fnmatch
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from mmforget.errors import UserError, one_line
 
@@ -13,6 +14,7 @@ MAX_TEXT_BYTES = 2**30
 """Longest file that is read as text."""
 MAX_FOLDERS = 20_000
 """Folders that are searched for files of one kind."""
+NESTED = (dict, list)
 MAX_DEPTH = 64
 """Deepest nesting of lists and mappings that a JSON or YAML file may have."""
 
@@ -42,6 +44,17 @@ def require_regular(path: Path, *, max_bytes: int) -> None:
         raise UserError(f"{path}: not a regular file; give the file itself")
     if found.st_size > max_bytes:
         raise UserError(f"{path}: {found.st_size:,} bytes, at most {max_bytes:,} are read; it is no file of mmforget")
+
+
+def is_deep(value: Any) -> bool:
+    """Whether lists and mappings of a JSON value are nested deeper than `MAX_DEPTH`."""
+    level = [value] if type(value) in NESTED else []
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return False
+        inner = [item.values() if type(item) is dict else item for item in level]
+        level = [child for children in inner for child in children if type(child) in NESTED]
+    return bool(level)
 
 
 def files_below(folder: Path, pattern: str) -> list[Path]:

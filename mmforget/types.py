@@ -359,7 +359,7 @@ class Estimate:
     num_scored: int = 0
     num_unscored: int = 0
     higher_is_better: bool | None = None
-    range: tuple[float, float] = (0.0, 1.0)
+    range: tuple[float, float] = field(default=(0.0, 1.0), metadata={"open": True})
     constant: bool = False
     reasons: tuple[str, ...] = ()
     num_lacking: int = 0

@@ -66,8 +66,7 @@ def execute(args: argparse.Namespace) -> int:
         for path in (written.json, written.markdown, written.page, *written.pictures):
             tell(f"wrote {path}")
     if args.json:
-        text = export.text(export.document(found, folder=None)) if written is None else written.json.read_text("utf-8")
-        sys.stdout.write(text)
+        sys.stdout.writelines(export.pieces(found, folder=args.output_path))
     else:
         Console().print(render_all(found))
     return 2 if records.faults else 0

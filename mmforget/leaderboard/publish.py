@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmforget.leaderboard import export, page, plots
 from mmforget.leaderboard.board import Board
-from mmforget.results.files import prepare_folder, write_bytes, write_text
+from mmforget.results.files import prepare_folder, write_bytes, write_pieces, write_text
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,16 @@ def publish(boards: Sequence[Board], *, folder: Path) -> Published:
     names = [f"forget_vs_utility_{i}.png" for i in _suffixes(boards)] if len(boards) > 1 else ["forget_vs_utility.png"]
     drawn = [plots.pictures(board) for board in boards]
     return Published(
-        json=write_text(folder / "leaderboard.json", export.text(export.document(boards, folder=folder))),
+        json=write_pieces(folder / "leaderboard.json", map(_encoded, export.pieces(boards, folder=folder))),
         markdown=write_text(folder / "leaderboard.md", export.markdown(boards)),
         page=write_text(folder / "index.html", page.render(boards, pictures=drawn)),
         pictures=tuple(write_bytes(folder / name, one.light) for name, one in zip(names, drawn, strict=False)),
     )
+
+
+def _encoded(text: str) -> bytes:
+    """As `write_text` writes it."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _suffixes(boards: Sequence[Board]) -> list[str]:

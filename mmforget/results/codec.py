@@ -6,22 +6,29 @@ JSON knows no NaN and no infinity, so `to_jsonable` writes null in their place a
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache
+from itertools import repeat
+from operator import itemgetter
 from pathlib import PurePath
+from sys import intern
 from typing import Any, Literal, NamedTuple, TypeVar, Union
 
 from mmforget.errors import UserError, shortened
+from mmforget.reading import MAX_DEPTH, is_deep
 
 T = TypeVar("T")
 
 MAX_INTEGER = 2**63 - 1
 MAX_TEXT = 4_000_000
 """Longest text in a record, in characters; a picture of an example is text, too."""
+MAX_NAME = 64
+"""Texts below this length are names more often than not."""
 
 
 class Jsonable(NamedTuple):
@@ -44,6 +51,20 @@ def to_jsonable(value: Any, *, strict: bool = True) -> Jsonable:
     """
     nonfinite: list[str] = []
     return Jsonable(_plain(value, place=None, strict=strict, nonfinite=nonfinite), tuple(nonfinite))
+
+
+def json_line(value: Any) -> str:
+    """`to_jsonable` as one line of JSON; fast where nothing is NaN and all that is no plain value is a dataclass."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_fields_of)
+    except (TypeError, ValueError):
+        return json.dumps(to_jsonable(value).value, ensure_ascii=False, allow_nan=False)
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(value):
+        raise TypeError
+    return vars(value)
 
 
 def from_json(kind: type[T], value: Any, *, source: str, path: str = "") -> T:
@@ -127,7 +148,7 @@ class _Misfit(Exception):
 def _decoder(kind: Any) -> Decoder:
     """What reads a value of a type: made once a type, since to look at types takes longer than to read values."""
     if kind is Any:
-        return lambda value: value
+        return _anything
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _dataclass_decoder(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -142,27 +163,116 @@ def _decoder(kind: Any) -> Decoder:
     return _scalar_decoder(kind)
 
 
-def _within(decoder: Decoder, value: Any, key: object) -> Any:
-    """Decodes what lies at a key, and puts the key to a misfit."""
-    try:
-        return decoder(value)
-    except _Misfit as misfit:
-        misfit.keys.append(key)
-        raise
+def _anything(value: Any) -> Any:
+    if is_deep(value):
+        raise _Misfit(lambda path: f"'{path[:200]}' is nested deeper than {MAX_DEPTH} levels; the file was edited")
+    return value
+
+
+AS_IT_IS: Mapping[Any, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    float: (float,),
+    bool: (bool,),
+    Any: (str, float, int, bool, type(None)),
+}
+"""By type, the types of JSON values that are kept as they are: most values of a record are of these."""
+
+
+def _as_it_is(kind: Any) -> frozenset[type]:
+    if typing.get_origin(kind) in (Union, types.UnionType):
+        return frozenset().union(*(_as_it_is(one) for one in typing.get_args(kind)))
+    return frozenset((kind,) if kind is type(None) else AS_IT_IS.get(kind, ()))
+
+
+class _Plan(NamedTuple):
+    """What is to be done with the values of an instance, by place, where they have certain types.
+
+    Attributes:
+        numbers: integers, which only have to be small enough.
+        texts: texts, which have to be short enough.
+        others: all that is not as it is in JSON.
+    """
+
+    numbers: tuple[int, ...]
+    texts: tuple[int, ...]
+    others: tuple[tuple[int, Decoder], ...]
 
 
 def _dataclass_decoder(kind: Any) -> Decoder:
+    """Looks at the types of all values of an instance at once: what is to be done with such values is known by then."""
     hints = typing.get_type_hints(kind)
-    decoders = {name: _decoder(hints[name]) for name in _field_names(kind)}
+    names = _field_names(kind)
+    decoders = [
+        _range_decoder if field.metadata.get(OPEN) else _decoder(hints[field.name])
+        for field in dataclasses.fields(kind)
+    ]  # fmt: skip
+    allowed = [_as_it_is(hints[name]) for name in names]
+    values_of: Callable[[Any], Any] = itemgetter(*names) if len(names) > 1 else lambda value: (value[names[0]],)
+    make = _maker(kind, names=names)
+    plans: dict[tuple[type, ...], _Plan] = {}
+
+    def plan_of(kinds: tuple[type, ...]) -> _Plan:
+        there = list(enumerate(kinds))
+        numbers = tuple(i for i, one in there if one is int and int in allowed[i] and hints[names[i]] is not Any)
+        texts = tuple(i for i, one in there if one is str and str in allowed[i])
+        return _Plan(numbers, texts, tuple((i, decoders[i]) for i, one in there if one not in allowed[i]))
 
     def decode(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _wrong(value, wanted="an object")
-        if value.keys() != decoders.keys():
-            raise _wrong_keys(value, names=tuple(decoders))
-        return kind(**{name: _within(decoder, value[name], name) for name, decoder in decoders.items()})
+        try:
+            found = list(values_of(value))
+        except KeyError:
+            raise _wrong_keys(value, names=names) from None
+        if len(value) != len(names):
+            raise _wrong_keys(value, names=names)
+        kinds = tuple(map(type, found))
+        plan = plans.get(kinds) or plans.setdefault(kinds, plan_of(kinds))
+        place = 0
+        try:
+            for place in plan.numbers:
+                if not -MAX_INTEGER <= found[place] <= MAX_INTEGER:
+                    raise _wrong(found[place], wanted=f"a number up to {MAX_INTEGER}")
+            for place in plan.texts:
+                text = found[place]
+                found[place] = intern(text) if len(text) < MAX_NAME else _text(text)
+            for place, decoder in plan.others:
+                found[place] = decoder(found[place])
+        except _Misfit as misfit:
+            misfit.keys.append(names[place])
+            raise
+        return make(found)
 
     return decode
+
+
+def _maker(kind: Any, *, names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+    """What makes an instance of the values of its fields. Frozen classes set theirs one by one, in twice the time."""
+    if hasattr(kind, "__post_init__") or hasattr(kind, "__slots__"):
+        return lambda values: kind(**dict(zip(names, values, strict=True)))
+
+    def make(values: Sequence[Any]) -> Any:
+        made = object.__new__(kind)
+        made.__dict__.update(zip(names, values, strict=True))
+        return made
+
+    return make
+
+
+OPEN = "open"
+"""Key of a field's metadata: a range, of which an end without a bound is null in JSON."""
+UNIT = (0.0, 1.0)
+
+
+def _range_decoder(value: Any) -> Any:
+    """A range with null ends as the infinities that they stand for."""
+    if value == [0.0, 1.0]:
+        return UNIT
+    if isinstance(value, list) and len(value) == 2:
+        low, high = value
+        value = [-math.inf if low is None else low, math.inf if high is None else high]
+    return _decoder(tuple[float, float])(value)
 
 
 def _union_decoder(arguments: Sequence[Any]) -> Decoder:
@@ -190,22 +300,40 @@ def _tuple_decoder(arguments: Sequence[Any]) -> Decoder:
             raise _wrong(value, wanted="a list")
         if not is_open and len(decoders) != len(value):
             raise _wrong(value, wanted=f"a list of {len(decoders)}")
-        several = decoders * len(value) if is_open else decoders
-        return tuple(_within(one, item, i) for i, (one, item) in enumerate(zip(several, value, strict=True)))
+        if not value:
+            return ()
+        return _all_of(enumerate(value), repeat(decoders[0]) if is_open else decoders)
 
     return decode
+
+
+def _all_of(items: Iterable[tuple[object, Any]], decoders: Iterable[Decoder]) -> tuple[Any, ...]:
+    """What lies at some keys, decoded; the key of a misfit is put to it."""
+    found = []
+    at: object = None
+    try:
+        for (key, item), decoder in zip(items, decoders, strict=False):
+            at = key
+            found.append(decoder(item))
+    except _Misfit as misfit:
+        misfit.keys.append(at)
+        raise
+    return tuple(found)
 
 
 def _mapping_decoder(decoder: Decoder) -> Decoder:
     def decode(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _wrong(value, wanted="an object")
-        return {key: _within(decoder, item, key) for key, item in value.items()}
+        return dict(zip(value, _all_of(value.items(), repeat(decoder)), strict=True))
 
     return decode
 
 
 def _scalar_decoder(kind: Any) -> Decoder:
+    if kind is str:
+        return _text
+
     def decode(value: Any) -> Any:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if is_number and isinstance(value, int) and abs(value) > MAX_INTEGER:
@@ -214,13 +342,20 @@ def _scalar_decoder(kind: Any) -> Decoder:
             return float(value)
         if kind is int and is_number and isinstance(value, int):
             return value
-        if kind is str and isinstance(value, str) and len(value) > MAX_TEXT:
-            raise _wrong(value, wanted=f"a text of at most {MAX_TEXT:,} characters")
-        if kind in (str, bool) and isinstance(value, kind):
+        if kind is bool and isinstance(value, bool):
             return value
         raise _wrong(value, wanted=f"a {getattr(kind, '__name__', kind)}")
 
     return decode
+
+
+def _text(value: Any) -> str:
+    """A text; one that records of many models have in common, as names are, is kept once."""
+    if not isinstance(value, str):
+        raise _wrong(value, wanted="a str")
+    if len(value) > MAX_TEXT:
+        raise _wrong(value, wanted=f"a text of at most {MAX_TEXT:,} characters")
+    return intern(value) if len(value) < MAX_NAME else value
 
 
 def _wrong_keys(value: Mapping[str, Any], *, names: Sequence[str]) -> _Misfit:

@@ -125,7 +125,8 @@ def _metrics(record: RunRecord) -> Iterator[str]:
         if count > 1:
             yield f"{name} ({profile}) on the {used} set is there {count} times"
     for result in record.metrics:
-        yield from _estimate(result.estimate, at=f"{result.name} ({result.profile}) on the {result.set} set")
+        if not _is_plain(result.estimate):
+            yield from _estimate(result.estimate, at=f"{result.name} ({result.profile}) on the {result.set} set")
 
 
 def _headline(record: RunRecord) -> Iterator[str]:
@@ -153,6 +154,15 @@ def _replicates(record: RunRecord) -> Iterator[str]:
         ]
         if wrong:
             yield f"replicates.{name}: without {shortened(wrong[0])} it cannot move like that"
+
+
+def _is_plain(estimate: Estimate) -> bool:
+    """Whether nothing is wrong with it, at a glance: most have a value in an interval in a range."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return False
+    is_counted = estimate.num_scored >= 0 and estimate.num_unscored >= 0 and estimate.num_lacking >= 0
+    return is_counted and estimate.range[0] <= low <= value <= high <= estimate.range[1]
 
 
 def _estimate(estimate: Estimate, *, at: str) -> Iterator[str]:

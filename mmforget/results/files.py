@@ -9,14 +9,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from mmforget.errors import UserError, one_line
-from mmforget.reading import MAX_DEPTH, MAX_TEXT_BYTES, read_text, why
+from mmforget.reading import MAX_DEPTH, MAX_TEXT_BYTES, is_deep, read_text, why
 from mmforget.results.codec import to_jsonable
 from mmforget.unfinished import unfinished
 from mmforget.yaml_text import parse_yaml
@@ -89,6 +89,11 @@ def prepare_folder(folder: Path) -> Path:
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
+    """`write_pieces` of one."""
+    return write_pieces(path, [data])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> Path:
     """Write a file atomically: after a kill at any moment the old or the new content is there, never a part.
 
     Raises UserError when the folder is not writable, the disk is full or something else stands at `path`.
@@ -98,7 +103,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
         part = unfinished(path)
         try:
             with part.open("xb") as file:
-                file.write(data)
+                file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -126,7 +131,9 @@ def read_json(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, takes_nan: bool = 
     return parse_json(read_text(path, max_bytes=max_bytes), place=str(path), takes_nan=takes_nan, advice=advice)
 
 
-def parse_json(text: str, *, place: str, takes_nan: bool = False, advice: str = RESTORE) -> Any:
+def parse_json(
+    text: str, *, place: str, takes_nan: bool = False, takes_depth: bool = False, advice: str = RESTORE
+) -> Any:
     """The value of JSON from a stranger. Raises UserError naming `place` and why it is refused.
 
     Refused are, besides what is no JSON: NaN and infinity, numbers of thousands of digits, and nesting deeper than
@@ -134,6 +141,7 @@ def parse_json(text: str, *, place: str, takes_nan: bool = False, advice: str = 
 
     Args:
         takes_nan: NaN and infinity are numbers, as other programs write them.
+        takes_depth: whoever decodes the value looks at how deep it is.
         advice: what to do about a file that is refused.
     """
     if not text.strip():
@@ -146,7 +154,7 @@ def parse_json(text: str, *, place: str, takes_nan: bool = False, advice: str = 
         raise UserError(f"{place}: holds a number that cannot be ({one_line(error)}); {advice}") from error
     except RecursionError:
         raise UserError(f"{place}: nested deeper than {MAX_DEPTH} levels; {advice}") from None
-    if _is_deeper(value, than=MAX_DEPTH):
+    if not takes_depth and is_deep(value):
         raise UserError(f"{place}: nested deeper than {MAX_DEPTH} levels; {advice}")
     return value
 
@@ -162,14 +170,6 @@ def read_yaml(path: Path) -> Any:
 
 def _not_a_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
-
-
-def _is_deeper(value: Any, *, than: int) -> bool:
-    level = [value]
-    for _ in range(than):
-        nested = [item for item in level if isinstance(item, (dict, list))]
-        level = [child for item in nested for child in (item.values() if isinstance(item, dict) else item)]
-    return any(isinstance(item, (dict, list)) for item in level)
 
 
 @contextlib.contextmanager

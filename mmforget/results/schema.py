@@ -8,7 +8,6 @@ bytes. `RunRecord.to_json` and `RunRecord.from_json` are strict inverses up to N
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -350,8 +349,7 @@ class RunRecord:
         """
         if not isinstance(document, dict):
             raise UserError(f"{source}: a run record is an object, found {type(document).__name__}")
-        document = _open_ranges(from_older(document, source=source))
-        return _checked(from_json(cls, document, source=source), source=source)
+        return _checked(from_json(cls, from_older(document, source=source), source=source), source=source)
 
     def metric(self, name: str, *, set: str, profile: str | None = None, attack: str | None = None) -> Estimate | None:
         """The estimate of a metric on a set, in `profile` or the first profile that has it; None where not measured."""
@@ -379,17 +377,3 @@ def _checked(record: RunRecord, *, source: str) -> RunRecord:
     if verdict is not None and verdict.codes and len(verdict.codes) != len(verdict.reasons):
         raise UserError(f"{source}: verdict has {len(verdict.codes)} codes of {len(verdict.reasons)} reasons")
     return record
-
-
-def _open_ranges(value: Any) -> Any:
-    """Null ends of every estimate's `range` back to the infinities they stand for."""
-    if isinstance(value, list):
-        return [_open_ranges(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    opened = {key: _open_ranges(item) for key, item in value.items()}
-    limits = opened.get("range")
-    if "num_unscored" in opened and isinstance(limits, list) and len(limits) == 2:
-        low, high = limits
-        opened["range"] = [-math.inf if low is None else low, math.inf if high is None else high]
-    return opened

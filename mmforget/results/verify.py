@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mmforget.errors import UserError
 from mmforget.results.consistency import contradictions
@@ -56,24 +57,24 @@ def verified(run: StoredRun) -> StoredRun:
     Raises UserError where it contradicts itself or its samples, all of it in one line.
     """
     wrong = contradictions(run.record)
-    unverified = ""
+    looked = _Looked("", {})
     if not wrong:
-        unverified = _why_unverified(run)
-        wrong = [] if unverified else _denied(run)
+        looked = _look(run)
+        wrong = [] if looked.unverified else _denied(run, num_lines=looked.num_lines)
     if wrong:
         raise UserError(f"{run.path}: the record contradicts itself: {told(wrong)}; it was edited or is damaged")
-    return replace(run, unverified=unverified)
+    return replace(run, unverified=looked.unverified)
 
 
 def _with_absent(runs: Sequence[StoredRun]) -> list[StoredRun]:
     known = {(run.record.role, run.record.model_info.get("fingerprint")) for run in runs}
-    read = {run.folder.resolve() for run in runs}
+    read: set[Path] = set()
     looked: set[Path] = set()
     found = []
     for run in runs:
-        home = home_of(run.folder)
-        if home not in looked and not set(run.record.references.items()) <= known:
-            looked.add(home)
+        if not run.record.references.items() <= known and home_of(run.folder) not in looked:
+            read = read or {one.folder.resolve() for one in runs}
+            looked.add(home_of(run.folder))
             beside = [path for path in folders_beside(run.folder) if path not in read]
             others = collect_records(beside).runs if beside else []
             known |= {(other.record.role, other.record.model_info.get("fingerprint")) for other in others}
@@ -88,43 +89,50 @@ def told(faults: Sequence[str]) -> str:
     return "; ".join(faults[:MAX_TOLD]) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def _why_unverified(run: StoredRun) -> str:
-    """Why the sample files cannot speak for the record; empty where they can.
+class _Looked(NamedTuple):
+    """What the sample files of a record are.
 
-    Raises UserError where they are not those it was computed from.
+    Attributes:
+        unverified: why they cannot speak for it; empty where they can.
+        num_lines: by file, its lines.
     """
+
+    unverified: str
+    num_lines: Mapping[str, int]
+
+
+def _look(run: StoredRun) -> _Looked:
+    """Raises UserError where the sample files are not those that the record was computed from."""
     if not run.record.files:
-        return "no samples are stored with it"
+        return _Looked("no samples are stored with it", {})
+    num_lines = {}
     for name, expected in run.record.files.items():
         path = run.folder / name
         if path.name == name and path.is_symlink():
-            return f"{name} is a link"
+            return _Looked(f"{name} is a link", {})
         if path.name == name and not path.exists():
-            return f"{name} is missing"
-        check_file(run.folder, name, expected=expected)
-    return ""
+            return _Looked(f"{name} is missing", {})
+        num_lines[name] = check_file(run.folder, name, expected=expected)
+    return _Looked("", num_lines)
 
 
-def _denied(run: StoredRun) -> list[str]:
+def _denied(run: StoredRun, *, num_lines: Mapping[str, int]) -> list[str]:
     """Counts that the sample files deny: more answers scored than there are lines.
 
     In all files: an attack on membership counts the holdout set's answers beside those of its task.
     """
     found = []
-    lines = {name: _num_lines(run.folder / name) for name in run.record.files if name.endswith(".jsonl")}
+    lines = {name: num for name, num in num_lines.items() if name.endswith(".jsonl")}
     there = sum(lines.values())
     for result in run.record.metrics:
         estimate = result.estimate
         counted = estimate.num_scored + estimate.num_unscored + estimate.num_lacking
+        if counted <= there or not result.task:
+            continue
         stem = samples_file(result.task).removesuffix(".jsonl")
-        if result.task and counted > there and any(name.startswith(stem) for name in lines):
+        if any(name.startswith(stem) for name in lines):
             found.append(f"{result.name} on the {result.set} set counts {counted} answers, the samples hold {there}")
     return found
-
-
-def _num_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
 
 
 def _model(run: StoredRun) -> Hashable:

@@ -141,7 +141,10 @@ def test_leaderboard_json(tmp_path: Path) -> None:
     written = publish(found, folder=tmp_path / "board")
     document = json.loads(written.json.read_text())
     rows = {row["name"]: row for row in document["rows"]}
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
+    assert document == json.loads(export.text(export.document(found, folder=tmp_path / "board"))) | {
+        "generated": document["generated"]
+    }, "what is written in pieces is the document"
     assert [row["rank"] for row in document["rows"]] == [None, None, 1, 2, 3, 4, 5, None]
     npo = rows["npo"]
     assert npo["config"] == {
@@ -150,8 +153,11 @@ def test_leaderboard_json(tmp_path: Path) -> None:
         "model_dtype": "float32",
         "quantisation": None,
         "base_model": "micro/fiubench",
+        "base_sha": None,
+        "adapter_sha": None,
         "method": "npo",
         "method_args": {"lr": 3e-3, "retain_weight": 1.0},
+        "recipe": "micro",
         "seed": 0,
         "forget_split": "forget5",
         "target_sha": "target" * 8,
@@ -165,7 +171,13 @@ def test_leaderboard_json(tmp_path: Path) -> None:
     assert (forget["higher_is_better"], forget["range"], forget["num_scored"]) == (False, [0.0, 1.0], 3 * 28)
     assert rows["npo_quick"]["reasons"] == ["only 5 of 28 questions of the forget set were asked"]
     assert (rows["npo_quick"]["eligible"], npo["eligible"], rows["target"]["eligible"]) == (False, True, False)
+    assert npo["sets"]["forget"]["num_questions"] == 28
+    assert [len(one["sha256"]) for one in npo["seeds"]] == [64, 64, 64]
+    assert (npo["intervals"]["over"], rows["target"]["intervals"]["over"]) == (["subject", "seed"], ["subject"])
+    assert list(rows["target"]["samples"]) == ["samples_fiubench_forget_gen.jsonl"]
     pointer = npo["provenance"]
+    assert pointer["packages"]["torch"] == "2.13.0"
+    assert "command" not in pointer, "it may name private places"
     assert (tmp_path / "board" / pointer["record"]).resolve().is_file()
     assert len(pointer["sha256"]) == 64
 
