@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmforget.cli import flags
+from mmforget.cli.leaderboard import is_export
 from mmforget.cli.printing import print_json, say, tell
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ EXAMPLES = """  mmforget validate fiubench
   mmforget validate my_tasks/my_benchmark.yaml
   mmforget validate npo
   mmforget validate demo/results
+  mmforget validate demo/leaderboard.json
 """
 
 
@@ -63,6 +65,8 @@ def check(name: str, *, data: DataSource, include_paths: list[str], run_code: bo
     from mmforget.errors import UserError
 
     path = Path(name)
+    if is_export(path):
+        return _check_export(path)
     if _is_run(path):
         return _check_run(path, include_paths=include_paths)
     # A folder of that name does not hide a plugin: that of its own package lies beside the package's tests.
@@ -108,6 +112,16 @@ def _is_run(path: Path) -> bool:
     if path.is_dir():
         return (path / "run.yaml").is_file() or bool(files_below(path, PATTERN))
     return path.is_file() and (path.suffix == ".json" or path.name == "run.yaml")
+
+
+def _check_export(path: Path) -> Report:
+    from mmforget.benchmark.validate import Report
+    from mmforget.cli.submissions import check
+
+    found = check(path)
+    report = Report(str(path), faults=found.faults, notes=found.notes)
+    report.counts.update({"rows": found.num_rows, "computed again": found.num_recomputed})
+    return report
 
 
 def _check_run(path: Path, *, include_paths: list[str]) -> Report:

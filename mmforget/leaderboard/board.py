@@ -47,6 +47,8 @@ class BoardRow:
 
     unverified: str = ""
     """Why nobody can compute its numbers again from its samples; empty where anybody can."""
+    sha256: str | None = None
+    """Of its results file, where only an exported row is there; None where the file was read."""
 
     @property
     def is_reference(self) -> bool:
@@ -193,7 +195,8 @@ def _board(runs: Sequence[StoredRun]) -> Board:
 def _row(run: StoredRun, *, label: str) -> BoardRow:
     found = eligibility(run.record, absent=run.absent, unverified=run.unverified, num_seeds=max(1, len(run.seeds)))
     return BoardRow(
-        run.record, run.path, found, label, seeds=run.seeds, seed_shares=run.seed_shares, unverified=run.unverified
+        run.record, run.path, found, label, seeds=run.seeds, seed_shares=run.seed_shares, unverified=run.unverified,
+        sha256=run.sha256,
     )  # fmt: skip
 
 

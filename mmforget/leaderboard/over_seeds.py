@@ -103,7 +103,7 @@ def _joint(runs: Sequence[StoredRun]) -> StoredRun:
         record=record,
         unverified="; ".join(dict.fromkeys(run.unverified for run in ordered if run.unverified)),
         absent=tuple(dict.fromkeys(chain.from_iterable(run.absent for run in ordered))),
-        seeds=tuple(SeedRun(_seed(run.record), run.path, _overall(run.record)) for run in ordered),
+        seeds=tuple(SeedRun(_seed(run.record), run.path, _overall(run.record), run.sha256) for run in ordered),
         seed_shares={key: number.share for key, number in numbers.items() if number.share is not None},
     )
 

@@ -20,7 +20,7 @@ from mmforget.leaderboard.tuning import told_of
 from mmforget.results.fingerprint import hash_file
 from mmforget.results.provenance import model_name
 from mmforget.results.schema import MetricResult, RunRecord
-from mmforget.results.store import SeedRun
+from mmforget.results.store import SeedRun, StoredRun
 from mmforget.types import Estimate
 
 LEVEL = 0.95
@@ -88,12 +88,12 @@ def metric_key(result: MetricResult) -> str:
 
 def task_key(record: RunRecord, result: MetricResult) -> str:
     """Task that a metric stands under in `results`; composites stand under benchmark and set."""
-    return result.task or composite_key(record, result.set)
+    return result.task or composite_key(record.benchmark.name, result.set)
 
 
-def composite_key(record: RunRecord, set_name: str) -> str:
+def composite_key(benchmark: str, set_name: str) -> str:
     """What stands in place of a task where a metric is of none."""
-    return "_".join(part for part in (record.benchmark.name, set_name) if part)
+    return "_".join(part for part in (benchmark, set_name) if part)
 
 
 def results_of(record: RunRecord) -> dict[str, dict[str, float]]:
@@ -110,12 +110,8 @@ def results_of(record: RunRecord) -> dict[str, dict[str, float]]:
 
 def _seed(one: SeedRun, *, folder: Path) -> dict[str, Any]:
     """One of the trainings that a row stands for."""
-    return {
-        "seed": one.seed,
-        "overall": one.overall,
-        "record": _relative(one.path, folder),
-        "sha256": _sha256(one.path),
-    }
+    place = {"record": _relative(one.path, folder), "sha256": sha256_of(one)}
+    return {"seed": one.seed, "overall": one.overall, **place}
 
 
 def _config(record: RunRecord) -> dict[str, Any]:
@@ -184,12 +180,15 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
 def _provenance(row: BoardRow, *, folder: Path) -> dict[str, Any]:
     """Where the whole record lies, with its hash, and what ran where."""
     source = vars(row.record.provenance)
-    here = {"record": _relative(row.path, folder), "sha256": _sha256(row.path)}
+    here = {"record": _relative(row.path, folder), "sha256": sha256_of(row)}
     return {**here, **{key: source[key] for key in SOURCE}}
 
 
-def _sha256(path: Path) -> str | None:
-    return hash_file(path) if path.is_file() else None
+def sha256_of(one: BoardRow | SeedRun | StoredRun) -> str | None:
+    """Of a record's file, as its exported row says, or of the file where it was read from that; None: not known."""
+    if one.sha256 is not None:
+        return one.sha256 or None
+    return hash_file(one.path) if one.path.is_file() else None
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -31,8 +31,13 @@ REFERENCE_NAMES = ("target", "retain")
 """Names that only the model of that role may have."""
 
 
-def contradictions(record: RunRecord) -> list[str]:
-    """Everything in a record that cannot be, in words; empty for every record that mmforget wrote."""
+def contradictions(record: RunRecord, *, is_joint: bool = False) -> list[str]:
+    """Everything in a record that cannot be, in words; empty for every record that mmforget wrote.
+
+    Args:
+        is_joint: it stands for several trainings: a sign of collapse may be of one of them, a verdict of how they
+            differ, and a mean of what is no mean of means.
+    """
     return [
         *_names(record),
         *_counts(record),
@@ -41,10 +46,10 @@ def contradictions(record: RunRecord) -> list[str]:
         *_headline(record),
         *_replicates(record),
         *(_gate(record.gate) if record.gate is not None else ()),
-        *(_verdict(record.verdict, record) if record.verdict is not None else ()),
+        *(_verdict(record.verdict, record, is_joint=is_joint) if record.verdict is not None else ()),
         *_answer_states(record),
         *_levels(record),
-        *(_sequence(record.sequence) if record.sequence is not None else ()),
+        *(_sequence(record.sequence) if record.sequence is not None and not is_joint else ()),
     ]
 
 
@@ -205,22 +210,26 @@ def _gate(gate: GateResult) -> Iterator[str]:
         yield f"the gate is passed with a target at {gate.target}, at least {gate.minimum:g} is needed"
 
 
-def _verdict(verdict: Verdict, record: RunRecord) -> Iterator[str]:
+def _verdict(verdict: Verdict, record: RunRecord, *, is_joint: bool) -> Iterator[str]:
     if (record.role != "unlearned") != (verdict.status == "reference"):
         yield f"the verdict on a model of role '{record.role}' is '{verdict.status}'"
         return
     if verdict.eligible and any(found.refuses for found in findings_of(verdict)):
         yield "the verdict is that it may be ranked, and that it may not"
-    if verdict.codes and verdict.collapsed != any(CODES.get(code) == "collapse" for code in verdict.codes):
+    if (
+        verdict.codes
+        and not is_joint
+        and verdict.collapsed != any(CODES.get(code) == "collapse" for code in verdict.codes)
+    ):
         yield f"the verdict is that it has {'' if verdict.collapsed else 'not '}collapsed, and its signs say otherwise"
     if verdict.status == "collapsed" and not verdict.collapsed:
         yield "the verdict is 'collapsed' on a model that is not"
     if verdict.collapsed and verdict.status not in ("collapsed", "refused", "reference"):
         yield f"the verdict on a collapsed model is '{verdict.status}'"
-    yield from _decision(verdict, record)
+    yield from _decision(verdict, record, is_joint=is_joint)
 
 
-def _decision(verdict: Verdict, record: RunRecord) -> Iterator[str]:
+def _decision(verdict: Verdict, record: RunRecord, *, is_joint: bool) -> Iterator[str]:
     """A word that the verdict's own evidence denies."""
     if verdict.status in ("reference", "collapsed", "refused"):
         return
@@ -234,7 +243,7 @@ def _decision(verdict: Verdict, record: RunRecord) -> Iterator[str]:
             yield f"the verdict has an excess of {line.name} that is not the headline's"
     ratio = record.headline.get("utility_ratio")
     found = decide(verdict.evidence, kept=ratio.value if ratio is not None else None)
-    if found.status != verdict.status:
+    if found.status != verdict.status and not (is_joint and verdict.status == "undecided"):
         yield f"the verdict is '{verdict.status}', and its evidence says '{found.status}'"
 
 

@@ -46,6 +46,8 @@ class SeedRun:
     """The `results_<time>.json` of its record."""
     overall: float | None
     """What it comes to by itself."""
+    sha256: str | None = None
+    """Of its file, where an exported row said so (empty: it did not know); None where the file itself was read."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class StoredRun:
     """The single trainings that the record stands for, where these are several."""
     seed_shares: Mapping[str, float] = field(default_factory=dict)
     """Share of the variance of a headline number that is due to the seeds, where that is known."""
+    sha256: str | None = None
+    """Of its file, where only an exported row is there (empty: it did not know); None where the file was read."""
 
     @property
     def folder(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import shutil
 import sys
@@ -131,6 +132,48 @@ def test_seeds_of_one_method_are_one_row_wherever_they_lie(runs: Path, capsys: p
     assert rows["npo"]["rank"] is not None
     assert (rows["kl"]["seeds"], rows["kl"]["rank"], rows["kl"]["eligible"]) == ([], None, False)
     assert rows["kl"]["reasons"] == [ONE_TRAINING]
+
+
+def test_patterns_and_a_list_on_stdin_name_records(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(f"{runs}/[nk]*", "--json") == 0
+    names = {row["name"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert names == {"npo", "npo_quick", "kl"}
+    files = [str(path) for path in runs.glob("npo/*/results_*.json")]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*files, "", f"{runs}/kl"]) + "\n"))
+    assert run("-", "--json") == 0
+    assert {row["name"] for row in json.loads(capsys.readouterr().out)["rows"]} == {"npo", "kl"}
+    with pytest.raises(UserError, match="nothing fits this pattern"):
+        run(f"{runs}/nobody*")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(UserError, match="no run folder named"):
+        run("-")
+
+
+def test_exports_are_merged_and_only_then(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, methods in {"a": ["npo"], "b": ["kl", "po"]}.items():
+        run(*(runs / one for one in ("target", "retain", *methods)), "--json")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "leaderboard.json").write_text(capsys.readouterr().out)
+    shutil.rmtree(runs)
+    exports = [tmp_path / name / "leaderboard.json" for name in "ab"]
+    with pytest.raises(UserError, match="is a leaderboard.json, no run record; --merge takes its rows"):
+        run(*exports)
+    assert run("--merge", *exports, "--json") == 0
+    shown = capsys.readouterr()
+    rows = {row["name"]: row for row in json.loads(shown.out)["rows"]}
+    assert {name: row["rank"] for name, row in rows.items()} == {
+        "target": None, "retain": None, "npo": 1, "po": 2, "kl": 3,
+    }  # fmt: skip
+    assert "counts once" in shown.err
+    assert run("--merge", *exports) == 0
+    assert "unverified" in capsys.readouterr().out
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--schema") == 0
+    assert json.loads(capsys.readouterr().out)["$id"] == "urn:mmforget:leaderboard:2"
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -203,3 +203,26 @@ def test_a_record_whose_references_nobody_has_is_noted(honest: Path) -> None:
         path.unlink()
     report = validate.check(str(honest), data=None, include_paths=[])  # type: ignore[arg-type]
     assert any("npo: there is no record of the retain model" in note for note in report.notes)
+
+
+def test_an_export_is_checked_against_the_samples_of_its_records(
+    honest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jsonschema", reason="the package jsonschema is not installed")
+    parser = argparse.ArgumentParser()
+    leaderboard.add_arguments(parser)
+    assert leaderboard.execute(parser.parse_args([str(honest), "--json", "--output_path", str(tmp_path)])) == 0
+    path = tmp_path / "leaderboard.json"
+    report = validate.check(str(path), data=None, include_paths=[])  # type: ignore[arg-type]
+    assert (report.faults, report.notes, report.counts) == ([], [], {"rows": 3, "computed again": 3})
+    document = json.loads(path.read_text())
+    row = next(one for one in document["rows"] if one["name"] == "npo")
+    row["metrics"][0].update(value=0.5, low=None, high=None)
+    row["results"][row["metrics"][0]["task"]][f"{row['metrics'][0]['metric']}_{row['metrics'][0]['profile']}"] = 0.5
+    path.write_text(json.dumps(document))
+    capsys.readouterr()
+    assert leaderboard.execute(parser.parse_args(["validate", str(path)])) == 2
+    shown = capsys.readouterr()
+    assert "(npo): its record says otherwise: " in shown.err
+    assert "its samples give" in shown.err
+    assert "1 fault, see above" in shown.out
