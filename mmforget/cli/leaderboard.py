@@ -22,6 +22,7 @@ EXAMPLES = """\
   mmforget leaderboard runs/alice 'runs/*/npo/seed_?' --output_path board
   find runs -name 'results_*.json' | mmforget leaderboard - --output_path board
   mmforget leaderboard submissions/* --verify --output_path board
+  mmforget leaderboard runs --output_path board --formats csv,latex,eval_results
   mmforget leaderboard --merge alice/leaderboard.json bob/leaderboard.json runs --output_path board
   mmforget leaderboard validate submission/leaderboard.json
   mmforget leaderboard --schema > leaderboard.schema.json
@@ -45,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="write leaderboard.json, leaderboard.md, index.html and PNG here",
+    )
+    parser.add_argument(
+        "--formats",
+        metavar="NAMES",
+        default="",
+        help="write these beside it, too: csv, latex, eval_results and model_index (Hugging Face Hub), "
+        "every_eval_ever, lm_eval, inspect, or all",
     )
     parser.add_argument(
         "--merge",
@@ -77,7 +85,10 @@ def execute(args: argparse.Namespace) -> int:
 
         return check_all(paths_of(args.runs[1:]), as_json=args.json)
     from mmforget.leaderboard.board import boards
+    from mmforget.leaderboard.formats.every import formats_of
 
+    if formats_of(args.formats) and args.output_path is None:
+        raise UserError("--formats writes files, and there is no folder for them; add --output_path DIR")
     records = _collected(args)
     if not records.runs:
         raise BadData("run records", faults=records.faults)
@@ -113,6 +124,7 @@ def _show(found: Sequence[Board], *, args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from mmforget.leaderboard import export
+    from mmforget.leaderboard.formats.every import formats_of, write
     from mmforget.leaderboard.publish import publish
     from mmforget.leaderboard.table import render_all
 
@@ -120,6 +132,11 @@ def _show(found: Sequence[Board], *, args: argparse.Namespace) -> None:
         written = publish(found, folder=args.output_path)
         for path in (written.json, written.markdown, written.page, *written.pictures):
             tell(f"wrote {path}")
+        further = write(found, folder=args.output_path, formats=formats_of(args.formats))
+        for note in further.notes:
+            tell(f"mmforget: {note}")
+        if further.paths:
+            tell(f"wrote {len(further.paths)} more files in {args.output_path}")
     if args.json:
         sys.stdout.writelines(export.pieces(found, folder=args.output_path))
     else:

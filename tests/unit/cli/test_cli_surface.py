@@ -67,7 +67,7 @@ FLAGS = {
         "--profile",
     },
     "compare": {"--json"},
-    "leaderboard": {"--output_path", "--json", "--verify", "--merge", "--schema"},
+    "leaderboard": {"--output_path", "--json", "--verify", "--merge", "--schema", "--formats"},
     "ls": {"--include_path", "--json", "--verbose", "-v"},
     "validate": {"--include_path", "--data", "--metadata", "--json", "--confirm_run_unsafe_code"},
     "new": {"--output_path"},

@@ -171,6 +171,23 @@ def test_exports_are_merged_and_only_then(runs: Path, tmp_path: Path, capsys: py
     assert "unverified" in capsys.readouterr().out
 
 
+def test_formats_need_a_folder_and_say_what_they_leave_out(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match="add --output_path DIR"):
+        run(runs, "--formats", "csv")
+    with pytest.raises(UserError, match="unknown format 'tsv'"):
+        run(runs, "--formats", "tsv", "--output_path", tmp_path / "board")
+    assert run(runs, "--formats", "all", "--output_path", tmp_path / "board") == 0
+    shown = capsys.readouterr().err
+    assert "eval_results: 5 rows left out: not on data of the Hub" in shown
+    made = {path.relative_to(tmp_path / "board").parts[0] for path in (tmp_path / "board").rglob("*")}
+    assert made >= {"leaderboard.csv", "leaderboard.tex", "hub", "every_eval_ever", "lm_eval", "inspect"}
+    capsys.readouterr()
+    assert run(tmp_path, "--json") == 0, "what was written is nobody's record"
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 8
+
+
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--schema") == 0
     assert json.loads(capsys.readouterr().out)["$id"] == "urn:mmforget:leaderboard:2"

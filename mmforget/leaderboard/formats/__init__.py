@@ -1,0 +1,1 @@
+"""Leaderboards in the formats of other programs, a file a format."""
