@@ -25,7 +25,18 @@ from mmforget.methods.base import JOINER, METHODS
 from mmforget.methods.described import described
 
 NUMBERS = ("overall", "forget_score", "utility_ratio")
-HEAD = ("#", "method", "shape", "evidence", "overall", "forget score", "utility left", "verdict", "training")
+HEAD = (
+    "#",
+    "method",
+    "shape",
+    "evidence",
+    "overall",
+    "forget score",
+    "utility left",
+    "verdict",
+    "most found",
+    "training",
+)
 STEP = "step"
 PICTURE = "forget_vs_utility.png"
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,8 +46,9 @@ Made by `tools/compare_methods.py` of runs on two cores, each with its seeds, ev
 the benchmark's document names ([how it was chosen](seeds.md)) and, where it names none, with the recipe of all.
 Synthetic data and models of one to two million parameters: this shows that every method does in kind what its paper
 says, and what the measures make of it. It ranks no method for a model of billions. Intervals are 95 %, over subjects
-and seeds. `training` is seconds of its updates, on one core of two. A dash is what there is not: closed-form edits and
-guards have no updates, a row without a number was not ranked.
+and seeds. `most found` is the attack that finds most above the retain model, with its share of the answers and, in
+brackets, the retain model's. `training` is seconds of its updates, on one core of two. A dash is what there is not:
+closed-form edits and guards have no updates, a row without a number was not ranked.
 """
 COSTS = """`step` is the time of an update in updates of `ga`, beside how many its requests need, on a LLaVA of real
 geometry (`tools/bench.py --only methods`, [bench/methods.json](../bench/methods.json)).
@@ -109,12 +121,22 @@ def numbers(rows: Mapping[Path, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
             row["label"]: {
                 "verdict": row["verdict"]["status"],
                 "num_seeds": len(row["seeds"]),
+                "most_found": most_found(row),
                 **{name: _estimate(row, name) for name in NUMBERS},
             }
             for row in own
         }
         for own in rows.values()
     }
+
+
+def most_found(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Of the attacks on a row's model the one that finds most above the retain model; above nothing without one."""
+    lines = [one for one in row["verdict"]["evidence"] if one["attack"] is not None and one["unlearned"] is not None]
+    if not lines:
+        return None
+    most = max(lines, key=lambda one: one["unlearned"] - (one["retain"] or 0.0))
+    return {key: most[key] for key in ("attack", "task", "unlearned", "retain", "target")}
 
 
 def _cells(row: Mapping[str, Any], *, costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -129,6 +151,7 @@ def _cells(row: Mapping[str, Any], *, costs: Mapping[str, Mapping[str, Any]]) ->
         _weakest([one.evidence for one in said]),
         *(_interval(_estimate(row, name)) for name in NUMBERS),
         str(row["verdict"]["status"]),
+        _found(most_found(row)),
         f"{training['wall_s']:.1f} s" if steps else "-",
         *([_step(costs.get(method))] if costs else []),
     ]
@@ -137,6 +160,13 @@ def _cells(row: Mapping[str, Any], *, costs: Mapping[str, Mapping[str, Any]]) ->
 def _weakest(evidence: Sequence[str]) -> str:
     order = ("exact", "adaptation", "reconstruction", "")
     return max(evidence, key=order.index) or "-"
+
+
+def _found(most: Mapping[str, Any] | None) -> str:
+    if most is None:
+        return "-"
+    beside = "" if most["retain"] is None else f" ({most['retain']:.2f})"
+    return f"`{most['attack'].partition('(')[0]}` {most['unlearned']:.2f}{beside}"
 
 
 def _step(cost: Mapping[str, Any] | None) -> str:

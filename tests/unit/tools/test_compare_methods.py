@@ -12,10 +12,15 @@ import compare_methods
 
 
 def row(method: str, *, rank: int | None, overall: float | None, num_steps: int) -> dict[str, Any]:
+    evidence = [
+        {"attack": attack, "task": "toy_gen", "unlearned": own, "retain": retain, "target": 1.0}
+        for attack, own, retain in ((None, 1.0, 0.0), ("cloze(budget=2)", 0.5, 0.25), ("logit_lens", 0.75, 0.625))
+        if num_steps
+    ]
     estimate = {"value": overall, "low": 0.25, "high": None if overall is None else 1.0}
     return {
         "board": "toy_clean", "benchmark": {"name": "toy", "title": "Toys"}, "role": "unlearned", "label": method,
-        "rank": rank, "verdict": {"status": "undecided"}, "config": {"method": method},
+        "rank": rank, "verdict": {"status": "undecided", "evidence": evidence}, "config": {"method": method},
         "seeds": [{"seed": 0}, {"seed": 1}],
         "headline": {"overall": estimate, "forget_score": {"value": 1.0, "low": None, "high": None}},
         "training": {"num_steps": num_steps, "wall_s": 3.25},
@@ -49,13 +54,15 @@ def test_a_line_a_method(run: Path, tmp_path: Path) -> None:
     ]
     assert compare_methods.main([str(run), *words]) == 0
     page = (tmp_path / "page.md").read_text()
-    assert "| 1 | `npo` | loss | exact | 0.500 [0.25, 1.00] | 1.000 | - | undecided | 3.2 s | 2.12 of 2.00 |" in page
-    assert "| - | `chip` | edit | exact | - | 1.000 | - | undecided | - | - |" in page
+    found = "undecided | `cloze` 0.50 (0.25) | 3.2 s | 2.12 of 2.00 |"
+    assert f"| 1 | `npo` | loss | exact | 0.500 [0.25, 1.00] | 1.000 | - | {found}" in page
+    assert "| - | `chip` | edit | exact | - | 1.000 | - | undecided | - | - | - |" in page
     assert "2 methods, 2 seeds" in page
     assert (tmp_path / "comparison_toy.png").read_bytes() == b"picture"
-    found = json.loads((tmp_path / "zoo.json").read_text())["toy_clean"]
-    assert found["npo"]["overall"] == {"value": 0.5, "low": 0.25, "high": 1.0}
-    assert found["chip"]["num_seeds"] == 2
+    numbers = json.loads((tmp_path / "zoo.json").read_text())["toy_clean"]
+    assert numbers["npo"]["overall"] == {"value": 0.5, "low": 0.25, "high": 1.0}
+    assert numbers["chip"]["num_seeds"] == 2
+    assert (numbers["npo"]["most_found"]["attack"], numbers["chip"]["most_found"]) == ("cloze(budget=2)", None)
 
 
 def test_remarks_below_a_table_are_kept(run: Path, tmp_path: Path) -> None:
