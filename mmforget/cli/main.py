@@ -20,7 +20,7 @@ from mmforget.libraries import prepare_libraries
 
 VERBS = (
     "run", "target", "unlearn", "eval", "attack", "distance", "meta", "rescore", "compare", "leaderboard", "ls",
-    "validate", "new",
+    "validate", "new", "report",
 )  # fmt: skip
 DISTRIBUTED = ("run", "target", "unlearn", "eval", "attack")
 """Verbs that several processes share; of all others the main process does everything."""

@@ -109,7 +109,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = _own("page.css"), _own("page.js")
+    style, script = own_file("page.css"), own_file("page.js")
     drawn_of_all = pictures if pictures is not None else [plots.pictures(board) for board in boards]
     environment.globals.update(
         words=words,
@@ -127,7 +127,7 @@ def render(
         sections=[_section(board, drawn) for board, drawn in zip(boards, drawn_of_all, strict=True)],
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
-        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        policy=f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src '{digest(script)}'; "
         "base-uri 'none'; form-action 'none'",
         generated=generated or datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
@@ -189,12 +189,12 @@ def _shown(subjects: Sequence[answers.Subject]) -> dict[int, None]:
     return dict.fromkeys(place for several in firsts for place in several)
 
 
-def _own(name: str) -> str:
+def own_file(name: str) -> str:
     """A file of the templates folder, as it goes between its tags."""
     return resources.files("mmforget.leaderboard").joinpath("templates", name).read_text(encoding="utf-8").strip()
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     """Hash of an inline style or script as a content security policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

@@ -22,7 +22,7 @@ OF_OTHER_SIZE = {
 GROUPS = [entry.name for entry in catalogue().entries if entry.kind == "group" and entry.origin == "mmforget"]
 LONG = {
     "offside_selective", "offside_corrective", "offside_unimodal", "medforget_institution", "medforget_section",
-    "medforget_study", "mmubench_all", "fiubench_text",
+    "medforget_study", "mmubench_all", "fiubench_text", "request_text",
 }  # fmt: skip
 """Further settings of a benchmark, with its own rows and metrics."""
 MAX_ROWS = 12

@@ -70,7 +70,8 @@ FLAGS = {
     "leaderboard": {"--output_path", "--json", "--verify", "--merge", "--schema", "--formats"},
     "ls": {"--include_path", "--json", "--verbose", "-v"},
     "validate": {"--include_path", "--data", "--metadata", "--json", "--confirm_run_unsafe_code"},
-    "new": {"--output_path"},
+    "new": {"--output_path", "--forget"},
+    "report": {"--output_path"},
 }
 
 
