@@ -34,6 +34,14 @@ class PluginError(UserError):
     """A plugin that cannot be imported or registered; the others keep working."""
 
 
+class AttackRefused(UserError):
+    """An attack that cannot be made on this model or data; the message begins with which one."""
+
+    def __init__(self, attack: str, why: str) -> None:
+        self.attack = attack
+        super().__init__(f"attack '{attack}': {why}")
+
+
 class MissingReference(UserError):
     """A number was asked for that needs a retain model, a target model or reference log-probs that are not there."""
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from mmforget.attacks.base import Retraining
 from mmforget.attacks.lens import Variant
-from mmforget.errors import UserError
+from mmforget.errors import AttackRefused
 from mmforget.methods.arguments import require_positive
 from mmforget.methods.material import Material
 from mmforget.training.settings import TrainSettings
@@ -58,7 +58,7 @@ class Finetuning:
         from mmforget.model.lora import LoraSettings
 
         if not material.retain:
-            raise UserError("attack 'finetuning' trains on rows to keep, and the benchmark has none in this data")
+            raise AttackRefused("finetuning", "trains on rows to keep, and the benchmark has none in this data")
         lr = self.lr if self.lr is not None else PUBLISHED_LR if self.variant == "faithful" else CLEAN_LR
         settings = TrainSettings(
             lr=lr, max_steps=self.steps, batch_size=self.batch_size, schedule="constant", weight_decay=0.0,

@@ -12,7 +12,7 @@ from math import ceil
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mmforget.asking import Depth
-from mmforget.errors import UserError
+from mmforget.errors import AttackRefused
 from mmforget.methods.arguments import require_positive
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ class LensAttack:
         layers = self.layers or layers_of(self.published, num_layers=num_layers, least=self.least)
         require_layers(self.name, layers, num_layers=num_layers)
         if len(layers) < self.least:
-            raise UserError(
-                f"attack '{self.name}' compares {self.least} layers, and {len(layers)} are given of the model's "
-                f"{num_layers}; name more in layers=[...]"
+            raise AttackRefused(
+                self.name,
+                f"compares {self.least} layers, and {len(layers)} are given of the model's {num_layers}; name more in "
+                "layers=[...]",
             )
         is_double = self.variant == "faithful"
         return tuple(Depth(layer - 1, 2 if is_double and layer == num_layers else 1) for layer in layers)
@@ -74,7 +75,7 @@ def require_layers(attack: str, layers: Sequence[int], *, num_layers: int) -> No
     """Raises UserError, which names the attack, for a layer that the model has not."""
     wrong = [layer for layer in layers if not 1 <= layer <= num_layers]
     if wrong:
-        raise UserError(f"attack '{attack}': layer {wrong[0]} is asked about, and the model has 1 to {num_layers}")
+        raise AttackRefused(attack, f"layer {wrong[0]} is asked about, and the model has 1 to {num_layers}")
 
 
 def layers_of(published: Mapping[int, Sequence[int]], *, num_layers: int, least: int = 1) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from mmforget.attacks.base import Retraining
 from mmforget.attacks.harmless import sentences, sums
 from mmforget.attacks.shares import doubling
-from mmforget.errors import UserError
+from mmforget.errors import AttackRefused, UserError
 from mmforget.methods.arguments import require_not_negative, require_positive
 from mmforget.methods.material import Material
 from mmforget.training.settings import TrainSettings
@@ -102,15 +102,16 @@ class Relearning:
         found = [row for row in material.retain if (row.subject in own) == (self.on == "related")]
         if not found:
             what = "the same subjects" if self.on == "related" else "other subjects"
-            raise UserError(f"attack 'relearning': on={self.on} needs rows to keep about {what}, and there are none")
+            raise AttackRefused("relearning", f"on={self.on} needs rows to keep about {what}, and there are none")
         return found
 
     def _num(self, material: Material, *, of: Sequence[Example]) -> int:
         """How many rows are drawn."""
         if self.rows is not None and self.rows > len(of):
-            raise UserError(
-                f"attack 'relearning': rows={self.rows} are more than the {len(of)} rows on={self.on} that there are; "
-                f"give at most rows={len(of)}"
+            raise AttackRefused(
+                "relearning",
+                f"rows={self.rows} are more than the {len(of)} rows on={self.on} that there are; give at most "
+                f"rows={len(of)}",
             )
         return self.rows or min(len(of), max(1, round(self.share * len(material.forget))))
 

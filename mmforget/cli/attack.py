@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmforget.cli import flags
+from mmforget.cli.attack_flags import add_attack_flags
 from mmforget.cli.printing import in_columns, measured, print_json, say
 from mmforget.cli.progress import progress_bars
 
@@ -24,8 +25,7 @@ HEAD = ("attack", "access", "budget", "success", "area")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    flags.add_attack_flags(parser, required=True)
-    parser.add_argument("--attacker", metavar="FOLDER", help="a local model that rewrites questions, or micro")
+    add_attack_flags(parser, required=True)
     flags.add_task_flags(parser)
     flags.add_model_flags(parser)
     group = parser.add_argument_group("models to compare with, attacked alike")

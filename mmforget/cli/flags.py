@@ -110,7 +110,8 @@ class Joined(argparse.Action):
         setattr(namespace, self.dest, ",".join(filter(None, (earlier, *values))))
 
 
-def _joined(group: Any, *flags: str, **settings: Any) -> None:
+def joined(group: Any, *flags: str, **settings: Any) -> None:
+    """A flag whose values may stand apart, as lm_eval has them: they are joined by commas."""
     group.add_argument(*flags, nargs="+", action=Joined, **settings)
 
 
@@ -119,7 +120,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model", "-M", default="hf", metavar="KIND", help="micro (embedded) or hf (any Hugging Face model)"
     )
-    _joined(
+    joined(
         group, "--model_args", "-a", default="", metavar="K=V,...",
         help="pretrained=, dtype=, load_in_4bit=, peft=ADAPTER (on the base it was made on, in the same quantisation); "
         "or a JSON object",
@@ -134,12 +135,12 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--apply_chat_template", nargs="?", const=True, default=False, metavar="NAME",
         help="wrap prompts in the model's chat template, or in the one of that name",
     )  # fmt: skip
-    _joined(group, "--gen_kwargs", default="", metavar="K=V,...", help="override generation settings")
+    joined(group, "--gen_kwargs", default="", metavar="K=V,...", help="override generation settings")
 
 
 def add_task_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tasks and data")
-    _joined(
+    joined(
         group, "--tasks", "-t", required=True, metavar="NAMES",
         help="tasks, groups or globs, with commas or blanks between; for eval also YAML files and folders of them",
     )  # fmt: skip
@@ -157,7 +158,7 @@ def add_task_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_metadata_flag(group: Any) -> None:
-    _joined(
+    joined(
         group, "--metadata", default="", metavar="K=V,...",
         help="loader settings, e.g. num_subjects=24 or '{\"num_subjects\": 24}'",
     )  # fmt: skip
@@ -263,11 +264,6 @@ def add_worker_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_method_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method_args", default="", metavar="K=V,...", help="e.g. beta=0.1,retain_weight=1.0")
-
-
-def add_attack_flags(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    _joined(parser, "--attacks", required=required, metavar="NAMES",
-        help="what tries to get answers back: unlok7, 'logit_lens(budget=40)'; 'mmforget ls attacks'")  # fmt: skip
 
 
 def add_target_flags(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmforget.cli import flags
+from mmforget.cli.attack_flags import add_attack_flags
 from mmforget.cli.printing import in_columns, print_json, say
 from mmforget.cli.progress import progress_bars
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--methods", metavar="NAMES", help="make models forget by these, to see how long that lasts")
     flags.add_method_flags(parser)
-    flags.add_attack_flags(parser)
+    add_attack_flags(parser)
     flags.add_task_flags(parser)
     flags.add_model_flags(parser)
     flags.add_recipe_flags(parser)

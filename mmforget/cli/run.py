@@ -6,6 +6,7 @@ import argparse
 
 from mmforget import parallel
 from mmforget.cli import flags
+from mmforget.cli.attack_flags import add_attack_flags
 from mmforget.cli.plan import print_plan
 from mmforget.cli.printing import tell
 from mmforget.cli.progress import progress_bars
@@ -35,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_recipe_flags(parser)
     flags.add_seed_flags(parser)
     flags.add_worker_flags(parser)
-    flags.add_attack_flags(parser)
-    parser.add_argument("--attacker", metavar="FOLDER", help="a local model that rewrites questions, or micro")
+    add_attack_flags(parser)
     flags.add_judge_flags(parser)
     flags.add_request_flags(parser)
     flags.add_watching_flags(parser)

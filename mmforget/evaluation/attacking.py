@@ -91,16 +91,20 @@ def require_access(lm: MMForgetLM, chosen: Iterable[Chosen]) -> None:
     """Raises UserError where the model, or a guard before it, does not give an attack what it needs."""
     for one in (some for some in chosen if some.tasks):
         with said_of(one.key):
-            if isinstance(one.attack, Columns):
-                require_columns(lm, attack=one.attack)
-            elif one.attack.access == "gradients":
-                require_search(lm, one.attack)
-            elif one.attack.access == "weights":
-                _require_weights(lm, one.attack)
-                if not is_asked_in_stages(one.attack):
-                    require_access(lm, [replace(one, attack=attack_of(one.attack.then))])
-            elif one.attack.access != "black_box":
-                _require_lens(lm, one)
+            _require(lm, one)
+
+
+def _require(lm: MMForgetLM, one: Chosen) -> None:
+    if isinstance(one.attack, Columns):
+        require_columns(lm, attack=one.attack)
+    elif one.attack.access == "gradients":
+        require_search(lm, one.attack)
+    elif one.attack.access == "weights":
+        _require_weights(lm, one.attack)
+        if not is_asked_in_stages(one.attack):
+            _require(lm, replace(one, attack=attack_of(one.attack.then)))
+    elif one.attack.access != "black_box":
+        _require_lens(lm, one)
 
 
 def require_rows_of(lm: MMForgetLM, loaded: LoadedTasks, chosen: Iterable[Chosen]) -> None:

@@ -31,23 +31,16 @@ UNEQUAL = "a place of the path holds an answer impossible"
 
 
 @dataclass(frozen=True)
-class ModeConnectivity:
-    """How a path is walked.
+class ModeConnectivity(Bending):
+    """How a path is walked; what `bezier` learns is a `Bending`, whose arguments it takes.
 
     Args:
         curve: `linear`, the straight path, or `bezier`, a quadratic curve through a point that is learned.
         points: places that are looked at, both ends among them.
-        updates, lr, batch_size, r, forget_weight, seed: of `bezier`, see `training.bending.Bending`.
     """
 
     curve: Literal["linear", "bezier"] = "linear"
     points: int = 11
-    updates: int = 64
-    lr: float = 1e-3
-    batch_size: int = 8
-    r: int = 16
-    forget_weight: float = 0.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
         require_positive(updates=self.updates, lr=self.lr, batch_size=self.batch_size, r=self.r)
@@ -63,10 +56,6 @@ class ModeConnectivity:
     def places(self) -> tuple[float, ...]:
         """From 0 to 1, evenly."""
         return tuple(number / (self.points - 1) for number in range(self.points))
-
-    @property
-    def bending(self) -> Bending:
-        return Bending(self.updates, self.lr, self.batch_size, self.r, self.forget_weight, self.seed)
 
 
 class Rows(NamedTuple):
@@ -156,7 +145,7 @@ def walked(
     if how.curve == "linear" or (cache is not None and len(cache.get_many(keys)) == len(keys)):
         found = walk(line.go)
     else:
-        with bent(line, **own, settings=how.bending, progress=progress) as go:
+        with bent(line, **own, settings=how, progress=progress) as go:
             found = walk(go)
     kept, gone = zip(*found, strict=True)
     return PathResult(
@@ -168,7 +157,7 @@ def walked(
 
 def _key(line: Line, place: float, *, how: ModeConnectivity, rows: Mapping[str, Sequence[Encoded]]) -> str:
     """What the losses at a place are made of: those of the straight path do not depend on what bends a curve."""
-    curve = None if how.curve == "linear" else asdict(how.bending)
+    curve = None if how.curve == "linear" else {k: v for k, v in asdict(how).items() if k != "points"}
     texts = {name: list(map(contents, own)) for name, own in rows.items()}
     return hash_json(["path", line.fingerprint, repr(place), curve, texts])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmforget.attacks.base import Retraining
 from mmforget.benchmark.spec import Bound
-from mmforget.errors import PluginError, UserError
+from mmforget.errors import AttackRefused, PluginError, UserError
 from mmforget.evaluation.tasks import LoadedTasks
 from mmforget.lm import inside
 from mmforget.lm.adapter import MMForgetLM
@@ -82,13 +82,13 @@ def require_rows(bound: Bound, *, attack: Any, key: str) -> None:
 
 @contextmanager
 def said_of(key: str) -> Iterator[None]:
-    """Errors inside say which attack they are about."""
+    """Errors inside say which attack they are about, where they do not so themselves."""
     try:
         yield
+    except (AttackRefused, PluginError):
+        raise
     except UserError as error:
-        if str(error).startswith("attack '"):
-            raise
-        raise UserError(f"attack '{key}': {error}") from error
+        raise AttackRefused(key, str(error)) from error
 
 
 @contextmanager

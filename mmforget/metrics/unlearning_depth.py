@@ -97,7 +97,7 @@ def _missing(target: Sample, own: Sample) -> str:
     if RETAIN_PATCHED not in target.states or PLAIN not in target.states:
         return "no states of a retain model were put into the target model"
     if PATCHED not in own.states or PLAIN not in own.states:
-        return "the model has no adapter on the target model, so its states could not be put into that"
+        return "no target model lies below it, as below an adapter, so its states could not be put into that"
     return ""
 
 

@@ -26,7 +26,7 @@ Go = Callable[[float], LoadedModel]
 """The model at a place of a path."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bending:
     """How the control point is learned. The paper's own training is not published: a reconstruction.
 

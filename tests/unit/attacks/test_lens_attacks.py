@@ -49,7 +49,7 @@ def test_layers_that_are_not_there_are_named() -> None:
         build_attack("logit_lens", {"layers": [3, 33]}).depths(32)
     with pytest.raises(UserError, match="layer 0 is asked about"):
         build_attack("logit_lens", {"layers": [0]}).depths(32)
-    with pytest.raises(UserError, match="'second_difference' compares 3 layers, and 2 are given of the model's 2"):
+    with pytest.raises(UserError, match="'second_difference': compares 3 layers, and 2 are given of the model's 2"):
         build_attack("second_difference").depths(2)
 
 
@@ -116,7 +116,7 @@ def test_what_the_model_is_trained_on_has_nothing_to_do_with_the_answer() -> Non
     assert (settings.lr, settings.max_steps, settings.batch_size, settings.schedule) == (1e-4, 2, 2, "constant")
     published = build_attack("finetuning", "variant=faithful").training(material).settings
     assert (published.lr, published.max_steps) == (9e-6, 10)
-    with pytest.raises(UserError, match="attack 'finetuning' trains on rows to keep, and the benchmark has none"):
+    with pytest.raises(UserError, match="attack 'finetuning': trains on rows to keep, and the benchmark has none"):
         build_attack("finetuning").training(Material(forget=rows("f")))
 
 

@@ -53,7 +53,17 @@ FLAGS = {
     "attack": COMMON | TARGET | {"--attacks", "--attacker", "--recipe"},
     "distance": COMMON | TARGET | {"--measures", "--null_model", "--stage_one_seeds", "--recipe"},
     "meta": COMMON
-    | {"--size", "--after", "--methods", "--method_args", "--attacks", "--recipe", "--stage_one_args", "--workers"},
+    | {
+        "--size",
+        "--after",
+        "--methods",
+        "--method_args",
+        "--attacks",
+        "--attacker",
+        "--recipe",
+        "--stage_one_args",
+        "--workers",
+    },
     "rescore": {
         "--include_path",
         "--judge",

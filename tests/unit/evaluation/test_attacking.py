@@ -340,8 +340,8 @@ def test_a_guard_that_shows_nothing_is_named(folder: Path, tmp_path: Path, attac
     "attack, message",
     [
         ("logit_lens(layers=[4])", "attack 'logit_lens': layer 4 is asked about, and the model has 1 to 2"),
-        ("second_difference", "'second_difference' compares 3 layers, and 2 are given of the model's 2"),
-        ("finetuning(look=second_difference)", "'second_difference' compares 3 layers"),
+        ("second_difference", "'second_difference': compares 3 layers, and 2 are given of the model's 2"),
+        ("finetuning(look=second_difference)", "'second_difference': compares 3 layers"),
         (
             "logit_lens(budget=1)",
             r"attack 'logit_lens\(budget=1\)': its 1 lists share a budget of 1|attack 'logit_lens' finds 1",
