@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmforget.cli import flags
 from mmforget.cli.attack_flags import add_attack_flags
@@ -13,6 +13,7 @@ from mmforget.cli.progress import progress_bars
 
 if TYPE_CHECKING:
     from mmforget.evaluation.attack import AttackResult
+    from mmforget.types import Estimate
 
 SUMMARY = "try to get forgotten answers back from any model, and say how often that works"
 EXAMPLES = """\
@@ -55,18 +56,46 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
+class _Line(NamedTuple):
+    """What an attack came to on one task: what is said of it before and behind the numbers of each model."""
+
+    label: str
+    access: str
+    budget: str
+    told: Mapping[str, Estimate]
+    area: str
+
+
 def _table(group: str, by_model: Mapping[str, Sequence[AttackResult]]) -> str:
-    """One line an attack and task, with the success on each model; the area is the first one's."""
-    first, *others = by_model
-    head = (*HEAD[:3], *(f"{HEAD[3]} of {name}" for name in (first, *others)), HEAD[4])
-    lines = [head]
-    for number, one in enumerate(by_model[first]):
+    """A line an attack and task with the success on each model, the area the first one's; then what is missing."""
+    lines = list(_lines(by_model))
+    head = (*HEAD[:3], *(f"{HEAD[3]} of {name}" for name in by_model), HEAD[4])
+    table = [head, *((*one[:3], *map(_cell, one.told.values()), one.area) for one in lines)]
+    missing = dict.fromkeys(text for one in lines for text in _missing(one))
+    return "\n".join([group, *(f"  {line}" for line in (*in_columns(table), *missing))])
+
+
+def _lines(by_model: Mapping[str, Sequence[AttackResult]]) -> Iterator[_Line]:
+    for number, one in enumerate(next(iter(by_model.values()))):
+        same = {name: results[number] for name, results in by_model.items()}
         for key in one.measures:
-            told = [measured(by_model[name][number].measures[key]) for name in by_model]
-            lines.append((f"{one.attack}: {key}", one.access, "", *told, ""))
-        if one.measures:
-            continue
-        values = [measured(by_model[name][number].success) for name in by_model]
-        area = "-" if one.area.value is None else f"{one.area.value:.3f}"
-        lines.append((one.attack or PLAIN, one.access, str(one.budget), *values, area))
-    return "\n".join([group, *(f"  {line}" for line in in_columns(lines))])
+            told = {name: result.measures[key] for name, result in same.items()}
+            yield _Line(f"{one.attack}: {key}", one.access, "", told, "")
+        if not one.measures:
+            area = "-" if one.area.value is None else f"{one.area.value:.3f}"
+            told = {name: result.success for name, result in same.items()}
+            yield _Line(one.attack or PLAIN, one.access, str(one.budget), told, area)
+
+
+def _cell(estimate: Estimate) -> str:
+    return "-" if estimate.value is None else measured(estimate)
+
+
+def _missing(line: _Line) -> Iterator[str]:
+    """Why there is no number, once for all models of which that is so."""
+    reasons: dict[str, list[str]] = {}
+    for name, estimate in line.told.items():
+        if estimate.value is None:
+            reasons.setdefault("; ".join(estimate.reasons), []).append(name)
+    for reason, names in reasons.items():
+        yield f"{line.label}: no number of {', '.join(names)}: {reason}"
