@@ -33,7 +33,7 @@ that nothing else is asked (default: `any`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -85,11 +85,19 @@ class Retraining(NamedTuple):
         rows: with the answers to learn.
         settings: how; without `lora` the language model itself trains.
         asks_all: whether rows that are trained on are asked about all the same.
+        width: the hidden size from which on the rate is as it stands; that of a narrower model is higher in proportion,
+            since a weight moves by the rate, and an output by the sum over its inputs. None: it stands for all.
     """
 
     rows: Sequence[Example]
     settings: TrainSettings
     asks_all: bool = False
+    width: int | None = None
+
+    def settings_for(self, hidden_size: int) -> TrainSettings:
+        """The settings, with the rate for a model of this width."""
+        times = 1.0 if self.width is None else max(1.0, self.width / hidden_size)
+        return replace(self.settings, lr=self.settings.lr * times)
 
 
 class Attack(Protocol):

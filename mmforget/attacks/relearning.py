@@ -17,6 +17,8 @@ from mmforget.training.settings import TrainSettings
 from mmforget.types import Example
 
 LORA_LR, FULL_LR = 1e-4, 2e-5
+WIDTH = 1024
+"""Models of which the rates are known are wider."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Relearning:
         rows: so many, in place of a share; at most as many as there are.
         steps: the most updates; asked is after each power of two below, and after the last.
         full: trains the language model itself; else LoRA.
-        lr: learning rate; None: 1e-4 for LoRA, 2e-5 for the model itself.
+        lr: learning rate; None: 1e-4 for LoRA, 2e-5 for the model itself, both times 1024 / H where the hidden size H
+            is below 1024, as that of a micro model is.
         batch_size: rows an update.
         r, alpha: of LoRA.
         seed: draws the rows, and of the training.
@@ -91,7 +94,8 @@ class Relearning:
             lora=None if self.full else LoraSettings(r=self.r, alpha=self.alpha),
         )  # fmt: skip
         is_all = self.on == "forget" and num == len(found)
-        return Retraining(material.as_asked([found[place] for place in drawn]), settings, asks_all=is_all)
+        rows, width = material.as_asked([found[place] for place in drawn]), WIDTH if self.lr is None else None
+        return Retraining(rows, settings, asks_all=is_all, width=width)
 
     def _rows(self, material: Material) -> Sequence[Example]:
         if self.on in ("benign", "unrelated"):

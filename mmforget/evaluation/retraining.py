@@ -20,6 +20,7 @@ from mmforget.model.loaded import LoadedModel
 from mmforget.plugins import running
 from mmforget.training.continuing import continued
 from mmforget.training.many import Edits, Sharing
+from mmforget.training.settings import TrainSettings
 from mmforget.types import Example
 
 Render = Callable[[Sequence[Example]], list[Example]]
@@ -96,15 +97,21 @@ def _trained(lm: MMForgetLM, *, subjects: Sequence[str], learned: Learned, label
     loaded, features = lm.loaded, lm.engine.features
     if loaded.stack is None:
         wanted = learned(subjects)
-        with continued(loaded, wanted.rows, settings=wanted.settings, label=label, features=features) as trained:
+        settings = settings_on(loaded, wanted)
+        with continued(loaded, wanted.rows, settings=settings, label=label, features=features) as trained:
             yield trained
         return
     base = replace(loaded, stack=None, fingerprint=loaded.base_fingerprint)
     each = {name: learned([name]) for name in subjects}
-    settings = next(iter(each.values())).settings
+    settings = settings_on(loaded, next(iter(each.values())))
     edits = Edits(loaded, loaded.stack, base, {}, Sharing(features))
     with edits.continue_training({name: one.rows for name, one in each.items()}, settings) as attacked:
         yield attacked.loaded
+
+
+def settings_on(loaded: LoadedModel, wanted: Retraining) -> TrainSettings:
+    """How this model trains."""
+    return wanted.settings_for(int(loaded.core.config.get_text_config().hidden_size))
 
 
 def retraining(subjects: Collection[str] | None, *, bound: Bound, attack: Any, render: Render = list) -> Retraining:

@@ -18,7 +18,7 @@ from torch import Tensor
 from mmforget.asking import Ask
 from mmforget.attacks.base import Calibrated, Lacking, Retraining
 from mmforget.evaluation.changing import alteration, inputs_seen
-from mmforget.evaluation.retraining import asked_instead, bound_of, learnable
+from mmforget.evaluation.retraining import asked_instead, bound_of, learnable, settings_on
 from mmforget.evaluation.samples import unasked_sample
 from mmforget.evaluation.tasks import LoadedTasks
 from mmforget.lm import inside
@@ -97,7 +97,8 @@ def _trained(
 ) -> None:
     """Trains the model, its adapter merged; one on quantised weights, which it cannot be, goes on training itself."""
     looks, features = Looks(attack.at, look), lm.engine.features
-    train = partial(continued, settings=wanted.settings, label=attack.label, features=features, looks=looks)
+    settings = settings_on(lm.loaded, wanted)
+    train = partial(continued, settings=settings, label=attack.label, features=features, looks=looks)
     if lm.loaded.quantisation is not None:
         with train(lm.loaded, wanted.rows):
             return

@@ -11,11 +11,13 @@ import pytest
 import torch
 from test_attacking import adapter, asked_in_words, made, success, weights
 
-from mmforget.attacks.naming import attack_names
+from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.attacks.pruning import Pruning
 from mmforget.attacks.weight_noise import WeightNoise
 from mmforget.errors import UserError
+from mmforget.evaluation.retraining import settings_on
 from mmforget.lm.adapter import MMForgetLM
+from mmforget.methods.material import Material
 from mmforget.model.activations import reading
 from mmforget.model.altering import Linear, seen_inputs
 from mmforget.model.examples import encode_all
@@ -97,6 +99,22 @@ def test_relearning_for_two_updates_is_the_beginning_of_relearning_for_more(fold
     done = made(folder, adapter(model), "relearning(lr=0.01,rows=2,steps=2)", "relearning(lr=0.01,rows=2,steps=4)")
     two, four = (of(done.samples, f"relearning(lr=0.01,rows=2,steps={steps})") for steps in (2, 4))
     assert [[one.response for one in two[at]] for at in two] == [[one.response for one in four[at]] for at in two]
+
+
+def test_a_narrow_model_relearns_at_a_rate_that_is_higher_in_proportion(model: Path) -> None:
+    """The published rates are for models of thousands: below 1024 what an output moves by is kept, the rate times H."""
+    material = Material(forget=[Example(str(row), "x", "what?", "blood") for row in range(5)])
+
+    def rates(attack: str, *widths: int) -> list[float]:
+        return [attack_of(attack).training(material).settings_for(width).lr for width in widths]
+
+    assert rates("relearning", 4096, 1024, 128) == pytest.approx([1e-4, 1e-4, 8e-4])
+    assert rates("relearning(full=True)", 4096, 128) == pytest.approx([2e-5, 1.6e-4])
+    assert rates("relearning(lr=0.003)", 4096, 128) == [0.003, 0.003]
+    loaded = load_model(ModelSpec(str(model), device="cpu"))
+    hidden_size = loaded.core.get_input_embeddings().weight.shape[1]
+    found = settings_on(loaded, attack_of("relearning").training(material)).lr
+    assert found == pytest.approx(1e-4 * 1024 / hidden_size)
 
 
 @pytest.mark.parametrize("kind", ["nf4", "fp4", "int8"])
