@@ -6,8 +6,8 @@
 
 Each folder is one that `mmforget run` wrote, with target, retain and an unlearned model; attacks have to be among those
 made, `relearning` for one. Writes `docs/recovery.md`, its picture beside it, and with `--json` the numbers. What stands
-below a table, between `<!-- remarks FOLDER -->` and `<!-- end -->`, is kept. Ends with status 2 where a folder holds no
-such records.
+between `<!-- remarks FOLDER -->` and `<!-- end -->`, or `remarks all`, is kept. Ends with status 2 where a folder holds
+no such records.
 """
 
 from __future__ import annotations
@@ -150,16 +150,19 @@ def half_back(model: Model, *, target: Model) -> int | None:
 
 
 def page(found: Mapping[str, Mapping[str, Model]], *, remarks: Mapping[str, str]) -> str:
-    parts = [TOP, f"![what plain questions find, and what comes back]({PICTURE})\n"]
+    parts = [TOP, f"![what plain questions find, and what comes back]({PICTURE})\n", remarked("all", remarks)]
     for name, models in found.items():
         lines = ["| " + " | ".join((*HEAD, *VERDICTS)) + " |", "|" + "---|" * (len(HEAD) + len(VERDICTS))]
         lines += ["| " + " | ".join(cells(label, one, target=models["target"])) + " |" for label, one in models.items()]
         about = f"`{models['target']['attack']}` on `{models['target']['task']}`."
         table = "\n".join(lines)
-        parts.append(
-            f"## {name}\n\n{about}\n\n{table}\n\n<!-- remarks {name} -->\n{remarks.get(name, '')}<!-- end -->\n"
-        )
+        parts.append(f"## {name}\n\n{about}\n\n{table}\n\n{remarked(name, remarks)}")
     return "\n".join(parts)
+
+
+def remarked(name: str, remarks: Mapping[str, str]) -> str:
+    """Where something may be written by hand, and what was."""
+    return f"<!-- remarks {name} -->\n{remarks.get(name, '')}<!-- end -->\n"
 
 
 def cells(label: str, model: Model, *, target: Model) -> list[str]:
@@ -223,7 +226,7 @@ def draw_bars(panel: Any, models: Mapping[str, Model]) -> None:
         ]
         panel.errorbar(places, values, yerr=list(zip(*away, strict=True)), fmt="none", ecolor="black", capsize=2)
     panel.set_xticks(range(len(models)), [under(label, one) for label, one in models.items()], fontsize=8)
-    panel.legend(fontsize=8, loc="upper right")
+    panel.legend(fontsize=8, loc="upper center")
     panel.grid(alpha=0.3, axis="y")
 
 
