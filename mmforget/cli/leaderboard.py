@@ -86,15 +86,17 @@ def execute(args: argparse.Namespace) -> int:
         return check_all(paths_of(args.runs[1:]), as_json=args.json)
     from mmforget.leaderboard.board import boards
     from mmforget.leaderboard.formats.every import formats_of
+    from mmforget.results.store import without_garbage_collection
 
     if formats_of(args.formats) and args.output_path is None:
         raise UserError("--formats writes files, and there is no folder for them; add --output_path DIR")
-    records = _collected(args)
-    if not records.runs:
-        raise BadData("run records", faults=records.faults)
-    for line in (*records.notes, *(f"passed over: {fault}" for fault in records.faults)):
-        tell(f"mmforget: {line}")
-    _show(boards(records.runs), args=args)
+    with without_garbage_collection():
+        records = _collected(args)
+        if not records.runs:
+            raise BadData("run records", faults=records.faults)
+        for line in (*records.notes, *(f"passed over: {fault}" for fault in records.faults)):
+            tell(f"mmforget: {line}")
+        _show(boards(records.runs), args=args)
     return 2 if records.faults else 0
 
 

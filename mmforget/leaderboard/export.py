@@ -13,7 +13,7 @@ from mmforget import __version__
 from mmforget.leaderboard import table, words
 from mmforget.leaderboard.attacks import attack_table
 from mmforget.leaderboard.board import Board
-from mmforget.leaderboard.rows import row_of
+from mmforget.leaderboard.rows import row_of, row_text
 from mmforget.leaderboard.sequences import sequence_tables
 from mmforget.leaderboard.tuning import best_of
 from mmforget.results.codec import json_line, to_jsonable
@@ -29,35 +29,33 @@ def document(boards: Sequence[Board], *, folder: Path | None = None, generated: 
         folder: where the document will lie; record paths are relative to it. The working folder unless given.
         generated: ISO 8601 time; now unless given.
     """
-    return {**_head(generated), "rows": [to_jsonable(row).value for row in _rows(boards, folder)]}
+    place = folder or Path.cwd()
+    rows = [to_jsonable(row_of(board, row, folder=place)).value for board in boards for row in board.rows]
+    return {**_head(generated), "rows": rows}
 
 
 def text(document: Mapping[str, Any]) -> str:
     """A document as JSON text with a row a line, so that it is written fast and lines of two can be compared."""
-    return "".join(_text(document, document["rows"]))
+    return "".join(_text(document, map(json_line, document["rows"])))
 
 
 def pieces(boards: Sequence[Board], *, folder: Path | None = None, generated: str | None = None) -> Iterator[str]:
     """`text(document(...))` in pieces, a row each, so that a long one is never whole in memory."""
-    return _text(_head(generated), _rows(boards, folder))
+    place = folder or Path.cwd()
+    return _text(_head(generated), (row_text(board, row, folder=place) for board in boards for row in board.rows))
 
 
-def _text(head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _text(head: Mapping[str, Any], rows: Iterable[str]) -> Iterator[str]:
     started = json.dumps({key: value for key, value in head.items() if key != "rows"}, indent=2, allow_nan=False)
     yield f'{started.removesuffix("}").rstrip()},\n  "rows": [\n    '
     for number, row in enumerate(rows):
-        yield (",\n    " if number else "") + json_line(row)
+        yield (",\n    " if number else "") + row
     yield "\n  ]\n}\n"
 
 
 def _head(generated: str | None) -> dict[str, Any]:
     now = generated or datetime.now(UTC).isoformat(timespec="seconds")
     return {"schema_version": SCHEMA_VERSION, "generated": now, "mmforget_version": __version__}
-
-
-def _rows(boards: Sequence[Board], folder: Path | None) -> Iterator[dict[str, Any]]:
-    place = folder or Path.cwd()
-    return (row_of(board, row, folder=place) for board in boards for row in board.rows)
 
 
 def markdown(boards: Sequence[Board]) -> str:

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 from mmforget.leaderboard.sequences import joint_sequence
 from mmforget.results.answer_states import AnswerStates, StateCounts
-from mmforget.results.codec import to_jsonable
+from mmforget.results.codec import json_line
 from mmforget.results.deciding import joint_verdict, weighed
 from mmforget.results.evidence import Evidence
-from mmforget.results.fingerprint import hash_json
 from mmforget.results.schema import LevelResult, MetricResult, RunRecord, Verdict
 from mmforget.results.store import SeedRun, StoredRun
 from mmforget.statistics.jackknife import student_quantile
@@ -77,7 +76,7 @@ def _key(record: RunRecord) -> str:
         {name: record.model_info.get(name) for name in MODEL_FACTS},
         record.judge,
     ]
-    return hash_json(to_jsonable(facts).value)
+    return json_line(facts, sort_keys=True)
 
 
 def _joint(runs: Sequence[StoredRun]) -> StoredRun:

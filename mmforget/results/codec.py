@@ -53,12 +53,13 @@ def to_jsonable(value: Any, *, strict: bool = True) -> Jsonable:
     return Jsonable(_plain(value, place=None, strict=strict, nonfinite=nonfinite), tuple(nonfinite))
 
 
-def json_line(value: Any) -> str:
+def json_line(value: Any, *, sort_keys: bool = False) -> str:
     """`to_jsonable` as one line of JSON; fast where nothing is NaN and all that is no plain value is a dataclass."""
+    settings: dict[str, Any] = {"ensure_ascii": False, "allow_nan": False, "sort_keys": sort_keys}
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_fields_of)
+        return json.dumps(value, default=_fields_of, **settings)
     except (TypeError, ValueError):
-        return json.dumps(to_jsonable(value).value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(to_jsonable(value).value, **settings)
 
 
 def _fields_of(value: Any) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def collect_records(paths: Iterable[Path]) -> Collected:
     faults: list[str] = []
     notes: list[str] = []
     real = cache(os.path.realpath)
-    with _without_garbage_collection():
+    with without_garbage_collection():
         for path in paths:
             below = _find_below(path)
             faults += [fault for fault in below.faults if fault not in faults]
@@ -186,7 +186,7 @@ def _real(path: Path, *, folder: str) -> str:
 
 
 @contextlib.contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Inside, nobody looks for circles among ever more records, which have none: a third of the time of reading."""
     was_on = gc.isenabled()
     gc.disable()

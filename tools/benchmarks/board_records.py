@@ -1,4 +1,4 @@
-"""Makes run records with whatever mmforget PYTHONPATH names, runs its `leaderboard` command and prints the seconds.
+"""Makes run records with whatever mmforget PYTHONPATH names, unless they are there, and measures its `leaderboard`.
 
     PYTHONPATH=CHECKOUT python tools/benchmarks/board_records.py FOLDER NUM page|json
 
@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -43,9 +44,10 @@ GATE = GateResult("exact_match", "clean", "forget", 0.8, 0.5, target=0.99, retai
 NUM_SUBJECTS, NUM_QUESTIONS = 4, 3
 
 
-def main(folder: Path, num: int, what: str) -> float:
+def main(folder: Path, num: int, what: str) -> dict[str, float]:
+    """Seconds on the clock and of the processor, and peak memory, of the command."""
     drawn = random.Random(0)
-    for number in range(num):
+    for number in range(0 if (folder / "runs").exists() else num):
         role = {0: "target", 1: "retain"}.get(number, "unlearned")
         record = _record(role, f"method_{number}", drawn)
         write_run(folder / "runs" / f"{number:05d}", record, samples=_samples(), lm_eval={"results": {}})
@@ -55,7 +57,9 @@ def main(folder: Path, num: int, what: str) -> float:
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(open(os.devnull, "wb"))
         subprocess.run(command, stdout=out, stderr=out, check=True)
-    return time.perf_counter() - start
+    wall_s = time.perf_counter() - start
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"wall_s": wall_s, "cpu_s": used.ru_utime + used.ru_stime, "peak_bytes": used.ru_maxrss * 1024}
 
 
 def _record(role: Any, name: str, drawn: random.Random) -> RunRecord:
@@ -141,4 +145,4 @@ def _samples() -> list[Sample]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"wall_s": main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])}))
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))

@@ -170,11 +170,21 @@ def _demo(part: Mapping[str, Any]) -> str:
 
 
 def _board(part: Mapping[str, Any]) -> str:
-    head = ("command", "records", "ours [s]", "against [s]", "ratio", "ours [ms a record]")
+    head = (
+        "command",
+        "records",
+        "ours [s]",
+        "against [s]",
+        "ratio",
+        "of processor time",
+        "peak [MB]",
+        "ours [ms a record]",
+    )
     rows = [
         (
             what,
-            *(number(row.get(name)) for name in ("num_records", "ours_s", "against_s", "ratio")),
+            *(number(row.get(name)) for name in ("num_records", "ours_s", "against_s", "ratio", "ratio_cpu")),
+            number(row["ours_peak_bytes"] / 2**20 if "ours_peak_bytes" in row else None),
             number(1000 * row["ours_s"] / row["num_records"]),
         )
         for what in ("page", "json")
