@@ -73,16 +73,16 @@ def _decoded(path: Path, *, encoding: str) -> tuple[str, list[str]]:
     require_regular(path, max_bytes=MAX_TEXT_BYTES)
     content = path.read_bytes()
     marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), "")
-    for name in [encoding or marked or "utf-8"]:
-        try:
-            return content.decode(name), []
-        except LookupError as error:
-            raise UserError(f"{path}: no encoding is called '{name}'; give e.g. encoding: utf-8") from error
-        except UnicodeDecodeError as error:
-            if encoding or marked:
-                raise UserError(f"{path}: is not {name} at byte {error.start}; give another encoding") from error
-    if b"\0" in content:
+    if b"\0" in content and not (encoding or marked):
         raise UserError(f"{path}: holds zero bytes and is no text; save it as CSV UTF-8, or give encoding: utf-16-le")
+    name = encoding or marked or "utf-8"
+    try:
+        return content.decode(name), []
+    except UnicodeError as error:
+        if encoding or marked:
+            raise UserError(f"{path}: is not {name} ({one_line(error)[:80]}); give another encoding") from error
+    except (LookupError, ValueError) as error:
+        raise UserError(f"{path}: no encoding is called {shortened(name)}; give e.g. encoding: utf-8") from error
     try:
         return content.decode(FALLBACK), [
             f"{path.name} is not UTF-8 and is read as Windows-1252; encoding: says otherwise"
