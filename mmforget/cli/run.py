@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 
 from mmforget import parallel
-from mmforget.cli import flags
+from mmforget.cli import flags, leaderboard
 from mmforget.cli.attack_flags import add_attack_flags
 from mmforget.cli.plan import print_plan
 from mmforget.cli.printing import tell
@@ -61,12 +63,18 @@ def execute(args: argparse.Namespace) -> int:
     plan = make_plan(config)
     if args.dry_run:
         return print_plan(plan, as_json=args.json)
-    from mmforget.cli import leaderboard
     from mmforget.libraries import leave_libraries_to_stay
     from mmforget.pipeline.run import run
 
     leave_libraries_to_stay()
     with progress_bars(quiet=args.quiet) as progress:
         run(plan, progress=progress, say=tell, allow_weak_target=args.allow_weak_target)
-    wanted = argparse.Namespace(runs=[config.output], output_path=config.output, json=args.json, verify=False)
-    return parallel.on_main(lambda: leaderboard.execute(wanted))
+    return parallel.on_main(lambda: leaderboard.execute(_board_of(config.output, as_json=args.json)))
+
+
+def _board_of(output: Path, *, as_json: bool) -> argparse.Namespace:
+    """What `mmforget leaderboard OUTPUT --output_path OUTPUT` would be given; a folder may be called `validate`."""
+    parser = argparse.ArgumentParser()
+    leaderboard.add_arguments(parser)
+    words = [f"--output_path={output}", *(["--json"] if as_json else []), "--", os.path.join(".", output)]
+    return parser.parse_args(words)
