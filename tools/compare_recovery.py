@@ -42,6 +42,7 @@ VERDICTS: Mapping[str, Callable[[Evidence], bool]] = {
     "asked": lambda line: line.access != "weights",
     "and quantised": lambda line: line.access != "weights" or str(line.attack).startswith(QUANTISATION),
     "and relearnt": lambda line: line.access != "weights" or str(line.attack).startswith(RELEARNING),
+    "relearnt alone": lambda line: line.attack is None or line.attack.startswith(RELEARNING),
 }
 """By name of a verdict, which evidence it rests on; that of the run rests on all."""
 HEAD = ("model", "utility left", "plain", "quantised", "relearnt", "updates to half", "codes changed")
@@ -53,8 +54,9 @@ about (*relearnt*: found by the last look); the model is packed in 4 bits (*quan
 answer stands in what is said, with intervals of 95 % over subjects. *Updates to half*: the first look by which half of
 what the target says is back; a dash is never. The retain model never saw the answers: what it says is a guess, and
 what it learns is learnt. *Codes changed*: of all weights those with another code than without the adapter; a dash
-where there is none. The [verdict](verdict.md) is given three times: by questions and hidden states alone (*asked*),
-and by these and what comes back in 4 bits, or by relearning.
+where there is none. The [verdict](verdict.md) is given by questions and hidden states alone (*asked*), by these and
+what comes back in 4 bits, or by relearning, and by plain questions and relearning (*relearnt alone*): the more attacks
+are made, the more each has to show.
 """
 
 Model = Mapping[str, Any]
