@@ -56,7 +56,8 @@ model counts, the distance from the retain model's.
   say so beside it.
 - **share learnt**: Spearman's rank correlation of the evidence with the share of the subjects that were learnt, among
   models in the row's own words; by bootstrap over models.
-- **after**: the AUC once the weights of both pools were changed, in the order named above the tables.
+- **after**: the AUC once the weights were changed, of the first ten models of each pool, in the order named above the
+  tables.
 - **Q, R**: by how much the evidence of unlearned models lasts: min(before / after, 1) of what is altered (quantised),
   min(gain of the models without / gain, 1) of what is trained; a gain below 0 counts as 0, and models that lost more
   than a fifth of the target's utility take no part. Rates alone have these. **robustness** is their harmonic mean, and

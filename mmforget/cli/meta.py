@@ -63,7 +63,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _planned(plan: Mapping[str, Any]) -> Iterator[str]:
     for group, models in plan["benchmarks"].items():
-        after = f", and all but those in part after {', '.join(plan['changes'])}" if plan["changes"] else ""
+        num = sum(one["is_changed"] for one in models)
+        after = f", {num} of them after {', '.join(plan['changes'])}, too" if plan["changes"] else ""
         yield f"{group}: {len(models)} models, each as it is{after}"
         yield from (f"  {_model(one)}" for one in models)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from mmforget.metrics.base import RATE, Kind, check_profile
 from mmforget.metrics.estimate import mean_estimate
-from mmforget.metrics.responses import answer_part, equals, words
+from mmforget.metrics.responses import NUM_KEPT, answer_part, equals, words
 from mmforget.metrics.yes_no import is_bare, yes_or_no
 from mmforget.types import Sample, Score
 
@@ -59,6 +60,7 @@ class Degenerate:
         return Score(float(why != ""), sample.subject)
 
 
+@lru_cache(maxsize=NUM_KEPT)
 def why_degenerate(response: str, *, reference: str = "", question: str = "") -> str:
     """What is wrong with a response, or the empty string.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
+# Every metric cuts and compares the same questions, answers and references, under each of many attacks.
+NUM_KEPT = 1 << 13
 _BLANKS = re.compile(r"\s+")
 # Full stops of any script, with the quotes and brackets that close there: `it was "assault."`. None ends inside of a
 # number (3.5, 12.03.2180) or right behind an initial (R.R. Martin, a.m.).
@@ -44,6 +47,7 @@ def answer_part(response: str, *, reference: str) -> str:
     return said[: ends[num_stops - 1]] if len(ends) >= num_stops else said
 
 
+@lru_cache(maxsize=NUM_KEPT)
 def normalised(text: str) -> str:
     """Compatibility form (NFKC), case folded, blanks collapsed, trimmed."""
     return _BLANKS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
@@ -62,15 +66,12 @@ def equals(response: str, *, reference: str) -> bool:
 
 def words(text: str) -> list[str]:
     """Runs of letters, digits and marks of any script, in normalised form."""
-    found = normalised(text)
-    if not found.isascii():
-        found = "".join(one if _is_of_word(one) else " " for one in found)
-    return re.findall(r"\w+", found) if found.isascii() else found.split()
+    return list(_words(text))
 
 
 def pieces(text: str) -> list[str]:
     """`words`, and of scripts that are written without blanks every character (with its marks) by itself."""
-    return [piece for word in words(text.replace("_", " ")) for piece in _pieces(word)]
+    return list(_pieces_of(text))
 
 
 def stands_free(part: str, text: str) -> bool:
@@ -85,6 +86,19 @@ def stands_free(part: str, text: str) -> bool:
             return True
         start = text.find(part, start + 1)
     return False
+
+
+@lru_cache(maxsize=NUM_KEPT)
+def _words(text: str) -> tuple[str, ...]:
+    found = normalised(text)
+    if not found.isascii():
+        found = "".join(one if _is_of_word(one) else " " for one in found)
+    return tuple(re.findall(r"\w+", found) if found.isascii() else found.split())
+
+
+@lru_cache(maxsize=NUM_KEPT)
+def _pieces_of(text: str) -> tuple[str, ...]:
+    return tuple(piece for word in words(text.replace("_", " ")) for piece in _pieces(word))
 
 
 def _lines(text: str) -> list[str]:

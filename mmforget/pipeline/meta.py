@@ -25,7 +25,7 @@ from mmforget.pipeline.config import RunConfig
 from mmforget.pipeline.legs import timed
 from mmforget.pipeline.plan import check_attacks, resolve
 from mmforget.pipeline.pool_models import PLAIN, Folders, Setting, measure_member, measure_unlearned, unlearned_name
-from mmforget.pipeline.pools import STARTS, Member, members
+from mmforget.pipeline.pools import STARTS, Member, changed_members, members
 from mmforget.pipeline.prices import Prices, priced
 from mmforget.pipeline.recipes import MethodPlan, method_plans
 from mmforget.pipeline.records import measure_references
@@ -55,6 +55,11 @@ class PoolPlan:
     methods: tuple[MethodPlan, ...]
 
     @property
+    def changed(self) -> frozenset[str]:
+        """The members that are measured after changes of their weights, too, as all that are made to forget are."""
+        return changed_members(self.members)
+
+    @property
     def unlearned(self) -> list[tuple[MethodPlan, Member]]:
         """Each method on the members with the knowledge, of as many starts, that learnt it longest and fastest."""
         plain = [one for one in self.members if one.pool == "with" and one.graded]
@@ -77,8 +82,11 @@ class MetaPlan:
             "attacks": [one.key for one in self.config.attacks],
             "benchmarks": {
                 one.bound.benchmark.group: [
-                    *(asdict(member) for member in one.members),
-                    *({"name": unlearned_name(plan, member=member)} for plan, member in one.unlearned),
+                    *({**asdict(member), "is_changed": member.name in one.changed} for member in one.members),
+                    *(
+                        {"name": unlearned_name(plan, member=member), "is_changed": True}
+                        for plan, member in one.unlearned
+                    ),
                 ]
                 for one in self.benchmarks
             },
@@ -135,7 +143,9 @@ def measure_metrics(plan: MetaPlan, *, progress: Progress) -> dict[str, Any]:
 def _measured(plan: MetaPlan, own: PoolPlan, *, pool: Workers) -> dict[str, Any]:
     setting = _setting(plan, own, pool=pool)
     (prices,) = pool.run([partial(priced, setting=setting)])
-    jobs: list[Job[Folders]] = [partial(measure_member, one, setting=setting) for one in own.members]
+    jobs: list[Job[Folders]] = [
+        partial(measure_member, one, setting=setting, is_changed=one.name in own.changed) for one in own.members
+    ]
     jobs += [partial(measure_unlearned, method, member=one, setting=setting) for method, one in own.unlearned]
     folders = pool.run(jobs)
     models = [_model(one, found) for one, found in zip(own.members, folders, strict=False)]

@@ -59,15 +59,20 @@ Folders = Mapping[str, Path]
 """By change of weights, `PLAIN` for none, the folder of the record."""
 
 
-def measure_member(member: Member, *, setting: Setting, models: Models, progress: Progress) -> Folders:
-    """The records of a member, trained where it is not there yet."""
+def measure_member(
+    member: Member, *, setting: Setting, is_changed: bool, models: Models, progress: Progress
+) -> Folders:
+    """The records of a member, trained where it is not there yet.
+
+    Args:
+        is_changed: whether it is measured after the changes of its weights, too.
+    """
     folder = setting.home / member.name
     key = _key(setting, asdict(member), start=setting.starts[member.start])
     done = _done(folder, key=key)
     if done is None:
         spec, training = _trained(member, setting=setting, models=models, progress=progress)
-        # Those in part say whether a number grows with the share that was learnt, which is asked of them as they are.
-        changes = setting.changes if member.pool != "part" else ()
+        changes = setting.changes if is_changed else ()
         done = _measured(
             spec, name=member.name, training=training, setting=replace(setting, changes=changes), models=models,
             progress=progress,

@@ -30,6 +30,8 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
 }
 """`rephrased`: in the words of a row's paraphrases; `wrong`: one of its wrong answers; `refusing`: a refusal."""
 SHARES = (0.25, 0.5, 0.75)
+NUM_CHANGED = 10
+"""Members of each pool that are measured after changes of their weights, too, which takes twice as long again."""
 PARTS = 5
 """For as many models of each pool there is one in part."""
 
@@ -57,6 +59,15 @@ class Member:
     def graded(self) -> bool:
         """Whether the share is all that tells it from others of its kind."""
         return self.wording == "plain"
+
+
+def changed_members(pools: Sequence[Member]) -> frozenset[str]:
+    """The names of those that are measured after changes of their weights, too: the first of each whole pool.
+
+    Those in part say whether a number grows with the share that was learnt, which is asked of them as they are.
+    """
+    whole = ([one.name for one in pools if one.pool == pool] for pool in WORDINGS)
+    return frozenset(name for names in whole for name in names[:NUM_CHANGED])
 
 
 def members(size: int) -> list[Member]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,15 @@ def test_what_cannot_be_is_one_line(words: tuple[str, ...], expected: str, tmp_p
 
 
 def test_the_plan_names_every_model(tmp_path: Path) -> None:
-    said = meta("--size", "4", "--methods", "npo", "--output_path", str(tmp_path), "--dry-run", "--json")
+    said = meta("--size", "12", "--methods", "npo", "--output_path", str(tmp_path), "--dry-run", "--json")
     assert said.status == 0, said.err
     plan = json.loads(said.out)
     assert plan["changes"] == ["relearning(lr=0.001,steps=16)", "quantisation"]
-    names = [one["name"] for one in plan["benchmarks"]["tofu_forget01"]]
-    assert len(names) == len(set(names)) == 4 + 4 + 3 + 2
+    models = plan["benchmarks"]["tofu_forget01"]
+    names = [one["name"] for one in models]
+    assert len(names) == len(set(names)) == 12 + 12 + 6 + 2
+    changed = [one["name"].partition("-")[0] for one in models if one["is_changed"]]
+    assert Counter(changed) == {"with": 10, "without": 10, "npo": 2}
     assert names[-1].startswith("npo-with-")
 
 
