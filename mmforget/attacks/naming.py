@@ -28,7 +28,7 @@ _SUITES: Mapping[str, tuple[str, ...]] = {
         "universal_image",
         "adversarial_patch",
     ),
-    "lasting": ("relearning(lr=0.001,steps=16)", "quantisation"),
+    "lasting": ("relearning(steps=16)", "quantisation"),
     "quick": ("in_context", "prefix_injection(budget=1)", "quantisation", "logit_lens"),
     "controls": ("blank_image", "shuffled_images", "options_only"),
     "hidden": (
