@@ -51,7 +51,7 @@ def test_folders_of_records(
     """What is looked for is the folder of the user."""
     monkeypatch.setenv("HOME", str(tmp_path))
     args = with_home(build_parser().parse_args(words))
-    assert args.runs == [tmp_path / "runs"]
+    assert [Path(one) for one in args.runs] == [tmp_path / "runs"]
     assert main(words) == 2
     assert str(tmp_path / "runs") in capsys.readouterr().err
 
