@@ -80,7 +80,8 @@ def test_training_gives_the_official_gradients_without_a_second_model(context: C
 
 def test_a_method_computes_no_more_tokens_than_its_requests_need(context: Context) -> None:
     """`po` answers what `ga` scores, and `kl` asks the model before, which leaves no gradients."""
-    found = methods.run(context, names=("po", "kl", "dpo"))
+    found = methods.run(context, names=("po", "kl", "dpo", "ga+bounded"))
+    bounded = found["methods"].pop("ga+bounded")
     computed = {name: one["tokens_computed"] / one["tokens_needed"] for name, one in found["methods"].items()}
     # Refusals are drawn anew for every update, the counted and the needed ones.
     assert computed == pytest.approx(dict.fromkeys(("ga", "po", "kl", "dpo"), 1), rel=0.05)
@@ -89,6 +90,17 @@ def test_a_method_computes_no_more_tokens_than_its_requests_need(context: Contex
     assert kl["tokens_needed_ratio"] == pytest.approx(2.4, abs=0.1)
     assert kl["over_need"] == pytest.approx(kl["best_s"] / ga["best_s"] / kl["tokens_needed_ratio"])
     assert (found["parameters_added"], found["left_out"]) == (0, {})
+    # Of a layer's H x H and H x I matrices, four are attention's and three have their gradients whole.
+    core = context.model().core.config.text_config
+    mlp, attention = 3 * core.hidden_size * core.intermediate_size, 4 * core.hidden_size**2
+    assert bounded["tokens_needed_ratio"] == pytest.approx(1 + mlp / (mlp + attention) / 3)
+
+
+def test_a_base_counts_as_it_is_at_its_best() -> None:
+    assert methods.least([{"best_s": 2.0, "tokens": 8.0}, {"best_s": 1.5, "tokens": 9.0}]) == {
+        "best_s": 1.5,
+        "tokens": 8.0,
+    }
 
 
 def test_edits_are_those_of_a_plain_model_and_all_work_is_counted(context: Context) -> None:
