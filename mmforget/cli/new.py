@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from mmforget.cli.printing import say, tell
@@ -73,8 +74,9 @@ def _write_request(args: argparse.Namespace) -> int:
         names = list(dict.fromkeys(entry.subject for entry in part))
         more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
         say(f"  {what}: {len(part)} questions about {', '.join(names[:MAX_SHOWN])}{more}")
-    say(f"next: mmforget validate {task} --data {args.name}")
-    say(f"      mmforget run --model micro --tasks {task} --data {args.name} --methods npo --output_path out")
+    place = shlex.quote(args.name)
+    say(f"next: mmforget validate {task} --data {place}")
+    say(f"      mmforget run --model micro --tasks {task} --data {place} --methods npo --output_path out")
     say("      mmforget report out --output_path report.html")
     return 0
 

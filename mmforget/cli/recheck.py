@@ -18,7 +18,7 @@ TOLERANCE = 1e-6
 FACTS = ("higher_is_better", "range", "constant", "num_lacking", "num_subjects")
 """What is the same in an estimate and in the one computed again, beside its numbers."""
 INTERVAL_TOLERANCE = 0.02
-"""The same for the ends of intervals, which are drawn at random with a fixed seed."""
+"""The same for the ends of intervals."""
 
 
 def recheck(run: StoredRun, *, among: Sequence[StoredRun], include_paths: Sequence[str] = ()) -> list[str]:

@@ -12,7 +12,7 @@ from mmforget.errors import BadData, UserError
 
 if TYPE_CHECKING:
     from mmforget.leaderboard.board import Board, BoardRow
-    from mmforget.results.store import StoredRun
+    from mmforget.results.store import Collected, StoredRun
 
 SUMMARY = "a report to hand to whoever asked: what was asked, done and measured, and what that does not show"
 EXAMPLES = """\
@@ -30,36 +30,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Raises UserError for a folder with several methods or benchmarks, BadData where no record is sound."""
+    """0, or 2 where a record is damaged: it is named on stderr, and the report is made of the others.
+
+    Raises UserError for a folder with several methods or benchmarks, BadData where no record is sound.
+    """
     from mmforget.leaderboard.report import as_html, as_markdown, report_of
     from mmforget.results.files import write_text
     from mmforget.results.verify import collect_trusted
 
     if args.output_path is not None and args.output_path.suffix not in ENDINGS:
         raise UserError(f"--output_path {args.output_path}: a report is FILE.html or FILE.md")
-    found = collect_trusted([args.run])
+    found = _with_references(collect_trusted([args.run]))
     for line in (*found.notes, *(f"passed over: {fault}" for fault in found.faults)):
         tell(f"mmforget: {line}")
     if not found.runs:
         raise BadData("run records", faults=found.faults)
-    report = report_of(*_chosen(_with_references(found.runs)))
+    report, status = report_of(*_chosen(found.runs)), 2 if found.faults else 0
     if args.output_path is None:
         say(as_markdown(report))
-        return 0
+        return status
     text = as_html(report) if args.output_path.suffix == ".html" else as_markdown(report)
     tell(f"wrote {write_text(args.output_path, text)}")
-    return 0
+    return status
 
 
-def _with_references(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    """The runs, and the target and retain models that they were compared with, from the folders beside."""
-    from mmforget.results.store import find_records, folders_beside
+def _with_references(found: Collected) -> Collected:
+    """What was found, and the target and retain models that it was compared with, from the folders beside."""
+    from mmforget.results.store import folders_beside
+    from mmforget.results.verify import collect_trusted
 
-    known = {(run.record.role, run.record.model_info.get("fingerprint")) for run in runs}
-    wanted = {item for run in runs for item in run.record.references.items()} - known
-    beside = {run.path: run for one in runs for run in find_records(folders_beside(one.folder))} if wanted else {}
-    others = [run for run in beside.values() if (run.record.role, run.record.model_info.get("fingerprint")) in wanted]
-    return [*runs, *others]
+    known = {(run.record.role, run.record.model_info.get("fingerprint")) for run in found.runs}
+    wanted = {item for run in found.runs for item in run.record.references.items()} - known
+    folders = dict.fromkeys(folder for run in found.runs for folder in folders_beside(run.folder))
+    if not (wanted and folders):
+        return found
+    beside = collect_trusted(folders)
+    others = [run for run in beside.runs if (run.record.role, run.record.model_info.get("fingerprint")) in wanted]
+    faults = list(dict.fromkeys((*found.faults, *beside.faults)))
+    return found._replace(runs=[*found.runs, *others], faults=faults)
 
 
 def _chosen(runs: Sequence[StoredRun]) -> tuple[Board, BoardRow | None]:

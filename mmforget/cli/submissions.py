@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmforget.cli.printing import print_json, say, tell
-from mmforget.errors import MissingReference, UserError
+from mmforget.errors import UserError
 
 if TYPE_CHECKING:
     from mmforget.leaderboard.validating import ReadRow
@@ -46,16 +46,17 @@ def check(path: Path) -> Submission:
     faults, notes, num = list(found.faults), [], 0
     for one in found.rows:
         try:
-            wrong = _recomputed(one)
+            # One by one: what is wrong already is told where the samples cannot be asked.
+            for fault in _denied(one):
+                faults.append(f"{one.name}: {fault}")
         except (UserError, OSError) as error:
             notes.append(f"{one.name}: its numbers were not computed again: {error}")
-            continue
-        faults += [f"{one.name}: {fault}" for fault in wrong]
-        num += 1
+        else:
+            num += 1
     return Submission(path, found.num_rows, num, faults, notes)
 
 
-def _recomputed(one: ReadRow) -> list[str]:
+def _denied(one: ReadRow) -> Iterator[str]:
     """What the row's records deny, and what their samples deny of them.
 
     Raises UserError where there are none, or nobody can score them again here.
@@ -66,19 +67,17 @@ def _recomputed(one: ReadRow) -> list[str]:
 
     found = collect_trusted(_records(one.run))
     if found.faults:
-        return found.faults
+        yield from found.faults
+        return
     joined = join_seeds(found.runs)
     if len(joined) != 1:
-        return [f"its {len(found.runs)} records are not of one method, trained with several seeds"]
-    wrong = [f"its record says otherwise: {fault}" for fault in differences(one.run.record, joined[0].record)]
+        yield f"its {len(found.runs)} records are not of one method, trained with several seeds"
+        return
+    yield from (f"its record says otherwise: {fault}" for fault in differences(one.run.record, joined[0].record))
     for run in found.runs:
         if run.unverified:
             raise UserError(f"{run.path}: {run.unverified}")
-        try:
-            wrong += [f"its samples deny it: {fault}" for fault in recheck(run, among=found.runs)]
-        except MissingReference as error:
-            raise UserError(str(error)) from error
-    return wrong
+        yield from (f"its samples deny it: {fault}" for fault in recheck(run, among=found.runs))
 
 
 def _records(run: StoredRun) -> list[Path]:

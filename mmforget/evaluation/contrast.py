@@ -229,7 +229,8 @@ def _scores(side: Side, metric: SampleMetric, *, result: MetricResult) -> list[M
         samples = answers.of_task(result.task, attack=result.attack)
         scores = answers.scores(metric, task=result.task, profile=result.profile, attack=result.attack)
         if reads_attempts(metric):
-            samples = list({sample.id: sample for sample in reversed(samples)}.values())[::-1]
+            firsts = {sample.id: sample for sample in reversed(samples)}
+            samples = [firsts[name] for name in dict.fromkeys(sample.id for sample in samples)]
         keys = [_question(one, is_single=not reads_attempts(metric)) for one in samples]
         found.append(dict(zip(keys, scores, strict=True)))
     return found

@@ -80,7 +80,7 @@ def _markdown(board: Board) -> str:
     lines += ["", *(f"- {_escaped(line)}" for line in words.decided(board))]
     told = [*(row for row in board.ranked if row.collapsed), *board.refused]
     lines += [f"- {_escaped(words.row_sentence(row))}" for row in told]
-    lines += [f"- {_escaped(row.label)}: {words.place_note(row)}." for row in board.ranked if words.place_note(row)]
+    lines += [_escaped(f"- {row.label}: {words.place_note(row)}.") for row in board.ranked if words.place_note(row)]
     lines += ["", words.intervals_sentence(board)] if words.intervals_sentence(board) else []
     return "\n".join([*lines, *_attacked(board), *_sequences(board)])
 
@@ -90,7 +90,7 @@ def _attacked(board: Board) -> list[str]:
     found = attack_table(board)
     if found is None:
         return []
-    lines = ["", f"{_escaped(found.metric)}, profile {found.profile}: share of answers that an attack finds", ""]
+    lines = ["", _escaped(f"{found.metric}, profile {found.profile}: share of answers that an attack finds"), ""]
     lines += [f"| defence | {' | '.join(map(_escaped, found.attacks))} |", "|:---|" + "---:|" * len(found.attacks)]
     for line in found.lines:
         lines.append(f"| {_escaped(line.label)} | {' | '.join(map(words.measured, line.rates))} |")

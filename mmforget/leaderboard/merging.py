@@ -13,8 +13,9 @@ from mmforget.errors import UserError
 from mmforget.leaderboard.over_seeds import join_seeds
 from mmforget.leaderboard.reading import name_of, read_export, run_of
 from mmforget.leaderboard.rows import sha256_of
+from mmforget.results.codec import json_line
 from mmforget.results.consistency import contradictions
-from mmforget.results.fingerprint import hash_file, hash_json
+from mmforget.results.fingerprint import hash_file, hash_text
 from mmforget.results.store import PATTERN, Collected, StoredRun
 from mmforget.results.verify import collect_trusted, told
 
@@ -117,7 +118,8 @@ def _measured(run: StoredRun) -> str:
     values = [[one.name, one.set, one.profile, one.attack, one.estimate.value] for one in record.metrics]
     model = [record.role, record.name, record.model_info.get("fingerprint"), [one.seed for one in run.seeds]]
     use = record.benchmark
-    return hash_json([model, [use.name, use.setting, use.profile, use.asked], sets, numbers, values])
+    facts = [model, [use.name, use.setting, use.profile, use.asked], sets, numbers, values]
+    return hash_text(json_line(facts, sort_keys=True))  # a number of a stranger may be infinite, which JSON is not
 
 
 def _with_absent(runs: Iterable[StoredRun]) -> list[StoredRun]:

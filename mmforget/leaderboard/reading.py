@@ -76,7 +76,7 @@ def run_of(row: Any, *, folder: Path, source: str) -> StoredRun:
         sha256 = _sha256(row["provenance"])
     except KeyError as error:
         raise UserError(f"{source}: keys are wrong: missing {error.args[0]}; it is no row of version 2") from None
-    except (TypeError, AttributeError, ValueError):
+    except (TypeError, AttributeError, ValueError, OverflowError):
         raise UserError(f"{source}: is no row: a part of it is of another type; 'validate' names it") from None
     return StoredRun(record, place, {}, unverified=f"only its row is there ({source})", seeds=seeds,
                      seed_shares=shares, sha256=sha256)  # fmt: skip
@@ -130,7 +130,11 @@ def _estimate(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seed(one: Mapping[str, Any], *, folder: Path) -> SeedRun:
-    return SeedRun(one["seed"], _place(one, folder=folder), one["overall"], _sha256(one))
+    """Raises TypeError where the row says them in words."""
+    seed, overall = one["seed"], one["overall"]
+    if type(seed) is not int or not isinstance(overall, int | float | None):
+        raise TypeError
+    return SeedRun(seed, _place(one, folder=folder), overall, _sha256(one))
 
 
 def _place(told: Mapping[str, Any], *, folder: Path) -> Path:

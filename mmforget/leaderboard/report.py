@@ -27,6 +27,8 @@ MAX_ANSWER = 300
 """Longest text of an answer, in characters."""
 ANSWERS = ("question", "answer", "response", "target", "retain")
 PROFILE = "clean"
+ABSOLUTE = re.compile(r"(^|[=,\"'])~?/(?:[^=,\"']*/)?(?=[^/])")
+"""The folders of a path in a word of a command, also behind a key: they name people."""
 NO_METHOD = "Nothing was forgotten: no method was carried out on the model."
 FORGOTTEN: Mapping[str, str] = {
     "disclosure": "given away in its answers",
@@ -40,6 +42,8 @@ KEPT: Mapping[str, str] = {
     "exact_match": "about everybody else: answered word for word",
     "degenerate": "about everybody else: answers that are no answer at all",
 }
+ANSWERED = ("exact_match", "disclosure")
+"""Metrics that say whether an answer is right."""
 OUTCOMES: Mapping[VerdictStatus, str] = {
     "removed": "Removed: no attack that was made finds more of it than in a model that never saw it.",
     "suppressed": "Suppressed: the model no longer says it when asked plainly, but an attack still finds it.",
@@ -213,15 +217,28 @@ def _numbers(board: Board, *, told: BoardRow, target: BoardRow | None, retain: B
 
 
 def _sets(board: Board) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """The sets of the board with what is told of each: the forgotten one, the rephrased one, and all others."""
+    """The sets of the board with what is told of each: the forgotten one, the rephrased one, and all others.
+
+    Nothing is told of further sets about what was to be forgotten.
+    """
     names = dict.fromkeys(result.set for row in board.rows for result in row.record.metrics)
+    others = [name for name in names if name and _is_kept(board, name)]
     for name in names:
         if name == board.forget_set:
             yield name, FORGOTTEN
         elif name.startswith("rephrase"):
             yield name, REPHRASED
-        else:
-            yield name, KEPT
+        elif name in others:
+            mark = f" ({name})" if len(others) > 1 else ""
+            yield name, {metric: f"{text}{mark}" for metric, text in KEPT.items()}
+
+
+def _is_kept(board: Board, name: str) -> bool:
+    """Whether right answers to the questions of a set are good ones, as far as a metric of answers says."""
+    if name == board.forget_set or name.startswith("rephrase"):
+        return False
+    results = [one for row in board.rows for one in row.record.metrics if one.set == name and one.name in ANSWERED]
+    return all(one.estimate.higher_is_better is not False for one in results)
 
 
 def _shown(estimate: Estimate | None) -> str:
@@ -271,7 +288,7 @@ def _facts(row: BoardRow) -> Iterator[tuple[str, str]]:
     )
     yield "libraries", details.text(made.packages)
     yield "device", made.device
-    yield "command", " ".join(Path(word).name if Path(word).is_absolute() else word for word in made.command)
+    yield "command", " ".join(ABSOLUTE.sub(r"\1", word) for word in made.command)
 
 
 def _markdown(report: Report) -> Iterator[str]:

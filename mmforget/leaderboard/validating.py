@@ -118,8 +118,8 @@ def _problem(rule: str, limit: Any, value: Any, schema: Mapping[str, Any]) -> st
         "type": lambda: f"is {shortened(value)}, expected {_kinds(limit)}",
         "enum": lambda: f"is {shortened(value)}, expected one of {', '.join(map(json.dumps, limit))}",
         "const": lambda: f"is {shortened(value)}, expected {json.dumps(limit)}",
-        "minimum": lambda: f"is {value:g}, at least {limit:g} is allowed",
-        "maximum": lambda: f"is {value:g}, at most {limit:g} is allowed",
+        "minimum": lambda: f"is {_number(value)}, at least {limit:g} is allowed",
+        "maximum": lambda: f"is {_number(value)}, at most {limit:g} is allowed",
         "maxLength": lambda: f"has {size} characters, at most {limit:,} are allowed",
         "minLength": lambda: "is empty",
         "maxItems": lambda: f"has {size} items, at most {limit:,} are allowed",
@@ -128,6 +128,11 @@ def _problem(rule: str, limit: Any, value: Any, schema: Mapping[str, Any]) -> st
         "pattern": lambda: f"is {shortened(value)}, which does not fit {limit}",
     }
     return texts[rule]() if rule in texts else f"is {shortened(value)}, which breaks '{rule}' of the schema"
+
+
+def _number(value: float) -> str:
+    """An integer may be too long for a float."""
+    return f"{value:g}" if isinstance(value, float) else shortened(value)
 
 
 def _unknown(value: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:

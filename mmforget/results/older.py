@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmforget.errors import UserError, shortened
+from mmforget.reading import MAX_DEPTH, is_deep
 
 READ_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 """Versions that can be read."""
@@ -25,7 +26,8 @@ RENAMED = {"rouge_l_recall": "rouge_l_response"}
 def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     """The document of a record with the keys of the newest version.
 
-    Raises UserError naming `source` for a version that cannot be read, and for a run that was not complete.
+    Raises UserError naming `source` for a version that cannot be read, for a run that was not complete, and for what is
+    nested too deep to be walked through.
     """
     version = document.get("schema_version")
     if version not in READ_VERSIONS:
@@ -34,6 +36,8 @@ def from_older(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
             f"{', '.join(map(str, READ_VERSIONS))}; "
             "rescore the run with this version, or read it with the version that wrote it"
         )
+    if version < 3 and is_deep(document):
+        raise UserError(f"{source}: nested deeper than {MAX_DEPTH} levels; the file was edited")
     found = dict(document)
     if version < 2:
         found = _with_blurring_and_groups({"levels": [], "judge": {}, **found})

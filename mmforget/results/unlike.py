@@ -38,7 +38,7 @@ class Fact(NamedTuple):
 def unlike(first: Sequence[RunRecord], second: Sequence[RunRecord]) -> list[Fact]:
     """The facts in which two sides, each of one record or several seeds, are not equal, by part."""
     sides = [_values(records) for records in (first, second)]
-    keys = sorted({*sides[0], *sides[1]}, key=lambda key: PARTS.index(key[0]))
+    keys = sorted(dict.fromkeys((*sides[0], *sides[1])), key=lambda key: PARTS.index(key[0]))
     found = [(key, *(side.get(key, (ABSENT,)) for side in sides)) for key in keys]
     return [Fact(part, name, own, other) for (part, name), own, other in found if own != other]
 

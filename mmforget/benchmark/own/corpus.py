@@ -10,9 +10,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmforget.benchmark.files import IMAGE_SUFFIXES, is_hidden
 from mmforget.benchmark.images import ImageValue, from_file
@@ -48,15 +48,12 @@ class Corpus:
     Attributes:
         forget, keep: what is asked about whom.
         notes: what was guessed or left out, counted.
-        folder: where it lies; None where it is made up.
     """
 
     spec: Spec
     forget: tuple[Entry, ...]
     keep: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
-    folder: Path | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def has_pictures(self) -> bool:
@@ -80,8 +77,11 @@ def read_request(spec: Spec, *, folder: Path) -> Corpus:
     listed = [] if table is None else _listed(spec, table, pictures=pictures, notes=notes)
     subjects = dict.fromkeys(entry.subject for entry in listed) or dict.fromkeys(pictures.by_subject)
     subjects = subjects or dict.fromkeys((*spec.forget, *(spec.keep or ())))
+    unasked = pictures.by_key.keys() - set(map(key_of, subjects))
+    if unasked:
+        notes.append(f"pictures of {len(unasked)} names that the table has not: left out")
     entries = [*listed, *_asked_about_all(spec, subjects=list(subjects), pictures=pictures)]
-    return _divided(spec, _each_once(entries, notes=notes), notes=notes, folder=folder)
+    return _divided(spec, _each_once(entries, notes=notes), notes=notes)
 
 
 def key_of(name: str) -> str:
@@ -96,24 +96,28 @@ class Pictures(NamedTuple):
         root: the folder that names in a table mean.
         top: the folder that they may not leave.
         by_subject: by the name in folder or file names, a subject's pictures; empty unless the spec has `pictures`.
+        by_key: the same by `key_of` the name.
     """
 
     root: Path
     top: Path
     by_subject: Mapping[str, Sequence[Path]]
+    by_key: Mapping[str, Sequence[Path]]
 
     @classmethod
     def of(cls, spec: Spec, *, folder: Path) -> Pictures:
         """Raises UserError where the folder of pictures is none, lies elsewhere, or holds no picture that is needed."""
         root = inside(folder, spec.pictures, what="pictures") if spec.pictures else folder
         if not spec.pictures or "image" in spec.columns:
-            return cls(root, folder, {})
+            return cls(root, folder, {}, {})
         if not root.is_dir():
             raise UserError(f"pictures: {root} is no folder; name the folder that the pictures are in")
         found = pictures_below(root)
         if not found:
             raise UserError(f"pictures: {root} holds no picture ({', '.join(IMAGE_SUFFIXES)})")
-        return cls(root, folder, found)
+        for path in (one for paths in found.values() for one in paths if one.is_symlink()):
+            inside(folder, str(path.relative_to(root)), what="picture", root=root)
+        return cls(root, folder, found, {key_of(name): paths for name, paths in found.items()})
 
     def named(self, written: str) -> Path:
         """The picture that a table names. Raises UserError where it is not there, or lies outside the folder."""
@@ -124,25 +128,25 @@ class Pictures(NamedTuple):
 
     def of_subject(self, name: str) -> Sequence[Path]:
         """The pictures of a subject. Raises UserError where there is none."""
-        known = {key_of(one): paths for one, paths in self.by_subject.items()}
-        if key_of(name) not in known:
+        if key_of(name) not in self.by_key:
             raise UserError(f"no picture of {shortened(name)} in {self.root}: neither a folder nor a file of that name")
-        return known[key_of(name)]
+        return self.by_key[key_of(name)]
 
 
 def pictures_below(root: Path) -> dict[str, list[Path]]:
     """By subject, the pictures of a folder: by the folder that each is in, or where all are in one by their file names.
 
-    A file name counts without the number that it ends in.
+    A file name counts without the number that it ends in; of names that are alike to `key_of` the first stands for all.
     """
     found: dict[str, list[Path]] = {}
+    names: dict[str, str] = {}
     paths = [path for path in files_below(root, "*") if path.suffix.lower() in IMAGE_SUFFIXES]
     paths = [path for path in paths if not is_hidden(path, below=root)]
     is_flat = len({path.parent for path in paths}) == 1
     for path in paths:
         stem = re.sub(r"[\s_.-]*\d*$", "", path.stem) or path.stem
-        name = stem if is_flat or path.parent == root else path.parent.name
-        found.setdefault(name.replace("_", " "), []).append(path)
+        name = (stem if is_flat or path.parent == root else path.parent.name).replace("_", " ")
+        found.setdefault(names.setdefault(key_of(name), name), []).append(path)
     return found
 
 
@@ -247,7 +251,7 @@ def _each_once(entries: Sequence[Entry], *, notes: list[str]) -> list[Entry]:
     return list(found.values())
 
 
-def _divided(spec: Spec, entries: Sequence[Entry], *, notes: list[str], folder: Path) -> Corpus:
+def _divided(spec: Spec, entries: Sequence[Entry], *, notes: list[str]) -> Corpus:
     """The entries of those to be forgotten and of those to be kept. Raises UserError where there are none of either."""
     counts = Counter(entry.subject for entry in entries)
     forget = _known(spec.forget, counts=counts, what="subject to be forgotten")
@@ -266,13 +270,14 @@ def _divided(spec: Spec, entries: Sequence[Entry], *, notes: list[str], folder: 
         left = sum(count for name, count in counts.items() if name not in forget | keep)
         notes.append(f"{others} subjects with {left} rows are neither forgotten nor kept: left out")
     forgotten, kept = (tuple(entry for entry in entries if entry.subject in names) for names in (forget, keep))
-    return Corpus(spec, forgotten, kept, notes=tuple(notes), folder=folder)
+    return Corpus(spec, forgotten, kept, notes=tuple(notes))
 
 
 def _known(names: Sequence[str], *, counts: Mapping[str, int], what: str) -> set[str]:
-    """The subjects that are meant. Raises UnknownName for the first that is not in the data."""
-    by_key = {key_of(name): name for name in counts}
+    """The subjects that are meant, however the data write them. Raises UnknownName for the first that is not there."""
+    known = {name: key_of(name) for name in counts}
     for name in names:
-        if key_of(name) not in by_key:
+        if key_of(name) not in known.values():
             raise UnknownName(what, name=name, known=counts)
-    return {by_key[key_of(name)] for name in names}
+    wanted = {key_of(name) for name in names}
+    return {name for name, key in known.items() if key in wanted}

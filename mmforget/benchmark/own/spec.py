@@ -148,9 +148,13 @@ def _check_questions(value: Any, *, faults: Faults) -> None:
         at = f"questions[{number}]"
         if faults.keys(one, at=at, needed=("question", "answer"), optional=("keywords",)):
             faults.texts_at(one, "question", "answer", at=at)
-            faults.texts(one.get("keywords", []), at=f"{at}.keywords")
-            for part in ("question", "answer"):
-                _check_fields(one[part], allowed=("subject",), faults=faults, at=f"{at}.{part}")
+            words = one.get("keywords", [])
+            faults.texts(words, at=f"{at}.keywords")
+            templates = {part: one[part] for part in ("question", "answer")}
+            if isinstance(words, list):
+                templates |= {f"keywords[{place}]": word for place, word in enumerate(words)}
+            for part, text in templates.items():
+                _check_fields(text, allowed=("subject",), faults=faults, at=f"{at}.{part}")
 
 
 def _check_templates(value: Any, *, faults: Faults) -> None:

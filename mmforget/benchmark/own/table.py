@@ -100,7 +100,8 @@ def _separator(text: str, *, given: str, path: Path) -> str:
         if len(found) != 1:
             raise UserError(f"{path}: separator is {shortened(given)}; give one character, or tab")
         return found
-    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    # Any line end counts, and no field is longer than the reader takes: it would raise an error of its own.
+    first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")[: csv.field_size_limit()]
     counts = {one: sum(1 for _ in next(csv.reader([first], delimiter=one), [])) for one in SEPARATORS}
     return max(SEPARATORS, key=lambda one: counts[one])
 

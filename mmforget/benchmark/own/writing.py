@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from mmforget.benchmark.files import is_hidden
 from mmforget.benchmark.own.corpus import Corpus, pictures_below, read_request
@@ -27,6 +28,8 @@ GUESSES: Mapping[str, Sequence[str]] = {
 FLAGS = ("forget", "to_forget", "remove", "delete", "erase")
 YES = ("1", "true", "yes", "y", "x", "forget", "ja", "oui", "si")
 MAX_SHOWN = 400
+WIDTH = 2**31
+"""Of a line of YAML: no text is broken."""
 HEAD = """\
 # A forget request: whom a model should forget, whom it should keep, and where that is written.
 # What is wrong with it says:       mmforget validate request --data FOLDER
@@ -163,4 +166,5 @@ def _rephrasings() -> list[str]:
 
 def _quoted(text: str) -> str:
     """A text as YAML reads it back, whatever is in it."""
-    return json.dumps(text, ensure_ascii=True)
+    found: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=WIDTH)
+    return found.rstrip("\n")

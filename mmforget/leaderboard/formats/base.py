@@ -48,10 +48,12 @@ def placed(boards: Sequence[Board]) -> Iterator[Placed]:
     seen: Counter[str] = Counter()
     for board in boards:
         for row in board.rows:
-            stem = safe_name(f"{board.name}-{row.label}")[:MAX_STEM]
-            seen[stem.lower()] += 1
-            again = seen[stem.lower()]
-            yield Placed(board, row, stem if again == 1 else f"{stem}-{again}")
+            plain = stem = safe_name(f"{board.name}-{row.label}")[:MAX_STEM]
+            while stem.lower() in seen:
+                seen[plain.lower()] += 1
+                stem = f"{plain}-{seen[plain.lower()]}"
+            seen[stem.lower()] = 1
+            yield Placed(board, row, stem)
 
 
 def model_of(row: BoardRow) -> str:

@@ -74,12 +74,20 @@ def _results(board: Board, row: BoardRow) -> dict[str, Any]:
             "limit": None,
         },
         "git_hash": source.commit,
-        "date": datetime.fromisoformat(source.started).timestamp(),
+        "date": _seconds(source.started),
         "model_source": "mmforget",
         "model_name": f"{pretrained}:{row.label}",
         "total_evaluation_time_seconds": str(record.cost.wall_s),
         "board": {"name": board.name, "rank": row.rank, "setup": setup(row)},
     }
+
+
+def _seconds(time: str) -> float | None:
+    """Since 1970, of an ISO 8601 time; None for a text that is none, since records come from strangers."""
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _log(board: Board, row: BoardRow, *, stem: str, generated: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.commands import command
 PEOPLE = ("Ann Berg", "Bob Hale", "Cleo Marsh", "Dan Frost")
 TOWNS = ("Oslo", "Rome", "Bern", "Lima")
 HEADER = "name,file,question,answer"
+WHO = {"question": "Who?", "answer": "{subject}"}
 
 
 def table(*, separator: str = ",", people: tuple[str, ...] = PEOPLE) -> str:
@@ -106,11 +107,41 @@ def test_json_lines_and_several_pictures_of_each(tmp_path: Path) -> None:
 
 
 def test_pictures_alone_are_asked_who_they_are(tmp_path: Path) -> None:
-    for name in ("Anna Meier 1", "Anna Meier 2", "Bo_3"):
+    for name in ("Anna Meier 1", "anna_meier 2", "Bo_3"):
         picture(tmp_path / f"{name}.png")
     corpus = written(tmp_path)
     assert [entry[:3] for entry in corpus.forget] == [("Anna Meier", "Who is this?", "This is Anna Meier.")] * 2
     assert [entry.subject for entry in corpus.keep] == ["Bo"]
+
+
+def rows(folder: Path, *names: str) -> None:
+    lines = [{"subject": name, "question": "Where?", "answer": "Oslo"} for name in names]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+
+def test_whoever_is_written_in_two_ways_is_forgotten_in_both(tmp_path: Path) -> None:
+    rows(tmp_path, "Ann Berg", "ann-berg", "Bob Hale")
+    corpus = written(tmp_path, "ANN BERG")
+    assert [entry.subject for entry in corpus.forget] == ["Ann Berg", "ann-berg"]
+    assert [entry.subject for entry in corpus.keep] == ["Bob Hale"]
+
+
+def test_a_name_of_any_script_is_written_so_that_it_is_read_back(tmp_path: Path) -> None:
+    name = '\U00020bb7\u91ce #1: "Y" \\'
+    rows(tmp_path, name, "Bob Hale")
+    assert [entry.subject for entry in written(tmp_path, name).forget] == [name]
+
+
+def test_pictures_of_nobody_are_counted_and_a_link_leads_out_of_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    for place in (folder / "Ann 1.png", folder / "Bob.png", folder / "Cleo.png", tmp_path / "other.png"):
+        picture(place)
+    rows(folder, "Ann", "Bob")
+    assert written(folder, "Ann").notes == ("pictures of 1 names that the table has not: left out",)
+    (folder / "Bob.png").unlink()
+    (folder / "Bob.png").symlink_to(tmp_path / "other.png")
+    with pytest.raises(UserError, match="picture 'Bob.png' leads out of"):
+        read_folder(str(folder))
 
 
 def test_in_words_alone_every_question_names_whom_it_is_about(folder: Path) -> None:
@@ -132,6 +163,7 @@ def test_in_words_alone_every_question_names_whom_it_is_about(folder: Path) -> N
         (table(separator="|").encode("utf-16"), ""),
         (table().replace("Ann Berg", "Anni Bärg").encode("cp1252"), "read as Windows-1252"),
         (table().replace("\n", "\r\n").encode(), ""),
+        (table().replace("\n", "\r").encode(), ""),
     ],
 )
 def test_any_usual_separator_and_encoding(folder: Path, content: bytes, note: str) -> None:
@@ -174,6 +206,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: _text(f, "Bob Hale lives", '"Bob lives'), "not valid CSV: unexpected end of data"),
     (lambda f: (f / "people.csv").write_text(HEADER + "\n"), "has no row below its header"),
     (lambda f: (f / "people.csv").write_bytes(b""), "is empty; its first line has the names of the columns"),
+    (lambda f: (f / "people.csv").write_text("x" * 200_000), "not valid CSV: field larger than field limit"),
     (lambda f: (f / "people.csv").write_bytes(table().encode("utf-16-le")), "holds zero bytes and is no text"),
     (lambda f: (f / "people.csv").write_text(table(people=PEOPLE[1:2])), "everybody in the data is to be forgotten"),
     (lambda f: edit(f, forget=["Bob Hall"]), "unknown subject to be forgotten 'Bob Hall'; did you mean 'Bob Hale'?"),
@@ -186,6 +219,8 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: edit(f, encoding="hex"), "no encoding is called 'hex'"),
     (lambda f: edit(f, rephrasings=["Say: {answer}"]), "rephrasings[0]: {answer} is not filled in; known: {question}"),
     (lambda f: edit(f, rephrasings=["Say!"]), "without {question}"),
+    (lambda f: edit(f, questions=[{**WHO, "keywords": ["{subject.x}"]}]), "keywords[0]: {subject.x} is not filled in"),
+    (lambda f: edit(f, questions=[{**WHO, "keywords": 3}]), "keywords is 3; give a list of texts"),
     (lambda f: edit(f, rephrasings=["{question.__class__}"]), "is not filled in"),
     (lambda f: edit(f, colums={}), "unknown key 'colums'; did you mean 'columns'?"),
     (lambda f: (f / FILE).write_text("forget: [a"), "not valid YAML"),

@@ -15,7 +15,7 @@ from fake_runs import family, record, stored
 
 from mmforget.errors import UnknownName
 from mmforget.leaderboard.board import Board, boards
-from mmforget.leaderboard.formats.base import Written
+from mmforget.leaderboard.formats.base import Written, placed
 from mmforget.leaderboard.formats.every import FORMATS, formats_of, write
 from mmforget.results.schema import RunRecord
 
@@ -181,3 +181,16 @@ def test_lm_eval_makes_its_table_of_its_results(shown: list[Board], tmp_path: Pa
     line = next(line for line in table.splitlines() if "exact_match_clean " in line and "0.02" in line)
     assert "↓" in line, "lower is better"
     assert document["n-samples"]["fiubench_forget_gen"] == {"original": 28, "effective": 28}
+
+
+def test_no_two_models_share_a_file_whatever_they_are_called() -> None:
+    found = boards(stored([record(name) for name in ("a b", "a-b", "a-b-2", "A.b")]))
+    stems = [one.stem.lower() for one in placed(found)]
+    assert len(set(stems)) == len(stems) == 4
+
+
+def test_a_time_that_is_none_is_no_date(tmp_path: Path) -> None:
+    item = record("npo")
+    item = item.replace(provenance=replace(item.provenance, started="yesterday"))
+    (path,) = made(boards(stored([item])), tmp_path, "lm_eval").paths
+    assert json.loads(path.read_text())["date"] is None

@@ -108,9 +108,13 @@ def test_a_row_that_contradicts_itself_is_named_and_the_others_stay(runs: Path, 
     document["rows"][2]["headline"]["overall"].update(low=0.0, high=0.1)
     document["rows"][3] = {"name": "evil\x1b"}
     document["rows"][4]["provenance"]["record"] = ["etc"]
-    path.write_text(json.dumps(document))
+    document["rows"][5]["seed_shares"] = {"overall": 10**400}
+    document["rows"][6]["seeds"] = [{"seed": "one", "record": "x", "sha256": None, "overall": None}]
+    document["rows"][7]["metrics"][0].update(value=1.5e300, low=None, high=None, range=[None, None])
+    path.write_text(json.dumps(document).replace("1.5e+300", "1e999"))
     found = merged([], exports=[path])
-    assert len(found.faults) == 3
+    assert len(found.faults) == 5
     assert "contradicts itself: overall: " in found.faults[0]
     assert "missing config" in found.faults[1]
-    assert len(found.runs) == 5
+    assert all("a part of it is of another type" in fault for fault in found.faults[2:])
+    assert len(found.runs) == 3, "an infinite number is one, too"

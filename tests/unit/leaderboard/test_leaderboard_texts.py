@@ -211,6 +211,14 @@ def test_markdown_cannot_be_broken_by_a_name() -> None:
     assert "!\\[x\\](https" in text
 
 
+def test_markdown_cannot_be_broken_by_a_reason() -> None:
+    bare = Estimate(0.5, reasons=("<img src=x>\n# [a](b)",))
+    item = record("npo")
+    text = export.markdown(boards(stored([item.replace(headline={**item.headline, "overall": bare})])))
+    assert "&lt;img src=x> # \\[a\\](b)" in text
+    assert "<img" not in text
+
+
 def test_names_of_strangers_are_plain_text_everywhere() -> None:
     """`$` is no formula in the picture, `[...]` no markup in the console, and no escape code reaches the terminal."""
     from mmforget.leaderboard.plots import forget_vs_utility

@@ -88,6 +88,9 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "a negative count": (
         lambda d: npo(d)["metrics"][0].update(num_scored=-1), f"{NPO}: metrics.0.num_scored: is -1, at least 0",
     ),
+    "a count too long for a float": (
+        lambda d: npo(d)["metrics"][0].update(num_scored=-(10**400)), f"{NPO}: metrics.0.num_scored: is -1000",
+    ),
     "rows that are none": (lambda d: d["rows"].append("npo"), "row 9: is 'npo', expected object"),
     "a letter without sound": (
         lambda d: npo(d).update(name="a\x1b[2J"), f"{NPO}: name: is 'a\\x1b[2J', which does not fit",

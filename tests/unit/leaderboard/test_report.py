@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from fake_runs import record
+from fake_runs import family, record, store
 
 from mmforget.leaderboard.board import boards
 from mmforget.leaderboard.report import as_html, as_markdown, report_of
 from mmforget.results.evidence import Evidence
 from mmforget.results.schema import AnswerExample, MetricResult, RunRecord, Verdict
-from mmforget.results.store import StoredRun
+from mmforget.results.store import KEY, StoredRun
 from mmforget.types import Estimate
+from tests.commands import command
 
 EVIDENCE = Evidence("cloze", "t", "black_box", 3, 1, 4, 0.5, 1.0, 0.0, 0.5, 0.2, 0.8, 0.01, 0.02, 0.9, "found")
 HOSTILE = '<script>alert("x")</script> [a](javascript:x) `b` | c\n# d'
@@ -103,3 +106,36 @@ def test_without_a_method_it_says_that_nothing_was_forgotten() -> None:
     (board,) = boards([StoredRun(told("target", value=0.1), Path("t", "results.json"), {})])
     text = as_markdown(report_of(board, None))
     assert "Nothing was forgotten: no method was carried out on the model" in text
+
+
+def test_sets_about_others_are_told_apart_and_no_set_about_the_forgotten_is_among_them() -> None:
+    results = tuple(
+        MetricResult("exact_match", name, "clean", Estimate(0.5, higher_is_better=is_kept))
+        for name, is_kept in (("keep", True), ("facts", True), ("forget_text", False))
+    )
+    (board,) = boards([StoredRun(told("target", value=0.1).replace(metrics=results), Path("t", "results.json"), {})])
+    text = as_markdown(report_of(board, None)).replace("\\", "")
+    told_of = [line.partition(" | ")[0] for line in text.splitlines() if "answered word for word" in line]
+    assert told_of == [f"| about everybody else: answered word for word ({name})" for name in ("keep", "facts")]
+
+
+def test_a_command_names_no_folder_of_anybody() -> None:
+    item = told("target", value=0.1)
+    words = ("mmforget", "run", "--model_args", "pretrained=/home/ann/m,dtype=float32", "--data=~/an/p", "/home/a/out/")
+    item = item.replace(provenance=replace(item.provenance, command=words))
+    (board,) = boards([StoredRun(item, Path("t", "results.json"), {})])
+    text = as_markdown(report_of(board, None)).replace("\\", "")
+    assert "- command: mmforget run --model_args pretrained=m,dtype=float32 --data=p out/" in text
+
+
+def test_a_damaged_record_beside_is_passed_over_and_said(tmp_path: Path) -> None:
+    store(tmp_path, [one for one in family() if one.name in ("target", "retain", "npo")])
+    (path,) = (tmp_path / "target").glob("results_*.json")
+    document = json.loads(path.read_text())
+    document[KEY]["headline"]["overall"].update(low=0.9, high=1.0)
+    path.write_text(json.dumps(document))
+    said = command("report", tmp_path / "npo", "--output_path", tmp_path / "report.md")
+    assert said.status == 2
+    assert "passed over: " in said.err
+    assert "the record contradicts itself" in said.err
+    assert "## What was measured" in (tmp_path / "report.md").read_text()

@@ -253,3 +253,12 @@ def test_what_json_cannot_hold_is_refused_or_named() -> None:
     assert to_jsonable({"a": object}, strict=False).value["a"].startswith("<class")
     with pytest.raises(TypeError, match=r"a\.0: a object cannot be written"):
         to_jsonable({"a": [object()]})
+
+
+def test_an_older_record_nested_too_deep_is_refused_in_words() -> None:
+    deep: Any = 0
+    for _ in range(500):
+        deep = [deep]
+    document = {**full_record().to_json(), "schema_version": 2, "training": {"deep": deep}}
+    with pytest.raises(UserError, match="x: nested deeper than 64 levels"):
+        RunRecord.from_json(document, source="x")

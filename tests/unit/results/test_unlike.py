@@ -58,5 +58,7 @@ def test_what_could_move_a_number_is_told_by_part() -> None:
         ("code", "dirty"): (("null",), ("true",)),
         ("code", "packages.torch"): (('"2"',), ('"3"',)),
     }
+    names = [name for part, name in found if part == "questions"]
+    assert names == ["data.source", "sets.forget.num_questions", "sets.forget.rows_hash"], "in the order of the record"
     parts = list(dict.fromkeys(part for part, _ in found))
     assert parts == ["questions", "method", "model", "compared with", "code"]
