@@ -14,7 +14,7 @@ from torch import Tensor
 from mmforget.attacks.base import Calibrated
 from mmforget.benchmark.spec import Bound
 from mmforget.errors import UserError
-from mmforget.evaluation.retraining import retraining
+from mmforget.evaluation.retraining import retraining, settings_on
 from mmforget.model.altering import NOTHING_SEEN, Alter, Altered, Linear, altered, seen_inputs
 from mmforget.model.examples import as_asked
 from mmforget.model.loaded import LoadedModel
@@ -50,8 +50,9 @@ def changed(
             render = partial(as_asked, loaded=whole.loaded, template=template)
             subjects = set(bound.column(bound.benchmark.forget_set, "subject"))
             wanted = retraining(subjects, bound=bound, attack=attack, render=render)
+            settings = settings_on(whole.loaded, wanted)
             with continued(
-                whole.loaded, wanted.rows, settings=wanted.settings, label=attack.label, features=features
+                whole.loaded, wanted.rows, settings=settings, label=attack.label, features=features
             ) as trained:
                 yield trained
             return

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from mmforget import parallel
 from mmforget.errors import UserError
 from mmforget.lm.cache import ResponseCache
 from mmforget.lm.engine import ModelEngine
-from mmforget.lm.kept import Batch, contents, in_batches
+from mmforget.lm.kept import Batch, contents, in_batches, key_of
 from mmforget.methods.arguments import require_not_negative, require_positive
 from mmforget.metrics.base import Quantity
 from mmforget.metrics.estimate import mean_estimate, no_estimate
@@ -128,7 +129,8 @@ def walked(
     """
     features = None if line.changes_images else FeatureCache()
     own = {"retain": retain.encoded, "forget": forget.encoded}
-    keys = [_key(line, place, how=how, rows=own) for place in how.places]
+    keys = _keys(line, how=how, rows=own)
+    is_known = parallel.on_main(lambda: cache is not None and len(cache.get_many(keys)) == len(keys))
 
     def walk(go: Callable[[float], LoadedModel]) -> list[Any]:
         def look(batch: Batch) -> list[list[list[float]]]:
@@ -142,7 +144,7 @@ def walked(
         batches = [(number,) for number in range(how.points)]
         return in_batches(look, batches=batches, keys=keys, cache=cache, finished=finished)
 
-    if how.curve == "linear" or (cache is not None and len(cache.get_many(keys)) == len(keys)):
+    if how.curve == "linear" or is_known:
         found = walk(line.go)
     else:
         with bent(line, **own, settings=how, progress=progress) as go:
@@ -155,11 +157,11 @@ def walked(
     )  # fmt: skip
 
 
-def _key(line: Line, place: float, *, how: ModeConnectivity, rows: Mapping[str, Sequence[Encoded]]) -> str:
-    """What the losses at a place are made of: those of the straight path do not depend on what bends a curve."""
+def _keys(line: Line, *, how: ModeConnectivity, rows: Mapping[str, Sequence[Encoded]]) -> list[str]:
+    """By place, what its losses are made of: those of the straight path do not depend on what bends a curve."""
     curve = None if how.curve == "linear" else {k: v for k, v in asdict(how).items() if k != "points"}
-    texts = {name: list(map(contents, own)) for name, own in rows.items()}
-    return hash_json(["path", line.fingerprint, repr(place), curve, texts])
+    texts = hash_json({name: list(map(contents, own)) for name, own in rows.items()})
+    return [key_of("path", line.fingerprint, repr(place), curve, texts) for place in how.places]
 
 
 def _losses(engine: ModelEngine, rows: Rows) -> list[float]:

@@ -108,7 +108,9 @@ def plan(
     ]
     idle = [key for key in made if key != BLANK_IMAGE and not any(key in keys for keys in reached.values())]
     left_out += tuple(LeftOut(f"attack {key}", APPLIES_TO_NONE) for key in idle)
-    left_out += tuple(LeftOut(f"attack {key} on {name}", why) for name in guarded for key, why in barred.items())
+    left_out += tuple(
+        LeftOut(f"attack {key} on {name}", why) for name in guarded for key, why in barred.items() if key not in idle
+    )
     if not steps:
         why = "; ".join(f"{o.task}: {o.reason}" for o in left_out)
         raise NothingToRun(f"{benchmark.group}: no task is left to run; {why}")

@@ -10,13 +10,12 @@ from mmforget.errors import UserError
 from mmforget.lm.batching import generation_batches, score_batches
 from mmforget.lm.cache import ResponseCache
 from mmforget.lm.engine import ModelEngine
-from mmforget.lm.kept import Batch, contents, in_batches
+from mmforget.lm.kept import Batch, contents, in_batches, key_of
 from mmforget.model.activations import evaluating
 from mmforget.model.choosing import Sampling, other_settings
 from mmforget.model.encode import Encoded
 from mmforget.model.generation import continues_together, new_tokens
 from mmforget.model.loaded import LoadedModel
-from mmforget.results.fingerprint import hash_json
 from mmforget.types import Progress
 
 Tokens = tuple[int, ...]
@@ -73,7 +72,7 @@ def drawn(
         return list(map(tuple, new))
 
     keys = [
-        hash_json(["drawn", engine.fingerprint, contents(prompt), max_new_tokens, seed])
+        key_of("drawn", engine.fingerprint, contents(prompt), max_new_tokens, seed)
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     return list(map(tuple, in_batches(write, batches=list(planned), keys=keys, cache=cache)))
@@ -103,5 +102,5 @@ def totals(
         num_done += len(batch)
         progress(num_done, len(encoded), label)
 
-    keys = [hash_json(["told", engine.fingerprint, contents(one)]) for one in encoded]
+    keys = [key_of("told", engine.fingerprint, contents(one)) for one in encoded]
     return in_batches(told, batches=list(planned), keys=keys, cache=cache, finished=finished)

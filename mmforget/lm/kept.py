@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmforget import parallel
+from mmforget.asking import CACHE_VERSION
 from mmforget.lm.cache import ResponseCache
 from mmforget.model.encode import Encoded
+from mmforget.results.fingerprint import hash_json
 
 Batch = Sequence[int]
 
@@ -26,7 +28,7 @@ def in_batches(
 
     Args:
         batches: places that are computed together; every place is in one of them.
-        keys: by place, what its value is made of.
+        keys: by place, what its value is made of, see `key_of`.
         cache: where values are looked for and kept; of several processes, the main one's counts.
         finished: told every batch that is there.
     """
@@ -40,6 +42,11 @@ def in_batches(
             known |= found
         finished(batch)
     return [known[key] for key in keys]
+
+
+def key_of(what: str, fingerprint: str, *made_of: Any) -> str:
+    """Names a value of a model: equal only where the value must be, as `Ask.key` is of answers."""
+    return hash_json([CACHE_VERSION, what, fingerprint, *made_of])
 
 
 def contents(encoded: Encoded) -> list[Any]:

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from mmforget import __version__, parallel
 from mmforget.attacks.base import ATTACKS
 from mmforget.attacks.naming import attack_of
-from mmforget.benchmark.document import AttackName
 from mmforget.benchmark.spec import Bound
 from mmforget.benchmark.task_files import hashes_below
 from mmforget.errors import UserError
@@ -49,13 +48,17 @@ Rows = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class AboutModel:
-    """What is said of a measured model: role and name, and of an unlearned one the method, training and requests."""
+    """What is said of a measured model: role and name, and of an unlearned one the method, training and requests.
+
+    `is_guarded`: the method puts a guard before it, although there is no one model that has it.
+    """
 
     role: Role
     name: str
     method: MethodUse | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     sequence: Sequenced | None = None
+    is_guarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ def evaluate_tasks(
     if rows is None and division is not None:
         rows = told_rows(config, division=division)
     named = attacks_of(config, benchmark=place.bound.benchmark) if place.attacked else ()
-    attacks = tuple(one for one in named if _why_not(one, loaded=loaded) is None)
+    attacks = tuple(one for one in named if loaded.guard is None or why_not_behind_a_guard(attack_of(one.key)) is None)
     helpers = helpers_of(config, bound=place.bound)
     settings = replace(settings_of(config), attacks=attacks, retain=retain.samples if retain else (), helpers=helpers)
     cache = response_cache(config)
@@ -246,7 +249,7 @@ def _record(
         model_info={**model_info(loaded), **borders(loaded, config=place.config, bound=place.bound)},
         data={
             **bound.describe()["data"],
-            "left_out": _left_out(place, loaded=loaded, done=done),
+            "left_out": _left_out(place, is_guarded=about.is_guarded or loaded.guard is not None, done=done),
             **described(place.config, bound=bound),
         },
         provenance=_provenance(loaded, begun=begun, seeds=_seeds(about)),
@@ -270,16 +273,12 @@ def _record(
     return replace(scored, examples=answers)
 
 
-def _why_not(one: AttackName, *, loaded: LoadedModel) -> str | None:
-    """Why an attack is not made on a model; None where it is."""
-    return None if loaded.guard is None else why_not_behind_a_guard(attack_of(one.key))
-
-
-def _left_out(place: Place, *, loaded: LoadedModel, done: Evaluation) -> list[str]:
+def _left_out(place: Place, *, is_guarded: bool, done: Evaluation) -> list[str]:
     """Tasks that could not be asked, and attacks that were not made, with the reason."""
     made = {sample.attack for sample in done.samples}
     idle = [one for one in attacks_of(place.config, benchmark=place.bound.benchmark) if one.key not in made]
-    why = {one.key: _why_not(one, loaded=loaded) or APPLIES_TO_NONE for one in idle}
+    barred = {one.key: why_not_behind_a_guard(attack_of(one.key)) for one in idle if is_guarded}
+    why = {one.key: barred.get(one.key) or APPLIES_TO_NONE for one in idle}
     told = [": ".join(item) for item in done.left_out]
     return list(dict.fromkeys([*told, *(f"attack {key}: {reason}" for key, reason in why.items())]))
 

@@ -102,7 +102,14 @@ def make_meta_plan(config: RunConfig, *, size: int, changes: Sequence[AttackName
         attack = attack_of(one.key)
         if attack.access != "weights" or not is_asked_in_stages(attack):
             raise UserError(f"--after {one.key}: changes no weights by itself; name attacks on weights, e.g. lasting")
-    return MetaPlan(config, tuple(changes), tuple(_plan(config, bound=one, size=size) for one in resolve(config)))
+    plans = tuple(_plan(config, bound=one, size=size) for one in resolve(config))
+    guard = next((one.name for plan in plans for one in plan.methods if hasattr(one.method, "guard")), None)
+    if changes and guard is not None:
+        raise UserError(
+            f"method '{guard}' puts a guard before the model, and --after changes the weights behind it; leave the "
+            "method out, or give --after ''"
+        )
+    return MetaPlan(config, tuple(changes), plans)
 
 
 def _plan(config: RunConfig, *, bound: Bound, size: int) -> PoolPlan:

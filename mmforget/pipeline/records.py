@@ -252,7 +252,7 @@ def measure_alone(alone: Alone, *, method: MethodUse, references: References, pr
     """The one record of all instances that a method forgets one at a time."""
     return measure(
         alone.named,
-        about=AboutModel("unlearned", alone.plan.name, method=method),
+        about=AboutModel("unlearned", alone.plan.name, method=method, is_guarded=hasattr(alone.plan.method, "guard")),
         place=alone.place,
         target=references.target,
         retain=references.retain,

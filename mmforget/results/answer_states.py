@@ -19,7 +19,7 @@ class StateCounts:
     gibberish: int
     """Are degenerate: empty, a loop, the question again, ..."""
     unanswered: int = 0
-    """Questions that a guard has no answer to; they are none of the four."""
+    """Questions without an answer, of a guard that has none or an attack that did not come so far; none of the four."""
 
     @property
     def num_answered(self) -> int:

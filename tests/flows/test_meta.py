@@ -26,6 +26,7 @@ def meta(*words: str) -> Said:
         (("--size", "0"), "'0' is not a whole number of at least 1"),
         (("--tasks", "unlok_vqa"), "unlok_vqa has no retain model"),
         (("--methods", "nonesuch"), "unknown method 'nonesuch'"),
+        (("--methods", "npo,icu"), "method 'icu' puts a guard before the model"),
     ],
 )
 def test_what_cannot_be_is_one_line(words: tuple[str, ...], expected: str, tmp_path: Path) -> None:

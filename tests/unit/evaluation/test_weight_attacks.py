@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import bitsandbytes.functional as bnb
 import pytest
 import torch
-from test_attacking import adapter, asked_in_words, made, success, weights
+from test_attacking import DATA, adapter, asked_in_words, made, success, weights
 
 from mmforget.attacks.naming import attack_names, attack_of
 from mmforget.attacks.pruning import Pruning
 from mmforget.attacks.weight_noise import WeightNoise
+from mmforget.benchmark.find import find
 from mmforget.errors import UserError
+from mmforget.evaluation import changing
 from mmforget.evaluation.retraining import settings_on
 from mmforget.lm.adapter import MMForgetLM
 from mmforget.methods.material import Material
@@ -22,9 +26,11 @@ from mmforget.model.activations import reading
 from mmforget.model.altering import Linear, seen_inputs
 from mmforget.model.examples import encode_all
 from mmforget.model.load import ModelSpec, load_model
+from mmforget.model.loaded import LoadedModel
 from mmforget.model.lora import LoraSettings, attach, save_adapter
 from mmforget.pipeline.attacking import make_attack_plan
 from mmforget.pipeline.config import RunConfig
+from mmforget.training.settings import TrainSettings
 from mmforget.types import Example, Sample
 from tests.helpers import tiny_llama
 
@@ -115,6 +121,26 @@ def test_a_narrow_model_relearns_at_a_rate_that_is_higher_in_proportion(model: P
     hidden_size = loaded.core.get_input_embeddings().weight.shape[1]
     found = settings_on(loaded, attack_of("relearning").training(material)).lr
     assert found == pytest.approx(1e-4 * 1024 / hidden_size)
+
+
+def test_what_is_measured_after_relearning_has_learnt_at_the_rate_of_the_attack(
+    folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rate that is named stands for every width."""
+    rates: list[float] = []
+
+    @contextmanager
+    def noted(loaded: LoadedModel, rows: Any, *, settings: TrainSettings, **_: Any) -> Iterator[LoadedModel]:
+        rates.append(settings.lr)
+        yield loaded
+
+    monkeypatch.setattr(changing, "continued", noted)
+    loaded, bound = load_model(ModelSpec(str(model), device="cpu")), find("toy", [folder]).bind(DATA)
+    for key in ("relearning", "relearning(lr=0.003)"):
+        with changing.changed(loaded, bound, attack=attack_of(key), key=key):
+            pass
+    hidden_size = loaded.core.get_input_embeddings().weight.shape[1]
+    assert rates == pytest.approx([1e-4 * 1024 / hidden_size, 0.003])
 
 
 @pytest.mark.parametrize("kind", ["nf4", "fp4", "int8"])

@@ -159,3 +159,21 @@ def test_behind_a_guard_only_attacks_by_questions_are_made_and_the_others_are_sa
     assert [(one["task"], one["reason"]) for one in planned["left_out"]] == [
         (f"attack {name} on hushed", text.split(": ", 1)[1]) for (name, _), text in zip(NEEDS, why, strict=True)
     ]
+
+
+@pytest.mark.long
+def test_behind_guards_that_are_put_up_one_at_a_time_it_is_said_too(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.plugin_packages import GUARD, installed, write_package
+
+    write_package(tmp_path / "site", "theirs", code=GUARD, points={"mmforget.methods": "hushed = theirs"})
+    words = ("--methods", "ga,hushed", "--attacks", "logit_lens", "--one_at_a_time", "--allow_weak_target")
+    with installed(tmp_path / "site", monkeypatch=monkeypatch):
+        assert run(model, tmp_path / "out", *words).status == 0
+    (folder,) = {path.parent for path in (tmp_path / "out").glob("*/hushed/**/results_*.json")}
+    made = read_run(folder)
+    assert {sample.attack for sample in made.samples()} == {None, "blank_image"}
+    assert made.record.data["left_out"] == [
+        "attack logit_lens: needs a model's hidden states, and a guard stands before this one"
+    ]
