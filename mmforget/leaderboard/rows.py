@@ -19,7 +19,6 @@ from mmforget.leaderboard.board import Board, BoardRow
 from mmforget.leaderboard.tuning import told_of
 from mmforget.results.codec import json_line
 from mmforget.results.fingerprint import hash_file
-from mmforget.results.provenance import model_name
 from mmforget.results.schema import MetricResult, RunRecord
 from mmforget.results.store import SeedRun, StoredRun
 from mmforget.types import Estimate
@@ -37,6 +36,8 @@ SHARED = ("higher_is_better", "range", "num_scored", "num_unscored", "num_lackin
 SOURCE = ("version", "commit", "dirty", "packages", "python", "platform", "device", "num_threads", "seeds", "started",
           "wall_s", "peak_memory_bytes")  # fmt: skip
 """Of the provenance, what a row repeats: all but the command line, which may name private places."""
+PERSONAL = ("request", "forgets")
+"""What records of a request of one's own say of people, which the report of it is for."""
 
 
 def row_of(board: Board, row: BoardRow, *, folder: Path) -> dict[str, Any]:
@@ -155,9 +156,10 @@ def _config(record: RunRecord) -> dict[str, Any]:
 
 
 def _data(record: RunRecord) -> Mapping[str, Any]:
-    """Where the rows came from; of a folder its name alone, since paths name people."""
-    path = record.data.get("path")
-    return {**record.data, "path": model_name(path)} if isinstance(path, str) else record.data
+    """Where the rows came from, for everybody to read: neither who is forgotten nor who asked, and no paths."""
+    shown = {key: value for key, value in record.data.items() if key not in PERSONAL}
+    path = shown.get("path")
+    return {**shown, "path": Path(path).name} if isinstance(path, str) else shown
 
 
 def _intervals(row: BoardRow) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from fake_runs import family, record, store
 
-from mmforget.leaderboard.board import boards
+from mmforget.leaderboard.board import Board, boards
 from mmforget.leaderboard.report import as_html, as_markdown, report_of
+from mmforget.leaderboard.rows import row_of
 from mmforget.results.evidence import Evidence
 from mmforget.results.schema import AnswerExample, MetricResult, RunRecord, Verdict
 from mmforget.results.store import KEY, StoredRun
@@ -43,15 +44,27 @@ def told(role: str, *, value: float) -> RunRecord:
     )
 
 
-def reported() -> tuple[str, str]:
+def measured() -> Board:
     runs = [
         StoredRun(told(role, value=value), Path(role, "results.json"), {})
         for role, value in (("target", 0.97), ("retain", 0.02), ("unlearned", 0.31))
     ]
     (board,) = boards(runs)
+    return board
+
+
+def reported() -> tuple[str, str]:
+    board = measured()
     row = next(row for row in (*board.ranked, *board.refused))
     report = report_of(board, row)
     return as_html(report), as_markdown(report)
+
+
+def test_an_export_says_neither_who_is_forgotten_nor_who_asked() -> None:
+    board = measured()
+    for row in board.rows:
+        found = row_of(board, row, folder=Path())["data"]
+        assert found == {"source": "path", "path": "people", "left_out": ["2 rows: left out"]}
 
 
 class Tags(HTMLParser):
