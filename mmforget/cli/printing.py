@@ -22,6 +22,16 @@ def tell(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
+def say_found(notes: Sequence[str], *, faults: Sequence[str]) -> None:
+    """Prints what a look at somebody's file came to: notes on stdout, faults on stderr, and how many there are."""
+    for note in notes:
+        say(f"  note: {note}")
+    for fault in faults:
+        tell(f"mmforget: error: {fault}")
+    num = len(faults)
+    say("  " + (f"{num} fault{'s' if num > 1 else ''}, see above" if num else "nothing is wrong"))
+
+
 def in_columns(lines: Sequence[Sequence[str]]) -> list[str]:
     """Lines of cells, those of a column one below the other."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmforget.cli.printing import print_json, say, tell
+from mmforget.cli.printing import print_json, say, say_found
 from mmforget.errors import UserError
 
 if TYPE_CHECKING:
@@ -96,9 +96,4 @@ def _document(one: Submission) -> dict[str, Any]:
 
 def _print(one: Submission) -> None:
     say(f"{one.path}: {one.num_rows:,} rows, {one.num_recomputed:,} computed again from their samples")
-    for note in one.notes:
-        say(f"  note: {note}")
-    for fault in one.faults:
-        tell(f"mmforget: error: {fault}")
-    num = len(one.faults)
-    say("  " + (f"{num} fault{'s' if num > 1 else ''}, see above" if num else "nothing is wrong"))
+    say_found(one.notes, faults=one.faults)

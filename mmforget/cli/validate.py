@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmforget.cli import flags
 from mmforget.cli.leaderboard import is_export
-from mmforget.cli.printing import print_json, say, tell
+from mmforget.cli.printing import print_json, say, say_found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,9 +178,4 @@ def _print(report: Report, *, data: DataSource) -> None:
     say(f"{report.name} (data: {where})")
     for name, count in report.counts.items():
         say(f"  {name:<16} {count:>8,}")
-    for note in report.notes:
-        say(f"  note: {note}")
-    for fault in report.faults:
-        tell(f"mmforget: error: {fault}")
-    count = len(report.faults)
-    say("  " + (f"{count} fault{'s' if count > 1 else ''}, see above" if count else "nothing is wrong"))
+    say_found(report.notes, faults=report.faults)

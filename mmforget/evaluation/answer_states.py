@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mmforget.benchmark.spec import Benchmark
 from mmforget.evaluation.answers import Answers
-from mmforget.metrics.answer_states import STATES, state_of
-from mmforget.results.answer_states import AnswerStates, StateCounts
+from mmforget.metrics.answer_states import state_of
+from mmforget.results.answer_states import STATES, AnswerStates, StateCounts
 from mmforget.types import Sample
 
 

@@ -11,6 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ ENDS = ("value", "low", "high")
 SHARED = ("higher_is_better", "range", "num_scored", "num_unscored", "num_lacking", "num_subjects", "constant",
           "reasons")  # fmt: skip
 """Fields of an estimate that are the same in many."""
+_shared = attrgetter(*SHARED)
 SOURCE = ("version", "commit", "dirty", "packages", "python", "platform", "device", "num_threads", "seeds", "started",
           "wall_s", "peak_memory_bytes")  # fmt: skip
 """Of the provenance, what a row repeats: all but the command line, which may name private places."""
@@ -218,8 +220,7 @@ def row_text(board: Board, row: BoardRow, *, folder: Path) -> str:
 
 
 def _place_text(record: RunRecord, one: MetricResult) -> str:
-    return _items_text(("task", task_key(record, one)), ("kind", one.kind), ("metric", one.name), ("set", one.set),
-                       ("profile", one.profile), ("attack", one.attack))  # fmt: skip
+    return _items_text(*_place(record, one).items())
 
 
 @lru_cache(maxsize=MAX_KNOWN)
@@ -229,9 +230,7 @@ def _items_text(*items: tuple[str, Any]) -> str:
 
 def _estimate_text(one: Estimate) -> str:
     ends = f'"value": {_number(one.value)}, "low": {_number(one.low)}, "high": {_number(one.high)}'
-    shared = (one.higher_is_better, one.range, one.num_scored, one.num_unscored, one.num_lacking, one.num_subjects,
-              one.constant, one.reasons)  # fmt: skip
-    return f"{ends}, {_told_text(*shared)}"
+    return f"{ends}, {_told_text(*_shared(one))}"
 
 
 @lru_cache(maxsize=MAX_KNOWN)

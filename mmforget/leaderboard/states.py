@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mmforget.leaderboard.board import Board
-from mmforget.results.answer_states import StateCounts
-
-STATES = ("right", "wrong", "refusal", "gibberish")
+from mmforget.results.answer_states import STATES, State, StateCounts
 
 
 class StateLine(NamedTuple):
@@ -21,7 +19,7 @@ class StateLine(NamedTuple):
 class Share(NamedTuple):
     """A part of a bar 100 wide."""
 
-    state: str
+    state: State
     x: float
     width: float
 

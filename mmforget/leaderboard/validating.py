@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -60,7 +61,7 @@ def schema_text() -> str:
 
 
 def validate(path: Path) -> Validated:
-    """All faults of a file. Raises UserError where it cannot be read at all, or `jsonschema` is not installed."""
+    """All faults of a file. Raises UserError where it cannot be read at all."""
     export = read_export(path)
     faults = schema_faults({**export.document, "rows": []})
     read: list[ReadRow] = []
@@ -93,14 +94,15 @@ def schema_faults(value: Any, *, part: str = "") -> list[str]:
     Args:
         part: the definition of the schema that it is of; the whole document unless given.
     """
-    try:
-        from jsonschema import Draft202012Validator
-    except ImportError as error:
-        raise UserError("to validate a leaderboard takes the package jsonschema; pip install jsonschema") from error
+    return list(dict.fromkeys(islice(map(_said, _validator(part).iter_errors(value)), MAX_FAULTS)))
+
+
+@cache
+def _validator(part: str) -> Any:
+    from jsonschema import Draft202012Validator
+
     schema = json.loads(schema_text())
-    if part:
-        schema = {"$defs": schema["$defs"], "$ref": f"#/$defs/{part}"}
-    return list(dict.fromkeys(islice(map(_said, Draft202012Validator(schema).iter_errors(value)), MAX_FAULTS)))
+    return Draft202012Validator({"$defs": schema["$defs"], "$ref": f"#/$defs/{part}"} if part else schema)
 
 
 def _said(error: Any) -> str:

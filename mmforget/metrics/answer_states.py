@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from mmforget.metrics.attack_success import AttackSuccess, is_found
 from mmforget.metrics.degenerate import why_degenerate
 from mmforget.metrics.estimate import mean_estimate
 from mmforget.metrics.refusals import is_refusal
+from mmforget.results.answer_states import STATES, State
 from mmforget.types import Estimate, Sample, Score
-
-State = Literal["right", "wrong", "refusal", "gibberish"]
-STATES: tuple[State, ...] = ("right", "wrong", "refusal", "gibberish")
 
 
 def state_of(sample: Sample, *, refusals: Sequence[str] = ()) -> State:

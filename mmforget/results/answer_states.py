@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from typing import Literal
+
+State = Literal["right", "wrong", "refusal", "gibberish"]
+STATES: tuple[State, ...] = ("right", "wrong", "refusal", "gibberish")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmforget.cli.attack import _table
 from mmforget.evaluation.attack import AttackResult
 from mmforget.types import Estimate
@@ -9,8 +11,8 @@ from mmforget.types import Estimate
 NONE = Estimate(None, reasons=("6 of 6 rows take no part: no paraphrase",))
 
 
-def result(attack: str | None, success: Estimate, **changes: object) -> AttackResult:
-    return AttackResult(attack, "t", "black_box", 4, "cheap", success, success, (), **changes)  # type: ignore[arg-type]
+def result(attack: str | None, success: Estimate, **changes: Any) -> AttackResult:
+    return AttackResult(attack, "t", "black_box", 4, "cheap", success, success, (), **changes)
 
 
 def test_what_has_no_number_says_why_below_the_columns() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from test_rescore import MODELS
 
+from mmforget.benchmark.source import DataSource
 from mmforget.cli import leaderboard, rescore, validate
 from mmforget.cli.recheck import differences
 from mmforget.results.answer_states import AnswerStates, StateCounts
@@ -53,11 +54,11 @@ def edit(folder: Path, change: Edit) -> Path:
 
 
 def faults(path: Path) -> list[str]:
-    return validate.check(str(path), data=None, include_paths=[]).faults  # type: ignore[arg-type]
+    return validate.check(str(path), data=DataSource("synthetic"), include_paths=[]).faults
 
 
 def test_honest_records_have_nothing_wrong(honest: Path) -> None:
-    report = validate.check(str(honest), data=None, include_paths=[])  # type: ignore[arg-type]
+    report = validate.check(str(honest), data=DataSource("synthetic"), include_paths=[])
     assert report.faults == []
     assert report.counts == {"npo: samples": 24, "retain: samples": 24, "target: samples": 24}
 
@@ -201,7 +202,7 @@ def test_verify_passes_over_what_has_no_samples(honest: Path, how: str, capsys: 
 def test_a_record_whose_references_nobody_has_is_noted(honest: Path) -> None:
     for path in (honest / "retain").iterdir():
         path.unlink()
-    report = validate.check(str(honest), data=None, include_paths=[])  # type: ignore[arg-type]
+    report = validate.check(str(honest), data=DataSource("synthetic"), include_paths=[])
     assert any("npo: there is no record of the retain model" in note for note in report.notes)
 
 
@@ -213,7 +214,7 @@ def test_an_export_is_checked_against_the_samples_of_its_records(
     leaderboard.add_arguments(parser)
     assert leaderboard.execute(parser.parse_args([str(honest), "--json", "--output_path", str(tmp_path)])) == 0
     path = tmp_path / "leaderboard.json"
-    report = validate.check(str(path), data=None, include_paths=[])  # type: ignore[arg-type]
+    report = validate.check(str(path), data=DataSource("synthetic"), include_paths=[])
     assert (report.faults, report.notes, report.counts) == ([], [], {"rows": 3, "computed again": 3})
     document = json.loads(path.read_text())
     row = next(one for one in document["rows"] if one["name"] == "npo")
@@ -228,6 +229,6 @@ def test_an_export_is_checked_against_the_samples_of_its_records(
     assert "1 fault, see above" in shown.out
     for samples in (honest / "npo").glob("samples_*"):
         samples.unlink()
-    report = validate.check(str(path), data=None, include_paths=[])  # type: ignore[arg-type]
+    report = validate.check(str(path), data=DataSource("synthetic"), include_paths=[])
     assert ["its record says otherwise" in fault for fault in report.faults] == [True]
     assert any("its numbers were not computed again" in note for note in report.notes), "and its record denies it"
